@@ -1,0 +1,189 @@
+//! Every reason for which the gateway itself refuses or fails a request. A closed list: each has a
+//! status, a code and a hint in `gateway/respond.rs`, and the control that asked for it here.
+use super::ControlId;
+
+/// Why a request was not served. Carries no byte of the request (LOG-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The request head breaks HTTP or a limit (MON-5).
+    Head(HeadFault),
+    /// The path is not in the one spelling that is accepted (MON-5).
+    Path(PathFault),
+    /// Host does not belong to the server name the connection was opened for (RFC 9110 §7.4).
+    WrongHost,
+    /// Neither a token nor a client certificate came (ACC-1).
+    NoCredential,
+    /// The token can't be accepted (ACC-1).
+    Token(TokenFault),
+    /// The credential is genuine but names no identity that may enter: unknown, disabled, expired
+    /// or of another environment. One answer for all four (ACC-1, PRIV-5).
+    NoIdentity,
+    /// The identity may not come from this network (NET-1).
+    NetworkNotListed,
+    /// The connection's address is no longer on the listener's list (NET-1).
+    AddressRevoked,
+    /// No operation of this listener has this method and path (PRIV-1).
+    OperationUnknown,
+    /// None of the identity's roles grants the operation (PRIV-1).
+    OperationNotGranted,
+    /// The operation is granted, but not with these query parameters (PRIV-1).
+    QueryNotGranted,
+    /// The operation does not allow a protocol upgrade (PRIV-1).
+    UpgradeNotAllowed,
+    /// The method carries no body at this operation (spapi: a GET with a body is answered 400).
+    BodyNotAllowed,
+    /// The request body is larger than the listener allows (MON-5).
+    BodyTooLarge,
+    /// The request body came slower than the listener's least rate (MON-5).
+    BodyTooSlow,
+    /// A quota of the identity is used up.
+    QuotaExceeded,
+    /// The identity has as many connections open as it may (ACC-1).
+    IdentityConnections,
+    /// The access log can't take another line; what can't be written down does not pass (LOG-1).
+    LogUnavailable,
+    /// The gateway is shutting down.
+    Draining,
+    /// The upstream failed (TLS-2 where it could not be verified).
+    Upstream(UpstreamFault),
+    /// A defect of the gateway: fails closed.
+    Internal,
+}
+
+/// What is wrong with a request's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadFault {
+    /// A line that ends in LF without CR, or a CR alone (RFC 9112 §2.2).
+    BareLineEnd,
+    /// NUL or another control byte.
+    ControlByte,
+    /// A request line that is no `method SP target SP version`.
+    RequestLine,
+    /// An HTTP version other than 1.1 or 2.
+    Version,
+    /// White space before a colon, a folded line, an empty or illegal field name (RFC 9112 §5).
+    FieldLine,
+    /// None or several Host, or one that differs from an absolute target (RFC 9112 §3.2).
+    Host,
+    /// Two lengths: Content-Length twice, not a number, or beside Transfer-Encoding (RFC 9112 §6.3).
+    Length,
+    /// A Transfer-Encoding other than `chunked` alone.
+    TransferCoding,
+    /// More header bytes than allowed.
+    TooLarge,
+    /// More header fields than allowed.
+    TooMany,
+    /// The request target is longer than allowed.
+    TargetTooLong,
+    /// The head took longer than allowed.
+    TooSlow,
+    /// CONNECT, TRACE or a method that no operation can have.
+    Method,
+    /// Refused by the HTTP engine's own parser.
+    Engine,
+}
+
+/// What is wrong with a path or query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathFault {
+    /// `.` or `..`, plain or encoded.
+    DotSegment,
+    /// `//`, or a slash at the end.
+    EmptySegment,
+    /// `%2F` or `%5C` or a backslash.
+    EncodedSeparator,
+    /// A percent sign without two hexadecimal digits.
+    BrokenEscape,
+    /// An escape for a byte that needs none, or lower-case hexadecimal beside upper-case.
+    MixedEncoding,
+    /// Escapes that are no shortest-form UTF-8.
+    BadUtf8,
+    /// NUL or another control byte, plain or encoded.
+    ControlByte,
+    /// `;` in a segment.
+    PathParameter,
+    /// A byte that RFC 3986 does not allow in a path or query.
+    IllegalByte,
+    /// The target is not `/…`.
+    NotAbsolute,
+    /// A query parameter's name occurs twice, or the query can't be split one way only.
+    Query,
+}
+
+/// What is wrong with a token. For the log and the caller; never says which identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// Several credentials, or a header that is no token.
+    Malformed,
+    /// Longer than the listener's limit.
+    TooLarge,
+    /// `none`, or an algorithm the issuer is not allowed.
+    Algorithm,
+    /// Header members that are not accepted: `crit`, `jku`, `x5u`, `jwk`, duplicates.
+    Header,
+    /// No configured issuer has this `iss`.
+    Issuer,
+    /// The issuer has no key with this `kid`.
+    UnknownKey,
+    /// The signature does not fit.
+    Signature,
+    /// `aud` does not name this gateway.
+    Audience,
+    /// `exp` is past.
+    Expired,
+    /// `nbf` or `iat` lies ahead.
+    NotYetValid,
+    /// A required claim is missing or has the wrong form or value.
+    Claim,
+    /// The token is bound to a client certificate that was not presented (RFC 8705).
+    CertificateBinding,
+    /// The identity must present a certificate-bound token or a certificate and did not.
+    ProofRequired,
+    /// The issuer's keys can't be had and none are remembered.
+    KeysUnavailable,
+}
+
+/// How an upstream failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamFault {
+    /// No address of it answers, or its name does not resolve.
+    Unreachable,
+    /// Its certificate, name, pin or protocol did not verify (TLS-2).
+    Untrusted,
+    /// It took too long to connect or to answer.
+    TimedOut,
+    /// It answered with something that is no HTTP, or with another length than it said.
+    Malformed,
+    /// Its circuit breaker is open after repeated failures.
+    CircuitOpen,
+    /// It closed the connection before the answer was whole.
+    Closed,
+}
+
+impl Denial {
+    /// The control this refusal serves.
+    #[must_use]
+    pub const fn control(self) -> ControlId {
+        match self {
+            Self::Head(_)
+            | Self::Path(_)
+            | Self::WrongHost
+            | Self::BodyNotAllowed
+            | Self::BodyTooLarge
+            | Self::BodyTooSlow => ControlId::Mon5,
+            Self::NoCredential | Self::Token(_) | Self::NoIdentity | Self::IdentityConnections => {
+                ControlId::Acc1
+            }
+            Self::NetworkNotListed | Self::AddressRevoked => ControlId::Net1,
+            Self::OperationUnknown
+            | Self::OperationNotGranted
+            | Self::QueryNotGranted
+            | Self::UpgradeNotAllowed => ControlId::Priv1,
+            Self::QuotaExceeded => ControlId::Mon2,
+            Self::Upstream(UpstreamFault::Untrusted) => ControlId::Tls2,
+            Self::LogUnavailable | Self::Draining | Self::Upstream(_) | Self::Internal => {
+                ControlId::Log1
+            }
+        }
+    }
+}

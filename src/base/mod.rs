@@ -1,0 +1,18 @@
+//! The words every room uses. Decides nothing, does no I/O (except `Clock::System`, which reads the
+//! clock), and imports nothing of ours.
+mod clock;
+mod control;
+mod denial;
+mod names;
+mod net;
+mod pii;
+
+pub use clock::{Clock, ManualClock, Moment};
+pub use control::ControlId;
+pub use denial::{Denial, HeadFault, PathFault, TokenFault, UpstreamFault};
+pub use names::{
+    IdentityIx, LimitIx, ListenerIx, Name, NameError, NetworkIx, OperationIx, RequestId, RequestIds,
+    RoleIx, UpstreamIx,
+};
+pub use net::ClientAddr;
+pub use pii::{Pii, Pseudonym, PseudonymKey, Secret, Use};

@@ -1,0 +1,43 @@
+//! The client's address: personal data (LOG-2), so it can be matched and pseudonymised, not printed.
+use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::{Pii, Pseudonym, PseudonymKey, Use};
+
+/// The address that counts as the client's: the TCP peer's, or the one a trusted balancer told.
+/// An IPv4-mapped IPv6 address is judged as IPv4 (NET-3).
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddr(Pii<IpAddr>);
+
+impl ClientAddr {
+    #[must_use]
+    pub fn new(addr: IpAddr) -> Self {
+        Self(Pii::new(addr.to_canonical()))
+    }
+
+    /// For address lists only.
+    #[must_use]
+    pub const fn reveal_for(&self, why: Use) -> IpAddr {
+        *self.0.reveal_for(why)
+    }
+
+    #[must_use]
+    pub fn pseudonym(&self, key: &PseudonymKey) -> Pseudonym {
+        match self.reveal_for(Use::Match) {
+            IpAddr::V4(v4) => key.pseudonym(&v4.octets()),
+            IpAddr::V6(v6) => key.pseudonym(&v6.octets()),
+        }
+    }
+
+    /// A keyed number for counting connections per source: one IPv4 address, or one IPv6 /64, which
+    /// is the least a subscriber is given (RFC 6177) and so the unit an attacker has for free.
+    pub fn source(&self, key: &impl BuildHasher) -> u64 {
+        match self.reveal_for(Use::Match) {
+            IpAddr::V4(v4) => key.hash_one(v4),
+            IpAddr::V6(v6) => {
+                let subnet = u128::from(v6) & (u128::MAX << 64);
+                key.hash_one(Ipv6Addr::from(subnet))
+            }
+        }
+    }
+}
