@@ -90,11 +90,11 @@ pub enum PathFault {
     DotSegment,
     /// `//`, or a slash at the end.
     EmptySegment,
-    /// `%2F` or `%5C` or a backslash.
+    /// `%2F`, `%5C`, `%3F`, `%23` or a backslash.
     EncodedSeparator,
     /// A percent sign without two hexadecimal digits.
     BrokenEscape,
-    /// An escape for a byte that needs none, or lower-case hexadecimal beside upper-case.
+    /// An escape for a byte that needs none, lower-case hexadecimal, or an escape of an escape.
     MixedEncoding,
     /// Escapes that are no shortest-form UTF-8.
     BadUtf8,
@@ -106,7 +106,7 @@ pub enum PathFault {
     IllegalByte,
     /// The target is not `/…`.
     NotAbsolute,
-    /// A query parameter's name occurs twice, or the query can't be split one way only.
+    /// The query can't be split one way only, or holds more than 256 parameters.
     Query,
 }
 

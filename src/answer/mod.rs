@@ -1,0 +1,254 @@
+//! What a refused caller is told: status, code, words and headers for every [`Denial`].
+//! Controls: LOG-2 (nothing of the request is echoed), PRIV-1, ACC-1 (each refusal names its control).
+//!
+//! Never sees: a request. Words come from this table, names from the configuration.
+//! 1. [`line`] is the one table; it has no catch-all arm, so a new denial does not compile without words.
+//! 2. The body is SP-API's error envelope, so that an unmodified SDK raises its usual exception.
+//! 3. Unknown, disabled, expired and foreign identities read the same (ACC-1).
+use std::fmt::Write as _;
+
+use crate::base::{Denial, HeadFault, Name, PathFault, RequestId, TokenFault, UpstreamFault};
+use crate::evidence::codes;
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// HTTP status.
+    pub status: u16,
+    /// Value of `x-amzn-ErrorType`, by which Amazon's SDKs name exceptions.
+    pub error_type: &'static str,
+    /// What happened. `{identity}` and `{operation}` stand for configured names.
+    pub message: &'static str,
+    /// What to do about it, and whom to ask.
+    pub hint: &'static str,
+}
+
+const fn row(
+    status: u16,
+    error_type: &'static str,
+    message: &'static str,
+    hint: &'static str,
+) -> Line {
+    Line { status, error_type, message, hint }
+}
+
+const ASK_PLATFORM: &str = "ask the platform team; sekisho explain shows what decides";
+const FIX_REQUEST: &str = "correct the request; the same one will be refused again";
+const GET_TOKEN: &str = "get a new token from your issuer and try again";
+const TRY_LATER: &str = "try again with growing waits; if it lasts, tell the platform team";
+
+/// The table.
+#[must_use]
+pub const fn line(denial: Denial) -> Line {
+    match denial {
+        Denial::Head(fault) => head_line(fault),
+        Denial::Path(fault) => row(400, "InvalidInput", path_words(fault), "send the path and query in their one plain spelling: no dot segments, no empty segments, upper-case escapes only where a byte needs one"),
+        Denial::WrongHost => row(421, "MisdirectedRequest", "Host is not the name this connection was opened for", "open a connection of its own for each host name"),
+        Denial::NoCredential => row(401, "Unauthorized", "no credential was presented", "present your client certificate, or a token in the header the platform team named"),
+        Denial::Token(fault) => token_line(fault),
+        Denial::NoIdentity => row(401, "Unauthorized", "the credential names no identity that may enter here", "ask the platform team whether the identity is registered, active and meant for this environment"),
+        Denial::NetworkNotListed => row(403, "AccessDenied", "identity {identity} may not come from this network", "call from a network listed for the identity, or ask the platform team to list this one"),
+        Denial::AddressRevoked => row(403, "AccessDenied", "this network may no longer use the listener", ASK_PLATFORM),
+        Denial::OperationUnknown => row(404, "NotFound", "no operation here has this method and path", "compare with `sekisho catalog`; internal stores need an [[operation]] entry"),
+        Denial::OperationNotGranted => row(403, "AccessDenied", "identity {identity} has no role that grants {operation}", "ask the platform team for a role that grants it"),
+        Denial::QueryNotGranted => row(403, "AccessDenied", "identity {identity} may call {operation}, but not with these query parameters", "leave out the restricted parameter or value; sekisho explain names it"),
+        Denial::UpgradeNotAllowed => row(400, "InvalidInput", "a protocol upgrade is not allowed at this operation", "send the request without Upgrade"),
+        Denial::BodyNotAllowed => row(400, "InvalidInput", "this method carries no body and no Content-Length here", "send the request without body and Content-Length"),
+        Denial::BodyTooLarge => row(413, "RequestTooLarge", "the request body is larger than the gateway allows", "send less at once, or ask the platform team about listener.bounds.body_bytes"),
+        Denial::BodyTooSlow => row(408, "RequestTimedOut", "the request body came too slowly", "send it faster, or ask the platform team about listener.bounds.body_rate"),
+        Denial::QuotaExceeded => row(429, "QuotaExceeded", "the gateway's quota of identity {identity} for {operation} is used up; this limit is the gateway's, not Amazon's", "wait as long as Retry-After says"),
+        Denial::IdentityConnections => row(429, "QuotaExceeded", "identity {identity} has as many connections open as it may; this limit is the gateway's, not Amazon's", "reuse connections, or close some"),
+        Denial::LogUnavailable => row(503, "ServiceUnavailable", "the gateway can't write its access log and lets nothing pass unwritten", TRY_LATER),
+        Denial::Draining => row(503, "ServiceUnavailable", "the gateway is shutting down", "try again at once: another instance will answer"),
+        Denial::Upstream(fault) => upstream_line(fault),
+        Denial::Internal => row(500, "InternalFailure", "the gateway failed and refused the request", "tell the platform team the request id"),
+    }
+}
+
+const fn head_line(fault: HeadFault) -> Line {
+    match fault {
+        HeadFault::BareLineEnd => row(400, "InvalidInput", "a header line does not end in CR LF", FIX_REQUEST),
+        HeadFault::ControlByte => row(400, "InvalidInput", "the request head holds a control byte", FIX_REQUEST),
+        HeadFault::RequestLine => row(400, "InvalidInput", "the request line is malformed", FIX_REQUEST),
+        HeadFault::Version => row(505, "InvalidInput", "only HTTP/1.1 and HTTP/2 are spoken here", FIX_REQUEST),
+        HeadFault::FieldLine => row(400, "InvalidInput", "a header field is malformed", FIX_REQUEST),
+        HeadFault::Host => row(400, "InvalidInput", "Host is missing, repeated or differs from the target", FIX_REQUEST),
+        HeadFault::Length => row(400, "InvalidInput", "the length of the body is given twice or is no number", FIX_REQUEST),
+        HeadFault::TransferCoding => row(400, "InvalidInput", "no transfer coding but chunked is accepted", FIX_REQUEST),
+        HeadFault::TooLarge => row(431, "InvalidInput", "the header is larger than the gateway allows", "send smaller headers, or ask the platform team about listener.bounds.header_bytes"),
+        HeadFault::TooMany => row(431, "InvalidInput", "there are more header fields than the gateway allows", "send fewer headers, or ask the platform team about listener.bounds.header_count"),
+        HeadFault::TargetTooLong => row(414, "InvalidInput", "path and query are longer than the gateway allows", "send a shorter query, or ask the platform team about listener.bounds.target_bytes"),
+        HeadFault::TooSlow => row(408, "RequestTimedOut", "the request head came too slowly", TRY_LATER),
+        HeadFault::Method => row(405, "InvalidInput", "this method is not served", FIX_REQUEST),
+        HeadFault::Engine => row(400, "InvalidInput", "the request head is malformed", FIX_REQUEST),
+    }
+}
+
+const fn path_words(fault: PathFault) -> &'static str {
+    match fault {
+        PathFault::DotSegment => "the path holds a dot segment",
+        PathFault::EmptySegment => "the path holds an empty segment",
+        PathFault::EncodedSeparator => "the path holds an encoded separator",
+        PathFault::BrokenEscape => "the path or query holds a broken escape",
+        PathFault::MixedEncoding => "the path holds an escape that is not in its one spelling",
+        PathFault::BadUtf8 => "an escape in the path is no UTF-8",
+        PathFault::ControlByte => "the path or query holds a control byte",
+        PathFault::PathParameter => "the path holds a ;-parameter",
+        PathFault::IllegalByte => "the path or query holds a byte that must be escaped",
+        PathFault::NotAbsolute => "the request target is not a path",
+        PathFault::Query => "the query can be read in more than one way",
+    }
+}
+
+const fn token_line(fault: TokenFault) -> Line {
+    let words = match fault {
+        TokenFault::Malformed => "the credential is malformed, or there are several",
+        TokenFault::TooLarge => "the token is larger than the gateway allows",
+        TokenFault::Algorithm => "the token's algorithm is not allowed for its issuer",
+        TokenFault::Header => "the token's header holds a member that is not accepted",
+        TokenFault::Issuer => "the token's issuer is not known here",
+        TokenFault::UnknownKey => "the token's issuer has no such key",
+        TokenFault::Signature => "the token's signature does not fit",
+        TokenFault::Audience => "the token is meant for another audience",
+        TokenFault::Expired => "the token has expired",
+        TokenFault::NotYetValid => "the token is not valid yet",
+        TokenFault::Claim => "a claim that the issuer's tokens must carry is missing or wrong",
+        TokenFault::CertificateBinding => "the token is bound to a client certificate that was not presented",
+        TokenFault::ProofRequired => "this identity needs a token bound to its client certificate",
+        TokenFault::KeysUnavailable => "the issuer's keys can't be fetched",
+    };
+    match fault {
+        TokenFault::KeysUnavailable => row(503, "ServiceUnavailable", words, TRY_LATER),
+        TokenFault::Malformed
+        | TokenFault::TooLarge
+        | TokenFault::Algorithm
+        | TokenFault::Header
+        | TokenFault::Issuer
+        | TokenFault::UnknownKey
+        | TokenFault::Signature
+        | TokenFault::Audience
+        | TokenFault::Claim => row(401, "Unauthorized", words, "compare the token with what the platform team configured for your issuer"),
+        TokenFault::Expired => row(401, "Unauthorized", words, GET_TOKEN),
+        TokenFault::NotYetValid => row(401, "Unauthorized", words, "check the clocks of the issuer and of this host"),
+        TokenFault::CertificateBinding | TokenFault::ProofRequired => {
+            row(401, "Unauthorized", words, "present the client certificate on the connection that carries the token (RFC 8705)")
+        }
+    }
+}
+
+const fn upstream_line(fault: UpstreamFault) -> Line {
+    match fault {
+        UpstreamFault::Unreachable => row(502, "ServiceUnavailable", "the upstream of {operation} can't be reached", TRY_LATER),
+        UpstreamFault::Untrusted => row(502, "ServiceUnavailable", "the upstream of {operation} could not prove that it is the right one; nothing was sent", "tell the platform team: its certificate, name or pin does not verify"),
+        UpstreamFault::TimedOut => row(504, "ServiceUnavailable", "the upstream of {operation} took too long", TRY_LATER),
+        UpstreamFault::Malformed => row(502, "ServiceUnavailable", "the upstream of {operation} answered with something that is no valid HTTP", TRY_LATER),
+        UpstreamFault::CircuitOpen => row(503, "ServiceUnavailable", "the upstream of {operation} failed repeatedly and is left alone for a while", TRY_LATER),
+        UpstreamFault::Closed => row(502, "ServiceUnavailable", "the upstream of {operation} closed the connection before its answer was whole", TRY_LATER),
+    }
+}
+
+/// Who and what a refusal is about, as far as it is known. Configured names only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subject<'a> {
+    pub identity: Option<&'a Name>,
+    pub operation: Option<&'a Name>,
+}
+
+/// The value of `WWW-Authenticate` where the status asks for one (RFC 9110 §11.6.1, RFC 6750 §3).
+#[must_use]
+pub const fn challenge(denial: Denial) -> Option<&'static str> {
+    match (line(denial).status, denial) {
+        (401, Denial::Token(_)) => Some("Bearer error=\"invalid_token\""),
+        (401, _) => Some("Bearer"),
+        _ => None,
+    }
+}
+
+/// SP-API's error envelope, as JSON.
+#[must_use]
+pub fn body(denial: Denial, subject: Subject<'_>, request: RequestId) -> String {
+    let row = line(denial);
+    let mut out = String::with_capacity(320);
+    // Every part is a constant or a `Name`, whose character set needs no JSON escape.
+    out.push_str("{\"errors\":[{\"code\":\"Sekisho.");
+    out.push_str(codes::code(denial));
+    out.push_str("\",\"message\":\"");
+    fill(&mut out, row.message, subject);
+    out.push_str("\",\"details\":\"");
+    let _ = write!(out, "{}; {}; request {}", denial.control(), row.hint, request.as_str());
+    out.push_str("\"}]}");
+    out
+}
+
+/// A whole HTTP/1.1 answer, for refusals before the HTTP engine owns the request. Closes.
+#[must_use]
+pub fn http1(denial: Denial, request: RequestId) -> Vec<u8> {
+    let row = line(denial);
+    let body = body(denial, Subject::default(), request);
+    let mut out = String::with_capacity(body.len() + 256);
+    let reason = http::StatusCode::from_u16(row.status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Refused");
+    let _ = write!(
+        out,
+        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+         cache-control: no-store\r\nx-amzn-errortype: {}\r\nx-sekisho-request-id: {}\r\n\
+         connection: close\r\n\r\n{body}",
+        row.status,
+        body.len(),
+        row.error_type,
+        request.as_str(),
+    );
+    out.into_bytes()
+}
+
+fn fill(out: &mut String, template: &str, subject: Subject<'_>) {
+    let name = |name: Option<&Name>, otherwise: &'static str| {
+        name.map_or(otherwise.to_owned(), |name| name.as_str().to_owned())
+    };
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let Some((key, tail)) = after.split_once('}') else { break };
+        match key {
+            "identity" => out.push_str(&name(subject.identity, "of this connection")),
+            _ => out.push_str(&name(subject.operation, "this operation")),
+        }
+        rest = tail;
+    }
+    out.push_str(rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Moment, RequestIds};
+
+    #[test]
+    fn every_answer_is_json_and_names_its_control() {
+        let request = RequestIds::new([1, 2]).issue(Moment::new(0, 0));
+        let name = Name::parse("label-printer").unwrap();
+        let operation = Name::parse("orders/getOrderBuyerInfo").unwrap();
+        let subject = Subject { identity: Some(&name), operation: Some(&operation) };
+        for denial in codes::ALL_DENIALS {
+            let text = body(*denial, subject, request);
+            let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let error = &json["errors"][0];
+            assert!(error["code"].as_str().unwrap().starts_with("Sekisho."));
+            assert!(!error["message"].as_str().unwrap().contains('{'), "{text}");
+            let details = error["details"].as_str().unwrap();
+            assert!(details.starts_with(denial.control().as_str()), "{details}");
+            assert!(details.ends_with(request.as_str()));
+        }
+    }
+
+    #[test]
+    fn acc_1_identities_that_may_not_enter_all_read_the_same() {
+        // One variant stands for unknown, disabled, expired and foreign: there is nothing to tell apart.
+        let text = body(Denial::NoIdentity, Subject::default(), RequestIds::new([1, 2]).issue(Moment::new(0, 0)));
+        for word in ["unknown", "disabled", "expired"] {
+            assert!(!text.contains(word), "{text}");
+        }
+    }
+}

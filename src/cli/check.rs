@@ -1,0 +1,133 @@
+//! `sekisho check`: reads a configuration as `run` would, and says everything that is wrong with it.
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::args::CheckArgs;
+use super::say::{self, Colour, Failure, Stream};
+use crate::base::{Clock, IdentityIx, ListenerIx, NetworkIx, RoleIx};
+use crate::config::{
+    self, AccessLog, ClientAuth, ConfigErrors, Loaded, Severity, Snapshot, Stage, UpstreamKind,
+};
+
+pub(super) fn main(words: &CheckArgs) -> Result<ExitCode, Failure> {
+    let read = config::load(&words.config, 1, Clock::system().now());
+    if words.json {
+        say::out(serde_json::to_string_pretty(&document(&read)).map_err(Failure::new)?);
+        return Ok(if read.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let loaded = read.map_err(|errors| refusal(&words.config, &errors))?;
+    for warning in &loaded.warnings {
+        say::err(warning.render(Severity::Warning, say::palette(Stream::Err)));
+    }
+    let served = format!("{} can be served", words.config.display());
+    say::out(say::paint(Stream::Out, Colour::Green, &served));
+    say::out(summary(&loaded));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what is wrong with a configuration, and gives what the verb ends with.
+pub(super) fn refusal(path: &Path, errors: &ConfigErrors) -> Failure {
+    say::err(errors.render(say::palette(Stream::Err)));
+    Failure::new(format_args!("{} can't be served", path.display()))
+}
+
+/// For programs; the same three keys in either case.
+fn document(read: &Result<Loaded, ConfigErrors>) -> Value {
+    match read {
+        Ok(loaded) => json!({
+            "ok": true, "errors": [], "warnings": loaded.warnings,
+            "counts": counts(loaded).into_iter().collect::<serde_json::Map<_, _>>(),
+        }),
+        Err(errors) => json!({
+            "ok": false, "errors": errors.errors, "omitted": errors.omitted, "warnings": [],
+        }),
+    }
+}
+
+fn counts(loaded: &Loaded) -> [(String, Value); 8] {
+    let names = &loaded.snapshot.names;
+    [
+        ("networks", (0..=u8::MAX).map_while(|ix| names.network(NetworkIx(ix))).count()),
+        ("listeners", loaded.snapshot.listeners.len()),
+        ("upstreams", loaded.snapshot.upstreams.len()),
+        ("issuers", loaded.snapshot.issuers.len()),
+        ("roles", (0..).map_while(|ix| names.role(RoleIx(ix))).count()),
+        ("identities", (0..).map_while(|ix| names.identity(IdentityIx(ix))).count()),
+        ("limits", loaded.snapshot.quotas.limits.len()),
+        ("warnings", loaded.warnings.len()),
+    ]
+    .map(|(what, count)| (what.to_owned(), json!(count)))
+}
+
+/// What would be served, in a few lines.
+fn summary(loaded: &Loaded) -> String {
+    let snapshot = &loaded.snapshot;
+    let mut out = format!("  environment  {}\n", snapshot.environment);
+    for (ix, listener) in (0..).map(ListenerIx).zip(&snapshot.listeners) {
+        let clients = match listener.tls.client_auth {
+            ClientAuth::None => "tokens only",
+            ClientAuth::Optional => "client certificates or tokens",
+            ClientAuth::Required => "client certificates required",
+        };
+        let operations = snapshot.table(ix, None).map_or(0, crate::policy::OperationTable::len);
+        let _ = writeln!(
+            out,
+            "  listener     {} on {}: {clients}; {operations} operations{}",
+            listener.name,
+            listener.address,
+            by_name(snapshot, listener.upstreams.iter().copied()),
+        );
+    }
+    for upstream in &snapshot.upstreams {
+        let kind = match upstream.kind {
+            UpstreamKind::SpApi { stage: Stage::Production, .. } => "SP-API, production",
+            UpstreamKind::SpApi { stage: Stage::Sandbox, .. } => "SP-API, sandbox",
+            UpstreamKind::Https => "internal store",
+        };
+        let _ = writeln!(
+            out,
+            "  upstream     {} at https://{} ({kind})",
+            upstream.name, upstream.endpoint.authority
+        );
+    }
+    let log = match &snapshot.log.access {
+        AccessLog::Stdout => "standard output".to_owned(),
+        AccessLog::File(path) => path.display().to_string(),
+    };
+    let _ = writeln!(out, "  access log   {log}");
+    let _ = writeln!(out, "  admin        http://{}", snapshot.admin.address);
+    let counted: Vec<String> =
+        counts(loaded).iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let _ = write!(out, "  {}", counted.join(", "));
+    out
+}
+
+/// Where several upstreams of a listener are told apart by server names, the count of operations
+/// without one is not the whole truth.
+fn by_name(
+    snapshot: &Snapshot,
+    upstreams: impl Iterator<Item = crate::base::UpstreamIx>,
+) -> &'static str {
+    let named = upstreams
+        .filter_map(|ix| snapshot.upstreams.get(ix.index()))
+        .any(|upstream| !upstream.server_names.is_empty());
+    if named { ", more by server name" } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Moment;
+
+    #[test]
+    fn a_file_that_is_not_there_is_one_document_with_the_same_keys() {
+        let read = config::load(Path::new("/no/such/sekisho.toml"), 1, Moment::new(0, 0));
+        let document = document(&read);
+        assert_eq!(document["ok"], false);
+        assert_eq!(document["errors"].as_array().map(Vec::len), Some(1));
+        assert_eq!(document["warnings"], json!([]));
+    }
+}

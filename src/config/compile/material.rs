@@ -1,0 +1,241 @@
+//! Certificates, keys and authorities, from files and secrets (TLS-1, TLS-2, TLS-5, PRIV-4). What a
+//! secret holds never gets into the report; only where it was asked for, and what kind of trouble it
+//! made.
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::extensions::GeneralName;
+use zeroize::Zeroizing;
+
+use super::{Ctx, days};
+use crate::base::ControlId;
+use crate::config::outside::{CommandFault, ReadFault};
+use crate::config::raw::value::{PathText, quoted};
+use crate::config::raw::{At, RawCertified, SecretRef};
+use crate::config::read::Entry;
+use crate::config::settings::{CertifiedChain, TlsKey};
+use crate::config::source::Place;
+
+const PEM_BYTES_MAX: u64 = 1 << 20;
+/// Certificates in one chain.
+const CHAIN_MAX: usize = 10;
+/// How long before its end a certificate is warned about.
+const RENEW_SECS: u64 = 14 * 86_400;
+
+/// What of a leaf certificate matters here.
+struct Leaf {
+    server_names: Vec<String>,
+    not_before: i64,
+    not_after: u64,
+}
+
+impl Ctx<'_> {
+    /// A certificate with its key, found to belong together and to be in force.
+    pub(super) fn certified<T>(
+        &mut self,
+        entry: &Entry<T>,
+        raw: &RawCertified,
+    ) -> Option<CertifiedChain> {
+        let certificate_at = entry.at(&raw.certificate.span);
+        let key_at = entry.at(&raw.key.span);
+        let chain = self.certificates(&raw.certificate.value, &certificate_at, ControlId::Tls1);
+        let key = self.private_key(&raw.key, &key_at);
+        let chain = chain?;
+        if chain.len() > CHAIN_MAX {
+            let found = format!("the file holds {} certificates", chain.len());
+            let instead = format!("keep the leaf and its intermediates, at most {CHAIN_MAX}");
+            self.report.error(&certificate_at, ControlId::Tls1, found, instead);
+            return None;
+        }
+        let leaf = self.leaf(chain.first()?, &certificate_at)?;
+        let key = key?;
+        let Ok(signing) = any_supported_type(&key) else {
+            let found = "the private key is of a kind that is not supported, or too weak";
+            let instead = "use ECDSA P-256 or P-384, Ed25519, or RSA from 2048 bits";
+            self.report.error(&key_at, ControlId::Tls1, found, instead);
+            return None;
+        };
+        match CertifiedKey::new(chain.clone(), signing).keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
+            Err(_) => {
+                let found = "the private key does not belong to the certificate";
+                let instead = "name the key that the certificate was made for";
+                self.report.error(&key_at, ControlId::Tls1, found, instead);
+                return None;
+            }
+        }
+        Some(CertifiedChain {
+            chain,
+            key: TlsKey::new(key),
+            server_names: leaf.server_names,
+            not_after_unix_secs: leaf.not_after,
+        })
+    }
+
+    fn leaf(&mut self, der: &CertificateDer<'_>, place: &Place) -> Option<Leaf> {
+        let Some(leaf) = read_leaf(der) else {
+            let found = "the first certificate of the file can't be read";
+            self.report.error(place, ControlId::Tls1, found, "write an X.509 v3 certificate");
+            return None;
+        };
+        let now = self.now.unix_secs();
+        if i64::try_from(now).is_ok_and(|now| now < leaf.not_before) {
+            let found = "the certificate is not in force yet";
+            let instead = "use one that is, or set this machine's clock";
+            self.report.error(place, ControlId::Tls5, found, instead);
+        } else if leaf.not_after <= now {
+            let found = "the certificate has expired";
+            self.report.error(place, ControlId::Tls5, found, "renew it; its key is due, too");
+        } else if leaf.not_after < now.saturating_add(RENEW_SECS) {
+            let left = days((leaf.not_after - now) / 86_400 * 86_400);
+            let found = format!("the certificate expires in {left}");
+            self.report.warning(place, ControlId::Tls5, found, "renew it");
+        }
+        Some(leaf)
+    }
+
+    /// The authorities in a PEM file; at least one, each usable.
+    pub(super) fn authorities(
+        &mut self,
+        path: &PathText,
+        place: &Place,
+        control: ControlId,
+    ) -> Option<Vec<CertificateDer<'static>>> {
+        let list = self.certificates(path, place, control)?;
+        let mut roots = RootCertStore::empty();
+        let (_, unusable) = roots.add_parsable_certificates(list.iter().cloned());
+        if unusable > 0 {
+            let found = format!("{unusable} of the file's certificates can't be an authority");
+            self.report.error(place, control, found, "keep authorities only, in X.509 v3");
+            return None;
+        }
+        Some(list)
+    }
+
+    fn certificates(
+        &mut self,
+        path: &PathText,
+        place: &Place,
+        control: ControlId,
+    ) -> Option<Vec<CertificateDer<'static>>> {
+        let path = self.path(path, place);
+        let pem = match self.outside.read(&path, PEM_BYTES_MAX) {
+            Ok(pem) => pem,
+            Err(fault) => {
+                self.unreadable(place, control, &path, fault);
+                return None;
+            }
+        };
+        let list: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let shown = quoted(&path.display().to_string());
+        let (found, instead) = match list {
+            Ok(list) if !list.is_empty() => return Some(list),
+            Ok(_) => (format!("{shown} holds no certificate"), "name a PEM file with certificates"),
+            Err(_) => (format!("{shown} is broken PEM"), "make the file anew"),
+        };
+        self.report.error(place, control, found, instead);
+        None
+    }
+
+    fn private_key(
+        &mut self,
+        key: &At<SecretRef>,
+        place: &Place,
+    ) -> Option<PrivateKeyDer<'static>> {
+        let pem = self.secret(&key.value, place)?;
+        let Ok(key) = PrivateKeyDer::from_pem_slice(&pem) else {
+            let found = "no private key can be read there";
+            let instead = "give a PEM private key: PKCS#8, SEC 1 or PKCS#1, not encrypted";
+            self.report.error(place, ControlId::Priv4, found, instead);
+            return None;
+        };
+        Some(key)
+    }
+
+    /// Follows a reference to a secret, once.
+    fn secret(&mut self, from: &SecretRef, place: &Place) -> Option<Zeroizing<Vec<u8>>> {
+        match from {
+            SecretRef::File(path) => {
+                let path = self.path(path, place);
+                self.outside.read_secret(&path).map_err(|fault| {
+                    let control = if let ReadFault::Exposed { .. } = fault {
+                        ControlId::Tls5
+                    } else {
+                        ControlId::Priv4
+                    };
+                    self.unreadable(place, control, &path, fault);
+                })
+            }
+            SecretRef::Env(name) => self.outside.variable(name).ok_or_else(|| {
+                let found = format!("the environment variable {} is not set", quoted(name));
+                self.report.error(
+                    place,
+                    ControlId::Priv4,
+                    found,
+                    "set it where the gateway starts",
+                );
+            }),
+            SecretRef::Command(words) => self.outside.output(words).map_err(|fault| {
+                let program = quoted(words.first().map_or("", String::as_str));
+                let (found, instead) = match fault {
+                    CommandFault::NotStarted => ("can't be started", "write its full path"),
+                    CommandFault::TimedOut => ("took longer than 10 s", "make it answer sooner"),
+                    CommandFault::Failed => ("ended with a failure", "run it by hand to see why"),
+                    CommandFault::TooLarge => ("printed more than 64 KiB", "print the secret only"),
+                };
+                let found = format!("{program} {found}");
+                self.report.error(place, ControlId::Priv4, found, instead);
+            }),
+        }
+        .ok()
+    }
+
+    /// Says why a file can't be used.
+    pub(super) fn unreadable(
+        &mut self,
+        place: &Place,
+        control: ControlId,
+        path: &Path,
+        fault: ReadFault,
+    ) {
+        let path = path.display().to_string();
+        let (found, instead) = match fault {
+            ReadFault::Missing => ("does not exist".to_owned(), "correct the path".to_owned()),
+            ReadFault::Forbidden => {
+                let instead = "let the gateway's user read it, and nobody else";
+                ("may not be read by this user".to_owned(), instead.to_owned())
+            }
+            ReadFault::NotAFile => ("is no file".to_owned(), "name a file".to_owned()),
+            ReadFault::TooLarge => ("is too large".to_owned(), "name the right file".to_owned()),
+            ReadFault::Exposed { mode } => (
+                format!("can be read or changed by others (mode {mode:04o}; PRIV-4)"),
+                format!("run chmod 600 {path}; replace the key if others had access"),
+            ),
+            ReadFault::Unreadable => ("can't be read".to_owned(), "check file and disk".to_owned()),
+        };
+        self.report.error(place, control, format!("{} {found}", quoted(&path)), instead);
+    }
+}
+
+fn read_leaf(der: &CertificateDer<'_>) -> Option<Leaf> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    let names = certificate.subject_alternative_name().ok()?;
+    let server_names = names
+        .iter()
+        .flat_map(|extension| &extension.value.general_names)
+        .filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        })
+        .collect();
+    let validity = certificate.validity();
+    Some(Leaf {
+        server_names,
+        not_before: validity.not_before.timestamp(),
+        not_after: u64::try_from(validity.not_after.timestamp()).unwrap_or(0),
+    })
+}

@@ -1,0 +1,193 @@
+//! Sections to a snapshot: judges what the sections say of each other, follows their references to
+//! files and secrets, and builds the runtime's types. Each rule stands where its value is compiled,
+//! so none is checked twice or forgotten. Every mistake goes into the report; what can still be
+//! judged after one, is.
+mod identity;
+mod issuer;
+mod listener;
+mod material;
+mod network;
+mod operation;
+mod quota;
+mod role;
+mod singles;
+mod table;
+mod upstream;
+
+use std::path::Path;
+
+use super::error::{ConfigError, ConfigErrors, Report};
+use super::outside::Outside;
+use super::raw::At;
+use super::raw::value::{NameText, TextValue, quoted};
+use super::read::{self, Document, Entry, Section};
+use super::settings::Names;
+use super::source::Place;
+use super::suggest::nearest;
+use super::{Snapshot, schema};
+use crate::base::{ControlId, Moment, Name};
+use crate::policy::NetworkMask;
+
+/// A configuration that was read, and what an operator should know of it all the same.
+#[derive(Debug)]
+pub struct Loaded {
+    pub snapshot: Snapshot,
+    /// By file and line.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// Reads a main file, all it refers to, and compiles them. `now` is what dates are compared with.
+/// Nothing is changed anywhere.
+///
+/// # Errors
+/// Every mistake at once, up to [`super::ERRORS_MAX`].
+pub fn load_from(
+    outside: &dyn Outside,
+    main: &Path,
+    generation: u64,
+    now: Moment,
+) -> Result<Loaded, ConfigErrors> {
+    let mut report = Report::default();
+    let document = read::read(outside, main, &schema(), &mut report);
+    let mut ctx = Ctx { outside, report: &mut report, document: &document, now };
+    let snapshot = ctx.snapshot(generation);
+    let Some(snapshot) = snapshot else {
+        if report.is_clean() {
+            // A part that was not made, without a word why, is a defect here; refuse it aloud.
+            let place = Place { file: super::source::FileIx(0), span: 0..0 };
+            report.error(&place, None, "the configuration can't be compiled", "report this defect");
+        }
+        return Err(report.refuse());
+    };
+    report.close().map(|warnings| Loaded { snapshot, warnings })
+}
+
+/// What every rule works with.
+struct Ctx<'c> {
+    outside: &'c dyn Outside,
+    report: &'c mut Report,
+    document: &'c Document,
+    now: Moment,
+}
+
+impl Ctx<'_> {
+    fn snapshot(&mut self, generation: u64) -> Option<Snapshot> {
+        let document = self.document;
+        let environment = document.gateway.as_ref().map(|entry| entry.raw.environment.0.clone());
+        let networks = self.networks();
+        let upstreams = self.upstreams(environment.as_ref());
+        let listeners = self.listeners();
+        let (token, log, admin) = (self.token(), self.log(), self.admin());
+        self.addresses(admin.address);
+        let (operations, routes) = self.operations();
+        let tables = operations.as_ref().map(|all| self.tables(all, &routes));
+        let issuers = self.issuers(environment.as_ref());
+        // Without an environment there is nothing to compare with; any name does until then.
+        let own = environment.clone().or_else(|| Name::parse("unknown").ok())?;
+        let trust = self.trust(&own, generation, token.bytes_max);
+        let quotas = operations.as_ref().map(|all| self.quotas(all));
+        let policy = operations.and_then(|all| self.policy(all));
+        let identities = self.identity_settings();
+        let gateway = document.gateway.as_ref()?;
+        let names = self.names(policy.as_ref()?);
+        Some(Snapshot {
+            generation,
+            environment: environment?,
+            state_dir: self.path(&gateway.raw.state_dir, &gateway.place),
+            threads: gateway.raw.threads,
+            shutdown_grace: gateway.raw.shutdown_grace.0,
+            networks: networks?,
+            listeners: listeners?,
+            upstreams: upstreams?,
+            trust: trust?,
+            issuers: issuers?,
+            policy: policy?,
+            identities,
+            quotas: quotas?,
+            token,
+            log,
+            admin,
+            names,
+            tables: tables??,
+        })
+    }
+
+    fn names(&self, policy: &crate::policy::Policy) -> Names {
+        fn of<T>(section: &Section<T>) -> Vec<Name> {
+            section.entries.iter().filter_map(|entry| Name::parse(&entry.name).ok()).collect()
+        }
+        Names {
+            identities: of(&self.document.identity),
+            roles: of(&self.document.role),
+            operations: policy.operations().iter().map(|(_, op)| op.name.clone()).collect(),
+            networks: of(&self.document.network),
+            listeners: of(&self.document.listener),
+            upstreams: of(&self.document.upstream),
+        }
+    }
+
+    /// The place of what a reference names. An entry that was refused as a whole is no error here.
+    fn resolve<T>(
+        &mut self,
+        section: &Section<T>,
+        what: &str,
+        wanted: &NameText,
+        place: &Place,
+        control: ControlId,
+    ) -> Option<usize> {
+        let name = wanted.0.as_str();
+        let known = section.place(name);
+        if known.is_none() && !section.names.contains_key(name) && !self.document.torn {
+            let instead = match nearest(name, section.names.keys().map(String::as_str)) {
+                Some(meant) => format!("write \"{meant}\""),
+                None if section.names.is_empty() => format!("define it; there is no {what} yet"),
+                None => format!("define it, or write one of {}", list(section.names.keys())),
+            };
+            self.report.error(
+                place,
+                control,
+                format!("there is no {what} {}", quoted(name)),
+                instead,
+            );
+        }
+        known
+    }
+
+    /// A list of networks as a set.
+    fn mask<T>(
+        &mut self,
+        entry: &Entry<T>,
+        networks: &[At<NameText>],
+        control: ControlId,
+    ) -> NetworkMask {
+        let mut mask = NetworkMask::default();
+        for name in networks {
+            let place = entry.at(&name.span);
+            let found =
+                self.resolve(&self.document.network, "network", &name.value, &place, control);
+            if let Some(ix) = found.and_then(|at| u8::try_from(at).ok()) {
+                mask = mask.with(crate::base::NetworkIx(ix));
+            }
+        }
+        mask
+    }
+
+    /// A path as the file at `place` means it.
+    fn path(&self, path: &super::raw::value::PathText, place: &Place) -> std::path::PathBuf {
+        path.from(self.report.sources.path(place.file))
+    }
+}
+
+/// At most eight names, for an error's text.
+fn list<'n>(names: impl Iterator<Item = &'n String>) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<&String> = names.collect();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect();
+    shown.join(", ") + more
+}
+
+/// A duration for an error's text.
+fn days(seconds: u64) -> String {
+    super::raw::value::DurationText(std::time::Duration::from_secs(seconds)).to_text().into_owned()
+}

@@ -1,0 +1,140 @@
+//! The configuration as it is written: one struct per section. The doc comments become the
+//! descriptions in the JSON Schema, `x-range` what a value must lie between, `x-control` the control
+//! that an error names. Nothing here judges one key by another; that is `check`.
+mod gateway;
+mod identity;
+mod issuer;
+mod listener;
+mod log;
+mod network;
+mod operation;
+mod role;
+mod text;
+mod upstream;
+pub(super) mod value;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ops::{Deref, Range};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub(super) use gateway::{RawAdmin, RawGateway, RawToken};
+pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
+pub(super) use issuer::{AlgorithmName, ClaimText, Presence, RawIssuer};
+pub(super) use listener::{
+    AlpnName, ClientAuthName, RawBounds, RawCertified, RawListener, SecretRef, TlsVersionName,
+};
+pub(super) use log::{AccessTo, RawLog};
+pub(super) use network::RawNetwork;
+pub(super) use operation::RawOperation;
+pub(super) use role::{RawLimit, RawQuery, RawRole};
+pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
+
+/// Configuration of Sekisho: one main file, and policy files of the same form that are merged in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Sekisho")]
+#[expect(dead_code, reason = "read section by section, so that one mistake hides no other")]
+pub(super) struct RawConfig {
+    /// What this process is. Main file only.
+    gateway: RawGateway,
+    /// Named lists of addresses. Every other place names networks, never addresses.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "NET-1"))]
+    network: BTreeMap<String, RawNetwork>,
+    /// Where callers connect.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "NET-1"))]
+    listener: Vec<RawListener>,
+    /// Where requests go: Amazon's Selling Partner API, or an internal store.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "TLS-1"))]
+    upstream: Vec<RawUpstream>,
+    /// Operations of internal stores. Those of the Selling Partner API are built in.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "PRIV-1"))]
+    operation: Vec<RawOperation>,
+    /// Where callers put their token.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-1"))]
+    token: RawToken,
+    /// Who may sign tokens.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-1"))]
+    issuer: Vec<RawIssuer>,
+    /// What may be done, for which purpose.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "PRIV-1"))]
+    role: BTreeMap<String, RawRole>,
+    /// Who may do it: one entry per person or service.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-1"))]
+    identity: BTreeMap<String, RawIdentity>,
+    /// The access log.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "LOG-1"))]
+    log: RawLog,
+    /// Metrics and health.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "PRIV-3"))]
+    admin: RawAdmin,
+}
+
+/// A value and where it stands in its file. A default stands nowhere: its range is empty.
+#[derive(Clone, Debug, Default)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+impl<T> At<T> {
+    const fn default_of(value: T) -> Self {
+        Self { value, span: 0..0 }
+    }
+}
+
+impl<T> Deref for At<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let spanned = toml::Spanned::<T>::deserialize(from)?;
+        Ok(Self { span: spanned.span(), value: spanned.into_inner() })
+    }
+}
+
+impl<T: Serialize> Serialize for At<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(to)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// Whether a TOML date-time is a calendar day and nothing more.
+pub(super) fn is_date(datetime: toml::value::Datetime) -> bool {
+    identity::Date::of(datetime).is_some()
+}

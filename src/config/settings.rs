@@ -1,0 +1,374 @@
+//! What the shells are given: plain values, parsed, ranged and loaded, so that nothing below has to
+//! read a file, a unit or a name again. Made by `compile.rs` only.
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+
+use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
+use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
+use crate::policy::NetworkMask;
+
+/// One `[[listener]]` (NET-1, NET-3, TLS-1).
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    pub ix: ListenerIx,
+    pub name: Name,
+    pub address: SocketAddr,
+    /// Who may connect. Never empty: such a listener is refused when the configuration is read.
+    pub networks: NetworkMask,
+    /// `Some`: every connection comes from these networks and opens with a PROXY header (NET-3).
+    pub proxy_from: Option<NetworkMask>,
+    pub tls: TlsSettings,
+    pub bounds: Bounds,
+    /// In the order of the file; for SP-API upstreams see [`UpstreamSettings::server_names`].
+    pub upstreams: Vec<UpstreamIx>,
+}
+
+/// How a listener speaks TLS.
+#[derive(Clone, Debug)]
+pub struct TlsSettings {
+    /// The first one answers clients that send no or another server name. Never empty.
+    pub certificates: Vec<CertifiedChain>,
+    /// Roots for client certificates; `Some` whenever `client_auth` is not `None`.
+    pub client_ca: Option<Vec<CertificateDer<'static>>>,
+    pub client_auth: ClientAuth,
+    pub min_version: TlsVersion,
+    /// Offered in this order, such as `h2`, `http/1.1`. Never empty.
+    pub alpn: Vec<Alpn>,
+}
+
+/// Whether a client certificate is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Not asked for; identities come by token.
+    None,
+    /// Asked for; one that is sent must verify.
+    Optional,
+    /// Without one there is no connection.
+    Required,
+}
+
+/// The oldest TLS version that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// AEAD suites with ECDHE only.
+    V1_2,
+    V1_3,
+}
+
+/// A protocol offered inside TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    H2,
+    Http11,
+}
+
+impl Alpn {
+    /// The name on the wire (RFC 7301).
+    #[must_use]
+    pub const fn wire(self) -> &'static [u8] {
+        match self {
+            Self::H2 => b"h2",
+            Self::Http11 => b"http/1.1",
+        }
+    }
+}
+
+/// A certificate with its chain and key, already found to belong together.
+#[derive(Clone, Debug)]
+pub struct CertifiedChain {
+    /// Leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: TlsKey,
+    /// DNS names of the leaf, in lower case; `*.` in front stands for one label.
+    pub server_names: Vec<String>,
+    /// End of the leaf's validity, seconds since 1970 (TLS-5).
+    pub not_after_unix_secs: u64,
+}
+
+/// A private key. It can't be printed; there is one exit.
+pub struct TlsKey(PrivateKeyDer<'static>);
+
+impl TlsKey {
+    pub(super) const fn new(key: PrivateKeyDer<'static>) -> Self {
+        Self(key)
+    }
+
+    #[must_use]
+    pub const fn reveal_for(&self, _why: Use) -> &PrivateKeyDer<'static> {
+        &self.0
+    }
+}
+
+impl Clone for TlsKey {
+    fn clone(&self) -> Self {
+        Self(self.0.clone_key())
+    }
+}
+
+impl fmt::Debug for TlsKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// What one client, connection or request may take (MON-5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// From TCP accept to the end of the TLS handshake, PROXY header included.
+    pub handshake: Duration,
+    /// From the handshake to the first byte of a request.
+    pub first_byte: Duration,
+    /// From a request's first byte to the end of its head.
+    pub header: Duration,
+    pub header_bytes: usize,
+    pub header_count: usize,
+    pub target_bytes: usize,
+    pub body_bytes: u64,
+    /// A body slower than this many bytes a second, after the grace, is cut off.
+    pub body_rate: u64,
+    pub body_rate_grace: Duration,
+    /// Between requests of one connection.
+    pub idle: Duration,
+    pub requests_per_connection: u32,
+    pub connections: u32,
+    pub connections_per_address: u32,
+    pub connections_per_identity: u32,
+    pub h2_streams: u32,
+    /// Streams reset by the client and not yet forgotten.
+    pub h2_resets: u32,
+    pub h2_header_bytes: u32,
+    pub h2_control_frames: Rate,
+}
+
+/// So many in so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub count: u32,
+    /// At least one second, at most 400 days.
+    pub per: Duration,
+}
+
+/// One `[[upstream]]` (TLS-1, TLS-2).
+#[derive(Clone, Debug)]
+pub struct UpstreamSettings {
+    pub ix: UpstreamIx,
+    pub name: Name,
+    pub kind: UpstreamKind,
+    pub endpoint: Endpoint,
+    /// Login with Amazon's token server; `Some` for SP-API upstreams only.
+    pub token_endpoint: Option<Endpoint>,
+    /// Serves only connections opened for these names (lower case); empty: for every name.
+    pub server_names: Vec<String>,
+    pub roots: Roots,
+    /// SHA-256 of public keys (SPKI), one of which the chain must hold; empty: any verified chain.
+    pub pins: Vec<[u8; 32]>,
+    pub client_certificate: Option<CertifiedChain>,
+    pub connect_timeout: Duration,
+    pub response_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub protocol: UpstreamProtocol,
+    /// Further tries of a request of which nothing was sent or which is idempotent. 0 to 5.
+    pub retries: u8,
+    pub breaker: Breaker,
+}
+
+/// What an upstream is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamKind {
+    SpApi { region: Region, stage: Stage },
+    Https,
+}
+
+/// A region of the Selling Partner API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    Na,
+    Eu,
+    Fe,
+}
+
+/// Real orders, or Amazon's sandbox (PRIV-5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Production,
+    Sandbox,
+}
+
+/// Where to connect, and the name that must be proved there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// For SNI and for verification (TLS-2).
+    pub server_name: ServerName<'static>,
+    /// The `Host` header's value: the host, with the port unless it is 443.
+    pub authority: String,
+    /// The host alone; an IPv6 address without brackets.
+    pub host: String,
+    pub port: u16,
+    pub addresses: Addresses,
+}
+
+/// How an endpoint's addresses are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// Ask the resolver for `host`.
+    Dns,
+    /// Exactly these, in any order. Never empty.
+    Fixed(Vec<SocketAddr>),
+}
+
+/// Who may vouch for an upstream's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// The machine's trust store.
+    System,
+    /// These and no other. Never empty.
+    Private(Vec<CertificateDer<'static>>),
+}
+
+/// The HTTP version spoken to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// Whatever the upstream picks by ALPN.
+    Auto,
+    Http11,
+    H2,
+}
+
+/// When to stop trying an upstream for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures in a row until it opens. At least 1.
+    pub failures: u32,
+    /// How long it stays open.
+    pub open: Duration,
+}
+
+/// Where callers put their token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSettings {
+    pub header: HeaderName,
+    /// The word before the token, compared without case; `None`: the bare token.
+    pub scheme: Option<String>,
+    pub bytes_max: usize,
+}
+
+/// Where an issuer's keys come from, for the shell that fetches them. In the order of the trust's
+/// issuers.
+#[derive(Clone, Debug)]
+pub struct IssuerSettings {
+    pub name: Name,
+    pub jwks: JwksSource,
+    /// Least time between two fetches that an unknown `kid` causes.
+    pub cooldown: Duration,
+    /// Time between two fetches otherwise.
+    pub refresh: Duration,
+}
+
+/// Where a key set is.
+#[derive(Clone, Debug)]
+pub enum JwksSource {
+    /// Read again at every refresh.
+    File(PathBuf),
+    Url {
+        endpoint: Endpoint,
+        path: String,
+        roots: Roots,
+    },
+}
+
+/// The access log (LOG-1, LOG-4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub access: AccessLog,
+    pub rotate_bytes: u64,
+    pub rotate_every: Duration,
+    /// At least 365 days.
+    pub keep: Duration,
+}
+
+/// Where access records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    Stdout,
+    File(PathBuf),
+}
+
+/// What the configuration says of an identity beside its credentials and roles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdentitySettings {
+    pub kind: IdentityKind,
+    /// Connections at a time; `None`: the listener's bound.
+    pub connections: Option<u32>,
+    /// The day (since 1970-01-01, UTC) its access must have been reviewed (ACC-3).
+    pub review_by_unix_day: Option<u32>,
+}
+
+/// A person or a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IdentityKind {
+    Service,
+    Person,
+}
+
+/// How much identities may do (MON-2); what is spent is kept elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct QuotaSettings {
+    /// By `LimitIx`.
+    pub limits: Vec<LimitSettings>,
+    /// By `IdentityIx`: the identity's name, and the limits it is under.
+    pub accounts: Vec<(Name, Vec<LimitIx>)>,
+}
+
+/// One limit. Each identity under it has buckets of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitSettings {
+    /// `role/NAME/1`, `identity/NAME/1` and so on: the same over reloads.
+    pub name: Name,
+    /// The operations that are counted together. Never empty.
+    pub operations: Vec<OperationIx>,
+    /// 1 to 8; all hold at once; no two have the same period.
+    pub windows: Vec<Rate>,
+}
+
+/// The listener for metrics and health: loopback only (PRIV-3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminSettings {
+    pub address: SocketAddr,
+}
+
+/// Names by index, for the log and for answers.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    pub(super) identities: Vec<Name>,
+    pub(super) roles: Vec<Name>,
+    pub(super) operations: Vec<Name>,
+    pub(super) networks: Vec<Name>,
+    pub(super) listeners: Vec<Name>,
+    pub(super) upstreams: Vec<Name>,
+}
+
+macro_rules! names {
+    ($($one:ident, $many:ident: $ix:ty;)*) => {
+        impl Names {$(
+            /// `None` for an index of another snapshot.
+            #[must_use]
+            pub fn $one(&self, ix: $ix) -> Option<&Name> {
+                self.$many.get(ix.index())
+            }
+        )*}
+    };
+}
+names! {
+    identity, identities: IdentityIx;
+    role, roles: RoleIx;
+    operation, operations: OperationIx;
+    network, networks: NetworkIx;
+    listener, listeners: ListenerIx;
+    upstream, upstreams: UpstreamIx;
+}

@@ -1,0 +1,75 @@
+//! A whole configuration, compiled: immutable, shared by pointer, replaced as one (PRIV-1).
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::settings::{
+    AdminSettings, IdentitySettings, IssuerSettings, ListenerSettings, LogSettings, Names,
+    QuotaSettings, TokenSettings, UpstreamSettings,
+};
+use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
+use crate::identity::Trust;
+use crate::policy::{NetTable, OperationTable, Policy};
+
+/// Everything a request is judged by. A request holds one of these from its first byte to its last,
+/// so no two decisions about it come from different configurations.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Differs between any two snapshots of a process.
+    pub generation: u64,
+    pub environment: Name,
+    pub state_dir: PathBuf,
+    /// `None`: one worker per processor.
+    pub threads: Option<u16>,
+    pub shutdown_grace: Duration,
+    pub networks: NetTable,
+    /// By [`ListenerIx`].
+    pub listeners: Vec<ListenerSettings>,
+    /// By `UpstreamIx`.
+    pub upstreams: Vec<UpstreamSettings>,
+    pub trust: Trust,
+    /// By the places of the trust's issuers.
+    pub issuers: Vec<IssuerSettings>,
+    pub policy: Policy,
+    /// By [`IdentityIx`].
+    pub identities: Vec<IdentitySettings>,
+    pub quotas: QuotaSettings,
+    pub token: TokenSettings,
+    pub log: LogSettings,
+    pub admin: AdminSettings,
+    pub names: Names,
+    pub(super) tables: Vec<Tables>,
+}
+
+/// The operations of one listener.
+#[derive(Debug)]
+pub(super) struct Tables {
+    /// For connections opened for another name, or none.
+    pub(super) default: Arc<OperationTable>,
+    /// By server name, in lower case.
+    pub(super) by_server_name: HashMap<String, Arc<OperationTable>>,
+}
+
+impl Snapshot {
+    /// What a listener serves to a connection that was opened for `server_name` (lower case, without
+    /// a dot at the end). `None` for a listener of another snapshot.
+    #[must_use]
+    pub fn table(&self, ix: ListenerIx, server_name: Option<&str>) -> Option<&OperationTable> {
+        let tables = self.tables.get(ix.index())?;
+        let named = server_name.and_then(|name| tables.by_server_name.get(name));
+        Some(named.unwrap_or(&tables.default))
+    }
+
+    /// The operation of that name.
+    #[must_use]
+    pub fn operation(&self, name: &str) -> Option<OperationIx> {
+        self.policy.operations().find(name)
+    }
+
+    /// What the configuration says of an identity.
+    #[must_use]
+    pub fn identity(&self, ix: IdentityIx) -> Option<&IdentitySettings> {
+        self.identities.get(ix.index())
+    }
+}

@@ -1,0 +1,164 @@
+//! What a right configuration becomes.
+use std::time::Duration;
+
+use super::support::{GOOD, World, changed, pki, world};
+use crate::base::{ClientAddr, IdentityIx, LimitIx, ListenerIx, UpstreamIx};
+use crate::config::{
+    AccessLog, Addresses, Alpn, ClientAuth, ConfigErrors, Current, JwksSource, Region, Roots,
+    Snapshot, Stage, TlsVersion, UpstreamKind,
+};
+use crate::policy::Method;
+
+fn snapshot(text: &str) -> Snapshot {
+    load(&world(text)).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn load(world: &World) -> Result<Snapshot, ConfigErrors> {
+    world.load().map(|loaded| loaded.snapshot)
+}
+
+#[test]
+fn a_right_configuration_has_no_warning() {
+    let loaded = world(GOOD).load().unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn everything_is_compiled() {
+    let snapshot = snapshot(GOOD);
+    assert_eq!(snapshot.generation, 1);
+    assert_eq!(snapshot.environment.as_str(), "production");
+    assert_eq!(snapshot.state_dir.to_str().unwrap(), "/conf/state");
+    let listener = &snapshot.listeners[0];
+    assert_eq!(listener.address, "0.0.0.0:8443".parse().unwrap());
+    assert_eq!(listener.upstreams, [UpstreamIx(0), UpstreamIx(1)]);
+    assert_eq!(listener.tls.client_auth, ClientAuth::Optional);
+    assert_eq!(listener.tls.min_version, TlsVersion::V1_3);
+    assert_eq!(listener.tls.alpn, [Alpn::H2, Alpn::Http11]);
+    assert_eq!(listener.tls.client_ca.as_ref().unwrap().len(), 1);
+    let names = ["gateway.example.com", "*.apps.example.com"];
+    assert_eq!(listener.tls.certificates[0].server_names, names);
+    let (office, balancer) = ("203.0.113.9".parse().unwrap(), "10.0.1.7".parse().unwrap());
+    let at = |addr| snapshot.networks.lookup(&ClientAddr::new(addr));
+    assert!(listener.networks.intersects(&at(office)));
+    assert!(!listener.networks.intersects(&at(balancer)));
+    assert!(listener.proxy_from.unwrap().intersects(&at(balancer)));
+    let amazon = &snapshot.upstreams[0];
+    assert_eq!(amazon.kind, UpstreamKind::SpApi { region: Region::Fe, stage: Stage::Production });
+    assert_eq!(amazon.endpoint.host, "sellingpartnerapi-fe.amazon.com");
+    assert_eq!(amazon.endpoint.authority, amazon.endpoint.host);
+    assert_eq!(amazon.token_endpoint.as_ref().unwrap().host, "api.amazon.com");
+    assert_eq!((&amazon.roots, &amazon.endpoint.addresses), (&Roots::System, &Addresses::Dns));
+    let warehouse = &snapshot.upstreams[1];
+    assert_eq!(warehouse.endpoint.authority, "warehouse.internal:8443");
+    assert!(matches!(&warehouse.roots, Roots::Private(roots) if roots.len() == 1));
+    assert!(warehouse.token_endpoint.is_none());
+    assert_eq!(snapshot.identities[0].review_by_unix_day, Some(20_849));
+    assert_eq!(snapshot.names.identity(IdentityIx(0)).unwrap().as_str(), "hanako.yamada");
+    assert_eq!(snapshot.log.access, AccessLog::Stdout);
+    let JwksSource::Url { endpoint, path, .. } = &snapshot.issuers[0].jwks else { panic!() };
+    assert_eq!((endpoint.host.as_str(), path.as_str()), ("login.example.com", "/jwks"));
+}
+
+#[test]
+fn mon_2_limits_follow_roles_and_identities() {
+    let own = "owner = \"support@example.com\"\nlimits = [{ operations = [\"*\"], requests = [\"9/day\"] }]";
+    let snapshot = snapshot(&changed("owner = \"support@example.com\"", own));
+    let limits = &snapshot.quotas.limits;
+    let names: Vec<&str> = limits.iter().map(|limit| limit.name.as_str()).collect();
+    assert_eq!(names, ["role/shipping/1", "identity/hanako.yamada/1"]);
+    assert_eq!(limits[0].windows[1].per, Duration::from_secs(60));
+    let orders = snapshot.operation("orders/getOrders").unwrap();
+    assert!(limits[0].operations.contains(&orders));
+    assert!(!limits[0].operations.contains(&snapshot.operation("lwa/token").unwrap()));
+    let (first, under) = &snapshot.quotas.accounts[0];
+    assert_eq!(
+        (first.as_str(), under.as_slice()),
+        ("hanako.yamada", &[LimitIx(0), LimitIx(1)][..])
+    );
+    assert_eq!(snapshot.quotas.accounts[1].1, [LimitIx(0)]);
+}
+
+#[test]
+fn priv_1_a_server_name_chooses_the_region() {
+    let eu = "region = \"fe\"\nserver_names = [\"FE.example.com\"]\n\n[[upstream]]\nname = \"amazon-eu\"\n\
+              kind = \"sp-api\"\nregion = \"eu\"\nserver_names = [\"eu.example.com\"]";
+    let text = changed("region = \"fe\"", eu)
+        .replace("[\"amazon-fe\", \"warehouse\"]", "[\"amazon-fe\", \"amazon-eu\", \"warehouse\"]");
+    let snapshot = snapshot(&text);
+    let serves = |name, path: &[u8]| {
+        let table = snapshot.table(ListenerIx(0), name).unwrap();
+        table.match_request(Method::Get, path).ok().map(|route| route.upstream)
+    };
+    assert_eq!(serves(Some("fe.example.com"), b"/orders/v0/orders"), Some(UpstreamIx(0)));
+    assert_eq!(serves(Some("eu.example.com"), b"/orders/v0/orders"), Some(UpstreamIx(1)));
+    assert_eq!(serves(Some("other.example.com"), b"/orders/v0/orders"), None);
+    assert_eq!(serves(None, b"/orders/v0/orders"), None);
+    for name in [None, Some("fe.example.com"), Some("eu.example.com")] {
+        assert_eq!(serves(name, b"/stock/A1"), Some(UpstreamIx(2)), "{name:?}");
+    }
+    assert!(snapshot.table(ListenerIx(9), None).is_none());
+}
+
+#[test]
+fn an_address_in_an_endpoint_is_connected_to_directly() {
+    let snapshot = snapshot(&changed(
+        "region = \"fe\"",
+        "region = \"fe\"\nendpoint = \"https://127.0.0.1:9443\"\ntoken_endpoint = \"https://[::1]:9444\"",
+    ));
+    let amazon = &snapshot.upstreams[0];
+    assert_eq!(
+        amazon.endpoint.addresses,
+        Addresses::Fixed(vec!["127.0.0.1:9443".parse().unwrap()])
+    );
+    let token = amazon.token_endpoint.as_ref().unwrap();
+    assert_eq!(token.authority, "[::1]:9444");
+    assert_eq!(token.addresses, Addresses::Fixed(vec!["[::1]:9444".parse().unwrap()]));
+}
+
+#[test]
+fn a_network_can_be_a_file_with_comments() {
+    let text = changed("[\"203.0.113.0/24\", \"2001:db8:1::/48\"]", "{ file = \"office.cidr\" }");
+    let cidr = "# office\n203.0.113.0/24 # tokyo\n\n  2001:db8:1::/48\r\n198.51.100.7";
+    let snapshot = load(&world(&text).with("office.cidr", cidr)).unwrap();
+    for (addr, inside) in [("203.0.113.1", true), ("198.51.100.7", true), ("198.51.100.8", false)] {
+        let at = snapshot.networks.lookup(&ClientAddr::new(addr.parse().unwrap()));
+        assert_eq!(snapshot.listeners[0].networks.intersects(&at), inside, "{addr}");
+    }
+}
+
+#[test]
+fn secrets_come_from_files_variables_and_programs() {
+    let key = "key = \"tls/a.key\"";
+    for (to, setup) in [
+        ("key = { file = \"tls/a.key\" }", 0),
+        ("key = { env = \"GATEWAY_KEY\" }", 1),
+        ("key = { command = [\"/bin/vault\", \"read\"] }", 2),
+    ] {
+        let mut world = world(&changed(key, to));
+        let pem = pki().key.clone().into_bytes();
+        match setup {
+            1 => drop(world.variables.insert("GATEWAY_KEY".to_owned(), pem)),
+            2 => drop(world.programs.insert(vec!["/bin/vault".into(), "read".into()], Ok(pem))),
+            _ => {}
+        }
+        let snapshot = load(&world).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(format!("{:?}", snapshot.listeners[0].tls.certificates[0].key), "[secret]");
+    }
+}
+
+#[test]
+fn a_snapshot_is_replaced_whole_and_never_by_an_older_one() {
+    let of = |generation| {
+        let mut snapshot = snapshot(GOOD);
+        snapshot.generation = generation;
+        snapshot
+    };
+    let current = Current::new(of(1));
+    assert_eq!((current.next_generation(), current.next_generation()), (2, 3));
+    let held = current.load();
+    assert_eq!(current.publish(of(3)).generation, 1);
+    current.publish(of(2));
+    assert_eq!(current.load().generation, 3, "the reload that began later wins");
+    assert_eq!(held.generation, 1, "a request keeps what it began with");
+}

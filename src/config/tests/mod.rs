@@ -1,0 +1,11 @@
+//! Whole configurations, read from memory.
+mod defaults;
+mod examples;
+mod files;
+mod good;
+mod mistakes;
+mod mutations;
+mod rules;
+mod scale;
+mod secrets;
+mod support;

@@ -1,0 +1,115 @@
+//! What the front door learned of a connection, carried to every request on it, and the few words
+//! that the door and the request path exchange while it lives.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::base::{ClientAddr, Denial, ListenerIx, Name, Pseudonym};
+use crate::config::Bounds;
+use crate::evidence::{Protocol, TlsVersion};
+use crate::identity::PeerCertificate;
+use crate::policy::NetworkMask;
+use crate::state::IdentityPermit;
+
+/// Facts that hold for the whole life of a connection. Made by `listen` after NET-1, NET-3 and TLS-1
+/// were satisfied; there is no other way to reach the request path.
+#[derive(Debug)]
+pub struct ConnFacts {
+    pub listener: ListenerIx,
+    /// The real client, behind a balancer too (NET-3).
+    pub addr: ClientAddr,
+    /// Stands for the address in every record; made once, under the key of `source_day`.
+    pub source: Pseudonym,
+    pub source_day: u32,
+    /// Named networks that hold the address, by the snapshot of `generation`.
+    pub networks: NetworkMask,
+    pub generation: u64,
+    /// The name the client asked for in its TLS hello, in lower case.
+    pub server_name: Option<Box<str>>,
+    /// The client's certificate, its chain already verified.
+    pub certificate: Option<PeerCertificate>,
+    pub tls: TlsVersion,
+    pub http: Protocol,
+    pub bounds: Bounds,
+}
+
+/// Shared by the door (which sees bytes) and the gateway (which sees requests).
+#[derive(Debug)]
+pub struct ConnLink {
+    pub facts: ConnFacts,
+    /// Requests begun on an HTTP/1 connection; the door arms its head check when this moves.
+    begun: AtomicU32,
+    /// The last request that reached the request path. An answer for one beyond it comes from the
+    /// engine's parser and is replaced.
+    owned: AtomicU32,
+    body_fault: AtomicU8,
+    identities: Mutex<Vec<IdentityPermit>>,
+}
+
+impl ConnLink {
+    #[must_use]
+    pub fn new(facts: ConnFacts) -> Arc<Self> {
+        Arc::new(Self {
+            facts,
+            begun: AtomicU32::new(0),
+            owned: AtomicU32::new(0),
+            body_fault: AtomicU8::new(0),
+            identities: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// The gateway waits for the next request head.
+    pub fn begin_request(&self) {
+        self.begun.fetch_add(1, Ordering::AcqRel);
+        self.body_fault.store(0, Ordering::Release);
+    }
+
+    /// The request path has the request that was begun last.
+    pub fn own_request(&self) {
+        self.owned.store(self.begun.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    pub fn begun(&self) -> u32 {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    pub fn is_owned(&self) -> bool {
+        self.owned.load(Ordering::Acquire) == self.begun.load(Ordering::Acquire)
+    }
+
+    /// The door tells why it stopped reading a request's body.
+    pub fn set_body_fault(&self, fault: BodyFault) {
+        self.body_fault.store(fault as u8, Ordering::Release);
+    }
+
+    pub fn body_fault(&self) -> Option<Denial> {
+        match self.body_fault.load(Ordering::Acquire) {
+            1 => Some(Denial::BodyTooSlow),
+            2 => Some(Denial::Head(crate::base::HeadFault::TransferCoding)),
+            _ => None,
+        }
+    }
+
+    /// Remembers that this connection counts for an identity; `take` is asked only once for each.
+    pub fn hold_identity<E>(
+        &self,
+        who: &Name,
+        take: impl FnOnce() -> Result<IdentityPermit, E>,
+    ) -> Result<(), E> {
+        let mut held = self.identities.lock();
+        if held.iter().any(|permit| permit.who() == who) {
+            return Ok(());
+        }
+        held.push(take()?);
+        Ok(())
+    }
+}
+
+/// Why the door stopped reading a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum BodyFault {
+    TooSlow = 1,
+    Framing = 2,
+}

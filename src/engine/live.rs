@@ -1,0 +1,244 @@
+//! One configuration in force: the snapshot and what was built from it, swapped as a whole.
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use pingora::upstreams::peer::HttpPeer;
+use rustls::ServerConfig;
+
+use super::conn::ConnFacts;
+use super::peers::{self, Anchors};
+use super::tls::{TlsFault, server_config};
+use crate::base::{ListenerIx, Moment, OperationIx, UpstreamFault, UpstreamIx};
+use crate::config::{Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamSettings};
+use crate::observe::{ListenerMetrics, Metrics, OperationMetrics, UpstreamMetrics};
+use crate::policy::OperationTable;
+use crate::state::Quotas;
+use crate::upstream::{Picked, Upstream};
+
+/// Who reads what is sent to an endpoint: it decides which headers may go there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The Selling Partner API.
+    Amazon,
+    /// Login with Amazon's token server.
+    TokenServer,
+    /// A store of the seller's own.
+    Internal,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Live {
+    pub snapshot: Arc<Snapshot>,
+    pub(super) quotas: Quotas,
+    tls: Vec<Arc<ServerConfig>>,
+    upstreams: Vec<Routes>,
+    /// `lwa/token` goes to the token server of its upstream.
+    token_operation: Option<OperationIx>,
+    pub(super) meters: Meters,
+}
+
+/// Handles of the metrics that requests touch, looked up once.
+#[derive(Debug)]
+pub(super) struct Meters {
+    operations: Vec<OperationMetrics>,
+    no_operation: OperationMetrics,
+    upstreams: Vec<UpstreamMetrics>,
+    listeners: Vec<ListenerMetrics>,
+}
+
+impl Meters {
+    fn of(snapshot: &Snapshot, metrics: &Metrics) -> Self {
+        let names = &snapshot.names;
+        Self {
+            operations: (0..)
+                .map_while(|ix| names.operation(OperationIx(ix)))
+                .map(|name| metrics.operation(Some(name)))
+                .collect(),
+            no_operation: metrics.operation(None),
+            upstreams: snapshot.upstreams.iter().map(|up| metrics.upstream(&up.name)).collect(),
+            listeners: snapshot.listeners.iter().map(|l| metrics.listener(&l.name)).collect(),
+        }
+    }
+
+    pub(super) fn operation(&self, ix: Option<OperationIx>) -> &OperationMetrics {
+        ix.and_then(|ix| self.operations.get(ix.index())).unwrap_or(&self.no_operation)
+    }
+
+    pub(super) fn upstream(&self, ix: UpstreamIx) -> Option<&UpstreamMetrics> {
+        self.upstreams.get(ix.index())
+    }
+
+    pub(super) fn listener(&self, ix: ListenerIx) -> Option<&ListenerMetrics> {
+        self.listeners.get(ix.index())
+    }
+}
+
+#[derive(Debug)]
+struct Routes {
+    main: Route,
+    token: Option<Route>,
+}
+
+/// The way to one endpoint.
+pub struct Route {
+    pub upstream: UpstreamIx,
+    pub reader: Reader,
+    /// The Host that the endpoint answers to.
+    pub authority: HeaderValue,
+    /// SHA-256 of leaf certificates; empty: any that verifies.
+    pub pins: Vec<[u8; 32]>,
+    pub(super) pool: Arc<Upstream>,
+    template: HttpPeer,
+}
+
+impl Route {
+    /// An address of the endpoint, by health and load, other than those that failed already.
+    ///
+    /// # Errors
+    /// None is known, or the circuit breaker is open.
+    pub fn pick(&self, failed: &[SocketAddr], now: Moment) -> Result<Picked, UpstreamFault> {
+        self.pool.pick(failed, now)
+    }
+
+    #[must_use]
+    pub fn peer_at(&self, address: SocketAddr) -> Box<HttpPeer> {
+        peers::at(&self.template, address)
+    }
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Route")
+            .field("upstream", &self.upstream)
+            .field("reader", &self.reader)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Live {
+    /// Builds what a snapshot needs to be served. Pools of endpoints that did not change are taken
+    /// over from `before`, with their health.
+    ///
+    /// # Errors
+    /// See [`TlsFault`].
+    pub(super) fn build(
+        snapshot: Arc<Snapshot>,
+        quotas: Quotas,
+        system: &Anchors,
+        before: Option<&Self>,
+        metrics: &Metrics,
+    ) -> Result<Self, TlsFault> {
+        let tls = snapshot
+            .listeners
+            .iter()
+            .map(|listener| server_config(&listener.tls))
+            .collect::<Result<_, _>>()?;
+        let upstreams = snapshot
+            .upstreams
+            .iter()
+            .map(|settings| Routes::build(settings, system, before))
+            .collect::<Result<_, _>>()?;
+        let token_operation = snapshot.operation("lwa/token");
+        let meters = Meters::of(&snapshot, metrics);
+        Ok(Self { snapshot, quotas, tls, upstreams, token_operation, meters })
+    }
+
+    #[must_use]
+    pub const fn quotas(&self) -> &Quotas {
+        &self.quotas
+    }
+
+    #[must_use]
+    pub fn listener(&self, ix: ListenerIx) -> Option<&ListenerSettings> {
+        self.snapshot.listeners.get(ix.index())
+    }
+
+    #[must_use]
+    pub fn tls(&self, ix: ListenerIx) -> Option<&Arc<ServerConfig>> {
+        self.tls.get(ix.index())
+    }
+
+    #[must_use]
+    pub fn upstream(&self, ix: UpstreamIx) -> Option<&UpstreamSettings> {
+        self.snapshot.upstreams.get(ix.index())
+    }
+
+    /// The operations served to a connection opened for `server_name`.
+    #[must_use]
+    pub fn table(&self, ix: ListenerIx, server_name: Option<&str>) -> Option<&OperationTable> {
+        self.snapshot.table(ix, server_name)
+    }
+
+    #[must_use]
+    pub fn route(&self, upstream: UpstreamIx, operation: OperationIx) -> Option<&Route> {
+        let routes = self.upstreams.get(upstream.index())?;
+        if self.token_operation == Some(operation) {
+            return routes.token.as_ref();
+        }
+        Some(&routes.main)
+    }
+
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.upstreams.iter().flat_map(|routes| std::iter::once(&routes.main).chain(&routes.token))
+    }
+
+    /// Whether a request for `host` belongs on a connection: its server name, or the name of an
+    /// upstream behind it, which SDKs put into Host by themselves (RFC 9110 §7.4). A connection
+    /// opened without a name fits any host, because nothing is chosen by it.
+    #[must_use]
+    pub fn host_fits(&self, conn: &ConnFacts, host: &[u8]) -> bool {
+        let Some(opened_for) = conn.server_name.as_deref() else { return true };
+        host.eq_ignore_ascii_case(opened_for.as_bytes())
+            || self.listener(conn.listener).is_some_and(|listener| {
+                listener.upstreams.iter().filter_map(|ix| self.upstream(*ix)).any(|upstream| {
+                    host.eq_ignore_ascii_case(upstream.endpoint.host.as_bytes())
+                        || upstream
+                            .token_endpoint
+                            .as_ref()
+                            .is_some_and(|token| host.eq_ignore_ascii_case(token.host.as_bytes()))
+                })
+            })
+    }
+}
+
+impl Routes {
+    fn build(
+        settings: &UpstreamSettings,
+        system: &Anchors,
+        before: Option<&Live>,
+    ) -> Result<Self, TlsFault> {
+        let anchors = match &settings.roots {
+            Roots::System => Arc::clone(system),
+            Roots::Private(roots) => peers::anchors(roots),
+        };
+        let reader = match settings.kind {
+            UpstreamKind::SpApi { .. } => Reader::Amazon,
+            UpstreamKind::Https => Reader::Internal,
+        };
+        let route = |endpoint: &Endpoint, reader| {
+            let spec = super::reload::upstream_spec(settings, endpoint);
+            let known = before.and_then(|live| {
+                live.routes().find(|route| route.reader == reader && route.pool.is_for(&spec))
+            });
+            Ok(Route {
+                upstream: settings.ix,
+                reader,
+                authority: HeaderValue::from_str(&endpoint.authority)
+                    .map_err(|_error| TlsFault::Version)?,
+                pins: settings.pins.clone(),
+                pool: known.map_or_else(|| Arc::new(Upstream::new(spec)), |route| Arc::clone(&route.pool)),
+                template: peers::template(settings, endpoint, &anchors),
+            })
+        };
+        Ok(Self {
+            main: route(&settings.endpoint, reader)?,
+            token: settings
+                .token_endpoint
+                .as_ref()
+                .map(|endpoint| route(endpoint, Reader::TokenServer))
+                .transpose()?,
+        })
+    }
+}

@@ -1,0 +1,330 @@
+//! Where the rooms meet: owns the configuration in force, the clock, the log, the metrics, quotas,
+//! keys and upstream health, and lends them to the door and the request path. Controls: ACC-1,
+//! LOG-1, PRIV-1, MON-2.
+//!
+//! Never sees: request bytes. It is handed facts, and hands back verdicts.
+//! 1. A request uses one [`Live`] from start to end; a reload swaps the whole.
+//! 2. A [`Clearance`] exists only after the quotas were charged and a place in the log was reserved.
+//! 3. A configuration that can't be built leaves the old one in force.
+//!
+//! On failure: refused with a [`Denial`]; nothing opens.
+mod conn;
+mod door;
+mod live;
+mod peers;
+mod reload;
+mod report;
+mod tls;
+
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use pingora::protocols::Stream;
+use tokio::sync::watch;
+
+pub use conn::{BodyFault, ConnFacts, ConnLink};
+pub use door::{DoorFault, HandshakeFault};
+pub use live::{Live, Reader, Route};
+pub use reload::ReloadFault;
+use report::DoorTally;
+pub use report::OpenGauge;
+pub use tls::{TlsFault, provider, server_config};
+
+use crate::base::{
+    ClientAddr, Clock, Denial, IdentityIx, Moment, OperationIx, PseudonymKey, RequestIds, RoleIx,
+    Secret, UpstreamIx,
+};
+use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
+use crate::keys::{JwksStore, Patience};
+use crate::observe::{LogSink, LogSlot, Metrics};
+use crate::policy::Permit;
+use crate::state::{
+    Charged, ConnectionCounts, ConnectionFault, ConnectionLimits, Permit as ConnectionPermit, Refused,
+    Standing,
+};
+use crate::config::{ListenerSettings, Snapshot};
+
+/// Verified tokens that are remembered; at some 100 bytes each.
+const TOKENS_MAX: usize = 65_536;
+
+/// Takes a connection from the door to its end. Implemented by the gateway; the door knows no more.
+#[async_trait]
+pub trait Serve: Send + Sync {
+    async fn serve(&self, stream: Stream, link: Arc<ConnLink>, shutdown: watch::Receiver<bool>);
+}
+
+/// Permission to go upstream. Only [`Engine::settle`] makes one.
+#[derive(Debug)]
+pub struct Clearance {
+    permit: Permit,
+    /// Keeps the request's place in the log.
+    slot: LogSlot,
+    charged: Charged,
+}
+
+impl Clearance {
+    #[must_use]
+    pub const fn operation(&self) -> OperationIx {
+        self.permit.operation()
+    }
+
+    #[must_use]
+    pub const fn upstream(&self) -> UpstreamIx {
+        self.permit.upstream()
+    }
+
+    #[must_use]
+    pub const fn role(&self) -> RoleIx {
+        self.permit.role()
+    }
+
+    #[must_use]
+    pub const fn charged(&self) -> &Charged {
+        &self.charged
+    }
+
+    /// Gives the place in the log to the record.
+    #[must_use]
+    pub fn into_slot(self) -> LogSlot {
+        self.slot
+    }
+}
+
+/// A permitted request that may not go on.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsettled {
+    pub denial: Denial,
+    /// Where the caller stands in the quota that is used up.
+    pub standing: Option<Standing>,
+}
+
+/// See the module.
+pub struct Engine {
+    pub clock: Clock,
+    pub ids: RequestIds,
+    pub log: LogSink,
+    pub metrics: Arc<Metrics>,
+    pub jwks: JwksStore,
+    live: ArcSwap<Live>,
+    tokens: TokenCache,
+    /// One for each listener: TCP connections by their peer.
+    connections: Vec<Arc<ConnectionCounts>>,
+    /// Real clients behind balancers, and identities.
+    clients: Arc<ConnectionCounts>,
+    /// Keys the per-source counts, so that nobody can choose colliding addresses.
+    sources: RandomState,
+    door: Mutex<DoorTally>,
+    pseudonym_master: Secret<[u8; 32]>,
+    pseudonyms: ArcSwap<PseudonymKey>,
+    draining: AtomicBool,
+}
+
+/// What an engine is made of, besides its first configuration.
+#[derive(Debug)]
+pub struct Parts {
+    pub clock: Clock,
+    pub log: LogSink,
+    pub metrics: Arc<Metrics>,
+    /// From which each day's pseudonym key is derived.
+    pub pseudonym_master: Secret<[u8; 32]>,
+}
+
+impl Engine {
+    /// Puts the first configuration in force. Runs on a Tokio runtime, which keeps names resolved.
+    ///
+    /// # Errors
+    /// See [`ReloadFault`].
+    pub fn start(parts: Parts, snapshot: Snapshot) -> Result<Arc<Self>, ReloadFault> {
+        let Parts { clock, log, metrics, pseudonym_master } = parts;
+        let now = clock.now();
+        let jwks = JwksStore::new(clock.clone(), Patience::default());
+        let built = reload::build(snapshot, &jwks, None, now, &metrics)?;
+        jwks.adopt(built.keys);
+        let mut random = [0_u8; 48];
+        // aws-lc's generator fails only where the process can't run at all; zeros would make ids
+        // and cache keys guessable, so start-up is refused.
+        aws_lc_rs::rand::fill(&mut random).map_err(|_unspecified| ReloadFault::Random)?;
+        let (token_key, seeds) = random.split_at(32);
+        let seed = |bytes: &[u8]| {
+            bytes.iter().fold(0_u64, |seed, byte| (seed << 8) | u64::from(*byte))
+        };
+        let (first, second) = seeds.split_at(8);
+        let token_key: [u8; 32] = token_key.try_into().map_err(|_never| ReloadFault::Random)?;
+        let engine = Arc::new(Self {
+            ids: RequestIds::new([seed(first), seed(second)]),
+            connections: built
+                .live
+                .snapshot
+                .listeners
+                .iter()
+                .map(|_listener| ConnectionCounts::new())
+                .collect(),
+            clients: ConnectionCounts::new(),
+            sources: RandomState::new(),
+            tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
+            pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
+                &pseudonym_master,
+                now.unix_day(),
+            )),
+            pseudonym_master,
+            live: ArcSwap::from_pointee(built.live),
+            door: Mutex::new(DoorTally::default()),
+            draining: AtomicBool::new(false),
+            clock,
+            log,
+            metrics,
+            jwks,
+        });
+        let live = engine.live();
+        engine.resolve(&live, None);
+        engine.report_configuration(&live);
+        Ok(engine)
+    }
+
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+
+    /// Today's key; made anew when the UTC day changes.
+    pub fn pseudonyms(&self, now: Moment) -> Arc<PseudonymKey> {
+        let key = self.pseudonyms.load_full();
+        if key.day() == now.unix_day() {
+            return key;
+        }
+        let key = Arc::new(PseudonymKey::of_day(&self.pseudonym_master, now.unix_day()));
+        self.pseudonyms.store(Arc::clone(&key));
+        key
+    }
+
+    #[must_use]
+    pub fn source(&self, addr: &ClientAddr) -> u64 {
+        addr.source(&self.sources)
+    }
+
+    /// Who calls. Pure but for the cache of verified tokens.
+    pub fn prove(
+        &self,
+        live: &Live,
+        link: &ConnLink,
+        presented: Presented<'_>,
+        now: Moment,
+    ) -> Result<Proven, Refusal> {
+        let peer = link.facts.certificate.as_ref();
+        let keys = self.jwks.current();
+        identity::prove(peer, presented, &live.snapshot.trust, &keys, &self.tokens, now)
+    }
+
+    /// A place for one more TCP connection. A balancer's are bounded in total only.
+    ///
+    /// # Errors
+    /// All places, or all of this source, are taken.
+    pub fn admit_peer(
+        &self,
+        listener: &ListenerSettings,
+        peer: &ClientAddr,
+    ) -> Result<ConnectionPermit, ConnectionFault> {
+        let bounds = &listener.bounds;
+        let per_source = match listener.proxy_from {
+            None => bounds.connections_per_address,
+            Some(_) => bounds.connections,
+        };
+        let limits = ConnectionLimits { total: bounds.connections, per_source };
+        let counts = self.connections.get(listener.ix.index()).ok_or(ConnectionFault::Total)?;
+        counts.try_admit(self.source(peer), limits)
+    }
+
+    /// A place for one more connection of a client behind a balancer.
+    ///
+    /// # Errors
+    /// All places of this source are taken.
+    pub fn admit_client(
+        &self,
+        listener: &ListenerSettings,
+        client: &ClientAddr,
+    ) -> Result<ConnectionPermit, ConnectionFault> {
+        let limits = ConnectionLimits {
+            total: u32::MAX,
+            per_source: listener.bounds.connections_per_address,
+        };
+        self.clients.try_admit(self.source(client), limits)
+    }
+
+    /// Connections that are open now, on all listeners.
+    #[must_use]
+    pub fn open_connections(&self) -> u32 {
+        self.connections.iter().map(|counts| counts.open()).sum()
+    }
+
+    /// ACC-1: counts the connection for an identity that was proved on it, once.
+    pub fn count_connection(
+        &self,
+        live: &Live,
+        link: &ConnLink,
+        who: IdentityIx,
+    ) -> Result<(), Denial> {
+        let name = live.snapshot.names.identity(who).ok_or(Denial::Internal)?;
+        let own = live.snapshot.identity(who).and_then(|identity| identity.connections);
+        let most = own.unwrap_or(link.facts.bounds.connections_per_identity);
+        link.hold_identity(name, || self.clients.try_identity(name, most))
+            .map_err(|_fault| Denial::IdentityConnections)
+    }
+
+    /// Charges the quotas of a permitted request. Refused calls charge nothing; without a place in
+    /// the log nothing is charged either.
+    pub fn settle(
+        &self,
+        live: &Live,
+        who: IdentityIx,
+        permit: Permit,
+        now: Moment,
+    ) -> Result<Clearance, Unsettled> {
+        let slot = self
+            .log
+            .reserve()
+            .map_err(|_full| Unsettled { denial: Denial::LogUnavailable, standing: None })?;
+        match live.quotas.charge(who, permit.operation(), now) {
+            Ok(charged) => Ok(Clearance { permit, slot, charged }),
+            Err(Refused::Exceeded(standing)) => {
+                Err(Unsettled { denial: Denial::QuotaExceeded, standing: Some(standing) })
+            }
+            Err(Refused::Unregistered) => {
+                Err(Unsettled { denial: Denial::Internal, standing: None })
+            }
+        }
+    }
+
+    /// From now on the process finishes what it has and takes no more.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether a balancer should send traffic here.
+    ///
+    /// # Errors
+    /// The reason why not, for the operator.
+    pub fn readiness(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err("draining");
+        }
+        if self.log.is_full() {
+            return Err("the access log can't be written");
+        }
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn render_metrics(&self) -> String {
+        self.metrics.render()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}

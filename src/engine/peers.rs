@@ -1,0 +1,116 @@
+//! What Pingora needs to reach an upstream, made once per configuration and copied per request.
+//! Controls: TLS-1, TLS-2.
+//! 1. Every peer has TLS, a name to verify, and its own roots; there is no other constructor.
+//! 2. The pool key covers everything that a connection's trust depends on, because Pingora's own does
+//!    not: it leaves out the roots and knows client certificates by serial number only.
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use pingora::protocols::ALPN;
+use pingora::protocols::tls::CaType;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use rustls::RootCertStore;
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::FromDer as _;
+
+use crate::base::Use;
+use crate::config::{Endpoint, Roots, UpstreamProtocol, UpstreamSettings};
+
+/// Certificates that an upstream's may chain to, in Pingora's form.
+pub(super) type Anchors = Arc<CaType>;
+
+/// The machine's trust store, read once. Certificates that can't be used are left out: they vouch
+/// for nobody.
+pub(super) fn system_anchors() -> Anchors {
+    let found = rustls_native_certs::load_native_certs();
+    anchors(&found.certs)
+}
+
+pub(super) fn anchors(certificates: &[CertificateDer<'static>]) -> Anchors {
+    let usable = |certificate: &&CertificateDer<'static>| {
+        let mut store = RootCertStore::empty();
+        store.add((*certificate).clone()).is_ok()
+            && x509_parser::certificate::X509Certificate::from_der(certificate).is_ok()
+    };
+    certificates
+        .iter()
+        .filter(usable)
+        .map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509))
+        .collect()
+}
+
+/// A peer without an address: [`at`] gives it one.
+pub(super) fn template(
+    settings: &UpstreamSettings,
+    endpoint: &Endpoint,
+    anchors: &Anchors,
+) -> HttpPeer {
+    let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    let mut peer = HttpPeer::new(nowhere, true, endpoint.host.clone());
+    peer.group_key = pool_key(settings, endpoint, anchors);
+    peer.client_cert_key = settings.client_certificate.as_ref().map(|client| {
+        let chain = client.chain.iter().map(|certificate| certificate.to_vec()).collect();
+        let key = client.key.reveal_for(Use::Verify).secret_der().to_vec();
+        Arc::new(CertKey::new(chain, key))
+    });
+    let options = &mut peer.options;
+    options.ca = Some(Arc::clone(anchors));
+    options.connection_timeout = Some(settings.connect_timeout);
+    options.total_connection_timeout =
+        Some(settings.connect_timeout.saturating_mul(2).min(Duration::from_secs(120)));
+    options.read_timeout = Some(settings.response_timeout);
+    options.write_timeout = Some(settings.response_timeout);
+    options.idle_timeout = Some(settings.idle_timeout);
+    // Pingora's default is one stream per connection, which is HTTP/1 with more bytes.
+    options.max_h2_streams = 100;
+    options.alpn = match settings.protocol {
+        UpstreamProtocol::Auto => ALPN::H2H1,
+        UpstreamProtocol::Http11 => ALPN::H1,
+        UpstreamProtocol::H2 => ALPN::H2,
+    };
+    peer
+}
+
+/// The peer at one of its addresses.
+pub(super) fn at(template: &HttpPeer, address: SocketAddr) -> Box<HttpPeer> {
+    let mut peer = Box::new(template.clone());
+    peer._address = address.into();
+    peer
+}
+
+fn pool_key(settings: &UpstreamSettings, endpoint: &Endpoint, anchors: &Anchors) -> u64 {
+    let mut digest = Context::new(&SHA256);
+    let mut part = |bytes: &[u8]| {
+        // Lengths first, so that no two lists of parts read alike.
+        digest.update(&bytes.len().to_be_bytes());
+        digest.update(bytes);
+    };
+    part(settings.name.as_str().as_bytes());
+    part(endpoint.authority.as_bytes());
+    part(match settings.roots {
+        Roots::System => b"system",
+        Roots::Private(_) => b"private",
+    });
+    part(match settings.protocol {
+        UpstreamProtocol::Auto => b"auto",
+        UpstreamProtocol::Http11 => b"h1",
+        UpstreamProtocol::H2 => b"h2",
+    });
+    for anchor in anchors.iter() {
+        part(anchor.borrow_raw_cert());
+    }
+    for pin in &settings.pins {
+        part(pin);
+    }
+    for certificate in settings.client_certificate.iter().flat_map(|client| &client.chain) {
+        part(certificate);
+    }
+    let mut first = [0; 8];
+    for (to, from) in first.iter_mut().zip(digest.finish().as_ref()) {
+        *to = *from;
+    }
+    u64::from_be_bytes(first)
+}

@@ -1,0 +1,198 @@
+//! Puts a configuration in force: the first one and every later one the same way. Built aside,
+//! swapped whole; what can't be built changes nothing.
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::Engine;
+use super::live::Live;
+use super::peers;
+use super::tls::TlsFault;
+use crate::base::{Moment, Name};
+use crate::config::{
+    Addresses as Where, Endpoint, IssuerSettings, JwksSource as From, Roots, Snapshot,
+    UpstreamSettings,
+};
+use crate::keys::{IssuerKeys, JwksFault, JwksRoots, JwksSource, JwksStore, JwksUrl, Prepared};
+use crate::observe::Metrics;
+use crate::state::{LimitSpec, QuotaError, Quotas, Window};
+use crate::upstream::{Addresses, BreakerSpec, UpstreamSpec, keep_resolved};
+
+/// Why a snapshot could not be put in force.
+#[derive(Debug)]
+pub enum ReloadFault {
+    Tls(TlsFault),
+    Quotas(Vec<QuotaError>),
+    /// Issuers whose key file can't be read.
+    Keys(Vec<(Name, JwksFault)>),
+    /// The operating system gives no random numbers.
+    Random,
+    /// Listeners were added, removed or moved, which only a restart can do.
+    Listeners,
+    /// The log or the admin listener is another one, which only a restart can do.
+    Fixed,
+}
+
+impl fmt::Display for ReloadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(fault) => fault.fmt(f),
+            Self::Quotas(errors) => {
+                write!(f, "{} quotas can't be built:", errors.len())?;
+                errors.iter().try_for_each(|error| write!(f, " {} ({:?});", error.at, error.fault))
+            }
+            Self::Keys(faults) => {
+                f.write_str("keys can't be read:")?;
+                faults.iter().try_for_each(|(issuer, fault)| write!(f, " issuer {issuer}: {fault};"))
+            }
+            Self::Random => f.write_str("the operating system gives no random numbers"),
+            Self::Listeners => {
+                f.write_str("listeners were added, removed or moved; restart to apply that")
+            }
+            Self::Fixed => f.write_str(
+                "[log] access, [admin] address, gateway.state_dir or gateway.threads changed; restart to apply that",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ReloadFault {}
+
+/// A configuration that is ready to be put in force.
+pub(super) struct Built {
+    pub(super) live: Live,
+    pub(super) keys: Prepared,
+}
+
+/// Everything that can fail, before anything changes.
+pub(super) fn build(
+    snapshot: Snapshot,
+    jwks: &JwksStore,
+    before: Option<&Live>,
+    now: Moment,
+    metrics: &Metrics,
+) -> Result<Built, ReloadFault> {
+    if let Some(before) = before {
+        unmoved(&before.snapshot, &snapshot)?;
+    }
+    let keys = jwks.prepare(issuers(&snapshot)).map_err(ReloadFault::Keys)?;
+    let mut quotas = Quotas::build(&limits(&snapshot), &snapshot.quotas.accounts)
+        .map_err(ReloadFault::Quotas)?;
+    if let Some(before) = before {
+        quotas.carry_over(&before.quotas, now);
+    }
+    let system = peers::system_anchors();
+    let live =
+        Live::build(Arc::new(snapshot), quotas, &system, before, metrics).map_err(ReloadFault::Tls)?;
+    Ok(Built { live, keys })
+}
+
+impl Engine {
+    /// Puts another configuration in force. Requests under way keep the one they began with.
+    ///
+    /// # Errors
+    /// See [`ReloadFault`]; the configuration before it then stays in force.
+    pub fn reload(&self, snapshot: Snapshot) -> Result<(), ReloadFault> {
+        let before = self.live();
+        let built = build(snapshot, &self.jwks, Some(&before), self.clock.now(), &self.metrics)?;
+        self.jwks.adopt(built.keys);
+        let live = Arc::new(built.live);
+        self.live.store(Arc::clone(&live));
+        self.resolve(&live, Some(&before));
+        self.report_configuration(&live);
+        Ok(())
+    }
+
+    /// Keeps the names of new upstreams resolved, as long as a configuration uses them.
+    pub(super) fn resolve(&self, live: &Live, before: Option<&Live>) {
+        for route in live.routes() {
+            let known = before.is_some_and(|before| {
+                before.routes().any(|earlier| Arc::ptr_eq(&earlier.pool, &route.pool))
+            });
+            if known {
+                continue;
+            }
+            // A name that stops resolving shows as requests that fail; the addresses known go on.
+            tokio::spawn(keep_resolved(Arc::downgrade(&route.pool), |_resolution| {}));
+        }
+    }
+}
+
+/// What a running process can't change about itself.
+fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
+    let sockets = |snapshot: &Snapshot| -> Vec<_> {
+        snapshot.listeners.iter().map(|l| (l.name.clone(), l.address)).collect()
+    };
+    if sockets(before) != sockets(after) {
+        return Err(ReloadFault::Listeners);
+    }
+    let same = before.log.access == after.log.access
+        && before.admin == after.admin
+        && before.state_dir == after.state_dir
+        && before.threads == after.threads;
+    if same { Ok(()) } else { Err(ReloadFault::Fixed) }
+}
+
+fn limits(snapshot: &Snapshot) -> Vec<LimitSpec> {
+    let window = |rate: &crate::config::Rate| Window { count: rate.count, per: rate.per, burst: None };
+    snapshot
+        .quotas
+        .limits
+        .iter()
+        .map(|limit| LimitSpec {
+            name: limit.name.clone(),
+            operations: limit.operations.clone(),
+            windows: limit.windows.iter().map(window).collect(),
+        })
+        .collect()
+}
+
+fn issuers(snapshot: &Snapshot) -> Vec<IssuerKeys> {
+    let source = |settings: &IssuerSettings| match &settings.jwks {
+        From::File(path) => JwksSource::File(path.clone()),
+        From::Url { endpoint, path, roots } => JwksSource::Url(Box::new(JwksUrl {
+            server_name: endpoint.server_name.clone(),
+            authority: endpoint.authority.clone(),
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            addresses: match &endpoint.addresses {
+                Where::Dns => Vec::new(),
+                Where::Fixed(addresses) => addresses.clone(),
+            },
+            path: path.clone(),
+            roots: match roots {
+                Roots::System => JwksRoots::System,
+                Roots::Private(roots) => JwksRoots::Private(roots.clone()),
+            },
+        })),
+    };
+    (0..)
+        .map(crate::identity::IssuerIx)
+        .zip(&snapshot.issuers)
+        .filter_map(|(ix, settings)| {
+            Some(IssuerKeys {
+                name: settings.name.clone(),
+                iss: Arc::from(snapshot.trust.iss(ix)?),
+                source: source(settings),
+                cooldown: settings.cooldown,
+                refresh: settings.refresh,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn upstream_spec(settings: &UpstreamSettings, endpoint: &Endpoint) -> UpstreamSpec {
+    UpstreamSpec {
+        name: settings.name.clone(),
+        host: endpoint.host.clone(),
+        port: endpoint.port,
+        addresses: match &endpoint.addresses {
+            Where::Dns => Addresses::Dns,
+            Where::Fixed(addresses) => Addresses::Fixed(addresses.clone()),
+        },
+        breaker: BreakerSpec {
+            failures: NonZeroU32::new(settings.breaker.failures).unwrap_or(NonZeroU32::MIN),
+            open: settings.breaker.open,
+        },
+    }
+}

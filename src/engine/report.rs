@@ -1,0 +1,189 @@
+//! What is told to the log and the metrics. Controls: LOG-1, LOG-2, MON-5.
+//! What strangers can cause without a credential is counted and written now and then; what a request
+//! caused is written once per request.
+use super::Engine;
+use super::conn::ConnFacts;
+use super::door::DoorFault;
+use super::live::Live;
+use crate::base::{Denial, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
+use crate::evidence::{AccessRecord, AtDoor, Event, Fixed};
+use crate::observe::{ListenerMetrics, LogSlot};
+use crate::upstream::BreakerChange;
+
+/// Counts of what happened at the door since the last lines about it. Both keys are closed sets of a
+/// few dozen, so it can't grow and is searched from front to back.
+#[derive(Debug, Default)]
+pub(super) struct DoorTally(Vec<(ListenerIx, DoorFault, u64)>);
+
+impl DoorTally {
+    fn add(&mut self, listener: ListenerIx, fault: DoorFault) {
+        match self.0.iter_mut().find(|(at, what, _)| *at == listener && *what == fault) {
+            Some((_, _, count)) => *count = count.saturating_add(1),
+            None => self.0.push((listener, fault, 1)),
+        }
+    }
+}
+
+/// An open connection in the metrics; dropping it takes it out.
+#[derive(Debug)]
+pub struct OpenGauge(Option<ListenerMetrics>);
+
+impl Drop for OpenGauge {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.0 {
+            metrics.connections.dec();
+        }
+    }
+}
+
+impl Engine {
+    /// A connection was closed before its first request.
+    pub fn report_door(&self, live: &Live, listener: ListenerIx, fault: DoorFault) {
+        if let Some(metrics) = live.meters.listener(listener) {
+            match fault {
+                DoorFault::Handshake(fault) => metrics.handshake_failed(Fixed::new(fault.as_str())),
+                DoorFault::Address
+                | DoorFault::Connections(_)
+                | DoorFault::ProxyHeader(_)
+                | DoorFault::Frames(_)
+                | DoorFault::Descriptors
+                | DoorFault::Gone => metrics.refused(Fixed::new(fault.reason())),
+            }
+        }
+        self.door.lock().add(listener, fault);
+    }
+
+    /// A connection was closed between requests.
+    pub fn report_connection(&self, conn: &ConnFacts, fault: DoorFault) {
+        self.report_door(&self.live(), conn.listener, fault);
+    }
+
+    /// A connection passed the door.
+    pub fn report_open(&self, live: &Live, listener: ListenerIx) -> OpenGauge {
+        let metrics = live.meters.listener(listener).cloned();
+        if let Some(metrics) = &metrics {
+            metrics.handshakes_completed.inc();
+            metrics.connections.inc();
+        }
+        OpenGauge(metrics)
+    }
+
+    /// Writes one line for each kind of thing that happened at the door since the last call.
+    pub fn flush_door(&self) {
+        let tally = std::mem::take(&mut self.door.lock().0);
+        let live = self.live();
+        for (listener, fault, count) in tally {
+            let Some(listener) = live.snapshot.names.listener(listener) else { continue };
+            let at_door =
+                AtDoor { listener, fault: Some(Fixed::new(fault.word())), source: None, count };
+            self.report_event(&match fault {
+                DoorFault::Address => Event::AddressRefused(at_door),
+                DoorFault::Connections(_) | DoorFault::Descriptors | DoorFault::Gone => {
+                    Event::ConnectionsExceeded(at_door)
+                }
+                DoorFault::ProxyHeader(_) => Event::ProxyHeaderRefused(at_door),
+                DoorFault::Handshake(_) => Event::HandshakeFailed(at_door),
+                DoorFault::Frames(_) => Event::ProtocolRefused(at_door),
+            });
+        }
+    }
+
+    /// A head was refused before the request path saw it: its record is written here.
+    pub fn report_head(&self, conn: &ConnFacts, denial: Denial) -> RequestId {
+        let (now, live) = (self.clock.now(), self.live());
+        let request = self.ids.issue(now);
+        let names = &live.snapshot.names;
+        let mut record = AccessRecord::new(now, request);
+        record.status = Some(crate::answer::line(denial).status);
+        record.listener = names.listener(conn.listener);
+        record.network = conn.networks.first().and_then(|ix| names.network(ix));
+        record.source = Some(conn.source);
+        record.source_day = Some(conn.source_day);
+        record.tls = Some(conn.tls);
+        record.protocol = Some(conn.http);
+        record.generation = live.snapshot.generation;
+        record.deny(denial);
+        self.report_request(&live, &record, None, None, Some(denial));
+        request
+    }
+
+    /// Writes a request's one record. `slot` is the place that was kept for it, if it was cleared.
+    pub fn report_request(
+        &self,
+        live: &Live,
+        record: &AccessRecord<'_>,
+        operation: Option<OperationIx>,
+        slot: Option<LogSlot>,
+        denial: Option<Denial>,
+    ) {
+        match slot {
+            Some(slot) => slot.write(record),
+            None => self.log.write_refusal(record),
+        }
+        let metrics = &self.metrics;
+        live.meters.operation(operation).count(record.outcome());
+        metrics.request_seconds.observe(record.duration.0.as_secs_f64());
+        metrics.request_bytes.inc_by(record.request_bytes);
+        metrics.response_bytes.inc_by(record.response_bytes);
+        if let Some(denial) = denial {
+            metrics.denied(denial);
+        }
+    }
+
+    /// How an upstream did for one request.
+    pub fn report_upstream(&self, live: &Live, upstream: UpstreamIx, record: &AccessRecord<'_>) {
+        let Some(metrics) = live.meters.upstream(upstream) else { return };
+        if let Some(first_byte) = record.upstream_first_byte {
+            metrics.first_byte.observe(first_byte.as_secs_f64());
+        }
+        if let Some(retries @ 1..) = record.attempts.map(|attempts| attempts.saturating_sub(1)) {
+            metrics.retries.inc_by(u64::from(retries));
+        }
+    }
+
+    pub fn report_breaker(&self, live: &Live, upstream: UpstreamIx, change: BreakerChange) {
+        let Some(name) = live.snapshot.names.upstream(upstream) else { return };
+        let metrics = live.meters.upstream(upstream);
+        match change {
+            BreakerChange::Opened => {
+                if let Some(metrics) = metrics {
+                    metrics.breakers_open.set(1);
+                }
+                let failures = live
+                    .upstream(upstream)
+                    .map_or(0, |settings| u64::from(settings.breaker.failures));
+                self.report_event(&Event::BreakerOpened { upstream: name, failures });
+            }
+            BreakerChange::HalfOpened => {}
+            BreakerChange::Closed => {
+                if let Some(metrics) = metrics {
+                    metrics.breakers_open.set(0);
+                }
+                self.report_event(&Event::BreakerClosed { upstream: name });
+            }
+        }
+    }
+
+    /// TLS-2: an upstream could not prove itself.
+    pub fn report_untrusted(&self, upstream: &Name) {
+        self.report_event(&Event::UpstreamUntrusted { upstream });
+    }
+
+    pub(super) fn report_configuration(&self, live: &Live) {
+        let generation = live.snapshot.generation;
+        self.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        for listener in &live.snapshot.listeners {
+            let earliest =
+                listener.tls.certificates.iter().map(|chain| chain.not_after_unix_secs).min();
+            if let (Some(metrics), Some(earliest)) = (live.meters.listener(listener.ix), earliest) {
+                metrics
+                    .certificate_expiry
+                    .set(f64::from(u32::try_from(earliest).unwrap_or(u32::MAX)));
+            }
+        }
+    }
+
+    pub fn report_event(&self, event: &Event<'_>) {
+        self.log.event(event);
+    }
+}

@@ -1,0 +1,140 @@
+//! A listener's TLS, compiled from its settings. Controls: TLS-1, NET-2.
+//! A new `ServerConfig` is made for every listener at every reload, so that a session ticket from one
+//! never resumes under another's rules.
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+
+use crate::base::Use;
+use crate::config::{Alpn, CertifiedChain, ClientAuth, TlsSettings, TlsVersion};
+
+/// Why a listener's TLS could not be made. The configuration's checks find these first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFault {
+    /// The key is of no kind that is served, or does not fit its certificate.
+    Key,
+    /// A certificate of `client_ca` is no usable trust anchor.
+    ClientCa,
+    /// The provider lacks a suite for the version.
+    Version,
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "a listener's key does not fit its certificate or is of no served kind",
+            Self::ClientCa => "a certificate of client_ca can't be a trust anchor",
+            Self::Version => "the TLS versions asked for can't be served",
+        })
+    }
+}
+
+impl std::error::Error for TlsFault {}
+
+/// The one crypto provider of the process.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// # Errors
+/// See [`TlsFault`].
+pub fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsFault> {
+    let provider = provider();
+    // rustls has no suite without ECDHE and AEAD, so 1.2 by explicit choice is safe as it stands.
+    let versions: &[&rustls::SupportedProtocolVersion] = match settings.min_version {
+        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .map_err(|_error| TlsFault::Version)?;
+    let builder = match settings.client_auth {
+        ClientAuth::None => builder.with_no_client_auth(),
+        ClientAuth::Optional | ClientAuth::Required => {
+            builder.with_client_cert_verifier(client_verifier(settings, &provider)?)
+        }
+    };
+    let resolver = BySni::build(&settings.certificates, &provider)?;
+    let mut config = builder.with_cert_resolver(Arc::new(resolver));
+    config.alpn_protocols = settings.alpn.iter().map(|alpn| Alpn::wire(*alpn).to_vec()).collect();
+    // No resumption: a ticket would outlive the revocation of the certificate that earned it, and
+    // clients of an API gateway keep their connections.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+fn client_verifier(
+    settings: &TlsSettings,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    for anchor in settings.client_ca.iter().flatten() {
+        roots.add(anchor.clone()).map_err(|_error| TlsFault::ClientCa)?;
+    }
+    let builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    let builder = match settings.client_auth {
+        ClientAuth::Optional => builder.allow_unauthenticated(),
+        ClientAuth::Required | ClientAuth::None => builder,
+    };
+    builder.build().map_err(|_error| TlsFault::ClientCa)
+}
+
+/// Chooses a certificate by the name in the client's hello; the first one where none fits.
+struct BySni {
+    default: Arc<CertifiedKey>,
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// By the part behind `*.`.
+    wildcard: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl BySni {
+    fn build(chains: &[CertifiedChain], provider: &CryptoProvider) -> Result<Self, TlsFault> {
+        let mut default = None;
+        let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
+        for chain in chains {
+            let key = provider
+                .key_provider
+                .load_private_key(chain.key.reveal_for(Use::Verify).clone_key())
+                .map_err(|_error| TlsFault::Key)?;
+            let certified = CertifiedKey::new(chain.chain.clone(), key);
+            certified.keys_match().map_err(|_error| TlsFault::Key)?;
+            let certified = Arc::new(certified);
+            for name in &chain.server_names {
+                match name.strip_prefix("*.") {
+                    Some(parent) => {
+                        wildcard.entry(parent.to_owned()).or_insert_with(|| Arc::clone(&certified))
+                    }
+                    None => exact.entry(name.clone()).or_insert_with(|| Arc::clone(&certified)),
+                };
+            }
+            default.get_or_insert(certified);
+        }
+        Ok(Self { default: default.ok_or(TlsFault::Key)?, exact, wildcard })
+    }
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let found = hello.server_name().and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            self.exact.get(&name).or_else(|| {
+                name.split_once('.').and_then(|(_label, parent)| self.wildcard.get(parent))
+            })
+        });
+        Some(Arc::clone(found.unwrap_or(&self.default)))
+    }
+}
+
+impl fmt::Debug for BySni {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BySni({} names)", self.exact.len().saturating_add(self.wildcard.len()))
+    }
+}

@@ -1,0 +1,371 @@
+//! What the gateway itself does and suffers: a closed list of events, and the line each becomes.
+use std::panic::Location;
+use std::time::Duration;
+
+use crate::__record as record;
+use crate::base::{ControlId, Moment, Name, Pseudonym};
+
+use super::record::{Fixed, Loggable, sealed::Sealed, write_plain};
+use super::words::{Framework, LogFault, Severity, words};
+
+/// Something that happened to the gateway rather than to one request (LOG-1).
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// The process is ready to serve.
+    Started {
+        version: Fixed,
+        generation: u64,
+    },
+    /// It takes no more connections and finishes what it has.
+    Draining,
+    /// The last line of a process that ended in order.
+    Stopped {
+        ran: Duration,
+    },
+    ListenerBound {
+        listener: &'a Name,
+        port: u16,
+    },
+    /// A new configuration is in force.
+    ConfigReloaded {
+        generation: u64,
+    },
+    /// A configuration was refused; `generation` stays in force.
+    ConfigRefused {
+        generation: u64,
+        errors: u64,
+    },
+    /// NET-1, before TLS. Counted by the door, written now and then.
+    AddressRefused(AtDoor<'a>),
+    /// As many connections are open as are allowed.
+    ConnectionsExceeded(AtDoor<'a>),
+    /// NET-3.
+    ProxyHeaderRefused(AtDoor<'a>),
+    /// TLS-1.
+    HandshakeFailed(AtDoor<'a>),
+    /// Traffic that no request owns: malformed heads, floods of HTTP/2 frames (MON-5).
+    ProtocolRefused(AtDoor<'a>),
+    BreakerOpened {
+        upstream: &'a Name,
+        failures: u64,
+    },
+    BreakerClosed {
+        upstream: &'a Name,
+    },
+    /// Certificate, name or pin did not verify (TLS-2).
+    UpstreamUntrusted {
+        upstream: &'a Name,
+    },
+    /// An issuer's keys can't be had; those remembered stay in use.
+    JwksFailed {
+        issuer: &'a Name,
+        fault: Fixed,
+    },
+    JwksRecovered {
+        issuer: &'a Name,
+        keys: u64,
+    },
+    /// Lines can't be written. This line is written when they can be again.
+    LogUnavailable {
+        fault: LogFault,
+    },
+    /// `refused`: requests that were turned away for want of a log, in `outage`.
+    LogRecovered {
+        refused: u64,
+        outage: Duration,
+    },
+    /// Lines that could not be kept since the last such event.
+    LinesLost {
+        count: u64,
+    },
+    /// A log file was closed and a new one begun.
+    LogRotated {
+        bytes: u64,
+    },
+    /// It should have been, and the old file stays in use.
+    LogRotationFailed {
+        fault: LogFault,
+    },
+    /// LOG-4: files past their time were deleted.
+    LogExpired {
+        files: u64,
+        bytes: u64,
+    },
+    /// A thread or task panicked. Its message stays unsaid (LOG-2).
+    Panicked {
+        place: CodePlace,
+    },
+    /// A library below us said something. Its words stay unsaid (LOG-2).
+    Framework {
+        framework: Framework,
+        severity: Severity,
+        count: u64,
+    },
+}
+
+/// What happened at a listener before there was a request.
+#[derive(Clone, Debug)]
+pub struct AtDoor<'a> {
+    pub listener: &'a Name,
+    /// The fault's name.
+    pub fault: Option<Fixed>,
+    /// Stands for the peer's address, where the event is about one peer.
+    pub source: Option<(Pseudonym, u32)>,
+    /// How often, since the last such event.
+    pub count: u64,
+}
+
+words! {
+    /// The event's name in the line.
+    pub enum Action {
+        Started = "started",
+        Draining = "draining",
+        Stopped = "stopped",
+        ListenerBound = "listener-bound",
+        ConfigReloaded = "config-reloaded",
+        ConfigRefused = "config-refused",
+        AddressRefused = "address-refused",
+        ConnectionsExceeded = "connections-exceeded",
+        ProxyHeaderRefused = "proxy-header-refused",
+        HandshakeFailed = "handshake-failed",
+        ProtocolRefused = "protocol-refused",
+        BreakerOpened = "breaker-opened",
+        BreakerClosed = "breaker-closed",
+        UpstreamUntrusted = "upstream-untrusted",
+        JwksFailed = "jwks-failed",
+        JwksRecovered = "jwks-recovered",
+        LogUnavailable = "log-unavailable",
+        LogRecovered = "log-recovered",
+        LinesLost = "lines-lost",
+        LogRotated = "log-rotated",
+        LogRotationFailed = "log-rotation-failed",
+        LogExpired = "log-expired",
+        Panicked = "panicked",
+        Framework = "framework",
+    }
+}
+
+record! {
+    /// The line of an [`Event`]. Made by [`EventRecord::new`] only.
+    #[derive(Clone, Debug)]
+    pub struct EventRecord<'a> in "sekisho.event" {
+        at: Moment = "@timestamp",
+        action: Action = "event.action",
+        severity: Severity = "log.level",
+        control: ControlId = "sekisho.control",
+        listener: Option<&'a Name> = "sekisho.listener",
+        upstream: Option<&'a Name> = "sekisho.upstream",
+        issuer: Option<&'a Name> = "sekisho.issuer",
+        fault: Option<Fixed> = "sekisho.detail",
+        source: Option<Pseudonym> = "sekisho.source",
+        source_day: Option<u32> = "sekisho.source_day",
+        framework: Option<Framework> = "sekisho.framework",
+        place: Option<CodePlace> = "log.origin.file.name",
+        line: Option<u32> = "log.origin.file.line",
+        version: Option<Fixed> = "service.version",
+        port: Option<u16> = "server.port",
+        generation: Option<u64> = "sekisho.snapshot",
+        count: Option<u64> = "sekisho.count",
+        bytes: Option<u64> = "sekisho.bytes",
+        elapsed: Option<Duration> = "sekisho.elapsed_us",
+    }
+}
+
+impl<'a> EventRecord<'a> {
+    #[must_use]
+    pub fn new(at: Moment, event: &Event<'a>) -> Self {
+        let (action, severity, control) = kind(event);
+        let bare = Self::bare(at, action, severity, control);
+        match event {
+            Event::Started { version, generation } => {
+                Self { version: Some(*version), generation: Some(*generation), ..bare }
+            }
+            Event::Draining => bare,
+            Event::Stopped { ran } => Self { elapsed: Some(*ran), ..bare },
+            Event::ListenerBound { listener, port } => {
+                Self { listener: Some(listener), port: Some(*port), ..bare }
+            }
+            Event::ConfigReloaded { generation } => Self { generation: Some(*generation), ..bare },
+            Event::ConfigRefused { generation, errors } => {
+                Self { generation: Some(*generation), count: Some(*errors), ..bare }
+            }
+            Event::AddressRefused(door)
+            | Event::ConnectionsExceeded(door)
+            | Event::ProxyHeaderRefused(door)
+            | Event::HandshakeFailed(door)
+            | Event::ProtocolRefused(door) => Self {
+                listener: Some(door.listener),
+                fault: door.fault,
+                source: door.source.map(|(pseudonym, _)| pseudonym),
+                source_day: door.source.map(|(_, day)| day),
+                count: Some(door.count),
+                ..bare
+            },
+            Event::BreakerOpened { upstream, failures } => {
+                Self { upstream: Some(upstream), count: Some(*failures), ..bare }
+            }
+            Event::BreakerClosed { upstream } | Event::UpstreamUntrusted { upstream } => {
+                Self { upstream: Some(upstream), ..bare }
+            }
+            Event::JwksFailed { issuer, fault } => {
+                Self { issuer: Some(issuer), fault: Some(*fault), ..bare }
+            }
+            Event::JwksRecovered { issuer, keys } => {
+                Self { issuer: Some(issuer), count: Some(*keys), ..bare }
+            }
+            Event::LogUnavailable { fault } | Event::LogRotationFailed { fault } => {
+                Self { fault: Some(Fixed::new(fault.as_str())), ..bare }
+            }
+            Event::LogRecovered { refused, outage } => {
+                Self { count: Some(*refused), elapsed: Some(*outage), ..bare }
+            }
+            Event::LinesLost { count } => Self { count: Some(*count), ..bare },
+            Event::LogRotated { bytes } => Self { bytes: Some(*bytes), ..bare },
+            Event::LogExpired { files, bytes } => {
+                Self { count: Some(*files), bytes: Some(*bytes), ..bare }
+            }
+            Event::Panicked { place } => {
+                Self { place: Some(*place), line: Some(place.line), ..bare }
+            }
+            Event::Framework { framework, count, .. } => {
+                Self { framework: Some(*framework), count: Some(*count), ..bare }
+            }
+        }
+    }
+
+    const fn bare(at: Moment, action: Action, severity: Severity, control: ControlId) -> Self {
+        Self {
+            at,
+            action,
+            severity,
+            control,
+            listener: None,
+            upstream: None,
+            issuer: None,
+            fault: None,
+            source: None,
+            source_day: None,
+            framework: None,
+            place: None,
+            line: None,
+            version: None,
+            port: None,
+            generation: None,
+            count: None,
+            bytes: None,
+            elapsed: None,
+        }
+    }
+}
+
+/// The event's name, how loud it is, and the control it serves.
+const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
+    use ControlId::{Acc1, Log1, Log2, Log4, Mon5, Net1, Net3, Tls1, Tls2};
+    use Severity::{Error, Info, Warning};
+    match event {
+        Event::Started { .. } => (Action::Started, Info, Log1),
+        Event::Draining => (Action::Draining, Info, Log1),
+        Event::Stopped { .. } => (Action::Stopped, Info, Log1),
+        Event::ListenerBound { .. } => (Action::ListenerBound, Info, Tls1),
+        Event::ConfigReloaded { .. } => (Action::ConfigReloaded, Info, Log1),
+        Event::ConfigRefused { .. } => (Action::ConfigRefused, Error, Log1),
+        Event::AddressRefused(_) => (Action::AddressRefused, Warning, Net1),
+        Event::ConnectionsExceeded(_) => (Action::ConnectionsExceeded, Warning, Mon5),
+        Event::ProxyHeaderRefused(_) => (Action::ProxyHeaderRefused, Warning, Net3),
+        Event::HandshakeFailed(_) => (Action::HandshakeFailed, Warning, Tls1),
+        Event::ProtocolRefused(_) => (Action::ProtocolRefused, Warning, Mon5),
+        Event::BreakerOpened { .. } => (Action::BreakerOpened, Error, Log1),
+        Event::BreakerClosed { .. } => (Action::BreakerClosed, Info, Log1),
+        Event::UpstreamUntrusted { .. } => (Action::UpstreamUntrusted, Error, Tls2),
+        Event::JwksFailed { .. } => (Action::JwksFailed, Error, Acc1),
+        Event::JwksRecovered { .. } => (Action::JwksRecovered, Info, Acc1),
+        Event::LogUnavailable { .. } => (Action::LogUnavailable, Error, Log1),
+        Event::LogRecovered { .. } => (Action::LogRecovered, Warning, Log1),
+        Event::LinesLost { .. } => (Action::LinesLost, Error, Log1),
+        Event::LogRotated { .. } => (Action::LogRotated, Info, Log4),
+        Event::LogRotationFailed { .. } => (Action::LogRotationFailed, Error, Log4),
+        Event::LogExpired { .. } => (Action::LogExpired, Info, Log4),
+        Event::Panicked { .. } => (Action::Panicked, Error, Log2),
+        Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
+    }
+}
+
+/// Where in the source code a panic began. Only the compiler makes a [`Location`], so it can't hold a
+/// byte of a request; but it is the builder's path, so no more than the end of it is kept: from the
+/// directory before `src`, or else the file's name alone.
+#[derive(Clone, Copy)]
+pub struct CodePlace {
+    file: [u8; Self::FILE_MAX],
+    length: usize,
+    line: u32,
+}
+
+impl CodePlace {
+    const FILE_MAX: usize = 120;
+
+    #[must_use]
+    pub fn of(location: &Location<'_>) -> Self {
+        Self::cut(location.file(), location.line())
+    }
+
+    fn cut(path: &str, line: u32) -> Self {
+        let kept = match path.rsplit_once("/src/") {
+            Some((before, _)) => {
+                let from = before.rfind('/').map_or(0, |slash| slash + 1);
+                path.get(from..).unwrap_or_default()
+            }
+            None if path.starts_with("src/") => path,
+            None => path.rsplit_once('/').map_or(path, |(_, name)| name),
+        };
+        let mut file = [b'_'; Self::FILE_MAX];
+        let mut length = 0;
+        for (to, from) in file.iter_mut().zip(kept.bytes()) {
+            if from.is_ascii_alphanumeric() || b"/._-".contains(&from) {
+                *to = from;
+            }
+            length += 1;
+        }
+        Self { file, length, line }
+    }
+
+    fn file(&self) -> &[u8] {
+        self.file.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for CodePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", String::from_utf8_lossy(self.file()), self.line)
+    }
+}
+
+impl Sealed for CodePlace {}
+impl Loggable for CodePlace {
+    fn write_value(&self, out: &mut Vec<u8>) {
+        write_plain(self.file(), out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_2_a_place_in_the_code_does_not_name_the_builder() {
+        for (path, expect) in [
+            ("src/gateway/request.rs", "src/gateway/request.rs"),
+            (
+                "/home/hanako/.cargo/registry/src/index.crates.io-1949/h2-0.4.1/src/proto/x.rs",
+                "h2-0.4.1/src/proto/x.rs",
+            ),
+            ("/home/hanako/gateway/src/main.rs", "gateway/src/main.rs"),
+            ("/rustc/0a1b/library/core/src/option.rs", "core/src/option.rs"),
+            ("/home/hanako/build.rs", "build.rs"),
+            ("a b\"c\\d\n.rs", "a_b_c_d_.rs"),
+            ("", ""),
+        ] {
+            assert_eq!(CodePlace::cut(path, 1).file(), expect.as_bytes(), "{path}");
+        }
+        assert_eq!(CodePlace::cut(&"x".repeat(500), 1).file().len(), CodePlace::FILE_MAX);
+    }
+}

@@ -1,0 +1,30 @@
+//! Decides what may be written down, and in which words. Controls: LOG-1, LOG-2.
+//!
+//! Never sees: files, sockets, clocks. It turns values into lines in a buffer it is given.
+//! 1. A record's fields are [`Loggable`]: a text, an address or a header of a request is a type error.
+//! 2. The one value from the wire is [`SafeToken`], by its form.
+//! 3. A record is one line of valid JSON, at most [`LINE_BYTES_MAX`] long.
+//! 4. Words in lines are stable: they are added to, never changed.
+//!
+//! On failure: nothing here can fail; what has no value is left out of the line.
+mod access;
+pub mod codes;
+mod event;
+#[macro_use]
+mod record;
+mod token;
+mod utc;
+mod words;
+
+#[doc(inline)]
+pub use crate::__record as record;
+pub use access::AccessRecord;
+pub use codes::DenialCode;
+pub use event::{Action, AtDoor, CodePlace, Event, EventRecord};
+pub use record::{Fixed, LINE_BYTES_MAX, Loggable, Nanos, Record, needs_no_escape};
+pub use token::SafeToken;
+pub use utc::Utc;
+pub use words::{Framework, LogFault, Outcome, Proof, Protocol, Severity, TlsVersion};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! One request's state. Its stage decides what the hooks may do; dropping it writes the record.
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::{Denial, IdentityIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx};
+use crate::engine::{Clearance, ConnLink, Engine, Live};
+use crate::evidence::SafeToken;
+use crate::identity::Proof;
+use crate::observe::LogSlot;
+use crate::policy::Method;
+use crate::state::Standing;
+use crate::upstream::{BreakerChange, Outcome, Picked};
+
+pub(super) struct Ctx {
+    pub(super) engine: Arc<Engine>,
+    pub(super) request: RequestId,
+    pub(super) started: Moment,
+    /// Known once the first hook ran; one snapshot for this request's whole life.
+    pub(super) seen: Option<Seen>,
+    pub(super) stage: Stage,
+    pub(super) method: Option<Method>,
+    pub(super) identity: Option<(IdentityIx, Proof)>,
+    pub(super) operation: Option<OperationIx>,
+    pub(super) upstream: Option<UpstreamIx>,
+    pub(super) role: Option<RoleIx>,
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
+    /// What the caller was told; 0 while nothing was.
+    pub(super) status: u16,
+    /// A quota said no: where the caller stands in it.
+    pub(super) exceeded: Option<Standing>,
+    pub(super) tries: Tries,
+    /// The place in the log of a request that was cleared and then failed.
+    pub(super) slot: Option<LogSlot>,
+    pub(super) recorded: Recorded,
+}
+
+pub(super) struct Seen {
+    pub(super) live: Arc<Live>,
+    pub(super) link: Arc<ConnLink>,
+}
+
+/// What happened between the gateway and the upstream.
+#[derive(Default)]
+pub(super) struct Tries {
+    pub(super) count: u8,
+    /// Addresses that failed this request.
+    pub(super) failed: Vec<SocketAddr>,
+    pub(super) picked: Option<Picked>,
+    pub(super) began: Option<Moment>,
+    pub(super) first_byte: Option<Moment>,
+    pub(super) status: Option<u16>,
+    pub(super) informational: u8,
+    pub(super) amazon_request: Option<SafeToken>,
+}
+
+/// How far a request came.
+pub(super) enum Stage {
+    New,
+    /// May go upstream.
+    Cleared(Clearance),
+    Denied(Denial),
+    /// The caller went away.
+    Aborted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recorded {
+    No,
+    Yes,
+}
+
+impl Ctx {
+    pub(super) fn new(engine: Arc<Engine>) -> Self {
+        let started = engine.clock.now();
+        Self {
+            request: engine.ids.issue(started),
+            engine,
+            started,
+            seen: None,
+            stage: Stage::New,
+            method: None,
+            identity: None,
+            operation: None,
+            upstream: None,
+            role: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            status: 0,
+            exceeded: None,
+            tries: Tries::default(),
+            slot: None,
+            recorded: Recorded::No,
+        }
+    }
+
+    /// The permission to go upstream; any other stage is a defect and refuses.
+    pub(super) fn clearance(&self) -> Result<&Clearance, Denial> {
+        match &self.stage {
+            Stage::Cleared(clearance) => Ok(clearance),
+            Stage::Denied(denial) => Err(*denial),
+            Stage::New | Stage::Aborted => Err(Denial::Internal),
+        }
+    }
+
+    pub(super) fn seen(&self) -> Result<&Seen, Denial> {
+        self.seen.as_ref().ok_or(Denial::Internal)
+    }
+
+    pub(super) fn deny(&mut self, denial: Denial) {
+        self.leave(Stage::Denied(denial));
+    }
+
+    /// The caller went away.
+    pub(super) fn abort(&mut self) {
+        self.leave(Stage::Aborted);
+    }
+
+    /// Gives up the permission to go upstream, but not the place in the log.
+    fn leave(&mut self, stage: Stage) {
+        if let Stage::Cleared(clearance) = std::mem::replace(&mut self.stage, stage) {
+            self.slot = Some(clearance.into_slot());
+        }
+    }
+
+    /// Tells the upstream's health what came of the attempt.
+    pub(super) fn report(&mut self, outcome: Outcome) {
+        let now = self.engine.clock.now();
+        let Some(picked) = &mut self.tries.picked else { return };
+        if !matches!(outcome, Outcome::Ok | Outcome::Abandoned) {
+            self.tries.failed.push(picked.address());
+        }
+        if let Some(change) = picked.report(outcome, now) {
+            self.breaker_changed(change);
+        }
+    }
+
+    pub(super) fn breaker_changed(&self, change: BreakerChange) {
+        if let (Ok(clearance), Ok(seen)) = (self.clearance(), self.seen()) {
+            self.engine.report_breaker(&seen.live, clearance.upstream(), change);
+        }
+    }
+}
+
+impl Drop for Ctx {
+    /// A panic, a time-out or a caller who went away never reaches Pingora's `logging`; the record
+    /// is written here then.
+    fn drop(&mut self) {
+        super::finish::record(self);
+    }
+}

@@ -1,0 +1,228 @@
+//! Upstream and back: which address, which headers, which failure. Controls: TLS-2, NET-3, PRIV-1.
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, StatusCode};
+use pingora::protocols::Digest;
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use super::ctx::Ctx;
+use super::facts;
+use super::hygiene;
+use super::respond::{self, REQUEST_ID};
+use crate::base::{Denial, UpstreamFault};
+use crate::engine::{Reader, Route};
+use crate::evidence::SafeToken;
+use crate::upstream::{Idempotence, Outcome, Retry, Sent, may_retry};
+
+/// An upstream that only ever says "wait" is cut here (RFC 9110 §15.2 sets no bound).
+const INFORMATIONAL_MAX: u8 = 8;
+
+pub(super) fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>, Denial> {
+    let now = ctx.engine.clock.now();
+    let route = route(ctx)?;
+    let picked = route.pick(&ctx.tries.failed, now).map_err(Denial::Upstream)?;
+    let peer = route.peer_at(picked.address());
+    if let Some(change) = picked.change() {
+        ctx.breaker_changed(change);
+    }
+    ctx.tries.count = ctx.tries.count.saturating_add(1);
+    ctx.tries.began = Some(now);
+    ctx.tries.picked = Some(picked);
+    Ok(peer)
+}
+
+/// The way to the endpoint that the request was cleared for.
+fn route(ctx: &Ctx) -> Result<&Route, Denial> {
+    let clearance = ctx.clearance()?;
+    let live = &ctx.seen()?.live;
+    live.route(clearance.upstream(), clearance.operation()).ok_or(Denial::Internal)
+}
+
+/// TLS-2: chain and name were verified in the handshake; a pin is compared before a byte of the
+/// request leaves.
+pub(super) fn check_pin(ctx: &mut Ctx, digest: Option<&Digest>) -> Result<(), Denial> {
+    let pins = &route(ctx)?.pins;
+    let leaf = digest.and_then(|digest| digest.ssl_digest.as_ref()).map(|tls| &tls.cert_digest);
+    // No TLS facts at all would mean a plaintext upstream: there is none.
+    let fits = leaf.is_some_and(|leaf| {
+        pins.is_empty() || pins.iter().any(|pin| pin.as_slice() == leaf.as_slice())
+    });
+    if fits {
+        return Ok(());
+    }
+    ctx.report(Outcome::Untrusted);
+    Err(Denial::Upstream(UpstreamFault::Untrusted))
+}
+
+/// What the upstream is asked: the caller's bytes of path and query, without the caller's word on
+/// addresses and identities, under the upstream's own name.
+pub(super) fn request_head(
+    original: &RequestHeader,
+    head: &mut RequestHeader,
+    ctx: &mut Ctx,
+) -> Result<(), Denial> {
+    let route = route(ctx)?;
+    let token = &ctx.seen()?.live.snapshot.token.header;
+    drop_fields(&head.headers, |name| hygiene::may_go_up(name, route.reader, token))
+        .into_iter()
+        .for_each(|name| {
+            head.remove_header(&name);
+        });
+    // A GET with a length, zero too, is answered 400 by Amazon; `decide` refused any other length.
+    if matches!(original.method, http::Method::GET | http::Method::HEAD) {
+        head.remove_header(&CONTENT_LENGTH);
+    }
+    let target = facts::origin(original);
+    if head.raw_path() != target {
+        head.set_raw_path(target).map_err(|_error| Denial::Internal)?;
+    }
+    head.insert_header(HOST, route.authority.clone()).map_err(|_error| Denial::Internal)?;
+    Ok(())
+}
+
+pub(super) fn response_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
+    let status = head.status;
+    if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        ctx.tries.informational = ctx.tries.informational.saturating_add(1);
+        if ctx.tries.informational > INFORMATIONAL_MAX {
+            ctx.report(Outcome::Malformed);
+            return Err(Denial::Upstream(UpstreamFault::Malformed));
+        }
+        return Ok(());
+    }
+    let reader = reader(ctx)?;
+    drop_fields(&head.headers, |name| hygiene::may_go_down(name, reader)).into_iter().for_each(
+        |name| {
+            head.remove_header(&name);
+        },
+    );
+    let now = ctx.engine.clock.now();
+    ctx.status = status.as_u16();
+    ctx.tries.first_byte = Some(now);
+    ctx.tries.status = Some(status.as_u16());
+    ctx.tries.amazon_request =
+        head.headers.get("x-amzn-requestid").and_then(|value| SafeToken::parse(value.as_bytes()));
+    ctx.report(match status.as_u16() {
+        502..=504 => Outcome::Unavailable,
+        _ => Outcome::Ok,
+    });
+    head.insert_header(REQUEST_ID, ctx.request.as_str()).map_err(|_error| Denial::Internal)?;
+    if let Some(standing) = ctx.clearance()?.charged().tightest {
+        respond::write_standing(head, ctx, &standing).map_err(|_error| Denial::Internal)?;
+    }
+    Ok(())
+}
+
+/// Trailers are headers that come late: the same names stay inside, and none may frame the message.
+pub(super) fn trailers(trailers: &mut HeaderMap, ctx: &Ctx) -> Result<(), Denial> {
+    let reader = reader(ctx)?;
+    let framing = [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, CONNECTION, UPGRADE];
+    drop_fields(trailers, |name| hygiene::may_go_down(name, reader) && !framing.contains(name))
+        .into_iter()
+        .for_each(|name| {
+            trailers.remove(&name);
+        });
+    Ok(())
+}
+
+fn reader(ctx: &Ctx) -> Result<Reader, Denial> {
+    Ok(route(ctx)?.reader)
+}
+
+/// Names to drop. Most messages have none, and then nothing is allocated.
+fn drop_fields(headers: &HeaderMap, may_pass: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+    headers.keys().filter(|name| !may_pass(name)).cloned().collect()
+}
+
+/// No connection: nothing was sent, so another address may be tried.
+pub(super) fn failed_to_connect(
+    session: &Session,
+    ctx: &mut Ctx,
+    mut error: Box<Error>,
+) -> Box<Error> {
+    let fault = fault_of(&error);
+    ctx.report(outcome_of(fault));
+    let retry = match fault {
+        // An upstream that can't prove itself is not asked again (TLS-2).
+        UpstreamFault::Untrusted => Retry::No,
+        UpstreamFault::Unreachable
+        | UpstreamFault::TimedOut
+        | UpstreamFault::Malformed
+        | UpstreamFault::CircuitOpen
+        | UpstreamFault::Closed => retry(session, ctx, Sent::Nothing),
+    };
+    error.set_retry(retry == Retry::Yes);
+    error
+}
+
+/// The connection broke after it was there.
+pub(super) fn failed_while_proxying(
+    session: &Session,
+    ctx: &mut Ctx,
+    mut error: Box<Error>,
+    reused: bool,
+) -> Box<Error> {
+    if !matches!(error.esource(), ErrorSource::Upstream) {
+        error.set_retry(false);
+        return error;
+    }
+    let fault = fault_of(&error);
+    ctx.report(outcome_of(fault));
+    // A pooled connection that ends before a byte of the answer was closed by the upstream while it
+    // lay idle: nothing of the request was read there (RFC 9110 §9.2.2). Pingora replays a body
+    // only while it has all of it.
+    let whole = !session.as_ref().retry_buffer_truncated();
+    let answered = session.response_written().is_some() || ctx.tries.first_byte.is_some();
+    let idle_close = reused && fault == UpstreamFault::Closed && !answered && whole;
+    let sent = if idle_close { Sent::Nothing } else { Sent::Something };
+    error.set_retry(retry(session, ctx, sent) == Retry::Yes);
+    error
+}
+
+fn retry(session: &Session, ctx: &Ctx, sent: Sent) -> Retry {
+    let retries = ctx
+        .clearance()
+        .ok()
+        .zip(ctx.seen().ok())
+        .and_then(|(clearance, seen)| seen.live.upstream(clearance.upstream()))
+        .map_or(0, |upstream| upstream.retries);
+    may_retry(Idempotence::of(&session.req_header().method), sent, ctx.tries.count, retries)
+}
+
+/// Pingora's error kinds, by what they say about the upstream.
+pub(super) fn fault_of(error: &Error) -> UpstreamFault {
+    match error.etype() {
+        ErrorType::ConnectTimedout
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::ReadTimedout
+        | ErrorType::WriteTimedout => UpstreamFault::TimedOut,
+        ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError
+        | ErrorType::TLSWantX509Lookup => UpstreamFault::Untrusted,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::BindError
+        | ErrorType::AcceptError
+        | ErrorType::SocketError
+        | ErrorType::ConnectProxyFailure => UpstreamFault::Unreachable,
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError => {
+            UpstreamFault::Closed
+        }
+        // The rest are HTTP's: bad heads, bad lengths, HTTP/2 violations, and kinds yet unknown.
+        _ => UpstreamFault::Malformed,
+    }
+}
+
+const fn outcome_of(fault: UpstreamFault) -> Outcome {
+    match fault {
+        UpstreamFault::Unreachable | UpstreamFault::CircuitOpen => Outcome::ConnectFailed,
+        UpstreamFault::Untrusted => Outcome::Untrusted,
+        UpstreamFault::TimedOut => Outcome::TimedOut,
+        UpstreamFault::Malformed => Outcome::Malformed,
+        UpstreamFault::Closed => Outcome::Closed,
+    }
+}

@@ -1,0 +1,131 @@
+//! Hands a connection to Pingora's HTTP/1 or HTTP/2 engine, once per connection, and arms the door
+//! before every request.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use tokio::sync::watch;
+
+use super::hooks::Hooks;
+use crate::config::Bounds;
+use crate::engine::{ConnLink, Engine, Serve};
+use crate::evidence::Protocol;
+
+/// The request path for all listeners: one pool of upstream connections.
+pub struct Gateway {
+    proxy: Arc<HttpProxy<Hooks>>,
+}
+
+impl Gateway {
+    #[must_use]
+    pub fn new(engine: Arc<Engine>, threads: usize) -> Arc<Self> {
+        let conf = ServerConf {
+            threads,
+            // One try, and as many more as an upstream may be configured to have.
+            max_retries: 6,
+            upstream_keepalive_pool_size: 256,
+            // Pingora's own trust store stays empty: a peer without roots of its own verifies
+            // against nobody (TLS-2).
+            ca_file: Some("/dev/null".to_owned()),
+            ..ServerConf::default()
+        };
+        Arc::new(Self { proxy: Arc::new(http_proxy(&Arc::new(conf), Hooks::new(engine))) })
+    }
+
+    /// Drops connections that wait for a next request; those with one in flight go on.
+    pub async fn drain(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}
+
+#[async_trait]
+impl Serve for Gateway {
+    async fn serve(&self, stream: Stream, link: Arc<ConnLink>, shutdown: watch::Receiver<bool>) {
+        let front = Arc::new(Front::new(Arc::clone(&self.proxy), link));
+        front.process_new(stream, &shutdown).await;
+    }
+}
+
+impl std::fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gateway")
+    }
+}
+
+/// One connection's view of the proxy.
+struct Front {
+    proxy: Arc<HttpProxy<Hooks>>,
+    link: Arc<ConnLink>,
+    options: HttpServerOptions,
+}
+
+impl Front {
+    fn new(proxy: Arc<HttpProxy<Hooks>>, link: Arc<ConnLink>) -> Self {
+        let bounds = &link.facts.bounds;
+        let mut options = HttpServerOptions::default();
+        // Pingora serves one more than its limit says.
+        options.keepalive_request_limit = Some(bounds.requests_per_connection.saturating_sub(1));
+        options.h2_idle_timeout = Some(bounds.idle);
+        Self { proxy, link, options }
+    }
+
+    fn bounds(&self) -> &Bounds {
+        &self.link.facts.bounds
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Front {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let bounds = self.bounds();
+        if self.link.facts.http == Protocol::Http1 {
+            self.link.begin_request();
+            // The door's deadlines are the exact ones; the engine's only bound what the door can't
+            // see. Without a number here keep-alive would have no end (Pingora's default).
+            let longest = bounds.idle.max(bounds.first_byte).as_secs().saturating_add(5);
+            if session.get_keepalive().is_some() {
+                session.set_keepalive(Some(longest));
+            }
+        }
+        // A reader slower than a sender may be is cut as well: its answer would stay in memory.
+        session.set_write_timeout(Some(bounds.idle));
+        session.set_total_drain_timeout(Some(bounds.body_rate_grace));
+        if self.link.facts.http == Protocol::Http1 {
+            return self.proxy.process_new_http(session, shutdown).await;
+        }
+        super::request::within_body_rate(
+            Arc::clone(&self.link),
+            self.proxy.process_new_http(session, shutdown),
+        )
+        .await
+        .flatten()
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let bounds = self.bounds();
+        let mut options = default_h2_options();
+        options.max_concurrent_streams(bounds.h2_streams);
+        options.max_header_list_size(bounds.h2_header_bytes);
+        options.max_pending_accept_reset_streams(
+            usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX),
+        );
+        options.max_concurrent_reset_streams(
+            usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX),
+        );
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}

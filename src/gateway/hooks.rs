@@ -1,0 +1,171 @@
+//! Pingora's hooks. Each delegates; none decides.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use pingora_core::protocols::Digest;
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use super::ctx::Ctx;
+use super::{finish, forward, request, respond};
+use crate::base::Denial;
+use crate::engine::Engine;
+
+pub(super) struct Hooks {
+    engine: Arc<Engine>,
+}
+
+impl Hooks {
+    pub(super) const fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+/// Carries a denial through Pingora's error type; `fail_to_proxy` finds it in the context.
+fn stop(ctx: &mut Ctx, denial: Denial) -> Box<Error> {
+    ctx.deny(denial);
+    Error::new(ErrorType::InternalError)
+}
+
+#[async_trait]
+impl ProxyHttp for Hooks {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::new(Arc::clone(&self.engine))
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
+        match request::admit(session, ctx).await {
+            Ok(()) => Ok(false),
+            Err(denial) => {
+                respond::deny(session, ctx, denial).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        request::count_body(ctx, bytes, end).map_err(|denial| stop(ctx, denial))
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        forward::peer(ctx).map_err(|denial| stop(ctx, denial))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        forward::check_pin(ctx, digest).map_err(|denial| stop(ctx, denial))
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        head: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        forward::request_head(session.req_header(), head, ctx).map_err(|denial| stop(ctx, denial))
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        head: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        forward::response_head(head, ctx).map_err(|denial| stop(ctx, denial))
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        ctx: &mut Ctx,
+    ) -> Result<Option<std::time::Duration>> {
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        ctx.response_bytes =
+            ctx.response_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        Ok(None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        forward::trailers(trailers, ctx).map_err(|denial| stop(ctx, denial))
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        error: Box<Error>,
+    ) -> Box<Error> {
+        forward::failed_to_connect(session, ctx, error)
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        error: Box<Error>,
+        ctx: &mut Ctx,
+        client_reused: bool,
+    ) -> Box<Error> {
+        forward::failed_while_proxying(session, ctx, error, client_reused)
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Ctx,
+    ) -> FailToProxy {
+        finish::answer_failure(session, error, ctx).await
+    }
+
+    async fn logging(&self, _session: &mut Session, error: Option<&Error>, ctx: &mut Ctx) {
+        finish::close(ctx, error);
+    }
+
+    /// Pingora's own lines would print the path and the query (LOG-2).
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Ctx,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    fn request_summary(&self, _session: &Session, _ctx: &Ctx) -> String {
+        String::new()
+    }
+}

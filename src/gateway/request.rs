@@ -1,0 +1,204 @@
+//! THE request: the order of the controls is this file, and nothing in the configuration can change
+//! it. Read top-down.
+use std::future::Future;
+use std::sync::Arc;
+
+use pingora::proxy::Session;
+use tokio::time::Duration;
+
+use super::ctx::{Ctx, Seen, Stage};
+use super::facts::{self, Ended};
+use crate::base::Denial;
+use crate::engine::{BodyFault, Clearance, ConnLink, Live};
+use crate::evidence::Protocol;
+use crate::identity::{self, Presented, Proven, Refusal};
+use crate::policy::{self, NetworkMask};
+
+/// Decides whether a request may go upstream, and leaves the answer in `ctx.stage`.
+pub(super) async fn admit(session: &mut Session, ctx: &mut Ctx) -> Result<(), Denial> {
+    let clearance = check(session, ctx).await?;
+    ctx.stage = Stage::Cleared(clearance);
+    Ok(())
+}
+
+async fn check(
+    session: &mut Session,
+    ctx: &mut Ctx,
+) -> Result<Clearance, Denial> {
+    // The door's facts: NET-1, NET-3, TLS-1 already hold for the connection.
+    let link = link(session).ok_or(Denial::Internal)?;
+    link.own_request();
+    let live = ctx.engine.live();
+    ctx.seen = Some(Seen { live: Arc::clone(&live), link: Arc::clone(&link) });
+    let ended = if session.is_body_empty() { Ended::Yes } else { Ended::No };
+    let head = session.req_header();
+    let conn = &link.facts;
+
+    // What is asked, read one way or not at all: MON-5.
+    let facts = facts::read(head, conn.http, ended, &conn.bounds)?;
+    ctx.method = Some(facts.method);
+
+    // The network may have been taken off the list since the connection was opened: NET-1.
+    let networks = networks_now(&live, &link)?;
+
+    // Who asks: ACC-1, PRIV-5.
+    let fields = head.headers.get_all(&live.snapshot.token.header);
+    let presented = identity::presented(
+        fields.iter().map(http::HeaderValue::as_bytes),
+        live.snapshot.token.scheme.as_deref(),
+    );
+    let who = prove(ctx, &live, &link, presented).await?;
+    let identity = who.identity();
+    ctx.engine.count_connection(&live, &link, identity)?;
+
+    // Whose table: the server name the connection was opened for, and no other host: RFC 9110 §7.4.
+    let table = live.table(conn.listener, conn.server_name.as_deref()).ok_or(Denial::Internal)?;
+    if !live.host_fits(conn, facts::host(head)?) {
+        return Err(Denial::WrongHost);
+    }
+
+    // May they: PRIV-1, NET-1 for the identity. Pure.
+    let permit = policy::decide(&facts, identity, networks, table, &live.snapshot.policy)
+        .map_err(|refused| {
+            ctx.operation = refused.operation;
+            refused.denial
+        })?;
+    ctx.operation = Some(permit.operation());
+    ctx.upstream = Some(permit.upstream());
+    ctx.role = Some(permit.role());
+
+    // Room in the log, then the quotas: refused calls charge nothing. LOG-1.
+    let cleared = ctx.engine.settle(&live, identity, permit, ctx.started);
+    cleared.map_err(|unsettled| {
+        ctx.exceeded = unsettled.standing;
+        unsettled.denial
+    })
+}
+
+/// The facts of the connection a request came on.
+pub(super) fn link(session: &Session) -> Option<Arc<ConnLink>> {
+    let digest = session.digest()?.proxy_digest.as_ref()?;
+    digest.user_data.as_ref()?.downcast_ref::<Arc<ConnLink>>().cloned()
+}
+
+fn networks_now(live: &Live, link: &ConnLink) -> Result<NetworkMask, Denial> {
+    let conn = &link.facts;
+    if conn.generation == live.snapshot.generation {
+        return Ok(conn.networks);
+    }
+    let networks = live.snapshot.networks.lookup(&conn.addr);
+    let listed = live
+        .listener(conn.listener)
+        .is_some_and(|listener| networks.intersects(&listener.networks));
+    if listed { Ok(networks) } else { Err(Denial::AddressRevoked) }
+}
+
+/// Verifies the credential. Only where the issuer's keys may have changed does it wait for anything.
+async fn prove(
+    ctx: &mut Ctx,
+    live: &Live,
+    link: &ConnLink,
+    presented: Presented<'_>,
+) -> Result<Proven, Denial> {
+    let mut proved = ctx.engine.prove(live, link, presented, ctx.started);
+    if let Err(Refusal { retry: Some(issuer), .. }) = proved
+        && let Some(iss) = live.snapshot.trust.iss(issuer)
+    {
+        ctx.engine.jwks.refetch(iss).await;
+        proved = ctx.engine.prove(live, link, presented, ctx.started);
+    }
+    match proved {
+        Ok(who) => {
+            ctx.identity = Some((who.identity(), who.proof()));
+            Ok(who)
+        }
+        Err(refusal) => Err(refusal.denial),
+    }
+}
+
+/// Runs an HTTP/2 request and ends it when its body comes slower than allowed: Pingora has no read
+/// time-out there. `None`: it was ended.
+pub(super) async fn within_body_rate<T>(
+    link: Arc<ConnLink>,
+    request: impl Future<Output = T>,
+) -> Option<T> {
+    let progress = Arc::new(BodyProgress::default());
+    let bounds = link.facts.bounds.clone();
+    let watched = BODY.scope(Arc::clone(&progress), request);
+    tokio::pin!(watched);
+    let mut waited = Duration::ZERO;
+    let step = (bounds.body_rate_grace / 4).max(Duration::from_millis(100));
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut watched => return Some(done),
+            () = tokio::time::sleep(step) => {
+                if !progress.is_reading() {
+                    continue;
+                }
+                waited = waited.saturating_add(step);
+                let earned_ms = progress.bytes().saturating_mul(1_000) / bounds.body_rate.max(1);
+                if waited > bounds.body_rate_grace.saturating_add(Duration::from_millis(earned_ms)) {
+                    link.set_body_fault(BodyFault::TooSlow);
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// What the body hook tells the watch over an HTTP/2 request.
+#[derive(Debug, Default)]
+pub(super) struct BodyProgress {
+    bytes: std::sync::atomic::AtomicU64,
+    state: std::sync::atomic::AtomicU8,
+}
+
+tokio::task_local! {
+    pub(super) static BODY: Arc<BodyProgress>;
+}
+
+impl BodyProgress {
+    const READING: u8 = 1;
+    const DONE: u8 = 2;
+
+    fn is_reading(&self) -> bool {
+        self.state.load(std::sync::atomic::Ordering::Acquire) == Self::READING
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// A body is expected.
+    pub(super) fn begin(&self) {
+        self.state.store(Self::READING, std::sync::atomic::Ordering::Release);
+    }
+
+    pub(super) fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, std::sync::atomic::Ordering::AcqRel);
+    }
+
+    pub(super) fn end(&self) {
+        self.state.store(Self::DONE, std::sync::atomic::Ordering::Release);
+    }
+}
+
+/// Too large is told apart from too slow by whoever counts; this is the count.
+pub(super) fn count_body(ctx: &mut Ctx, bytes: usize, end: bool) -> Result<(), Denial> {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    ctx.request_bytes = ctx.request_bytes.saturating_add(bytes);
+    let seen = ctx.seen()?;
+    if seen.link.facts.http == Protocol::Http2 {
+        let _ = BODY.try_with(|progress| {
+            progress.add(bytes);
+            if end {
+                progress.end();
+            }
+        });
+    }
+    if ctx.request_bytes > seen.link.facts.bounds.body_bytes {
+        return Err(Denial::BodyTooLarge);
+    }
+    Ok(())
+}

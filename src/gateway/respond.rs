@@ -1,0 +1,75 @@
+//! Writes the answer to a denied request, for HTTP/1 and HTTP/2 alike. The words are `answer`'s.
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use pingora::proxy::Session;
+use pingora_http::ResponseHeader;
+
+use super::ctx::Ctx;
+use crate::answer::{self, Subject};
+use crate::base::Denial;
+use crate::state::Standing;
+
+pub(super) const REQUEST_ID: &str = "x-sekisho-request-id";
+const ERROR_TYPE: &str = "x-amzn-ErrorType";
+
+/// Answers in place of the upstream. The connection stays usable where the request was read whole.
+pub(super) async fn deny(session: &mut Session, ctx: &mut Ctx, denial: Denial) -> pingora::Result<()> {
+    ctx.deny(denial);
+    let row = answer::line(denial);
+    ctx.status = row.status;
+    let names = ctx.seen.as_ref().map(|seen| &seen.live.snapshot.names);
+    let subject = Subject {
+        identity: names.zip(ctx.identity).and_then(|(names, (ix, _proof))| names.identity(ix)),
+        operation: names.zip(ctx.operation).and_then(|(names, ix)| names.operation(ix)),
+    };
+    let body = Bytes::from(answer::body(denial, subject, ctx.request));
+
+    let mut head = ResponseHeader::build(row.status, Some(8))?;
+    head.insert_header(CONTENT_TYPE, "application/json")?;
+    head.insert_header(CONTENT_LENGTH, body.len().to_string())?;
+    head.insert_header(CACHE_CONTROL, "no-store")?;
+    head.insert_header(ERROR_TYPE, row.error_type)?;
+    head.insert_header(REQUEST_ID, ctx.request.as_str())?;
+    if let Some(challenge) = answer::challenge(denial) {
+        head.insert_header(WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(standing) = ctx.exceeded {
+        head.insert_header(RETRY_AFTER, standing.reset_secs().to_string())?;
+        write_standing(&mut head, ctx, &standing)?;
+    }
+    if unread_body(session) {
+        // The rest of the body would be read as the next request.
+        session.set_keepalive(None);
+    }
+    let head_only = session.req_header().method == http::Method::HEAD;
+    ctx.response_bytes = if head_only { 0 } else { u64::try_from(body.len()).unwrap_or(0) };
+    session.write_response_header(Box::new(head), head_only).await?;
+    if !head_only {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
+
+fn unread_body(session: &mut Session) -> bool {
+    !session.is_body_done()
+}
+
+/// Where the caller stands in the gateway's quotas (draft-ietf-httpapi-ratelimit-headers).
+pub(super) fn write_standing(
+    head: &mut ResponseHeader,
+    ctx: &Ctx,
+    standing: &Standing,
+) -> pingora::Result<()> {
+    let (Some(seen), Some((who, _proof)), Some(operation)) =
+        (&ctx.seen, ctx.identity, ctx.operation)
+    else {
+        return Ok(());
+    };
+    let quotas = seen.live.quotas();
+    let (mut policy, mut limit) = (Vec::with_capacity(96), Vec::with_capacity(48));
+    quotas.write_policy(who, operation, &mut policy);
+    quotas.write_standing(standing, &mut limit);
+    head.insert_header("RateLimit-Policy", policy)?;
+    head.insert_header("RateLimit", limit)?;
+    Ok(())
+}

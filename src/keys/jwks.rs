@@ -1,0 +1,343 @@
+//! The keys of all issuers: who has which, how old they are, and when they are fetched again.
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::fetch::{self, JwksFault, JwksUrl};
+use crate::base::{Clock, Moment, Name};
+use crate::identity::{KeySet, KeySets};
+
+/// How often the background task looks whether a fetch is due.
+const TICK: Duration = Duration::from_secs(1);
+
+/// One issuer and where its keys are. The places in the list are those of the registry's issuers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerKeys {
+    pub name: Name,
+    /// The `iss` by which its keys are found.
+    pub iss: Arc<str>,
+    pub source: JwksSource,
+    /// Least time between two fetches that an unknown `kid` causes; also the wait after a failure.
+    pub cooldown: Duration,
+    /// Time between two fetches otherwise.
+    pub refresh: Duration,
+}
+
+/// Where a key set is. A file is read again as often as a URL is fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JwksSource {
+    File(PathBuf),
+    Url(Box<JwksUrl>),
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// One fetch, from the resolver to the last byte.
+    pub fetch: Duration,
+    /// One request, for a fetch that its unknown key caused.
+    pub request: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { fetch: Duration::from_secs(5), request: Duration::from_secs(2) }
+    }
+}
+
+/// What happened since the process started, for metrics.
+#[derive(Debug, Default)]
+pub struct JwksCounters {
+    pub fetches_ok: AtomicU64,
+    pub fetches_failed: AtomicU64,
+    /// Unknown keys that caused no fetch, because the cool-down of their issuer was not over.
+    pub refetches_suppressed: AtomicU64,
+}
+
+/// How one issuer's keys stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerStatus {
+    pub name: Name,
+    /// How many keys are lent out; 0 if none ever came.
+    pub keys: usize,
+    /// Seconds since they were last read successfully.
+    pub age_secs: Option<u64>,
+    /// Why the last attempt failed, if it did.
+    pub fault: Option<JwksFault>,
+}
+
+/// Lends out keys and has them fetched. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct JwksStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    clock: Clock,
+    patience: Patience,
+    sources: ArcSwap<Vec<Arc<Source>>>,
+    current: ArcSwap<KeySets>,
+    counters: JwksCounters,
+    /// Held while `current` is put together, so that an older one never overwrites a newer one.
+    publishing: Mutex<()>,
+}
+
+struct Source {
+    issuer: IssuerKeys,
+    /// Present for a URL.
+    tls: Option<TlsConnector>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    keys: Option<Arc<KeySet>>,
+    read_at: Option<Moment>,
+    fault: Option<JwksFault>,
+    tried_at: Option<Moment>,
+    asked_at: Option<Moment>,
+    /// Closes when the fetch that is under way has ended.
+    flight: Option<watch::Receiver<()>>,
+}
+
+/// Issuers whose files were read and whose roots were loaded, not yet in force.
+#[derive(Debug)]
+pub struct Prepared(Vec<Arc<Source>>);
+
+impl JwksStore {
+    pub fn new(clock: Clock, patience: Patience) -> Self {
+        Self(Arc::new(Inner {
+            clock,
+            patience,
+            sources: ArcSwap::default(),
+            current: ArcSwap::default(),
+            counters: JwksCounters::default(),
+            publishing: Mutex::new(()),
+        }))
+    }
+
+    /// Reads key files and root certificates; nothing is in force yet. Blocks on the file system
+    /// and is for start and reload. Servers are not asked: one that is down must not keep the
+    /// gateway from starting.
+    ///
+    /// # Errors
+    /// All files that can't be used, by the issuer's name.
+    pub fn prepare(&self, issuers: Vec<IssuerKeys>) -> Result<Prepared, Vec<(Name, JwksFault)>> {
+        let mut faults = Vec::new();
+        let mut sources = Vec::new();
+        let before = self.0.sources.load();
+        for issuer in issuers {
+            let name = issuer.name.clone();
+            match Source::open(issuer, &before, self.0.clock.now()) {
+                Ok(source) => sources.push(Arc::new(source)),
+                Err(fault) => faults.push((name, fault)),
+            }
+        }
+        if faults.is_empty() { Ok(Prepared(sources)) } else { Err(faults) }
+    }
+
+    /// Puts issuers in force. Keys that were fetched from the same place before are kept.
+    pub fn adopt(&self, prepared: Prepared) {
+        self.0.sources.store(Arc::new(prepared.0));
+        self.0.publish();
+    }
+
+    /// What is known now. No lock, no waiting.
+    pub fn current(&self) -> Arc<KeySets> {
+        self.0.current.load_full()
+    }
+
+    /// After a token named a key that its issuer was not known to have: has the keys fetched, unless
+    /// that was done a short while ago, waits for it within [`Patience::request`], and returns what
+    /// is known then. Ask again with that, whether or not anything was fetched.
+    pub async fn refetch(&self, iss: &str) -> Arc<KeySets> {
+        if let Some(mut flight) = self.flight_for(iss) {
+            // Errors when the flight has landed and nothing else; late is late.
+            let _landed = timeout(self.0.patience.request, flight.changed()).await;
+        }
+        self.current()
+    }
+
+    fn flight_for(&self, iss: &str) -> Option<watch::Receiver<()>> {
+        let sources = self.0.sources.load();
+        let source = sources.iter().find(|source| *source.issuer.iss == *iss)?;
+        let now = self.0.clock.now();
+        let mut state = source.state.lock();
+        if let Some(flight) = &state.flight {
+            return Some(flight.clone());
+        }
+        if state.asked_at.is_some_and(|asked| now.since(asked) < source.issuer.cooldown) {
+            self.0.counters.refetches_suppressed.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        state.asked_at = Some(now);
+        Some(Inner::depart(&self.0, source, &mut state, now))
+    }
+
+    /// Fetches whatever is due and waits until it has ended.
+    pub async fn refresh_due(&self) {
+        let now = self.0.clock.now();
+        let mut flights = Vec::new();
+        for source in self.0.sources.load().iter() {
+            let mut state = source.state.lock();
+            if state.flight.is_none() && source.is_due(&state, now) {
+                flights.push(Inner::depart(&self.0, source, &mut state, now));
+            }
+        }
+        for mut flight in flights {
+            let _landed = flight.changed().await;
+        }
+    }
+
+    /// Fetches whatever is due, for ever. One task of the engine runs it and ends it by dropping it.
+    pub async fn keep_fresh(&self) {
+        loop {
+            self.refresh_due().await;
+            sleep(TICK).await;
+        }
+    }
+
+    pub fn counters(&self) -> &JwksCounters {
+        &self.0.counters
+    }
+
+    /// One line per issuer.
+    pub fn status(&self) -> Vec<IssuerStatus> {
+        let now = self.0.clock.now();
+        let sources = self.0.sources.load();
+        let of = |source: &Arc<Source>| {
+            let state = source.state.lock();
+            IssuerStatus {
+                name: source.issuer.name.clone(),
+                keys: state.keys.as_ref().map_or(0, |keys| keys.len()),
+                age_secs: state.read_at.map(|read| now.since(read).as_secs()),
+                fault: state.fault,
+            }
+        };
+        sources.iter().map(of).collect()
+    }
+}
+
+impl Inner {
+    /// Starts the one fetch of a source. It is a task of its own, so that it ends what it began even
+    /// if the request that caused it goes away.
+    fn depart(
+        inner: &Arc<Self>,
+        source: &Arc<Source>,
+        state: &mut State,
+        now: Moment,
+    ) -> watch::Receiver<()> {
+        let (landing, flight) = watch::channel(());
+        state.flight = Some(flight.clone());
+        state.tried_at = Some(now);
+        let (inner, source) = (Arc::clone(inner), Arc::clone(source));
+        tokio::spawn(async move {
+            let mut landing = Landing { inner, source, outcome: None, _open: landing };
+            let patience = landing.inner.patience.fetch;
+            let read = timeout(patience, landing.source.read()).await;
+            landing.outcome = Some(read.unwrap_or(Err(JwksFault::TimedOut)));
+        });
+        flight
+    }
+
+    fn publish(&self) {
+        let _alone = self.publishing.lock();
+        let sources = self.sources.load();
+        let lent = sources
+            .iter()
+            .map(|source| (Arc::clone(&source.issuer.iss), source.state.lock().keys.clone()));
+        self.current.store(Arc::new(KeySets::new(lent)));
+    }
+}
+
+/// Ends a fetch, also when its task is dropped half-way: the result is recorded, then those who wait
+/// are let go.
+struct Landing {
+    inner: Arc<Inner>,
+    source: Arc<Source>,
+    outcome: Option<Result<KeySet, JwksFault>>,
+    _open: watch::Sender<()>,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let now = self.inner.clock.now();
+        let counters = &self.inner.counters;
+        let outcome = self.outcome.take().unwrap_or(Err(JwksFault::Internal));
+        {
+            let mut state = self.source.state.lock();
+            state.fault = outcome.as_ref().err().copied();
+            if let Ok(keys) = outcome {
+                state.keys = Some(Arc::new(keys));
+                state.read_at = Some(now);
+                counters.fetches_ok.fetch_add(1, Ordering::Relaxed);
+            } else {
+                counters.fetches_failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.inner.publish();
+        // Last, so that whoever finds no fetch under way finds its result in `current`.
+        self.source.state.lock().flight = None;
+    }
+}
+
+impl Source {
+    fn open(issuer: IssuerKeys, before: &[Arc<Self>], now: Moment) -> Result<Self, JwksFault> {
+        let mut state = State::default();
+        let tls = match &issuer.source {
+            JwksSource::File(path) => {
+                state.keys = Some(Arc::new(fetch::file(path)?));
+                state.read_at = Some(now);
+                state.tried_at = Some(now);
+                None
+            }
+            JwksSource::Url(url) => {
+                let same = |old: &&Arc<Self>| {
+                    old.issuer.iss == issuer.iss && old.issuer.source == issuer.source
+                };
+                if let Some(old) = before.iter().find(same) {
+                    let old = old.state.lock();
+                    state.keys.clone_from(&old.keys);
+                    state.read_at = old.read_at;
+                    state.fault = old.fault;
+                    // Not when it was tried: a reload is a good moment to fetch again.
+                }
+                Some(fetch::connector(&url.roots)?)
+            }
+        };
+        Ok(Self { issuer, tls, state: Mutex::new(state) })
+    }
+
+    /// A fetch that failed is due again after the cool-down.
+    fn is_due(&self, state: &State, now: Moment) -> bool {
+        let pause = match state.fault {
+            None => self.issuer.refresh,
+            Some(_) => self.issuer.cooldown.min(self.issuer.refresh),
+        };
+        state.tried_at.is_none_or(|tried| now.since(tried) >= pause)
+    }
+
+    async fn read(&self) -> Result<KeySet, JwksFault> {
+        match (&self.issuer.source, &self.tls) {
+            (JwksSource::Url(url), Some(tls)) => fetch::https(url, tls).await,
+            (JwksSource::File(path), _) => {
+                let path = path.clone();
+                let read = tokio::task::spawn_blocking(move || fetch::file(&path));
+                read.await.unwrap_or(Err(JwksFault::Internal))
+            }
+            (JwksSource::Url(_), None) => Err(JwksFault::Internal),
+        }
+    }
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("name", &self.issuer.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,257 @@
+//! Accepts connections: address, PROXY header, TLS, in this order and under one deadline.
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::conn::Conn;
+use super::prefixed::Prefixed;
+use super::proxy_header::{self, Source, Step};
+use crate::base::{ClientAddr, ListenerIx};
+use crate::config::ListenerSettings;
+use crate::engine::{
+    ConnFacts, ConnLink, DoorFault, Engine, HandshakeFault, Live, Serve,
+};
+use crate::evidence::{Protocol, TlsVersion};
+use crate::identity::PeerCertificate;
+use crate::policy::NetworkMask;
+use crate::state::Permit;
+
+/// A listening socket, bound before anything is served, so that a taken port is a start-up error.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpListener,
+    listener: ListenerIx,
+}
+
+/// Binds a listener's address. Port 0 takes a free one.
+pub fn bind(listener: ListenerIx, address: SocketAddr) -> io::Result<Bound> {
+    let socket = match address.ip() {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(Bound { socket: socket.listen(1_024)?, listener })
+}
+
+impl Bound {
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves until `shutdown` turns true. Connections that are open then go on.
+    pub async fn serve(
+        self,
+        engine: Arc<Engine>,
+        app: Arc<dyn Serve>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = shutdown.wait_for(|stop| *stop) => return,
+                accepted = self.socket.accept() => accepted,
+            };
+            match accepted {
+                Ok((tcp, peer)) => {
+                    admit(&engine, &app, self.listener, tcp, peer.ip(), &shutdown);
+                }
+                Err(_error) => {
+                    // Out of file descriptors, most likely: connections wait in the backlog while
+                    // others end. Without the pause this loop would burn a core.
+                    engine.report_door(&engine.live(), self.listener, DoorFault::Descriptors);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+/// NET-1: judged by address before a byte is read or a task exists.
+fn admit(
+    engine: &Arc<Engine>,
+    app: &Arc<dyn Serve>,
+    listener: ListenerIx,
+    tcp: TcpStream,
+    peer: IpAddr,
+    shutdown: &watch::Receiver<bool>,
+) {
+    let live = engine.live();
+    let Some(settings) = live.listener(listener) else { return };
+    let peer = ClientAddr::new(peer);
+    let networks = live.snapshot.networks.lookup(&peer);
+    let expected = settings.proxy_from.as_ref().unwrap_or(&settings.networks);
+    if !networks.intersects(expected) {
+        return engine.report_door(&live, listener, DoorFault::Address);
+    }
+    let place = match engine.admit_peer(settings, &peer) {
+        Ok(place) => place,
+        Err(fault) => {
+            return engine.report_door(&live, listener, DoorFault::Connections(fault));
+        }
+    };
+    let (engine, app, shutdown) = (Arc::clone(engine), Arc::clone(app), shutdown.clone());
+    tokio::spawn(async move {
+        let door = Door { live, listener, peer, networks };
+        let within = door.settings().map(|settings| settings.bounds.handshake);
+        let opened =
+            tokio::time::timeout(within.unwrap_or_default(), door.open(&engine, tcp)).await;
+        match opened {
+            Ok(Ok(open)) => {
+                let gauge = engine.report_open(&door.live, listener);
+                app.serve(Box::new(open.conn), open.link, shutdown).await;
+                drop((gauge, open.client));
+            }
+            Ok(Err(fault)) => engine.report_door(&door.live, listener, fault),
+            Err(_elapsed) => {
+                let fault = DoorFault::Handshake(HandshakeFault::TimedOut);
+                engine.report_door(&door.live, listener, fault);
+            }
+        }
+        drop(place);
+    });
+}
+
+/// A connection that may carry requests.
+struct Open {
+    conn: Conn,
+    link: Arc<ConnLink>,
+    client: Client,
+}
+
+/// Whose connection it is.
+struct Client {
+    addr: ClientAddr,
+    networks: NetworkMask,
+    /// Counts the client behind a balancer; a direct one is counted by its peer address.
+    _place: Option<Permit>,
+}
+
+/// One connection between accept and its first request.
+struct Door {
+    live: Arc<Live>,
+    listener: ListenerIx,
+    peer: ClientAddr,
+    networks: NetworkMask,
+}
+
+impl Door {
+    fn settings(&self) -> Option<&ListenerSettings> {
+        self.live.listener(self.listener)
+    }
+
+    async fn open(
+        &self,
+        engine: &Arc<Engine>,
+        mut tcp: TcpStream,
+    ) -> Result<Open, DoorFault> {
+        let settings = self.settings().ok_or(DoorFault::Gone)?;
+        // Small answers must not wait for more; a socket that refuses the option is merely slower.
+        let _ = tcp.set_nodelay(true);
+        let (client, prefix) = match settings.proxy_from {
+            None => (self.client(self.peer, self.networks), Vec::new()),
+            Some(_) => {
+                let (source, prefix) = read_proxy_header(&mut tcp).await?;
+                (self.told_client(engine, settings, source)?, prefix)
+            }
+        };
+
+        let config = self.live.tls(self.listener).ok_or(DoorFault::Gone)?;
+        let tls = TlsAcceptor::from(Arc::clone(config))
+            .accept(Prefixed::new(prefix, tcp))
+            .await
+            .map_err(|error| DoorFault::Handshake(HandshakeFault::of(&error)))?;
+        let facts = self.facts(engine, settings, &client, tls.get_ref().1)?;
+        let link = ConnLink::new(facts);
+        let conn = Conn::new(tls, Arc::clone(&link), Arc::clone(engine))
+            .map_err(|_never| DoorFault::Gone)?;
+        Ok(Open { conn, link, client })
+    }
+
+    const fn client(&self, addr: ClientAddr, networks: NetworkMask) -> Client {
+        Client { addr, networks, _place: None }
+    }
+
+    /// NET-3: the client the balancer speaks for, judged like any other.
+    fn told_client(
+        &self,
+        engine: &Engine,
+        settings: &ListenerSettings,
+        source: Source,
+    ) -> Result<Client, DoorFault> {
+        let addr = match source {
+            Source::Proxied { client } => ClientAddr::new(client.ip()),
+            // The balancer speaks for itself (health checks): judged by its own address.
+            Source::Local => self.peer,
+        };
+        let networks = self.live.snapshot.networks.lookup(&addr);
+        if !networks.intersects(&settings.networks) {
+            return Err(DoorFault::Address);
+        }
+        let place = engine.admit_client(settings, &addr).map_err(DoorFault::Connections)?;
+        Ok(Client { addr, networks, _place: Some(place) })
+    }
+
+    fn facts(
+        &self,
+        engine: &Engine,
+        settings: &ListenerSettings,
+        client: &Client,
+        session: &rustls::ServerConnection,
+    ) -> Result<ConnFacts, DoorFault> {
+        // rustls verified the chain; a leaf whose names can't be read names nobody.
+        let certificate = session
+            .peer_certificates()
+            .and_then(|chain| chain.first())
+            .map(|leaf| PeerCertificate::parse(leaf))
+            .transpose()
+            .map_err(|_fault| DoorFault::Handshake(HandshakeFault::ClientCertificate))?;
+        let tls = match session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
+            Some(rustls::ProtocolVersion::TLSv1_2) => TlsVersion::V1_2,
+            Some(_) | None => return Err(DoorFault::Handshake(HandshakeFault::Version)),
+        };
+        let http = match session.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let key = engine.pseudonyms(engine.clock.now());
+        Ok(ConnFacts {
+            listener: self.listener,
+            source: client.addr.pseudonym(&key),
+            source_day: key.day(),
+            addr: client.addr,
+            networks: client.networks,
+            generation: self.live.snapshot.generation,
+            server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
+            certificate,
+            tls,
+            http,
+            bounds: settings.bounds.clone(),
+        })
+    }
+}
+
+/// NET-3: the header is mandatory. Returns what was read beyond it.
+async fn read_proxy_header(tcp: &mut TcpStream) -> Result<(Source, Vec<u8>), DoorFault> {
+    let mut read = Vec::with_capacity(256);
+    loop {
+        match proxy_header::parse(&read) {
+            Ok(Step::Done { consumed, source }) => {
+                return Ok((source, read.split_off(consumed)));
+            }
+            Ok(Step::NeedMore) => {}
+            Err(fault) => return Err(DoorFault::ProxyHeader(fault.as_str())),
+        }
+        match tcp.read_buf(&mut read).await {
+            Ok(0) | Err(_) => return Err(DoorFault::ProxyHeader("torn")),
+            Ok(_) => {}
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! A TLS connection as Pingora's engine sees it: every byte in passes a guard first, every read has
+//! a deadline, and an answer that no request of ours owns never leaves. Controls: MON-5, LOG-2.
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    TimingDigest, UniqueID, UniqueIDType,
+};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
+
+use super::guard::{H1Guard, H2Guard, Verdict};
+use super::prefixed::Prefixed;
+use crate::answer;
+use crate::base::{Denial, HeadFault};
+use crate::engine::{ConnLink, DoorFault, Engine};
+use crate::evidence::Protocol;
+
+pub(super) struct Conn {
+    tls: TlsStream<Prefixed>,
+    link: Arc<ConnLink>,
+    engine: Arc<Engine>,
+    /// Carries `link` to the request path: the one slot of Pingora's that reaches both HTTP/1 and
+    /// HTTP/2 sessions.
+    digest: Arc<ProxyDigest>,
+    guard: Guard,
+    timer: Pin<Box<Sleep>>,
+    pending_since: Option<Instant>,
+    head_since: Option<Instant>,
+    closing: Option<Closing>,
+}
+
+enum Guard {
+    H1(Box<H1Guard>),
+    H2(Box<H2Guard>),
+}
+
+/// Our own last words, written instead of the engine's.
+struct Closing {
+    answer: Vec<u8>,
+    written: usize,
+}
+
+impl Conn {
+    pub(super) fn new(
+        tls: TlsStream<Prefixed>,
+        link: Arc<ConnLink>,
+        engine: Arc<Engine>,
+    ) -> io::Result<Self> {
+        let guard = match link.facts.http {
+            Protocol::Http1 => Guard::H1(Box::new(H1Guard::new(&link.facts.bounds))),
+            Protocol::Http2 => Guard::H2(Box::new(H2Guard::new(&link.facts.bounds))),
+        };
+        let response = pingora_http::ResponseHeader::build(200, Some(0))
+            .map_err(|_status| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let digest = ProxyDigest::new(Box::new(response), Some(Box::new(Arc::clone(&link))));
+        Ok(Self {
+            timer: Box::pin(tokio::time::sleep(link.facts.bounds.first_byte)),
+            tls,
+            engine,
+            digest: Arc::new(digest),
+            guard,
+            link,
+            pending_since: None,
+            head_since: None,
+            closing: None,
+        })
+    }
+
+    /// Judges what a read added to `buf`; hides it where it must not pass.
+    fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        let verdict = match &mut self.guard {
+            Guard::H1(guard) => {
+                if let Some(since) = self.pending_since.take() {
+                    guard.waited(since.elapsed());
+                }
+                guard.feed(fresh)
+            }
+            Guard::H2(guard) => {
+                self.pending_since = None;
+                guard.feed(fresh, self.engine.clock.now().mono_ns())
+            }
+        };
+        self.follow(verdict, || buf.set_filled(before))
+    }
+
+    fn follow(&mut self, verdict: Verdict, hide: impl FnOnce()) -> io::Result<()> {
+        match verdict {
+            Verdict::Pass => return Ok(()),
+            Verdict::Refuse(fault) => {
+                hide();
+                self.refuse(fault);
+                return Ok(());
+            }
+            Verdict::Break(fault) => {
+                hide();
+                self.link.set_body_fault(fault);
+            }
+            Verdict::Flood(fault) => {
+                hide();
+                self.engine.report_connection(&self.link.facts, DoorFault::Frames(fault.as_str()));
+            }
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
+    }
+
+    /// Answers in the engine's place and lets it see the end of the stream.
+    fn refuse(&mut self, fault: HeadFault) {
+        if self.closing.is_none() {
+            let denial = Denial::Head(fault);
+            let request = self.engine.report_head(&self.link.facts, denial);
+            self.closing = Some(Closing { answer: answer::http1(denial, request), written: 0 });
+        }
+    }
+
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(closing) = &mut self.closing {
+            let rest = closing.answer.get(closing.written..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            let written = ready!(Pin::new(&mut self.tls).poll_write(cx, rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            closing.written = closing.written.saturating_add(written);
+        }
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    /// A read is pending: waits for bytes or for the end of the guard's patience. `Ready` means
+    /// that the patience ran out.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let bounds = &self.link.facts.bounds;
+        let now = Instant::now();
+        let since = *self.pending_since.get_or_insert(now);
+        let (patience, start) = match &self.guard {
+            Guard::H1(guard) if guard.counts_from_start() => {
+                (guard.patience(bounds), *self.head_since.get_or_insert(now))
+            }
+            Guard::H1(guard) => (guard.patience(bounds), since),
+            Guard::H2(guard) => (guard.patience(bounds), since),
+        };
+        let Some(patience) = patience else { return Poll::Pending };
+        let deadline = start.checked_add(patience).unwrap_or(now);
+        // The timer is only ever moved nearer; when it rings early it is set anew. So a request
+        // that comes in time costs no timer operation.
+        if deadline < self.timer.deadline() {
+            self.timer.as_mut().reset(deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+impl AsyncRead for Conn {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Guard::H1(guard) = &mut this.guard {
+            let begun = this.link.begun();
+            if guard.arm(begun) {
+                this.head_since = None;
+                this.pending_since = None;
+            }
+        }
+        if this.closing.is_none() {
+            let before = buf.filled().len();
+            match Pin::new(&mut this.tls).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) if buf.filled().len() == before => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => this.judge(buf, before)?,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    ready!(this.poll_patience(cx));
+                    let verdict = match &this.guard {
+                        Guard::H1(guard) => guard.out_of_patience(),
+                        Guard::H2(_) => None,
+                    };
+                    let Some(verdict) = verdict else { return Poll::Ready(Ok(())) };
+                    this.follow(verdict, || {})?;
+                }
+            }
+        }
+        if this.closing.is_some() {
+            ready!(this.poll_last_words(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Conn {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if matches!(this.guard, Guard::H1(_)) && !this.link.is_owned() {
+            // The engine's parser refuses a head that our guard let pass.
+            this.refuse(HeadFault::Engine);
+        }
+        if this.closing.is_some() {
+            ready!(this.poll_last_words(cx))?;
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = ready!(Pin::new(&mut this.tls).poll_write(cx, buf))?;
+        if let Guard::H2(guard) = &mut this.guard {
+            guard.sent(written);
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.closing.is_some() {
+            return self.poll_last_words(cx);
+        }
+        Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(cx)
+    }
+}
+
+#[async_trait]
+impl Shutdown for Conn {
+    async fn shutdown(&mut self) {
+        // A peer that never reads must not hold the task: the close alert gets a short while.
+        let _ = tokio::time::timeout(Duration::from_secs(1), AsyncWriteExt::shutdown(self)).await;
+    }
+}
+
+impl UniqueID for Conn {
+    fn id(&self) -> UniqueIDType {
+        self.tls.get_ref().0.tcp().as_raw_fd()
+    }
+}
+
+impl Ssl for Conn {
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        Some(match self.link.facts.http {
+            Protocol::Http1 => ALPN::H1,
+            Protocol::Http2 => ALPN::H2,
+        })
+    }
+}
+
+impl GetTimingDigest for Conn {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Conn {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(Arc::clone(&self.digest))
+    }
+}
+
+impl GetSocketDigest for Conn {
+    /// The engine never learns the client's address (LOG-2).
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        None
+    }
+}
+
+#[async_trait]
+impl Peek for Conn {}
+
+impl fmt::Debug for Conn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Conn")
+    }
+}

@@ -1,0 +1,207 @@
+//! Judges the bytes of a connection before the HTTP engine sees them. Controls: MON-5.
+//!
+//! Never sees: sockets, clocks (time comes as nanoseconds), policy.
+//! 1. On HTTP/1 no byte of a head reaches the engine unless every byte before it was well formed.
+//! 2. A pending read always has a deadline, except while the engine owns a request without a body.
+//! 3. Memory is fixed: the guards keep counters, not bytes.
+use std::time::Duration;
+
+use super::chunked::{ChunkGuard, ChunkStep};
+use super::frames::{FrameFault, FrameGuard, FrameLimits, FrameStep};
+use super::head::{BodyFraming, HeadGuard, HeadLimits, HeadStep};
+use crate::base::HeadFault;
+use crate::config::Bounds;
+use crate::engine::BodyFault;
+
+/// What to do with the bytes just read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Pass,
+    /// Hide them from the engine, answer this fault, close.
+    Refuse(HeadFault),
+    /// Hide them and break the connection: the engine owns the request and answers.
+    Break(BodyFault),
+    /// Break an HTTP/2 connection.
+    Flood(FrameFault),
+}
+
+/// Where an HTTP/1 connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waiting for the first byte of a head.
+    Idle,
+    Head,
+    Body(Body),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    /// None, or all of it was seen.
+    Done,
+    Length(u64),
+    Chunked,
+}
+
+#[derive(Debug)]
+pub(super) struct H1Guard {
+    head: HeadGuard,
+    chunks: ChunkGuard,
+    phase: Phase,
+    armed_for: u32,
+    body_bytes: u64,
+    waited: Duration,
+}
+
+impl H1Guard {
+    pub(super) fn new(bounds: &Bounds) -> Self {
+        Self {
+            head: HeadGuard::new(HeadLimits {
+                bytes_max: bounds.header_bytes,
+                count_max: bounds.header_count,
+                target_max: bounds.target_bytes,
+            }),
+            chunks: ChunkGuard::new(),
+            phase: Phase::Body(Body::Done),
+            armed_for: 0,
+            body_bytes: 0,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// Expects a head once the gateway has begun a request that this guard has not seen.
+    /// True where that is so.
+    pub(super) fn arm(&mut self, begun: u32) -> bool {
+        if begun == self.armed_for {
+            return false;
+        }
+        self.armed_for = begun;
+        self.head.reset();
+        self.phase = Phase::Idle;
+        self.body_bytes = 0;
+        self.waited = Duration::ZERO;
+        true
+    }
+
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Verdict {
+        let mut rest = bytes;
+        if matches!(self.phase, Phase::Idle | Phase::Head) {
+            self.phase = Phase::Head;
+            match self.head.feed(bytes) {
+                HeadStep::NeedMore => return Verdict::Pass,
+                HeadStep::Refuse(fault) => return Verdict::Refuse(fault),
+                HeadStep::Done { head_len_in_chunk } => {
+                    self.phase = Phase::Body(match self.head.body() {
+                        BodyFraming::None | BodyFraming::Length(0) => Body::Done,
+                        BodyFraming::Length(length) => Body::Length(length),
+                        BodyFraming::Chunked => {
+                            self.chunks = ChunkGuard::new();
+                            Body::Chunked
+                        }
+                    });
+                    rest = bytes.get(head_len_in_chunk..).unwrap_or_default();
+                }
+            }
+        }
+        self.feed_body(rest)
+    }
+
+    fn feed_body(&mut self, bytes: &[u8]) -> Verdict {
+        if bytes.is_empty() {
+            return Verdict::Pass;
+        }
+        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        match self.phase {
+            Phase::Body(Body::Length(left)) => {
+                self.body_bytes = self.body_bytes.saturating_add(count.min(left));
+                let left = left.saturating_sub(count);
+                self.phase = Phase::Body(if left == 0 { Body::Done } else { Body::Length(left) });
+            }
+            Phase::Body(Body::Chunked) => {
+                self.body_bytes = self.body_bytes.saturating_add(count);
+                match self.chunks.feed(bytes) {
+                    ChunkStep::NeedMore => {}
+                    ChunkStep::Done { .. } => self.phase = Phase::Body(Body::Done),
+                    ChunkStep::Refuse(_) => return Verdict::Break(BodyFault::Framing),
+                }
+            }
+            // Bytes past the end of a request: the engine does not pipeline and closes after it.
+            Phase::Body(Body::Done) | Phase::Idle | Phase::Head => {}
+        }
+        Verdict::Pass
+    }
+
+    /// How long a read may stay pending from now on. `None`: as long as the engine wishes.
+    pub(super) fn patience(&self, bounds: &Bounds) -> Option<Duration> {
+        match self.phase {
+            Phase::Idle if self.armed_for <= 1 => Some(bounds.first_byte),
+            Phase::Idle => Some(bounds.idle),
+            Phase::Head => Some(bounds.header),
+            Phase::Body(Body::Done) => None,
+            Phase::Body(Body::Length(_) | Body::Chunked) => {
+                // The sender has earned the grace plus the time its bytes take at the least rate.
+                let earned_ms = self.body_bytes.saturating_mul(1_000) / bounds.body_rate.max(1);
+                let earned = bounds.body_rate_grace.saturating_add(Duration::from_millis(earned_ms));
+                Some(earned.saturating_sub(self.waited))
+            }
+        }
+    }
+
+    /// A read was pending this long before bytes came.
+    pub(super) fn waited(&mut self, time: Duration) {
+        if matches!(self.phase, Phase::Body(_)) {
+            self.waited = self.waited.saturating_add(time);
+        }
+    }
+
+    /// What it means that the patience ran out. `None`: an idle connection, closed without a word.
+    pub(super) fn out_of_patience(&self) -> Option<Verdict> {
+        match self.phase {
+            Phase::Idle => None,
+            Phase::Head => Some(Verdict::Refuse(HeadFault::TooSlow)),
+            Phase::Body(_) => Some(Verdict::Break(BodyFault::TooSlow)),
+        }
+    }
+
+    /// Whether the time in [`Self::patience`] counts from the first byte of the head rather than
+    /// from the last read.
+    pub(super) const fn counts_from_start(&self) -> bool {
+        matches!(self.phase, Phase::Head)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct H2Guard {
+    frames: FrameGuard,
+}
+
+impl H2Guard {
+    pub(super) fn new(bounds: &Bounds) -> Self {
+        Self {
+            frames: FrameGuard::new(FrameLimits {
+                control_max: bounds.h2_control_frames.count,
+                window_ns: u64::try_from(bounds.h2_control_frames.per.as_nanos())
+                    .unwrap_or(u64::MAX),
+                // RFC 9113 §6.5.2: the size nobody may exceed unless we had allowed more.
+                frame_max: 16_384,
+            }),
+        }
+    }
+
+    pub(super) fn feed(&mut self, bytes: &[u8], now_ns: u64) -> Verdict {
+        match self.frames.feed(bytes, now_ns) {
+            FrameStep::Ok => Verdict::Pass,
+            FrameStep::Refuse(fault) => Verdict::Flood(fault),
+        }
+    }
+
+    /// The engine sent so many bytes, which the client will acknowledge with frames of its own.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.frames.sent(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Until the first request came, the client has the first-byte time; afterwards the engine's
+    /// own idle time counts.
+    pub(super) fn patience(&self, bounds: &Bounds) -> Option<Duration> {
+        (self.frames.headers_seen() == 0).then_some(bounds.first_byte)
+    }
+}

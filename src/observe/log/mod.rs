@@ -1,0 +1,347 @@
+//! The log: lines are promised room before a request is admitted, queued by the request, and written
+//! by a thread of their own.
+mod file;
+mod medium;
+mod writer;
+
+use std::cell::Cell;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::metrics::LogMetrics;
+use crate::base::Clock;
+use crate::evidence::{Event, EventRecord, Record};
+use file::FileMedium;
+pub use file::{LogOpenFault, Rotation};
+use medium::{Medium, StreamMedium};
+use writer::Writer;
+
+/// Where lines go, and how many may wait.
+#[derive(Clone, Debug)]
+pub struct LogSpec {
+    pub target: LogTarget,
+    /// Room for lines of admitted requests, from the promise until the line is written.
+    pub lines_max: usize,
+    /// Room beside it for lines of refused requests and for events.
+    pub spare_max: usize,
+}
+
+impl LogSpec {
+    /// At some 700 bytes a line this is 14 MB while nothing can be written: 8 s of 2,000 requests/s.
+    pub const LINES_MAX: usize = 16_384;
+    pub const SPARE_MAX: usize = 4_096;
+
+    #[must_use]
+    pub const fn new(target: LogTarget) -> Self {
+        Self { target, lines_max: Self::LINES_MAX, spare_max: Self::SPARE_MAX }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum LogTarget {
+    Stdout,
+    /// Created with mode 0640; its directory must exist.
+    File(PathBuf, Rotation),
+}
+
+/// The log has no room for another line: what can't be written down must not pass (LOG-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogFull;
+
+/// How many lines were not written in the time given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unwritten(pub usize);
+
+/// The way into the log. Clones share one log; when the last is gone, the log is closed.
+#[derive(Clone, Debug)]
+pub struct LogSink {
+    shared: Arc<Shared>,
+    _closer: Arc<Closer>,
+}
+
+/// Room for one line. Write the line, or [`LogSlot::release`] it if nothing was admitted after all:
+/// a slot that is merely dropped counts as a lost line.
+#[derive(Debug)]
+#[must_use]
+pub struct LogSlot {
+    shared: Arc<Shared>,
+    spent: Spent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spent {
+    No,
+    Yes,
+}
+
+/// From whose room a line was taken.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    Promised,
+    Spare,
+}
+
+#[derive(Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// The writer waits here for lines and orders.
+    wake: Condvar,
+    /// Callers of `flush` and `close` wait here.
+    answered: Condvar,
+    open: AtomicBool,
+    promised: AtomicUsize,
+    spare: AtomicUsize,
+    lines_max: usize,
+    spare_max: usize,
+    refused: AtomicU64,
+    lost: AtomicU64,
+    metrics: LogMetrics,
+    clock: Clock,
+}
+
+/// Between the requests and the writer. Held for a copy of one line, never while anything is
+/// formatted or written.
+#[derive(Debug, Default)]
+struct Queue {
+    lines: Vec<u8>,
+    promised: usize,
+    spare: usize,
+    /// Lines here and in the writer's hands.
+    unwritten: usize,
+    orders: Orders,
+    /// Turns of the writer that callers asked for, and those it took.
+    asked: u64,
+    taken: u64,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Orders {
+    reopen: bool,
+    close: bool,
+    /// Don't wait for the medium to recover.
+    give_up: bool,
+}
+
+impl Queue {
+    const fn urgent(&self) -> bool {
+        self.orders.reopen || self.orders.close || self.asked != self.taken
+    }
+}
+
+/// A batch this large is written without waiting for more.
+const BATCH_BYTES: usize = 64 * 1024;
+/// How long [`LogSink::close`] waits for a writer that was told to give up.
+const LAST_WAIT: Duration = Duration::from_millis(200);
+
+impl LogSink {
+    /// Opens the target and starts the writer.
+    ///
+    /// # Errors
+    /// If the target is not there, not ours alone to write, or can't be opened.
+    pub fn open(spec: &LogSpec, clock: Clock, metrics: LogMetrics) -> Result<Self, LogOpenFault> {
+        let medium: Box<dyn Medium> = match &spec.target {
+            LogTarget::Stdout => Box::new(StreamMedium::stdout()?),
+            LogTarget::File(path, rotation) => {
+                Box::new(FileMedium::open(path, *rotation, clock.now())?)
+            }
+        };
+        Self::with_medium(spec, medium, clock, metrics)
+    }
+
+    fn with_medium(
+        spec: &LogSpec,
+        medium: Box<dyn Medium>,
+        clock: Clock,
+        metrics: LogMetrics,
+    ) -> Result<Self, LogOpenFault> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            wake: Condvar::new(),
+            answered: Condvar::new(),
+            open: AtomicBool::new(true),
+            promised: AtomicUsize::new(0),
+            spare: AtomicUsize::new(0),
+            lines_max: spec.lines_max,
+            spare_max: spec.spare_max,
+            refused: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            metrics,
+            clock,
+        });
+        Writer::start(Arc::clone(&shared), medium)?;
+        Ok(Self { _closer: Arc::new(Closer(Arc::clone(&shared))), shared })
+    }
+
+    /// Room for one line, before the request that it is about is admitted. No lock.
+    ///
+    /// # Errors
+    /// [`LogFull`] if there is none, or no writer; the request must be refused.
+    pub fn reserve(&self) -> Result<LogSlot, LogFull> {
+        let shared = &self.shared;
+        if shared.open.load(Ordering::Acquire) && take(&shared.promised, shared.lines_max) {
+            return Ok(LogSlot { shared: Arc::clone(shared), spent: Spent::No });
+        }
+        shared.refused.fetch_add(1, Ordering::Relaxed);
+        shared.metrics.refused.inc();
+        Err(LogFull)
+    }
+
+    /// Queues the line of a request that was refused before it had a slot. If even the spare room is
+    /// used up the line is lost, counted, and the loss reported in the log.
+    pub fn write_refusal(&self, record: &impl Record) {
+        let shared = &self.shared;
+        if take(&shared.spare, shared.spare_max) {
+            with_line(record, |line| shared.append(line, Room::Spare));
+        } else {
+            shared.lose(1);
+        }
+    }
+
+    /// Queues the line of an event, from the spare room.
+    pub fn event(&self, event: &Event<'_>) {
+        self.write_refusal(&EventRecord::new(self.shared.clock.now(), event));
+    }
+
+    /// Whether the next [`LogSink::reserve`] would fail.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let shared = &self.shared;
+        !shared.open.load(Ordering::Acquire)
+            || shared.promised.load(Ordering::Acquire) >= shared.lines_max
+    }
+
+    /// Begins a file of the same name anew, as `logrotate` asks for after it moved the old one.
+    pub fn reopen(&self) {
+        self.shared.queue.lock().orders.reopen = true;
+        self.shared.wake.notify_one();
+    }
+
+    /// Waits until all that was queued before is written.
+    ///
+    /// # Errors
+    /// [`Unwritten`] lines, if it took longer than `within`.
+    pub fn flush(&self, within: Duration) -> Result<(), Unwritten> {
+        let shared = &self.shared;
+        let mut queue = shared.queue.lock();
+        queue.asked += 1;
+        let turn = queue.asked;
+        shared.wake.notify_one();
+        shared.answered.wait_while_for(&mut queue, |q| q.taken < turn && !q.closed, within);
+        let done = queue.taken >= turn || (queue.closed && queue.unwritten == 0);
+        if done { Ok(()) } else { Err(Unwritten(queue.unwritten)) }
+    }
+
+    /// Writes what is queued and ends the writer. From the first call on nothing more is promised.
+    ///
+    /// # Errors
+    /// [`Unwritten`] lines, if it took longer than `within`; they are lost.
+    pub fn close(&self, within: Duration) -> Result<(), Unwritten> {
+        let shared = &self.shared;
+        shared.order_close();
+        let mut queue = shared.queue.lock();
+        shared.answered.wait_while_for(&mut queue, |q| !q.closed, within);
+        if !queue.closed {
+            queue.orders.give_up = true;
+            shared.wake.notify_one();
+            shared.answered.wait_while_for(&mut queue, |q| !q.closed, LAST_WAIT);
+        }
+        if queue.unwritten == 0 { Ok(()) } else { Err(Unwritten(queue.unwritten)) }
+    }
+}
+
+impl LogSlot {
+    pub fn write(mut self, record: &impl Record) {
+        self.spent = Spent::Yes;
+        with_line(record, |line| self.shared.append(line, Room::Promised));
+    }
+
+    /// Gives the room back: no request was admitted on it, and its line goes another way.
+    pub fn release(mut self) {
+        self.spent = Spent::Yes;
+        self.shared.promised.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Drop for LogSlot {
+    fn drop(&mut self) {
+        if self.spent == Spent::No {
+            self.shared.promised.fetch_sub(1, Ordering::AcqRel);
+            self.shared.lose(1);
+        }
+    }
+}
+
+impl Shared {
+    fn append(&self, line: &[u8], room: Room) {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            drop(queue);
+            match room {
+                Room::Promised => self.promised.fetch_sub(1, Ordering::AcqRel),
+                Room::Spare => self.spare.fetch_sub(1, Ordering::AcqRel),
+            };
+            return self.lose(1);
+        }
+        let before = queue.lines.len();
+        queue.lines.extend_from_slice(line);
+        let after = queue.lines.len();
+        queue.unwritten += 1;
+        match room {
+            Room::Promised => queue.promised += 1,
+            Room::Spare => queue.spare += 1,
+        }
+        drop(queue);
+        if before == 0 || (before < BATCH_BYTES && after >= BATCH_BYTES) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn lose(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+        self.metrics.lost.inc_by(lines);
+    }
+
+    fn order_close(&self) {
+        self.open.store(false, Ordering::Release);
+        self.queue.lock().orders.close = true;
+        self.wake.notify_one();
+    }
+}
+
+/// Ends the writer with the last sink. Slots that are still out keep the queue alive, not the writer.
+#[derive(Debug)]
+struct Closer(Arc<Shared>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.0.order_close();
+    }
+}
+
+/// Takes one of `most`, if one is left.
+fn take(used: &AtomicUsize, most: usize) -> bool {
+    used.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < most).then_some(n + 1)).is_ok()
+}
+
+/// Formats outside of every lock, in a buffer that each thread keeps.
+fn with_line(record: &impl Record, give: impl FnOnce(&[u8])) {
+    thread_local! {
+        static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    // Taken, not borrowed: a panic in between, and the hook that reports it, find an empty one.
+    let mut line = LINE.try_with(Cell::take).unwrap_or_default();
+    line.clear();
+    record.write_json(&mut line);
+    give(&line);
+    let _ = LINE.try_with(|kept| kept.set(line));
+}
+
+#[cfg(test)]
+pub(in crate::observe) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,463 @@
+//! The numbers, all from one table. Labels are names from the configuration or words of the program,
+//! never anything of a request (LOG-2), so that the number of series is bounded.
+use prometheus::core::Collector;
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::base::{Denial, Moment, Name};
+use crate::evidence::{DenialCode, Fixed, Outcome, Severity};
+
+/// What a metric is, in Prometheus' words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+    /// In seconds; buckets are [`BUCKETS`].
+    Histogram,
+}
+
+/// One row of [`METRICS`].
+#[derive(Clone, Copy, Debug)]
+pub struct MetricDoc {
+    pub name: &'static str,
+    pub kind: MetricKind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+/// Upper bounds of the histograms' buckets, in seconds.
+pub const BUCKETS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// The label of requests for which no operation was found. No [`Name`] starts with a hyphen.
+pub const NO_OPERATION: &str = "-";
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {
+        $(const $id: MetricDoc = MetricDoc {
+            name: $name,
+            kind: MetricKind::$kind,
+            labels: &[$($label),*],
+            help: $help,
+        };)+
+
+        /// Every metric there is; registrations are made from these rows and no others.
+        pub const METRICS: &[MetricDoc] = &[$($id),+];
+    };
+}
+
+metrics! {
+    REQUESTS = Counter "sekisho_requests_total" ["operation", "outcome"]
+        "Requests by operation and outcome: allowed, denied, failed.";
+    DENIALS = Counter "sekisho_denials_total" ["code"]
+        "Requests not served, by the code of the answer.";
+    REQUEST_SECONDS = Histogram "sekisho_request_duration_seconds" []
+        "From a request's first hook to its last byte.";
+    REQUEST_BYTES = Counter "sekisho_request_body_bytes_total" []
+        "Bytes of request bodies read from callers.";
+    RESPONSE_BYTES = Counter "sekisho_response_body_bytes_total" []
+        "Bytes of answer bodies sent to callers.";
+    UPSTREAM_SECONDS = Histogram "sekisho_upstream_duration_seconds" ["upstream"]
+        "From the first byte sent upstream to the first byte of its answer.";
+    UPSTREAM_RETRIES = Counter "sekisho_upstream_retries_total" ["upstream"]
+        "Connections to the upstream that were tried again.";
+    BREAKER_OPEN = Gauge "sekisho_upstream_breaker_open" ["upstream"]
+        "1 while a circuit breaker of the upstream is open.";
+    CONNECTIONS = Gauge "sekisho_connections" ["listener"]
+        "Connections that passed the door and are open.";
+    CONNECTIONS_REFUSED = Counter "sekisho_connections_refused_total" ["listener", "reason"]
+        "Connections closed at the door or between requests, by reason.";
+    HANDSHAKES = Counter "sekisho_handshakes_total" ["listener", "result"]
+        "TLS handshakes: completed, or the reason why not.";
+    LOG_LINES = Counter "sekisho_log_lines_total" []
+        "Lines written to the access log.";
+    LOG_LINES_LOST = Counter "sekisho_log_lines_lost_total" []
+        "Lines that could not be kept; each loss is reported in the log as well. LOG-1.";
+    LOG_REFUSALS = Counter "sekisho_log_full_total" []
+        "Requests turned away because the log had no room for their line. LOG-1.";
+    LOG_QUEUE = Gauge "sekisho_log_queue_lines" []
+        "Lines promised or queued and not yet written.";
+    CONFIG_GENERATION = Gauge "sekisho_config_generation" []
+        "Generation of the configuration in force.";
+    CONFIG_RELOADS = Counter "sekisho_config_reloads_total" ["result"]
+        "Attempts to load a configuration: applied, refused.";
+    JWKS_FETCHES = Counter "sekisho_jwks_fetches_total" ["issuer", "result"]
+        "Fetches of an issuer's keys: fetched, or the reason why not.";
+    JWKS_KEYS = Gauge "sekisho_jwks_keys" ["issuer"]
+        "Usable keys remembered of the issuer.";
+    JWKS_FETCHED = Gauge "sekisho_jwks_fetched_timestamp_seconds" ["issuer"]
+        "When the issuer's keys were last fetched, in seconds since 1970.";
+    CERTIFICATE_EXPIRY = Gauge "sekisho_certificate_not_after_timestamp_seconds" ["listener"]
+        "When the listener's first certificate to expire does so, in seconds since 1970. TLS-5.";
+    FRAMEWORK_EVENTS = Counter "sekisho_framework_events_total" ["level"]
+        "Warnings and errors of the libraries below; their words are never logged. LOG-2.";
+    PANICS = Counter "sekisho_panics_total" []
+        "Panics caught. Each closed one connection at most.";
+    BUILD_INFO = Gauge "sekisho_build_info" ["version"]
+        "Always 1; the version is the label.";
+    STARTED = Gauge "process_start_time_seconds" []
+        "When the process started, in seconds since 1970.";
+}
+
+/// Says that a row of [`METRICS`] is unusable or there twice: a defect of this file, which its tests
+/// rule out.
+#[derive(Debug)]
+pub struct MetricsFault(prometheus::Error);
+
+impl std::fmt::Display for MetricsFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the table of metrics is unusable: {}", self.0)
+    }
+}
+
+impl std::error::Error for MetricsFault {}
+
+impl From<prometheus::Error> for MetricsFault {
+    fn from(error: prometheus::Error) -> Self {
+        Self(error)
+    }
+}
+
+/// All numbers of one process. What the request path touches is resolved ahead: it adds to handles
+/// and looks nothing up.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    denials: Vec<IntCounter>,
+    upstream_seconds: HistogramVec,
+    upstream_retries: IntCounterVec,
+    breaker_open: IntGaugeVec,
+    connections: IntGaugeVec,
+    connections_refused: IntCounterVec,
+    handshakes: IntCounterVec,
+    jwks_fetches: IntCounterVec,
+    jwks_keys: IntGaugeVec,
+    jwks_fetched: GaugeVec,
+    certificate_expiry: GaugeVec,
+    framework: [IntCounter; Severity::ALL.len()],
+    log: LogMetrics,
+    pub request_seconds: Histogram,
+    pub request_bytes: IntCounter,
+    pub response_bytes: IntCounter,
+    pub panics: IntCounter,
+    pub config_generation: IntGauge,
+    pub config_applied: IntCounter,
+    pub config_refused: IntCounter,
+}
+
+/// The requests of one operation; kept by whoever compiled the operation.
+#[derive(Clone, Debug)]
+pub struct OperationMetrics {
+    pub allowed: IntCounter,
+    pub denied: IntCounter,
+    pub failed: IntCounter,
+}
+
+impl OperationMetrics {
+    pub fn count(&self, outcome: Outcome) {
+        match outcome {
+            Outcome::Allowed => self.allowed.inc(),
+            Outcome::Denied => self.denied.inc(),
+            Outcome::Failed => self.failed.inc(),
+        }
+    }
+}
+
+/// One upstream's numbers.
+#[derive(Clone, Debug)]
+pub struct UpstreamMetrics {
+    /// In seconds.
+    pub first_byte: Histogram,
+    pub retries: IntCounter,
+    pub breakers_open: IntGauge,
+}
+
+/// One listener's numbers.
+#[derive(Clone, Debug)]
+pub struct ListenerMetrics {
+    pub connections: IntGauge,
+    pub handshakes_completed: IntCounter,
+    /// Seconds since 1970.
+    pub certificate_expiry: Gauge,
+    name: Name,
+    refused: IntCounterVec,
+    handshakes: IntCounterVec,
+}
+
+impl ListenerMetrics {
+    /// A connection was closed at the door; `reason` is a word of the program.
+    pub fn refused(&self, reason: Fixed) {
+        self.refused.with_label_values(&[self.name.as_str(), reason.as_str()]).inc();
+    }
+
+    /// A handshake failed; `reason` is a word of the program.
+    pub fn handshake_failed(&self, reason: Fixed) {
+        self.handshakes.with_label_values(&[self.name.as_str(), reason.as_str()]).inc();
+    }
+}
+
+/// One issuer's numbers.
+#[derive(Clone, Debug)]
+pub struct IssuerMetrics {
+    pub keys: IntGauge,
+    /// Seconds since 1970.
+    pub fetched_at: Gauge,
+    pub fetched: IntCounter,
+    name: Name,
+    fetches: IntCounterVec,
+}
+
+impl IssuerMetrics {
+    /// A fetch failed; `reason` is a word of the program.
+    pub fn fetch_failed(&self, reason: Fixed) {
+        self.fetches.with_label_values(&[self.name.as_str(), reason.as_str()]).inc();
+    }
+}
+
+/// The log's own numbers.
+#[derive(Clone, Debug)]
+pub struct LogMetrics {
+    pub(super) written: IntCounter,
+    pub(super) lost: IntCounter,
+    pub(super) refused: IntCounter,
+    pub(super) queued: IntGauge,
+}
+
+impl Metrics {
+    /// # Errors
+    /// If a row of the table is unusable; see [`MetricsFault`].
+    pub fn new(version: &str, now: Moment) -> Result<Self, MetricsFault> {
+        let registry = Registry::new();
+        let denials = counters(&registry, &DENIALS)?;
+        let framework = counters(&registry, &FRAMEWORK_EVENTS)?;
+        let reloads = counters(&registry, &CONFIG_RELOADS)?;
+        gauges(&registry, &BUILD_INFO)?.with_label_values(&[version]).set(1);
+        gauge(&registry, &STARTED)?.set(i64::try_from(now.unix_secs()).unwrap_or(i64::MAX));
+        Ok(Self {
+            requests: counters(&registry, &REQUESTS)?,
+            denials: DenialCode::ALL
+                .iter()
+                .map(|code| denials.with_label_values(&[code.as_str()]))
+                .collect(),
+            upstream_seconds: histograms(&registry, &UPSTREAM_SECONDS)?,
+            upstream_retries: counters(&registry, &UPSTREAM_RETRIES)?,
+            breaker_open: gauges(&registry, &BREAKER_OPEN)?,
+            connections: gauges(&registry, &CONNECTIONS)?,
+            connections_refused: counters(&registry, &CONNECTIONS_REFUSED)?,
+            handshakes: counters(&registry, &HANDSHAKES)?,
+            jwks_fetches: counters(&registry, &JWKS_FETCHES)?,
+            jwks_keys: gauges(&registry, &JWKS_KEYS)?,
+            jwks_fetched: times(&registry, &JWKS_FETCHED)?,
+            certificate_expiry: times(&registry, &CERTIFICATE_EXPIRY)?,
+            framework: [Severity::Info, Severity::Warning, Severity::Error]
+                .map(|level| framework.with_label_values(&[level.as_str()])),
+            log: LogMetrics {
+                written: counter(&registry, &LOG_LINES)?,
+                lost: counter(&registry, &LOG_LINES_LOST)?,
+                refused: counter(&registry, &LOG_REFUSALS)?,
+                queued: gauge(&registry, &LOG_QUEUE)?,
+            },
+            request_seconds: histograms(&registry, &REQUEST_SECONDS)?.with_label_values(NO_LABELS),
+            request_bytes: counter(&registry, &REQUEST_BYTES)?,
+            response_bytes: counter(&registry, &RESPONSE_BYTES)?,
+            panics: counter(&registry, &PANICS)?,
+            config_generation: gauge(&registry, &CONFIG_GENERATION)?,
+            config_applied: reloads.with_label_values(&["applied"]),
+            config_refused: reloads.with_label_values(&["refused"]),
+            registry,
+        })
+    }
+
+    /// Handles for one operation; `None` for requests that fit none.
+    #[must_use]
+    pub fn operation(&self, name: Option<&Name>) -> OperationMetrics {
+        let name = name.map_or(NO_OPERATION, Name::as_str);
+        let of = |outcome: Outcome| self.requests.with_label_values(&[name, outcome.as_str()]);
+        OperationMetrics {
+            allowed: of(Outcome::Allowed),
+            denied: of(Outcome::Denied),
+            failed: of(Outcome::Failed),
+        }
+    }
+
+    #[must_use]
+    pub fn upstream(&self, name: &Name) -> UpstreamMetrics {
+        UpstreamMetrics {
+            first_byte: self.upstream_seconds.with_label_values(&[name.as_str()]),
+            retries: self.upstream_retries.with_label_values(&[name.as_str()]),
+            breakers_open: self.breaker_open.with_label_values(&[name.as_str()]),
+        }
+    }
+
+    #[must_use]
+    pub fn listener(&self, name: &Name) -> ListenerMetrics {
+        ListenerMetrics {
+            connections: self.connections.with_label_values(&[name.as_str()]),
+            handshakes_completed: self.handshakes.with_label_values(&[name.as_str(), "completed"]),
+            certificate_expiry: self.certificate_expiry.with_label_values(&[name.as_str()]),
+            name: name.clone(),
+            refused: self.connections_refused.clone(),
+            handshakes: self.handshakes.clone(),
+        }
+    }
+
+    #[must_use]
+    pub fn issuer(&self, name: &Name) -> IssuerMetrics {
+        IssuerMetrics {
+            keys: self.jwks_keys.with_label_values(&[name.as_str()]),
+            fetched_at: self.jwks_fetched.with_label_values(&[name.as_str()]),
+            fetched: self.jwks_fetches.with_label_values(&[name.as_str(), "fetched"]),
+            name: name.clone(),
+            fetches: self.jwks_fetches.clone(),
+        }
+    }
+
+    /// Counts a request that was not served.
+    pub fn denied(&self, denial: Denial) {
+        if let Some(counter) = self.denials.get(DenialCode::of(denial).index()) {
+            counter.inc();
+        }
+    }
+
+    #[must_use]
+    pub fn log(&self) -> LogMetrics {
+        self.log.clone()
+    }
+
+    pub(super) fn framework(&self, level: Severity) {
+        if let Some(counter) = self.framework.get(level.index()) {
+            counter.inc();
+        }
+    }
+
+    /// Everything, in Prometheus' text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        // It fails for a family without samples only, and those are not gathered.
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+const NO_LABELS: &[&str] = &[];
+
+fn enter<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn opts(doc: &MetricDoc) -> Opts {
+    Opts::new(doc.name, doc.help)
+}
+
+fn counter(registry: &Registry, doc: &MetricDoc) -> Result<IntCounter, prometheus::Error> {
+    enter(registry, IntCounter::with_opts(opts(doc))?)
+}
+
+fn counters(registry: &Registry, doc: &MetricDoc) -> Result<IntCounterVec, prometheus::Error> {
+    enter(registry, IntCounterVec::new(opts(doc), doc.labels)?)
+}
+
+fn gauge(registry: &Registry, doc: &MetricDoc) -> Result<IntGauge, prometheus::Error> {
+    enter(registry, IntGauge::with_opts(opts(doc))?)
+}
+
+fn gauges(registry: &Registry, doc: &MetricDoc) -> Result<IntGaugeVec, prometheus::Error> {
+    enter(registry, IntGaugeVec::new(opts(doc), doc.labels)?)
+}
+
+fn times(registry: &Registry, doc: &MetricDoc) -> Result<GaugeVec, prometheus::Error> {
+    enter(registry, GaugeVec::new(opts(doc), doc.labels)?)
+}
+
+fn histograms(registry: &Registry, doc: &MetricDoc) -> Result<HistogramVec, prometheus::Error> {
+    let opts = HistogramOpts::new(doc.name, doc.help).buckets(BUCKETS.to_vec());
+    enter(registry, HistogramVec::new(opts, doc.labels)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::proto::{LabelPair, MetricFamily};
+
+    use super::*;
+
+    fn metrics() -> Metrics {
+        Metrics::new("0.1.0", Moment::new(1_795_342_500_123, 0)).unwrap()
+    }
+
+    fn touch_all(metrics: &Metrics) {
+        let name = Name::parse("some").unwrap();
+        metrics.operation(Some(&name)).count(Outcome::Allowed);
+        metrics.operation(None).count(Outcome::Denied);
+        metrics.upstream(&name).first_byte.observe(0.003);
+        metrics.listener(&name).refused(Fixed::new("address"));
+        metrics.listener(&name).handshake_failed(Fixed::new("timed_out"));
+        metrics.issuer(&name).fetch_failed(Fixed::new("unreachable"));
+        metrics.denied(Denial::OperationNotGranted);
+        metrics.framework(Severity::Warning);
+    }
+
+    #[test]
+    fn what_is_served_is_what_the_table_says() {
+        let metrics = metrics();
+        touch_all(&metrics);
+        let families = metrics.registry.gather();
+        let mut served: Vec<_> = families.iter().map(MetricFamily::name).collect();
+        let mut told: Vec<_> = METRICS.iter().map(|doc| doc.name).collect();
+        served.sort_unstable();
+        told.sort_unstable();
+        assert_eq!(served, told);
+        for doc in METRICS {
+            let family = families.iter().find(|family| family.name() == doc.name).unwrap();
+            let kind = match family.get_field_type() {
+                prometheus::proto::MetricType::COUNTER => MetricKind::Counter,
+                prometheus::proto::MetricType::GAUGE => MetricKind::Gauge,
+                prometheus::proto::MetricType::HISTOGRAM => MetricKind::Histogram,
+                other => panic!("{}: {other:?}", doc.name),
+            };
+            assert_eq!((family.help(), kind), (doc.help, doc.kind), "{}", doc.name);
+            let sample = family.get_metric().first().unwrap();
+            let labels: Vec<_> = sample.get_label().iter().map(LabelPair::name).collect();
+            assert_eq!(labels, doc.labels, "{}", doc.name);
+        }
+    }
+
+    #[test]
+    fn names_follow_prometheus_conventions() {
+        for doc in METRICS {
+            let name = doc.name;
+            assert!(name.starts_with("sekisho_") || name.starts_with("process_"), "{name}");
+            assert_eq!(doc.kind == MetricKind::Counter, name.ends_with("_total"), "{name}");
+            assert!(doc.kind != MetricKind::Histogram || name.ends_with("_seconds"), "{name}");
+            assert!(doc.help.ends_with('.'), "{name}");
+        }
+    }
+
+    #[test]
+    fn handles_add_to_what_is_served() {
+        let metrics = metrics();
+        touch_all(&metrics);
+        metrics.denied(Denial::Token(crate::base::TokenFault::Expired));
+        let text = metrics.render();
+        for line in [
+            r#"sekisho_requests_total{operation="some",outcome="allowed"} 1"#,
+            r#"sekisho_requests_total{operation="some",outcome="failed"} 0"#,
+            r#"sekisho_requests_total{operation="-",outcome="denied"} 1"#,
+            r#"sekisho_denials_total{code="OperationNotGranted"} 1"#,
+            r#"sekisho_denials_total{code="TokenNotAccepted"} 1"#,
+            r#"sekisho_connections_refused_total{listener="some",reason="address"} 1"#,
+            r#"sekisho_upstream_duration_seconds_bucket{upstream="some",le="0.005"} 1"#,
+            r#"sekisho_framework_events_total{level="warning"} 1"#,
+            r#"sekisho_build_info{version="0.1.0"} 1"#,
+            "process_start_time_seconds 1795342500",
+            "# TYPE sekisho_requests_total counter",
+        ] {
+            assert!(text.lines().any(|had| had == line), "{line}\n{text}");
+        }
+    }
+}
