@@ -6,6 +6,15 @@
 //! asks as connections come: no answer waits for another. `dependent` makes each question wait for
 //! the answer before, so that nothing overlaps: the worst a single lookup can take. Shown is the
 //! time of 4,096 lookups and, as items per second, that of one.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::disallowed_macros,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark cuts random numbers to size, speaks to a terminal and may stop"
+)]
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
@@ -38,7 +47,7 @@ enum Shape {
     V4Spread,
     /// The same in four /8s, as cloud and carrier ranges are.
     V4Crowded,
-    /// IPv6 /32 to /64 anywhere in 2000::/3.
+    /// IPv6 /32 to /64 anywhere in `2000::/3`.
     V6Spread,
     /// The same in three allocations: a /12, a /20 and a /29.
     V6Crowded,

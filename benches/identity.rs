@@ -14,7 +14,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use rcgen::{CertificateParams, KeyPair, SanType};
 use sekisho::base::{Moment, Name, Secret};
 use sekisho::identity::{
-    Algorithm, Binding, CertificateCredential, ClaimValue, IdentitySpec, IssuerSpec, KeySet,
+    Algorithm, Basic, Binding, CertificateCredential, ClaimValue, IdentitySpec, IssuerSpec, KeySet,
     KeySets, NotBefore, PeerCertificate, Presented, Standing, TokenCache, TokenCredential, Trust,
     TrustSpec, parse_token, presented, prove,
 };
@@ -167,7 +167,7 @@ fn base64url(bytes: &[u8]) -> String {
 fn token_800_bytes_remembered(bencher: Bencher<'_, '_>) {
     let (world, cache) = (&*WORLD, cache());
     let run = || {
-        let token = presented([black_box(&*world.header)], Some("Bearer"));
+        let token = presented([black_box(&*world.header)], Some("Bearer"), Basic::Refused);
         prove(None, token, &world.trust, &world.keys, &cache, world.now)
     };
     assert!(run().is_ok());

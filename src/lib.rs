@@ -1,5 +1,40 @@
 //! Sekisho (関所): a checkpoint for personal data between a seller's applications, Amazon's Selling
-//! Partner API and the seller's own stores.
+//! Partner API and the seller's own stores. This page is the architecture.
+//!
+//! # One request
+//!
+//! ```text
+//! TCP ─► listen::accept   address on the list? PROXY header? TLS, client certificate      NET-1 NET-3 TLS-1
+//!     ─► listen::conn     every byte in passes a guard, every read has a deadline         MON-5
+//!     ─► gateway::request THE order of the checks, top-down:
+//!           facts             read one way or refused                                     MON-5
+//!           engine.prove      certificate, token, or token bound to certificate           ACC-1 PRIV-5
+//!           policy::decide    operation, network, grant, query: pure, no allocation       PRIV-1 NET-1
+//!           engine.settle     a place in the log, then the quotas: a Clearance            LOG-1
+//!     ─► gateway::forward headers cleaned, upstream verified, retried only where safe      TLS-2
+//!     ─► gateway::finish  one access record, whatever happened                            LOG-1 LOG-2
+//! ```
+//!
+//! # Rooms, in layers; arrows only go down
+//!
+//! | layer | rooms | may |
+//! |---|---|---|
+//! | words | [`base`] | read the clock, in one file |
+//! | pure | [`evidence`], [`identity`], [`policy`] | compute; no I/O, no time but what is passed in |
+//! | configuration | [`config`] | compile text into the pure rooms' types |
+//! | shells | [`answer`], [`state`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
+//! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
+//! | program | [`cli`], [`mock`], [`devcerts`] | wire it all; `cli::run` alone |
+//!
+//! # Invariants and absences
+//!
+//! 1. Deny is every default; an empty list allows nobody; no switch turns a control off.
+//! 2. Nothing goes upstream without a [`engine::Clearance`], which only [`engine::Engine::settle`] makes.
+//! 3. Log, metrics and answers take only [`evidence::Loggable`] values: text of a request is a type error.
+//! 4. A request is judged by one [`config::Snapshot`] from start to end.
+//! 5. There is no plaintext data listener, no unverified upstream, no cache, no body rewriting (yet:
+//!    masking by role enters at `gateway::hooks`' body filter), no unsafe code.
+//! 6. `policy` never sees a socket; `listen` never sees an operation; Pingora never sees an address.
 pub mod base;
 
 pub mod evidence;

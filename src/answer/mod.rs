@@ -42,43 +42,169 @@ const TRY_LATER: &str = "try again with growing waits; if it lasts, tell the pla
 pub const fn line(denial: Denial) -> Line {
     match denial {
         Denial::Head(fault) => head_line(fault),
-        Denial::Path(fault) => row(400, "InvalidInput", path_words(fault), "send the path and query in their one plain spelling: no dot segments, no empty segments, upper-case escapes only where a byte needs one"),
-        Denial::WrongHost => row(421, "MisdirectedRequest", "Host is not the name this connection was opened for", "open a connection of its own for each host name"),
-        Denial::NoCredential => row(401, "Unauthorized", "no credential was presented", "present your client certificate, or a token in the header the platform team named"),
+        Denial::Path(fault) => row(
+            400,
+            "InvalidInput",
+            path_words(fault),
+            "send the path and query in their one plain spelling: no dot segments, no empty segments, upper-case escapes only where a byte needs one",
+        ),
+        Denial::WrongHost => row(
+            421,
+            "MisdirectedRequest",
+            "Host is not the name this connection was opened for",
+            "open a connection of its own for each host name",
+        ),
+        Denial::NoCredential => row(
+            401,
+            "Unauthorized",
+            "no credential was presented",
+            "present your client certificate, or a token in the header the platform team named",
+        ),
         Denial::Token(fault) => token_line(fault),
-        Denial::NoIdentity => row(401, "Unauthorized", "the credential names no identity that may enter here", "ask the platform team whether the identity is registered, active and meant for this environment"),
-        Denial::NetworkNotListed => row(403, "AccessDenied", "identity {identity} may not come from this network", "call from a network listed for the identity, or ask the platform team to list this one"),
-        Denial::AddressRevoked => row(403, "AccessDenied", "this network may no longer use the listener", ASK_PLATFORM),
-        Denial::OperationUnknown => row(404, "NotFound", "no operation here has this method and path", "compare with `sekisho catalog`; internal stores need an [[operation]] entry"),
-        Denial::OperationNotGranted => row(403, "AccessDenied", "identity {identity} has no role that grants {operation}", "ask the platform team for a role that grants it"),
-        Denial::QueryNotGranted => row(403, "AccessDenied", "identity {identity} may call {operation}, but not with these query parameters", "leave out the restricted parameter or value; sekisho explain names it"),
-        Denial::UpgradeNotAllowed => row(400, "InvalidInput", "a protocol upgrade is not allowed at this operation", "send the request without Upgrade"),
-        Denial::BodyNotAllowed => row(400, "InvalidInput", "this method carries no body and no Content-Length here", "send the request without body and Content-Length"),
-        Denial::BodyTooLarge => row(413, "RequestTooLarge", "the request body is larger than the gateway allows", "send less at once, or ask the platform team about listener.bounds.body_bytes"),
-        Denial::BodyTooSlow => row(408, "RequestTimedOut", "the request body came too slowly", "send it faster, or ask the platform team about listener.bounds.body_rate"),
-        Denial::QuotaExceeded => row(429, "QuotaExceeded", "the gateway's quota of identity {identity} for {operation} is used up; this limit is the gateway's, not Amazon's", "wait as long as Retry-After says"),
-        Denial::IdentityConnections => row(429, "QuotaExceeded", "identity {identity} has as many connections open as it may; this limit is the gateway's, not Amazon's", "reuse connections, or close some"),
-        Denial::LogUnavailable => row(503, "ServiceUnavailable", "the gateway can't write its access log and lets nothing pass unwritten", TRY_LATER),
-        Denial::Draining => row(503, "ServiceUnavailable", "the gateway is shutting down", "try again at once: another instance will answer"),
+        Denial::NoIdentity => row(
+            401,
+            "Unauthorized",
+            "the credential names no identity that may enter here",
+            "ask the platform team whether the identity is registered, active and meant for this environment",
+        ),
+        Denial::NetworkNotListed => row(
+            403,
+            "AccessDenied",
+            "identity {identity} may not come from this network",
+            "call from a network listed for the identity, or ask the platform team to list this one",
+        ),
+        Denial::AddressRevoked => {
+            row(403, "AccessDenied", "this network may no longer use the listener", ASK_PLATFORM)
+        }
+        Denial::OperationUnknown => row(
+            404,
+            "NotFound",
+            "no operation here has this method and path",
+            "compare with `sekisho catalog`; internal stores need an [[operation]] entry",
+        ),
+        Denial::OperationNotGranted => row(
+            403,
+            "AccessDenied",
+            "identity {identity} has no role that grants {operation}",
+            "ask the platform team for a role that grants it",
+        ),
+        Denial::QueryNotGranted => row(
+            403,
+            "AccessDenied",
+            "identity {identity} may call {operation}, but not with these query parameters",
+            "leave out the restricted parameter or value; sekisho explain names it",
+        ),
+        Denial::UpgradeNotAllowed => row(
+            400,
+            "InvalidInput",
+            "a protocol upgrade is not allowed at this operation",
+            "send the request without Upgrade",
+        ),
+        Denial::BodyNotAllowed => row(
+            400,
+            "InvalidInput",
+            "this method carries no body and no Content-Length here",
+            "send the request without body and Content-Length",
+        ),
+        Denial::BodyTooLarge => row(
+            413,
+            "RequestTooLarge",
+            "the request body is larger than the gateway allows",
+            "send less at once, or ask the platform team about listener.bounds.body_bytes",
+        ),
+        Denial::BodyTooSlow => row(
+            408,
+            "RequestTimedOut",
+            "the request body came too slowly",
+            "send it faster, or ask the platform team about listener.bounds.body_rate",
+        ),
+        Denial::QuotaExceeded => row(
+            429,
+            "QuotaExceeded",
+            "the gateway's quota of identity {identity} for {operation} is used up; this limit is the gateway's, not Amazon's",
+            "wait as long as Retry-After says",
+        ),
+        Denial::IdentityConnections => row(
+            429,
+            "QuotaExceeded",
+            "identity {identity} has as many connections open as it may; this limit is the gateway's, not Amazon's",
+            "reuse connections, or close some",
+        ),
+        Denial::LogUnavailable => row(
+            503,
+            "ServiceUnavailable",
+            "the gateway can't write its access log and lets nothing pass unwritten",
+            TRY_LATER,
+        ),
+        Denial::Draining => row(
+            503,
+            "ServiceUnavailable",
+            "the gateway is shutting down",
+            "try again at once: another instance will answer",
+        ),
         Denial::Upstream(fault) => upstream_line(fault),
-        Denial::Internal => row(500, "InternalFailure", "the gateway failed and refused the request", "tell the platform team the request id"),
+        Denial::Internal => row(
+            500,
+            "InternalFailure",
+            "the gateway failed and refused the request",
+            "tell the platform team the request id",
+        ),
     }
 }
 
 const fn head_line(fault: HeadFault) -> Line {
     match fault {
-        HeadFault::BareLineEnd => row(400, "InvalidInput", "a header line does not end in CR LF", FIX_REQUEST),
-        HeadFault::ControlByte => row(400, "InvalidInput", "the request head holds a control byte", FIX_REQUEST),
-        HeadFault::RequestLine => row(400, "InvalidInput", "the request line is malformed", FIX_REQUEST),
-        HeadFault::Version => row(505, "InvalidInput", "only HTTP/1.1 and HTTP/2 are spoken here", FIX_REQUEST),
-        HeadFault::FieldLine => row(400, "InvalidInput", "a header field is malformed", FIX_REQUEST),
-        HeadFault::Host => row(400, "InvalidInput", "Host is missing, repeated or differs from the target", FIX_REQUEST),
-        HeadFault::Length => row(400, "InvalidInput", "the length of the body is given twice or is no number", FIX_REQUEST),
-        HeadFault::TransferCoding => row(400, "InvalidInput", "no transfer coding but chunked is accepted", FIX_REQUEST),
-        HeadFault::TooLarge => row(431, "InvalidInput", "the header is larger than the gateway allows", "send smaller headers, or ask the platform team about listener.bounds.header_bytes"),
-        HeadFault::TooMany => row(431, "InvalidInput", "there are more header fields than the gateway allows", "send fewer headers, or ask the platform team about listener.bounds.header_count"),
-        HeadFault::TargetTooLong => row(414, "InvalidInput", "path and query are longer than the gateway allows", "send a shorter query, or ask the platform team about listener.bounds.target_bytes"),
-        HeadFault::TooSlow => row(408, "RequestTimedOut", "the request head came too slowly", TRY_LATER),
+        HeadFault::BareLineEnd => {
+            row(400, "InvalidInput", "a header line does not end in CR LF", FIX_REQUEST)
+        }
+        HeadFault::ControlByte => {
+            row(400, "InvalidInput", "the request head holds a control byte", FIX_REQUEST)
+        }
+        HeadFault::RequestLine => {
+            row(400, "InvalidInput", "the request line is malformed", FIX_REQUEST)
+        }
+        HeadFault::Version => {
+            row(505, "InvalidInput", "only HTTP/1.1 and HTTP/2 are spoken here", FIX_REQUEST)
+        }
+        HeadFault::FieldLine => {
+            row(400, "InvalidInput", "a header field is malformed", FIX_REQUEST)
+        }
+        HeadFault::Host => row(
+            400,
+            "InvalidInput",
+            "Host is missing, repeated or differs from the target",
+            FIX_REQUEST,
+        ),
+        HeadFault::Length => row(
+            400,
+            "InvalidInput",
+            "the length of the body is given twice or is no number",
+            FIX_REQUEST,
+        ),
+        HeadFault::TransferCoding => {
+            row(400, "InvalidInput", "no transfer coding but chunked is accepted", FIX_REQUEST)
+        }
+        HeadFault::TooLarge => row(
+            431,
+            "InvalidInput",
+            "the header is larger than the gateway allows",
+            "send smaller headers, or ask the platform team about listener.bounds.header_bytes",
+        ),
+        HeadFault::TooMany => row(
+            431,
+            "InvalidInput",
+            "there are more header fields than the gateway allows",
+            "send fewer headers, or ask the platform team about listener.bounds.header_count",
+        ),
+        HeadFault::TargetTooLong => row(
+            414,
+            "InvalidInput",
+            "path and query are longer than the gateway allows",
+            "send a shorter query, or ask the platform team about listener.bounds.target_bytes",
+        ),
+        HeadFault::TooSlow => {
+            row(408, "RequestTimedOut", "the request head came too slowly", TRY_LATER)
+        }
         HeadFault::Method => row(405, "InvalidInput", "this method is not served", FIX_REQUEST),
         HeadFault::Engine => row(400, "InvalidInput", "the request head is malformed", FIX_REQUEST),
     }
@@ -113,7 +239,9 @@ const fn token_line(fault: TokenFault) -> Line {
         TokenFault::Expired => "the token has expired",
         TokenFault::NotYetValid => "the token is not valid yet",
         TokenFault::Claim => "a claim that the issuer's tokens must carry is missing or wrong",
-        TokenFault::CertificateBinding => "the token is bound to a client certificate that was not presented",
+        TokenFault::CertificateBinding => {
+            "the token is bound to a client certificate that was not presented"
+        }
         TokenFault::ProofRequired => "this identity needs a token bound to its client certificate",
         TokenFault::KeysUnavailable => "the issuer's keys can't be fetched",
     };
@@ -127,23 +255,60 @@ const fn token_line(fault: TokenFault) -> Line {
         | TokenFault::UnknownKey
         | TokenFault::Signature
         | TokenFault::Audience
-        | TokenFault::Claim => row(401, "Unauthorized", words, "compare the token with what the platform team configured for your issuer"),
+        | TokenFault::Claim => row(
+            401,
+            "Unauthorized",
+            words,
+            "compare the token with what the platform team configured for your issuer",
+        ),
         TokenFault::Expired => row(401, "Unauthorized", words, GET_TOKEN),
-        TokenFault::NotYetValid => row(401, "Unauthorized", words, "check the clocks of the issuer and of this host"),
-        TokenFault::CertificateBinding | TokenFault::ProofRequired => {
-            row(401, "Unauthorized", words, "present the client certificate on the connection that carries the token (RFC 8705)")
+        TokenFault::NotYetValid => {
+            row(401, "Unauthorized", words, "check the clocks of the issuer and of this host")
         }
+        TokenFault::CertificateBinding | TokenFault::ProofRequired => row(
+            401,
+            "Unauthorized",
+            words,
+            "present the client certificate on the connection that carries the token (RFC 8705)",
+        ),
     }
 }
 
 const fn upstream_line(fault: UpstreamFault) -> Line {
     match fault {
-        UpstreamFault::Unreachable => row(502, "ServiceUnavailable", "the upstream of {operation} can't be reached", TRY_LATER),
-        UpstreamFault::Untrusted => row(502, "ServiceUnavailable", "the upstream of {operation} could not prove that it is the right one; nothing was sent", "tell the platform team: its certificate, name or pin does not verify"),
-        UpstreamFault::TimedOut => row(504, "ServiceUnavailable", "the upstream of {operation} took too long", TRY_LATER),
-        UpstreamFault::Malformed => row(502, "ServiceUnavailable", "the upstream of {operation} answered with something that is no valid HTTP", TRY_LATER),
-        UpstreamFault::CircuitOpen => row(503, "ServiceUnavailable", "the upstream of {operation} failed repeatedly and is left alone for a while", TRY_LATER),
-        UpstreamFault::Closed => row(502, "ServiceUnavailable", "the upstream of {operation} closed the connection before its answer was whole", TRY_LATER),
+        UpstreamFault::Unreachable => row(
+            502,
+            "ServiceUnavailable",
+            "the upstream of {operation} can't be reached",
+            TRY_LATER,
+        ),
+        UpstreamFault::Untrusted => row(
+            502,
+            "ServiceUnavailable",
+            "the upstream of {operation} could not prove that it is the right one; nothing was sent",
+            "tell the platform team: its certificate, name or pin does not verify",
+        ),
+        UpstreamFault::TimedOut => {
+            row(504, "ServiceUnavailable", "the upstream of {operation} took too long", TRY_LATER)
+        }
+        UpstreamFault::Malformed => row(
+            502,
+            "ServiceUnavailable",
+            "the upstream of {operation} answered with something that is no valid HTTP",
+            TRY_LATER,
+        ),
+        UpstreamFault::CircuitOpen => row(
+            503,
+            "ServiceUnavailable",
+            "the upstream of {operation} failed repeatedly and is left alone for a while",
+            TRY_LATER,
+        ),
+        UpstreamFault::Closed => row(
+            502,
+            "ServiceUnavailable",
+            "the upstream of {operation} closed the connection before its answer was whole",
+            TRY_LATER,
+        ),
     }
 }
 
@@ -246,7 +411,11 @@ mod tests {
     #[test]
     fn acc_1_identities_that_may_not_enter_all_read_the_same() {
         // One variant stands for unknown, disabled, expired and foreign: there is nothing to tell apart.
-        let text = body(Denial::NoIdentity, Subject::default(), RequestIds::new([1, 2]).issue(Moment::new(0, 0)));
+        let text = body(
+            Denial::NoIdentity,
+            Subject::default(),
+            RequestIds::new([1, 2]).issue(Moment::new(0, 0)),
+        );
         for word in ["unknown", "disabled", "expired"] {
             assert!(!text.contains(word), "{text}");
         }

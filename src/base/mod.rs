@@ -11,8 +11,8 @@ pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
 pub use denial::{Denial, HeadFault, PathFault, TokenFault, UpstreamFault};
 pub use names::{
-    IdentityIx, LimitIx, ListenerIx, Name, NameError, NetworkIx, OperationIx, RequestId, RequestIds,
-    RoleIx, UpstreamIx,
+    IdentityIx, LimitIx, ListenerIx, Name, NameError, NetworkIx, OperationIx, RequestId,
+    RequestIds, RoleIx, UpstreamIx,
 };
 pub use net::ClientAddr;
 pub use pii::{Pii, Pseudonym, PseudonymKey, Secret, Use};

@@ -42,8 +42,7 @@ fn table(found: &[&CatalogueOperation]) -> String {
     for operation in found {
         let restricted = if operation.standing.is_restricted() { "restricted" } else { "" };
         // Padded before it is painted: escapes have no width on the screen, but a length.
-        let restricted =
-            say::paint(Stream::Out, Colour::Yellow, &format!("{restricted:10}"));
+        let restricted = say::paint(Stream::Out, Colour::Yellow, &format!("{restricted:10}"));
         let row = format!(
             "{}  {:6}  {:15}  {restricted}  {}",
             bold(&format!("{:width$}", operation.name)),

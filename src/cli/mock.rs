@@ -87,10 +87,7 @@ pub(super) struct Stop {
 impl Stop {
     /// From now on the signals no longer end the process by themselves.
     pub(super) fn install() -> io::Result<Self> {
-        Ok(Self {
-            int: signal(SignalKind::interrupt())?,
-            term: signal(SignalKind::terminate())?,
-        })
+        Ok(Self { int: signal(SignalKind::interrupt())?, term: signal(SignalKind::terminate())? })
     }
 
     pub(super) async fn asked(&mut self) {

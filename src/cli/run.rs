@@ -100,6 +100,7 @@ async fn serve(
             _ = alive.tick() => notifier.alive(),
             _ = tick.tick() => {
                 running.engine.flush_door();
+                running.engine.flush_keys();
                 framework.tick();
                 if watched.changed() {
                     running.reload(path, &watched).await;
@@ -201,9 +202,10 @@ impl Running {
         let generation = before.saturating_add(1);
         watched.forget();
         // Reading files and compiling ten thousand identities must not hold a worker.
-        let read =
-            tokio::task::spawn_blocking(move || config::load_from(&*watched, &path, generation, now))
-                .await;
+        let read = tokio::task::spawn_blocking(move || {
+            config::load_from(&*watched, &path, generation, now)
+        })
+        .await;
         let errors = match read {
             Ok(Ok(loaded)) => match self.engine.reload(loaded.snapshot) {
                 Ok(()) => {
@@ -219,7 +221,8 @@ impl Running {
             },
             Ok(Err(errors)) => {
                 say::err(errors.render(say::palette(Stream::Err)));
-                u64::try_from(errors.errors.len().saturating_add(errors.omitted)).unwrap_or(u64::MAX)
+                u64::try_from(errors.errors.len().saturating_add(errors.omitted))
+                    .unwrap_or(u64::MAX)
             }
             Err(_panicked) => 1,
         };
@@ -273,7 +276,9 @@ fn count(fault: &ReloadFault) -> u64 {
     let many = match fault {
         ReloadFault::Quotas(errors) => errors.len(),
         ReloadFault::Keys(faults) => faults.len(),
-        ReloadFault::Tls(_) | ReloadFault::Random | ReloadFault::Listeners | ReloadFault::Fixed => 1,
+        ReloadFault::Tls(_) | ReloadFault::Random | ReloadFault::Listeners | ReloadFault::Fixed => {
+            1
+        }
     };
     u64::try_from(many).unwrap_or(u64::MAX)
 }

@@ -272,6 +272,19 @@ mod tests {
     }
 
     #[test]
+    fn programs_read_the_same_as_json() {
+        let json = one("[[listener]]\nnetworks = [\"offise\"]\n", 25..33).to_json();
+        let expected = serde_json::json!({
+            "errors": [{
+                "file": "conf/sekisho.toml", "line": 2, "column": 13, "width": 8,
+                "control": "NET-1", "found": "no such network", "instead": "write `office`",
+            }],
+            "omitted": 0,
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
     fn log_2_a_secret_on_the_line_is_not_quoted() {
         for text in ["client_secret = \"hunter2\"", "x = \"amzn1.oa2-cs.v1.hunter2\""] {
             let shown = one(text, 0..text.len());

@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
+use crate::identity::Basic;
 use crate::policy::NetworkMask;
 
 /// One `[[listener]]` (NET-1, NET-3, TLS-1).
@@ -166,7 +167,7 @@ pub struct UpstreamSettings {
     /// Serves only connections opened for these names (lower case); empty: for every name.
     pub server_names: Vec<String>,
     pub roots: Roots,
-    /// SHA-256 of public keys (SPKI), one of which the chain must hold; empty: any verified chain.
+    /// SHA-256 of leaf certificates (DER), one of which it must be; empty: any that verifies.
     pub pins: Vec<[u8; 32]>,
     pub client_certificate: Option<CertifiedChain>,
     pub connect_timeout: Duration,
@@ -255,6 +256,8 @@ pub struct TokenSettings {
     pub header: HeaderName,
     /// The word before the token, compared without case; `None`: the bare token.
     pub scheme: Option<String>,
+    /// Whether Basic credentials may carry it as well.
+    pub basic: Basic,
     pub bytes_max: usize,
 }
 

@@ -93,28 +93,7 @@ impl<'w> Walk<'_, 'w> {
         }
         match (node.get_mut(), schema.get("type").and_then(Value::as_str)) {
             (DeValue::Table(table), Some("object")) => self.table(table, schema, &seat),
-            (DeValue::Array(items), Some("array")) => {
-                let before = items.len();
-                let within = bounded(before, schema, "minItems", "maxItems");
-                let of = schema.get("items").unwrap_or(&Value::Null);
-                let inner = Seat { level: Level::Inner, ..seat.clone() };
-                let kept: DeArray<'_> = std::mem::replace(items, DeArray::new())
-                    .into_iter()
-                    .filter_map(|mut item| {
-                        (self.value(&mut item, of, &inner) == Verdict::Keep).then_some(item)
-                    })
-                    .collect();
-                *items = kept;
-                let cut = items.len() < before;
-                if cut {
-                    self.lost.insert(seat.key.clone());
-                }
-                if !within {
-                    let found = format!("`{}` has {before} entries", seat.key);
-                    self.fault(&seat, found, describe::count(schema));
-                }
-                Verdict::when(within && (!cut || bounded(items.len(), schema, "minItems", "")))
-            }
+            (DeValue::Array(items), Some("array")) => self.list(items, schema, &seat),
             (DeValue::String(text), Some("string")) if describe::format(schema) != Some("date") => {
                 let text = text.clone().into_owned();
                 self.text(&text, schema, range.or(schema.get("x-range")), &seat)
@@ -143,6 +122,29 @@ impl<'w> Walk<'_, 'w> {
                 self.wrong_type(&other, schema, &seat)
             }
         }
+    }
+
+    fn list(&mut self, items: &mut DeArray<'_>, schema: &'w Value, seat: &Seat) -> Verdict {
+        let before = items.len();
+        let within = bounded(before, schema, "minItems", "maxItems");
+        let of = schema.get("items").unwrap_or(&Value::Null);
+        let inner = Seat { level: Level::Inner, ..seat.clone() };
+        let kept: DeArray<'_> = std::mem::replace(items, DeArray::new())
+            .into_iter()
+            .filter_map(|mut item| {
+                (self.value(&mut item, of, &inner) == Verdict::Keep).then_some(item)
+            })
+            .collect();
+        *items = kept;
+        let cut = items.len() < before;
+        if cut {
+            self.lost.insert(seat.key.clone());
+        }
+        if !within {
+            let found = format!("`{}` has {before} entries", seat.key);
+            self.fault(seat, found, describe::count(schema));
+        }
+        Verdict::when(within && (!cut || bounded(items.len(), schema, "minItems", "")))
     }
 
     fn alternatives(

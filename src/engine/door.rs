@@ -58,9 +58,9 @@ impl HandshakeFault {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match inner {
             None => Self::Closed,
-            Some(
-                rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented,
-            ) => Self::ClientCertificate,
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+                Self::ClientCertificate
+            }
             Some(rustls::Error::PeerIncompatible(_)) => Self::Version,
             Some(rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. }) => {
                 Self::NotTls

@@ -228,7 +228,8 @@ impl Routes {
                 authority: HeaderValue::from_str(&endpoint.authority)
                     .map_err(|_error| TlsFault::Version)?,
                 pins: settings.pins.clone(),
-                pool: known.map_or_else(|| Arc::new(Upstream::new(spec)), |route| Arc::clone(&route.pool)),
+                pool: known
+                    .map_or_else(|| Arc::new(Upstream::new(spec)), |route| Arc::clone(&route.pool)),
                 template: peers::template(settings, endpoint, &anchors),
             })
         };

@@ -30,23 +30,23 @@ pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
 pub use live::{Live, Reader, Route};
 pub use reload::ReloadFault;
-use report::DoorTally;
 pub use report::OpenGauge;
+use report::{DoorTally, IssuerTally};
 pub use tls::{TlsFault, provider, server_config};
 
 use crate::base::{
     ClientAddr, Clock, Denial, IdentityIx, Moment, OperationIx, PseudonymKey, RequestIds, RoleIx,
     Secret, UpstreamIx,
 };
+use crate::config::{ListenerSettings, Snapshot};
 use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
 use crate::keys::{JwksStore, Patience};
 use crate::observe::{LogSink, LogSlot, Metrics};
 use crate::policy::Permit;
 use crate::state::{
-    Charged, ConnectionCounts, ConnectionFault, ConnectionLimits, Permit as ConnectionPermit, Refused,
-    Standing,
+    Charged, ConnectionCounts, ConnectionFault, ConnectionLimits, Permit as ConnectionPermit,
+    Refused, Standing,
 };
-use crate::config::{ListenerSettings, Snapshot};
 
 /// Verified tokens that are remembered; at some 100 bytes each.
 const TOKENS_MAX: usize = 65_536;
@@ -118,6 +118,7 @@ pub struct Engine {
     /// Keys the per-source counts, so that nobody can choose colliding addresses.
     sources: RandomState,
     door: Mutex<DoorTally>,
+    issuers: Mutex<IssuerTally>,
     pseudonym_master: Secret<[u8; 32]>,
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
@@ -149,9 +150,8 @@ impl Engine {
         // and cache keys guessable, so start-up is refused.
         aws_lc_rs::rand::fill(&mut random).map_err(|_unspecified| ReloadFault::Random)?;
         let (token_key, seeds) = random.split_at(32);
-        let seed = |bytes: &[u8]| {
-            bytes.iter().fold(0_u64, |seed, byte| (seed << 8) | u64::from(*byte))
-        };
+        let seed =
+            |bytes: &[u8]| bytes.iter().fold(0_u64, |seed, byte| (seed << 8) | u64::from(*byte));
         let (first, second) = seeds.split_at(8);
         let token_key: [u8; 32] = token_key.try_into().map_err(|_never| ReloadFault::Random)?;
         let engine = Arc::new(Self {
@@ -173,6 +173,7 @@ impl Engine {
             pseudonym_master,
             live: ArcSwap::from_pointee(built.live),
             door: Mutex::new(DoorTally::default()),
+            issuers: Mutex::new(IssuerTally::default()),
             draining: AtomicBool::new(false),
             clock,
             log,

@@ -82,8 +82,8 @@ pub(super) fn build(
         quotas.carry_over(&before.quotas, now);
     }
     let system = peers::system_anchors();
-    let live =
-        Live::build(Arc::new(snapshot), quotas, &system, before, metrics).map_err(ReloadFault::Tls)?;
+    let live = Live::build(Arc::new(snapshot), quotas, &system, before, metrics)
+        .map_err(ReloadFault::Tls)?;
     Ok(Built { live, keys })
 }
 
@@ -134,7 +134,8 @@ fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
 }
 
 fn limits(snapshot: &Snapshot) -> Vec<LimitSpec> {
-    let window = |rate: &crate::config::Rate| Window { count: rate.count, per: rate.per, burst: None };
+    let window =
+        |rate: &crate::config::Rate| Window { count: rate.count, per: rate.per, burst: None };
     snapshot
         .quotas
         .limits

@@ -7,6 +7,7 @@ use super::door::DoorFault;
 use super::live::Live;
 use crate::base::{Denial, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
 use crate::evidence::{AccessRecord, AtDoor, Event, Fixed};
+use crate::keys::IssuerStatus;
 use crate::observe::{ListenerMetrics, LogSlot};
 use crate::upstream::BreakerChange;
 
@@ -20,6 +21,35 @@ impl DoorTally {
         match self.0.iter_mut().find(|(at, what, _)| *at == listener && *what == fault) {
             Some((_, _, count)) => *count = count.saturating_add(1),
             None => self.0.push((listener, fault, 1)),
+        }
+    }
+}
+
+/// What was last told of each issuer's keys.
+#[derive(Debug, Default)]
+pub(super) struct IssuerTally(Vec<(Name, Told)>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    fetched: u64,
+    failed: u64,
+    failing: bool,
+}
+
+impl IssuerTally {
+    fn of(&self, issuer: &Name) -> Told {
+        self.0.iter().find(|(name, _)| name == issuer).map(|(_, told)| *told).unwrap_or_default()
+    }
+
+    fn note(&mut self, status: IssuerStatus) {
+        let told = Told {
+            fetched: status.fetched,
+            failed: status.failed,
+            failing: status.fault.is_some(),
+        };
+        match self.0.iter_mut().find(|(name, _)| *name == status.name) {
+            Some((_, before)) => *before = told,
+            None => self.0.push((status.name, told)),
         }
     }
 }
@@ -85,6 +115,39 @@ impl Engine {
                 DoorFault::Handshake(_) => Event::HandshakeFailed(at_door),
                 DoorFault::Frames(_) => Event::ProtocolRefused(at_door),
             });
+        }
+    }
+
+    /// What happened to issuers' keys since the last call.
+    pub fn flush_keys(&self) {
+        let now = self.clock.now();
+        let mut told = self.issuers.lock();
+        for status in self.jwks.status() {
+            let metrics = self.metrics.issuer(&status.name);
+            metrics.keys.set(i64::try_from(status.keys).unwrap_or(i64::MAX));
+            if let Some(age) = status.age_secs {
+                let at = now.unix_secs().saturating_sub(age);
+                metrics.fetched_at.set(f64::from(u32::try_from(at).unwrap_or(u32::MAX)));
+            }
+            let before = told.of(&status.name);
+            metrics.fetched.inc_by(status.fetched.saturating_sub(before.fetched));
+            if let Some(fault) = status.fault {
+                for _ in before.failed..status.failed {
+                    metrics.fetch_failed(Fixed::new(fault.word()));
+                }
+            }
+            match (before.failing, status.fault) {
+                (false, Some(fault)) => self.report_event(&Event::JwksFailed {
+                    issuer: &status.name,
+                    fault: Fixed::new(fault.word()),
+                }),
+                (true, None) => self.report_event(&Event::JwksRecovered {
+                    issuer: &status.name,
+                    keys: u64::try_from(status.keys).unwrap_or(u64::MAX),
+                }),
+                (false, None) | (true, Some(_)) => {}
+            }
+            told.note(status);
         }
     }
 

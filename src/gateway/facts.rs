@@ -39,7 +39,11 @@ pub(super) fn read<'a>(
         return Err(Denial::BodyTooLarge);
     }
     // RFC 9110 §10.1.1 knows no other expectation.
-    if head.headers.get(EXPECT).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if head
+        .headers
+        .get(EXPECT)
+        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    {
         return Err(Denial::Head(HeadFault::FieldLine));
     }
     Ok(Facts { method, path, query, upgrade: upgrade(head), body })
@@ -97,10 +101,9 @@ pub(super) fn origin(head: &RequestHeader) -> &[u8] {
 fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b'?', target) {
         None => (target, None),
-        Some(mark) => (
-            target.get(..mark).unwrap_or_default(),
-            target.get(mark.saturating_add(1)..),
-        ),
+        Some(mark) => {
+            (target.get(..mark).unwrap_or_default(), target.get(mark.saturating_add(1)..))
+        }
     }
 }
 
@@ -154,7 +157,8 @@ mod tests {
     #[test]
     fn mon_5_two_lengths_are_refused_in_either_version() {
         let twice = head("POST", "/a", &[("content-length", "1"), ("content-length", "1")]);
-        let beside = head("POST", "/a", &[("content-length", "1"), ("transfer-encoding", "chunked")]);
+        let beside =
+            head("POST", "/a", &[("content-length", "1"), ("transfer-encoding", "chunked")]);
         for http in [Protocol::Http1, Protocol::Http2] {
             for head in [&twice, &beside] {
                 assert_eq!(body(head, http, Ended::No), Err(Denial::Head(HeadFault::Length)));

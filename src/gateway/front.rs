@@ -119,9 +119,8 @@ impl HttpServerApp for Front {
         options.max_pending_accept_reset_streams(
             usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX),
         );
-        options.max_concurrent_reset_streams(
-            usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX),
-        );
+        options
+            .max_concurrent_reset_streams(usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX));
         Some(options)
     }
 

@@ -22,11 +22,23 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" => false,
         "proxy-authorization" | "proxy-authenticate" => false,
         // Where the request came from (RFC 7239 and its predecessors).
-        "forwarded" | "via" | "x-real-ip" | "true-client-ip" | "client-ip" | "x-client-ip"
-        | "x-cluster-client-ip" | "cf-connecting-ip" | "fastly-client-ip" => false,
+        "forwarded"
+        | "via"
+        | "x-real-ip"
+        | "true-client-ip"
+        | "client-ip"
+        | "x-client-ip"
+        | "x-cluster-client-ip"
+        | "cf-connecting-ip"
+        | "fastly-client-ip" => false,
         // What the request "really" is: routers and frameworks believe these.
-        "x-http-method" | "x-http-method-override" | "x-method-override" | "x-original-url"
-        | "x-rewrite-url" | "x-original-host" | "x-host" => false,
+        "x-http-method"
+        | "x-http-method-override"
+        | "x-method-override"
+        | "x-original-url"
+        | "x-rewrite-url"
+        | "x-original-host"
+        | "x-host" => false,
         "authorization" | "cookie" => matches!(reader, Reader::Internal),
         "x-amz-access-token" => matches!(reader, Reader::Amazon),
         _ => {
@@ -49,8 +61,15 @@ pub(super) fn may_go_down(name: &HeaderName, reader: Reader) -> bool {
     let text = name.as_str();
     match text {
         "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" => false,
-        "server" | "via" | "x-powered-by" | "x-aspnet-version" | "x-aspnetmvc-version"
-        | "x-runtime" | "alt-svc" | "x-served-by" | "x-backend-server" => false,
+        "server"
+        | "via"
+        | "x-powered-by"
+        | "x-aspnet-version"
+        | "x-aspnetmvc-version"
+        | "x-runtime"
+        | "alt-svc"
+        | "x-served-by"
+        | "x-backend-server" => false,
         "set-cookie" => matches!(reader, Reader::Internal),
         _ => !(text.starts_with("x-sekisho-") || text.starts_with("x-envoy-")),
     }
@@ -90,7 +109,8 @@ mod tests {
 
     #[test]
     fn ordinary_headers_pass() {
-        for name in ["accept", "content-type", "user-agent", "x-amz-date", "x-amzn-idempotencykey"] {
+        for name in ["accept", "content-type", "user-agent", "x-amz-date", "x-amzn-idempotencykey"]
+        {
             assert!(up(name, Reader::Amazon), "{name}");
         }
         for name in ["x-amzn-requestid", "x-amzn-ratelimit-limit", "content-type", "etag"] {

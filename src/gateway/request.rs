@@ -21,10 +21,7 @@ pub(super) async fn admit(session: &mut Session, ctx: &mut Ctx) -> Result<(), De
     Ok(())
 }
 
-async fn check(
-    session: &mut Session,
-    ctx: &mut Ctx,
-) -> Result<Clearance, Denial> {
+async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial> {
     // The door's facts: NET-1, NET-3, TLS-1 already hold for the connection.
     let link = link(session).ok_or(Denial::Internal)?;
     link.own_request();
@@ -37,6 +34,9 @@ async fn check(
     // What is asked, read one way or not at all: MON-5.
     let facts = facts::read(head, conn.http, ended, &conn.bounds)?;
     ctx.method = Some(facts.method);
+    if conn.http == Protocol::Http2 && facts.body != policy::Body::None {
+        let _ = BODY.try_with(|progress| progress.begin());
+    }
 
     // The network may have been taken off the list since the connection was opened: NET-1.
     let networks = networks_now(&live, &link)?;
@@ -46,6 +46,7 @@ async fn check(
     let presented = identity::presented(
         fields.iter().map(http::HeaderValue::as_bytes),
         live.snapshot.token.scheme.as_deref(),
+        live.snapshot.token.basic,
     );
     let who = prove(ctx, &live, &link, presented).await?;
     let identity = who.identity();
@@ -58,11 +59,12 @@ async fn check(
     }
 
     // May they: PRIV-1, NET-1 for the identity. Pure.
-    let permit = policy::decide(&facts, identity, networks, table, &live.snapshot.policy)
-        .map_err(|refused| {
+    let permit = policy::decide(&facts, identity, networks, table, &live.snapshot.policy).map_err(
+        |refused| {
             ctx.operation = refused.operation;
             refused.denial
-        })?;
+        },
+    )?;
     ctx.operation = Some(permit.operation());
     ctx.upstream = Some(permit.upstream());
     ctx.role = Some(permit.role());

@@ -13,7 +13,11 @@ pub(super) const REQUEST_ID: &str = "x-sekisho-request-id";
 const ERROR_TYPE: &str = "x-amzn-ErrorType";
 
 /// Answers in place of the upstream. The connection stays usable where the request was read whole.
-pub(super) async fn deny(session: &mut Session, ctx: &mut Ctx, denial: Denial) -> pingora::Result<()> {
+pub(super) async fn deny(
+    session: &mut Session,
+    ctx: &mut Ctx,
+    denial: Denial,
+) -> pingora::Result<()> {
     ctx.deny(denial);
     let row = answer::line(denial);
     ctx.status = row.status;

@@ -40,7 +40,7 @@ use verify::Verified;
 pub use cache::TokenCache;
 pub use certificate::{CertificateFault, PeerCertificate};
 pub use keys::{KeySet, KeySetFault, KeySets};
-pub use presented::{Presented, presented};
+pub use presented::{Basic, Presented, presented};
 pub use registry::{
     Binding, CertificateCredential, ClaimValue, IdentitySpec, IssuerIx, IssuerSpec, NotBefore,
     Standing, TokenCredential, Trust, TrustSpec,
@@ -104,7 +104,7 @@ impl Refusal {
 /// Proves who is calling, or says why not.
 ///
 /// `peer` is the certificate of the connection, if the handshake verified one. Allocates nothing
-/// when the token is remembered.
+/// when the token is remembered, unless it came as a password.
 pub fn prove(
     peer: Option<&PeerCertificate>,
     token: Presented<'_>,
@@ -117,6 +117,10 @@ pub fn prove(
     let token = match token {
         Presented::None => None,
         Presented::Bearer(bytes) => Some(genuine(bytes, trust, keys, cache, now)?),
+        Presented::Basic(credentials) => {
+            let token = password(credentials, trust)?;
+            Some(genuine(&token, trust, keys, cache, now)?)
+        }
         Presented::Several | Presented::Other => {
             return Err(Refusal::new(Denial::Token(TokenFault::Malformed), None));
         }
@@ -156,6 +160,16 @@ pub fn prove(
     let token_until = token.map_or(u64::MAX, |token| token.expires);
     let until = record.expires.min(certificate_until).min(token_until);
     Ok(Proven { identity, proof, until })
+}
+
+/// The token that Basic credentials carry.
+fn password(credentials: &[u8], trust: &Trust) -> Result<Vec<u8>, Refusal> {
+    let refuse = |fault| Refusal::new(Denial::Token(fault), None);
+    // Base64 takes a third more; what is left of twice the limit is for the user name.
+    if credentials.len() > trust.token_bytes_max.saturating_mul(2) {
+        return Err(refuse(TokenFault::TooLarge));
+    }
+    presented::password(credentials).ok_or(refuse(TokenFault::Malformed))
 }
 
 /// What a token says, verified now or a short while ago.

@@ -72,6 +72,25 @@ pub enum JwksFault {
     Internal,
 }
 
+impl JwksFault {
+    /// For records and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Roots => "roots",
+            Self::Unreachable => "unreachable",
+            Self::Untrusted => "untrusted",
+            Self::TimedOut => "timed_out",
+            Self::Status => "status",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Keys(_) => "keys",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl fmt::Display for JwksFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -71,6 +71,10 @@ pub struct IssuerStatus {
     pub age_secs: Option<u64>,
     /// Why the last attempt failed, if it did.
     pub fault: Option<JwksFault>,
+    /// Fetches that brought keys, since the configuration named this source.
+    pub fetched: u64,
+    /// Fetches that did not.
+    pub failed: u64,
 }
 
 /// Lends out keys and has them fetched. Clones share everything.
@@ -100,6 +104,8 @@ struct State {
     keys: Option<Arc<KeySet>>,
     read_at: Option<Moment>,
     fault: Option<JwksFault>,
+    fetched: u64,
+    failed: u64,
     tried_at: Option<Moment>,
     asked_at: Option<Moment>,
     /// Closes when the fetch that is under way has ended.
@@ -218,6 +224,8 @@ impl JwksStore {
                 keys: state.keys.as_ref().map_or(0, |keys| keys.len()),
                 age_secs: state.read_at.map(|read| now.since(read).as_secs()),
                 fault: state.fault,
+                fetched: state.fetched,
+                failed: state.failed,
             }
         };
         sources.iter().map(of).collect()
@@ -276,8 +284,10 @@ impl Drop for Landing {
             if let Ok(keys) = outcome {
                 state.keys = Some(Arc::new(keys));
                 state.read_at = Some(now);
+                state.fetched = state.fetched.saturating_add(1);
                 counters.fetches_ok.fetch_add(1, Ordering::Relaxed);
             } else {
+                state.failed = state.failed.saturating_add(1);
                 counters.fetches_failed.fetch_add(1, Ordering::Relaxed);
             }
         }

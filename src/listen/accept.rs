@@ -14,9 +14,7 @@ use super::prefixed::Prefixed;
 use super::proxy_header::{self, Source, Step};
 use crate::base::{ClientAddr, ListenerIx};
 use crate::config::ListenerSettings;
-use crate::engine::{
-    ConnFacts, ConnLink, DoorFault, Engine, HandshakeFault, Live, Serve,
-};
+use crate::engine::{ConnFacts, ConnLink, DoorFault, Engine, HandshakeFault, Live, Serve};
 use crate::evidence::{Protocol, TlsVersion};
 use crate::identity::PeerCertificate;
 use crate::policy::NetworkMask;
@@ -146,11 +144,7 @@ impl Door {
         self.live.listener(self.listener)
     }
 
-    async fn open(
-        &self,
-        engine: &Arc<Engine>,
-        mut tcp: TcpStream,
-    ) -> Result<Open, DoorFault> {
+    async fn open(&self, engine: &Arc<Engine>, mut tcp: TcpStream) -> Result<Open, DoorFault> {
         let settings = self.settings().ok_or(DoorFault::Gone)?;
         // Small answers must not wait for more; a socket that refuses the option is merely slower.
         let _ = tcp.set_nodelay(true);

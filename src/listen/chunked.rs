@@ -1,10 +1,14 @@
 //! Checks the framing of a chunked HTTP/1.1 request body (RFC 9112 §7.1) and finds its end, so that
 //! the next pipelined request is looked for in the right place. Controls: MON-5.
 //! Never sees: the head, what the body means, time.
+//!
 //! 1. There is one way to read every accepted body: sizes are 1 to 16 hexadecimal digits, lines end
-//! in CRLF, there are no chunk extensions and no trailer fields (no SP-API client sends either, and
-//! both are where parsers disagree). 2. The verdict does not depend on how the bytes were cut.
-//! 3. Constant memory. On a fault: the connection is to be closed; the verdict stays.
+//!    in CRLF, there are no chunk extensions and no trailer fields. No SP-API client sends either,
+//!    and both are where parsers disagree.
+//! 2. The verdict does not depend on how the bytes were cut.
+//! 3. Constant memory.
+//!
+//! On a fault: the connection is to be closed; the verdict stays.
 use crate::base::HeadFault;
 
 /// What became of the bytes fed.

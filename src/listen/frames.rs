@@ -1,16 +1,18 @@
 //! Counts what an HTTP/2 client sends beside its requests, as raw bytes and before the HTTP engine
 //! acts on it: floods of frames that cost the sender nothing. Controls: MON-5.
 //! Never sees: header values, payloads (they are skipped), sockets, clocks (time is passed in).
-//! 1. Bytes pass only behind the client's preface and a SETTINGS frame (RFC 9113 §3.4). 2. In any
-//! span of `window_ns` no more than about `control_max` control frames pass. 3. A header block has
-//! at most [`CONTINUATIONS_MAX`] CONTINUATION frames, and nothing stands between them. 4. Constant
-//! memory; the verdict does not depend on how the bytes were cut.
 //!
-//! Control frames are SETTINGS, PING, PRIORITY, RST_STREAM, CONTINUATION, frames of unknown type,
-//! empty DATA frames that do not end a stream, and WINDOW_UPDATE frames that nothing was sent for.
-//! A client acknowledges what it received, in the worst case with two WINDOW_UPDATEs per DATA
-//! frame, so every [`SENT_PER_UPDATE`] bytes told to [`FrameGuard::sent`] pay for one.
-//! On a fault: the connection must be closed; the verdict stays.
+//! 1. Bytes pass only behind the client's preface and a `SETTINGS` frame (RFC 9113 §3.4).
+//! 2. In any span of `window_ns` about `control_max` control frames pass and no more.
+//! 3. A header block has at most [`CONTINUATIONS_MAX`] `CONTINUATION` frames, and nothing stands
+//!    between them.
+//! 4. Constant memory; the verdict does not depend on how the bytes were cut.
+//!
+//! Control frames are `SETTINGS`, `PING`, `PRIORITY`, `RST_STREAM`, `CONTINUATION`, frames of
+//! unknown type, empty `DATA` frames that do not end a stream, and `WINDOW_UPDATE` frames that
+//! nothing was sent for. A client acknowledges what it received, in the worst case with two updates
+//! per `DATA` frame, so every [`SENT_PER_UPDATE`] bytes told to [`FrameGuard::sent`] pay for one.
+//! On a fault: the connection is to be closed; the verdict stays.
 
 /// What an HTTP/2 connection may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub enum FrameFault {
     Flood,
     /// A header block in too many pieces.
     HeaderBlock,
-    /// A frame inside of a header block, a CONTINUATION outside of one, or a PUSH_PROMISE.
+    /// A frame inside of a header block, a `CONTINUATION` outside of one, or a `PUSH_PROMISE`.
     Order,
 }
 
@@ -58,10 +60,10 @@ impl FrameFault {
     }
 }
 
-/// The most CONTINUATION frames of one header block (CVE-2024-27316 and its kin). Clients fill
+/// The most `CONTINUATION` frames of one header block (CVE-2024-27316 and its kin). Clients fill
 /// frames, so the header list's own limit is reached long before.
 pub const CONTINUATIONS_MAX: u32 = 8;
-/// Bytes sent that pay for one WINDOW_UPDATE: half of the least DATA frame worth acknowledging.
+/// Bytes sent that pay for one `WINDOW_UPDATE`: half of a small `DATA` frame with its header.
 pub const SENT_PER_UPDATE: u64 = 16;
 /// More credit than this is not saved up: 4,096 updates, a client's acknowledgement of 32 MiB.
 const CREDIT_MAX: u64 = 4_096 * SENT_PER_UPDATE;

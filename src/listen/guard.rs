@@ -140,7 +140,8 @@ impl H1Guard {
             Phase::Body(Body::Length(_) | Body::Chunked) => {
                 // The sender has earned the grace plus the time its bytes take at the least rate.
                 let earned_ms = self.body_bytes.saturating_mul(1_000) / bounds.body_rate.max(1);
-                let earned = bounds.body_rate_grace.saturating_add(Duration::from_millis(earned_ms));
+                let earned =
+                    bounds.body_rate_grace.saturating_add(Duration::from_millis(earned_ms));
                 Some(earned.saturating_sub(self.waited))
             }
         }

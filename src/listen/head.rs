@@ -1,16 +1,20 @@
 //! Inspects HTTP/1.1 request heads as raw bytes, before the HTTP engine parses them, and refuses
 //! whatever two parsers could read in two ways. Controls: MON-5.
 //! Never sees: sockets, time, operations; bodies only as far as their framing is told.
+//!
 //! 1. The first offending byte decides, so the verdict does not depend on how the bytes were cut.
-//! 2. Any line feed is judged when it arrives: no other parser can see a line end that this one does
-//!    not. 3. A head that is done has one request line, one Host and at most one length.
-//! 4. Fixed memory, no allocation. On a fault: the connection must be closed; the verdict stays
-//!    until [`HeadGuard::reset`].
+//! 2. Every line feed is judged when it arrives: no other parser can see a line end that this one
+//!    does not.
+//! 3. A head that is done has one request line, one Host and at most one length.
+//! 4. Fixed memory, no allocation.
+//!
+//! On a fault: the connection is to be closed; the verdict stays until [`HeadGuard::reset`].
 mod text;
 
 use std::fmt;
 
 use crate::base::HeadFault;
+use crate::policy::Method;
 use text::{Bytes, Field, is_host, plain_number, text_len, token_len, trim, visible_len};
 
 /// What a head may measure.
@@ -47,11 +51,11 @@ pub enum BodyFraming {
 
 /// The longest Host: 255 bytes of name, a colon and a port.
 const HOST_MAX: usize = 261;
+/// The longest value, white space around it included, that a deciding field may have.
+const TEXT_MAX: usize = HOST_MAX + 11;
 const SCHEME: &[u8] = b"https://";
 /// Scheme, authority, and the slash behind it.
 const ABSOLUTE_MAX: usize = SCHEME.len() + HOST_MAX + 1;
-/// Methods that an operation can have.
-const METHODS: [&[u8]; 7] = [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"];
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +92,7 @@ pub struct HeadGuard {
     /// The start of a target that is no path; empty otherwise.
     absolute: Bytes<ABSOLUTE_MAX>,
     /// The method, version, field name or deciding field value that is being read.
-    text: Bytes<{ HOST_MAX + 3 }>,
+    text: Bytes<TEXT_MAX>,
 }
 
 /// Heads hold credentials and personal data (LOG-2).
@@ -192,7 +196,9 @@ impl HeadGuard {
             }
             State::VersionLf => Ok((State::LineStart, 1)),
             State::ValueLf(field) => {
-                self.end_field(field)?;
+                // No exclusive borrow may last while the field is judged; it is at most 272 bytes.
+                let text = std::mem::replace(&mut self.text, Bytes::new());
+                self.end_field(field, text.get())?;
                 Ok((State::LineStart, 1))
             }
             State::EndLf if self.host => Ok((State::Done, 1)),
@@ -209,13 +215,11 @@ impl HeadGuard {
             None => Ok((State::Method, length)),
             // Not a token at all, rather than one that nobody may use.
             Some(b' ') if self.text.is_empty() => Err(HeadFault::RequestLine),
-            Some(b' ') => {
-                if self.text.get().is_none_or(|method| !METHODS.contains(&method)) {
-                    return Err(HeadFault::Method);
-                }
+            Some(b' ') if self.text.get().and_then(Method::parse).is_some() => {
                 self.text.clear();
                 Ok((State::Target, length + 1))
             }
+            Some(b' ') => Err(HeadFault::Method),
             Some(byte) => Err(misplaced(*byte, HeadFault::RequestLine)),
         }
     }
@@ -331,21 +335,30 @@ impl HeadGuard {
     fn value(&mut self, field: Field, rest: &[u8]) -> Result<(State, usize), HeadFault> {
         let length = text_len(rest);
         let (part, after) = rest.split_at(length);
+        if let [b'\r', b'\n', ..] = after
+            && self.text.is_empty()
+        {
+            // The usual case: the whole value is here, and need not be copied.
+            self.end_field(field, Some(part).filter(|part| part.len() <= TEXT_MAX))?;
+            return Ok((State::LineStart, length + 2));
+        }
         if field != Field::Other {
             self.text.push(part);
         }
         match after {
             [] => Ok((State::Value(field), length)),
-            [b'\r', b'\n', ..] if field == Field::Other => Ok((State::LineStart, length + 2)),
             [b'\r', ..] => Ok((State::ValueLf(field), length + 1)),
             [b'\n', ..] => Err(HeadFault::BareLineEnd),
             [_, ..] => Err(HeadFault::ControlByte),
         }
     }
 
-    fn end_field(&mut self, field: Field) -> Result<(), HeadFault> {
-        // A value that did not fit in `text` is none that these fields can have.
-        let value = self.text.get().map(trim);
+    /// Judges a field by its value; `None` stands for one that is too long.
+    fn end_field(&mut self, field: Field, value: Option<&[u8]>) -> Result<(), HeadFault> {
+        if field == Field::Other {
+            return Ok(());
+        }
+        let value = value.map(trim);
         match field {
             Field::Other => {}
             Field::Host => {

@@ -1,11 +1,14 @@
-//! Reads the PROXY protocol header, versions 1 and 2 (HAProxy's `proxy-protocol.txt`), that a
+//! Reads the PROXY protocol header, versions 1 and 2 (`HAProxy`'s `proxy-protocol.txt`), that a
 //! trusted balancer puts before the TLS handshake. Controls: NET-3, MON-5.
 //! Never sees: sockets, time, or who the peer is; whether a header is due and from whom is decided
 //! by the caller, before this is asked.
-//! 1. A torn header is [`Step::NeedMore`] or a fault, never an address. 2. Not a byte behind the
-//! header is consumed. 3. At most [`V1_BYTES_MAX`] or [`V2_BYTES_MAX`] bytes are looked at.
+//!
+//! 1. A torn header is [`Step::NeedMore`] or a fault, never an address.
+//! 2. Not a byte behind the header is consumed.
+//! 3. At most [`V1_BYTES_MAX`] or [`V2_BYTES_MAX`] bytes are looked at.
 //! 4. What the header says beyond the client's address (destination, TLVs) is checked for form and
-//! then forgotten: no decision rests on it.
+//!    then forgotten: no decision rests on it.
+//!
 //! On a fault: the connection is to be closed without an answer.
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -67,7 +70,7 @@ pub enum ProxyFault {
     Length,
     /// TLVs that do not fill the rest of the header exactly, or two checksums.
     Tlv,
-    /// The CRC32c does not fit.
+    /// The `CRC32c` does not fit.
     Checksum,
 }
 
@@ -220,7 +223,7 @@ where
     Some(SocketAddr::new(addr.into(), u16::from_be_bytes(port)))
 }
 
-/// The type of a TLV that carries a CRC32c of the whole header (section 2.2.5).
+/// The type of a TLV that carries a `CRC32c` of the whole header (section 2.2.5).
 const TLV_CRC32C: u8 = 0x03;
 
 fn check_tlvs(header: &[u8], start: usize) -> Result<(), ProxyFault> {
@@ -247,7 +250,7 @@ fn check_tlvs(header: &[u8], start: usize) -> Result<(), ProxyFault> {
     }
 }
 
-/// CRC32c (RFC 3720, appendix B.4) of the header with the four bytes at `place` taken as zero. Bit by
+/// `CRC32c` (RFC 3720, appendix B.4) of the header with the four bytes at `place` taken as zero. Bit by
 /// bit: it is once per connection, and only from balancers that send one.
 fn crc32c_without(header: &[u8], place: usize) -> u32 {
     let sum = header.iter().enumerate().fold(u32::MAX, |sum, (at, byte)| {
@@ -281,7 +284,7 @@ mod tests {
         body
     }
 
-    /// The header with a CRC32c TLV at its end.
+    /// The header with a `CRC32c` TLV at its end.
     fn with_crc(command: u8, family: u8, mut body: Vec<u8>) -> Vec<u8> {
         body.extend([TLV_CRC32C, 0, 4, 0, 0, 0, 0]);
         let mut header = v2_header(command, family, &body);
@@ -291,24 +294,24 @@ mod tests {
         header
     }
 
-    fn proxied(client: &str, consumed: usize) -> Result<Step, ProxyFault> {
-        Ok(Step::Done { consumed, source: Source::Proxied { client: client.parse().unwrap() } })
+    fn proxied(client: &str, consumed: usize) -> Step {
+        Step::Done { consumed, source: Source::Proxied { client: client.parse().unwrap() } }
     }
 
-    fn local(consumed: usize) -> Result<Step, ProxyFault> {
-        Ok(Step::Done { consumed, source: Source::Local })
+    fn local(consumed: usize) -> Step {
+        Step::Done { consumed, source: Source::Local }
     }
 
     #[test]
     fn net_3_version_1_lines() {
         let line = b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 443\r\n\x16\x03\x01";
-        assert_eq!(parse(line), proxied("192.0.2.7:56324", 41));
+        assert_eq!(parse(line), Ok(proxied("192.0.2.7:56324", 41)));
         let line = b"PROXY TCP6 2001:db8::7 2001:DB8::1 0 65535\r\n";
-        assert_eq!(parse(line), proxied("[2001:db8::7]:0", 44));
-        assert_eq!(parse(b"PROXY UNKNOWN\r\n"), local(15));
+        assert_eq!(parse(line), Ok(proxied("[2001:db8::7]:0", 44)));
+        assert_eq!(parse(b"PROXY UNKNOWN\r\n"), Ok(local(15)));
         let longest = b"PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
             ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n";
-        assert_eq!((longest.len(), parse(longest)), (107, local(107)));
+        assert_eq!((longest.len(), parse(longest)), (107, Ok(local(107))));
     }
 
     #[test]
@@ -350,14 +353,14 @@ mod tests {
 
     #[test]
     fn net_3_version_2_headers() {
-        assert_eq!(parse(&v2_header(0x21, 0x11, &tcp4())), proxied("192.0.2.7:56324", 28));
-        assert_eq!(parse(&v2_header(0x21, 0x21, &tcp6())), proxied("[2001:db8::7]:56324", 52));
-        assert_eq!(parse(&v2_header(0x20, 0x00, &[])), local(16));
-        assert_eq!(parse(&v2_header(0x20, 0x31, &[0xff; 216])), local(232));
+        assert_eq!(parse(&v2_header(0x21, 0x11, &tcp4())), Ok(proxied("192.0.2.7:56324", 28)));
+        assert_eq!(parse(&v2_header(0x21, 0x21, &tcp6())), Ok(proxied("[2001:db8::7]:56324", 52)));
+        assert_eq!(parse(&v2_header(0x20, 0x00, &[])), Ok(local(16)));
+        assert_eq!(parse(&v2_header(0x20, 0x31, &[0xff; 216])), Ok(local(232)));
         let tlvs = [tcp4(), vec![0x01, 0, 2, b'h', b'2', 0x04, 0, 0]].concat();
         let mut header = v2_header(0x21, 0x11, &tlvs);
         header.extend(b"behind");
-        assert_eq!(parse(&header), proxied("192.0.2.7:56324", 36));
+        assert_eq!(parse(&header), Ok(proxied("192.0.2.7:56324", 36)));
     }
 
     #[test]
@@ -381,10 +384,10 @@ mod tests {
 
     #[test]
     fn net_3_a_checksum_is_verified() {
-        // The check value of CRC-32C: "123456789" gives e3069283.
+        // The check value of `CRC-32C`: "123456789" gives e3069283.
         assert_eq!(crc32c_without(b"123456789", 9), 0xe306_9283);
         let good = with_crc(0x21, 0x11, tcp4());
-        assert_eq!(parse(&good), proxied("192.0.2.7:56324", 35));
+        assert_eq!(parse(&good), Ok(proxied("192.0.2.7:56324", 35)));
         for at in 16..28 {
             let mut bad = good.clone();
             bad[at] ^= 1;

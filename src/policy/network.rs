@@ -1,10 +1,14 @@
 //! Decides which named networks an address belongs to. Controls: NET-1, NET-3.
 //! Never sees: sockets, files, names or listeners; only prefixes once, then addresses.
-//! 1. One lookup answers for all networks, however they overlap. 2. An address in no prefix is in no
-//! network, and no network at all holds nothing. 3. An IPv4 address is judged by IPv4 prefixes and
-//! by prefixes under `::ffff:0:0/96` alone: `::/0` does not admit it. 4. Immutable; a reload builds
-//! another table. 5. Prefixes of one length or all in one corner cost what spread ones cost.
-//! On more networks or distinct combinations than fit: those beyond hold nothing.
+//!
+//! 1. One lookup answers for all networks, however they overlap.
+//! 2. An address in no prefix is in no network, and no networks at all admit nobody.
+//! 3. An IPv4 address is judged by IPv4 prefixes and by prefixes within `::ffff:0:0/96` alone:
+//!    `::/0` does not admit it.
+//! 4. Immutable: a reload builds another table.
+//! 5. Prefixes crowded in one corner cost hardly more than spread ones.
+//!
+//! On more networks or distinct sets of networks than fit: those beyond admit nobody.
 mod tree;
 
 use std::collections::HashMap;
@@ -44,8 +48,8 @@ impl NetworkMask {
     /// The networks in both sets.
     #[must_use]
     pub const fn and(&self, other: &Self) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
-        Self([a & e, b & f, c & g, d & h])
+        let ([a0, a1, a2, a3], [b0, b1, b2, b3]) = (self.0, other.0);
+        Self([a0 & b0, a1 & b1, a2 & b2, a3 & b3])
     }
 
     /// The network with the lowest index.

@@ -77,6 +77,7 @@ impl Ctx<'_> {
         let networks = self.networks();
         let upstreams = self.upstreams(environment.as_ref());
         let listeners = self.listeners();
+        self.names_are_certified(listeners.as_deref(), upstreams.as_deref());
         let (token, log, admin) = (self.token(), self.log(), self.admin());
         self.addresses(admin.address);
         let (operations, routes) = self.operations();

@@ -6,9 +6,10 @@ use http::HeaderName;
 use super::Ctx;
 use crate::base::ControlId;
 use crate::config::raw::value::quoted;
-use crate::config::raw::{AccessTo, RawAdmin, RawLog, RawToken};
+use crate::config::raw::{AccessTo, BasicName, RawAdmin, RawLog, RawToken};
 use crate::config::settings::{AccessLog, AdminSettings, LogSettings, TokenSettings};
 use crate::config::source::Place;
+use crate::identity::Basic;
 
 /// Headers that mean something else, and the control that keeps them.
 const TAKEN: [(&str, ControlId); 11] = [
@@ -43,10 +44,45 @@ impl Ctx<'_> {
                 "write \"authorization\", or a name of your own",
             );
         }
+        let basic = self.basic(raw);
         TokenSettings {
+            basic,
             header: HeaderName::from_bytes(name.as_bytes()).unwrap_or(http::header::AUTHORIZATION),
             scheme: Some(raw.scheme.0.clone()).filter(|scheme| !scheme.is_empty()),
             bytes_max: usize::try_from(raw.bytes_max.0).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Basic credentials come in `Authorization` and are read in one way only.
+    fn basic(&mut self, raw: &RawToken) -> Basic {
+        let (Some(entry), Some(basic)) = (&self.document.token, &raw.basic) else {
+            return Basic::Refused;
+        };
+        let (header, scheme) = (raw.header.0.as_str(), raw.scheme.0.as_str());
+        let conflict = if header != "authorization" {
+            Some((
+                format!("Basic credentials never come in {}", quoted(header)),
+                "header = \"authorization\"",
+            ))
+        } else if scheme.eq_ignore_ascii_case("basic") {
+            Some((
+                "what follows \"Basic\" would be read in two ways".to_owned(),
+                "scheme = \"Bearer\"",
+            ))
+        } else {
+            None
+        };
+        if let Some((found, instead)) = conflict {
+            let place = entry.at(&basic.span);
+            self.report.error(
+                &place,
+                ControlId::Acc1,
+                found,
+                format!("write {instead}, or leave basic out"),
+            );
+        }
+        match basic.value {
+            BasicName::PasswordIsToken => Basic::PasswordIsToken,
         }
     }
 

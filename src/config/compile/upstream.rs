@@ -8,8 +8,8 @@ use crate::config::raw::value::{HttpsUrl, TextValue, quoted};
 use crate::config::raw::{At, KindName, ProtocolName, RawUpstream, RegionName, StageName};
 use crate::config::read::Entry;
 use crate::config::settings::{
-    Addresses, Breaker, Endpoint, Region, Roots, Stage, UpstreamKind, UpstreamProtocol,
-    UpstreamSettings,
+    Addresses, Breaker, Endpoint, ListenerSettings, Region, Roots, Stage, UpstreamKind,
+    UpstreamProtocol, UpstreamSettings,
 };
 
 const UPSTREAMS_MAX: usize = 1_024;
@@ -239,6 +239,35 @@ impl Ctx<'_> {
         list.iter().map(|name| name.0.clone()).collect()
     }
 
+    /// Warns of server names that a listener leads to and can't prove: clients would turn away.
+    pub(super) fn names_are_certified(
+        &mut self,
+        listeners: Option<&[ListenerSettings]>,
+        upstreams: Option<&[UpstreamSettings]>,
+    ) {
+        for listener in listeners.unwrap_or_default() {
+            let proved: Vec<&String> =
+                listener.tls.certificates.iter().flat_map(|chain| &chain.server_names).collect();
+            for ix in &listener.upstreams {
+                let Some(upstream) = upstreams.and_then(|all| all.get(ix.index())) else {
+                    continue;
+                };
+                let Some(entry) = self.document.upstream.entries.get(ix.index()) else { continue };
+                let names = entry.raw.server_names.iter().zip(&upstream.server_names);
+                for (at, name) in names.filter(|(_, name)| !proved.iter().any(|p| covers(p, name)))
+                {
+                    let found = format!(
+                        "no certificate of the listener {} holds {}",
+                        listener.name,
+                        quoted(name)
+                    );
+                    let instead = "add a certificate with this name, or correct it";
+                    self.report.warning(&entry.at(&at.span), ControlId::Tls1, found, instead);
+                }
+            }
+        }
+    }
+
     fn upstream_addresses(&mut self, entry: &Entry<RawUpstream>) -> Vec<SocketAddr> {
         let list = &entry.raw.addresses;
         self.once(entry, list.iter().map(|address| (address.0, address)), ControlId::Tls1);
@@ -255,6 +284,14 @@ impl Ctx<'_> {
             self.report.error(&entry.at(&address.span), ControlId::Tls1, found, instead);
         }
         list.iter().map(|address| address.0).collect()
+    }
+}
+
+/// Whether a certificate's name is that of a host; `*` stands for the first label (RFC 9525 §6.3).
+fn covers(certified: &str, host: &str) -> bool {
+    match (certified.strip_prefix("*."), host.split_once('.')) {
+        (Some(parent), Some((_, rest))) => parent == rest,
+        (Some(_), None) | (None, _) => certified == host,
     }
 }
 

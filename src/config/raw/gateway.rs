@@ -49,9 +49,20 @@ pub(crate) struct RawToken {
     pub(crate) header: At<HeaderText>,
     /// The word before the token; an empty text for a bare token.
     pub(crate) scheme: AuthSchemeText,
+    /// Whether the token may also come as the password of Basic credentials (RFC 7617), from clients
+    /// that can't set a header but take `https://user:TOKEN@gateway/…`. Default: it may not.
+    pub(crate) basic: Option<At<BasicName>>,
     /// The longest token that is looked at.
     #[schemars(extend("x-range" = ["1 KiB", "32 KiB"]))]
     pub(crate) bytes_max: SizeText,
+}
+
+/// What Basic credentials carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BasicName {
+    /// The password is the token; the user name is ignored.
+    PasswordIsToken,
 }
 
 impl Default for RawToken {
@@ -59,6 +70,7 @@ impl Default for RawToken {
         Self {
             header: At::default_of(HeaderText("authorization".to_owned())),
             scheme: AuthSchemeText("Bearer".to_owned()),
+            basic: None,
             bytes_max: SizeText(8 << 10),
         }
     }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::At;
 use super::gateway::Environment;
 use super::role::RawLimit;
-use super::value::{HostText, NameText, Pin};
+use super::value::{HostText, KeyPin, NameText};
 
 /// One person or one service (ACC-1).
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -70,7 +70,7 @@ pub(crate) enum CertificateMatch {
     /// A DNS name among the subject's alternative names.
     SanDns(HostText),
     /// SHA-256 of the certificate's public key.
-    SpkiSha256(Pin),
+    SpkiSha256(KeyPin),
 }
 
 /// Which token names the identity.

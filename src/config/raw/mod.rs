@@ -20,7 +20,7 @@ use std::ops::{Deref, Range};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(super) use gateway::{RawAdmin, RawGateway, RawToken};
+pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
 pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
 pub(super) use issuer::{AlgorithmName, ClaimText, Presence, RawIssuer};
 pub(super) use listener::{

@@ -140,9 +140,9 @@ impl TextValue for HttpsUrl {
 /// SHA-256 of a public key (SPKI): `sha256/` and base64, as curl and HPKP write it, or 64
 /// hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin(pub [u8; 32]);
+pub struct KeyPin(pub [u8; 32]);
 
-impl TextValue for Pin {
+impl TextValue for KeyPin {
     const FORMAT: &'static str = "sekisho-spki-sha256";
     const WHAT: &'static str =
         "a public key's SHA-256 (sha256/ and base64, or 64 hexadecimal digits)";
@@ -150,22 +150,52 @@ impl TextValue for Pin {
     const PATTERN: &'static str = "^(sha256/[A-Za-z0-9+/]{43}=|[0-9A-Fa-f]{64})$";
 
     fn parse_text(text: &str) -> Result<Self, Misfit> {
-        match text.strip_prefix("sha256/") {
-            Some(base64) => from_base64(base64),
-            None => from_hex(text),
-        }
-        .map(Self)
-        .ok_or_else(|| Self::misfit(text).under(ControlId::Tls2))
+        sha256(text).map(Self).ok_or_else(|| Self::misfit(text).under(ControlId::Acc1))
     }
 
     fn to_text(&self) -> Cow<'_, str> {
-        self.0
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .filter_map(|digit| char::from_digit(digit.into(), 16))
-            .collect::<String>()
-            .into()
+        hex(&self.0).into()
     }
+}
+
+/// SHA-256 of a whole certificate (DER): the same spellings, and what `openssl x509 -fingerprint
+/// -sha256` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificatePin(pub [u8; 32]);
+
+impl TextValue for CertificatePin {
+    const FORMAT: &'static str = "sekisho-certificate-sha256";
+    const WHAT: &'static str = "a certificate's SHA-256 (sha256/ and base64, or 64 hexadecimal digits, with colons or not)";
+    const EXAMPLE: &'static str = KeyPin::EXAMPLE;
+    const PATTERN: &'static str =
+        "^(sha256/[A-Za-z0-9+/]{43}=|[0-9A-Fa-f]{64}|([0-9A-Fa-f]{2}:){31}[0-9A-Fa-f]{2})$";
+
+    fn parse_text(text: &str) -> Result<Self, Misfit> {
+        let pairs = || text.split(':').all(|pair| pair.len() == 2).then(|| text.replace(':', ""));
+        sha256(text)
+            .or_else(|| from_hex(&pairs()?))
+            .map(Self)
+            .ok_or_else(|| Self::misfit(text).under(ControlId::Tls2))
+    }
+
+    fn to_text(&self) -> Cow<'_, str> {
+        hex(&self.0).into()
+    }
+}
+
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    match text.strip_prefix("sha256/") {
+        Some(base64) => from_base64(base64),
+        None => from_hex(text),
+    }
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }
 
 fn from_hex(text: &str) -> Option<[u8; 32]> {
@@ -421,15 +451,19 @@ mod tests {
     #[test]
     fn pins_are_read_in_both_spellings() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(reads::<Pin>(empty).unwrap(), empty);
-        assert_eq!(reads::<Pin>(Pin::EXAMPLE).unwrap(), empty);
+        let printed = "E3:B0:C4:42:98:FC:1C:14:9A:FB:F4:C8:99:6F:B9:24:27:AE:41:E4:64:9B:93:4C:\
+                       A4:95:99:1B:78:52:B8:55";
+        assert_eq!(reads::<CertificatePin>(printed).unwrap(), empty);
+        assert!(reads::<CertificatePin>(":").is_none() && reads::<KeyPin>(printed).is_none());
+        assert_eq!(reads::<KeyPin>(empty).unwrap(), empty);
+        assert_eq!(reads::<KeyPin>(KeyPin::EXAMPLE).unwrap(), empty);
         for bad in [
             "sha256/abc",
             empty.trim_start_matches('e'),
             "sha1/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
             "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFV=",
         ] {
-            assert!(Pin::parse_text(bad).is_err(), "{bad}");
+            assert!(KeyPin::parse_text(bad).is_err(), "{bad}");
         }
     }
 

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::At;
 use super::listener::RawCertified;
-use super::value::{AddressText, DurationText, HostText, HttpsUrl, NameText, PathText, Pin};
+use super::value::{
+    AddressText, CertificatePin, DurationText, HostText, HttpsUrl, NameText, PathText,
+};
 
 /// Where requests go. Always with TLS; the certificate is always verified.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -37,10 +39,11 @@ pub(crate) struct RawUpstream {
     /// PEM file with the authorities of its certificate. Default: the machine's trust store.
     #[schemars(extend("x-control" = "TLS-2"))]
     pub(crate) ca: Option<At<PathText>>,
-    /// Public keys (SHA-256), one of which its certificate chain must hold, beside verifying.
+    /// SHA-256 of certificates, one of which must be the upstream's own, beside verifying. List the
+    /// next one before it is renewed.
     #[serde(default)]
     #[schemars(length(max = 64), extend("x-control" = "TLS-2"))]
-    pub(crate) pins: Vec<At<Pin>>,
+    pub(crate) pins: Vec<At<CertificatePin>>,
     /// The certificate this gateway shows.
     pub(crate) client_certificate: Option<At<RawCertified>>,
     /// For the TCP connection, and again for the TLS handshake.

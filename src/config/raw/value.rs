@@ -122,13 +122,13 @@ pub(crate) struct Format {
 }
 
 text_values! {
-    DurationText SizeText ByteRateText RateText NameText CidrText HttpsUrl Pin AddressText PathText
+    DurationText SizeText ByteRateText RateText NameText CidrText HttpsUrl KeyPin CertificatePin AddressText PathText
     HostText MethodText HeaderText AuthSchemeText PatternText TemplateText PolicyGlob
 }
 
 pub use super::text::{
-    AuthSchemeText, CidrText, HeaderText, HostText, HttpsUrl, MethodText, PathText, PatternText,
-    Pin, PolicyGlob, TemplateText,
+    AuthSchemeText, CertificatePin, CidrText, HeaderText, HostText, HttpsUrl, KeyPin, MethodText,
+    PathText, PatternText, PolicyGlob, TemplateText,
 };
 
 /// How much a text of one of the ranged formats stands for, to compare it with its `x-range`.

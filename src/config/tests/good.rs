@@ -7,6 +7,7 @@ use crate::config::{
     AccessLog, Addresses, Alpn, ClientAuth, ConfigErrors, Current, JwksSource, Region, Roots,
     Snapshot, Stage, TlsVersion, UpstreamKind,
 };
+use crate::identity::Basic;
 use crate::policy::Method;
 
 fn snapshot(text: &str) -> Snapshot {
@@ -36,8 +37,8 @@ fn everything_is_compiled() {
     assert_eq!(listener.tls.min_version, TlsVersion::V1_3);
     assert_eq!(listener.tls.alpn, [Alpn::H2, Alpn::Http11]);
     assert_eq!(listener.tls.client_ca.as_ref().unwrap().len(), 1);
-    let names = ["gateway.example.com", "*.apps.example.com"];
-    assert_eq!(listener.tls.certificates[0].server_names, names);
+    let names = &listener.tls.certificates[0].server_names;
+    assert_eq!(names[..2], ["gateway.example.com", "*.apps.example.com"]);
     let (office, balancer) = ("203.0.113.9".parse().unwrap(), "10.0.1.7".parse().unwrap());
     let at = |addr| snapshot.networks.lookup(&ClientAddr::new(addr));
     assert!(listener.networks.intersects(&at(office)));
@@ -124,6 +125,20 @@ fn a_network_can_be_a_file_with_comments() {
     for (addr, inside) in [("203.0.113.1", true), ("198.51.100.7", true), ("198.51.100.8", false)] {
         let at = snapshot.networks.lookup(&ClientAddr::new(addr.parse().unwrap()));
         assert_eq!(snapshot.listeners[0].networks.intersects(&at), inside, "{addr}");
+    }
+}
+
+#[test]
+fn acc_1_basic_credentials_count_only_where_they_are_named() {
+    assert_eq!(snapshot(GOOD).token.basic, Basic::Refused);
+    let line = "header = \"authorization\"";
+    let with = |text: &str| changed(line, &format!("{text}\nbasic = \"password-is-token\""));
+    assert_eq!(snapshot(&with(line)).token.basic, Basic::PasswordIsToken);
+    for other in ["header = \"x-token\"", "scheme = \"BASIC\""] {
+        let errors = world(&with(other)).load().unwrap_err().errors;
+        let [error] = errors.as_slice() else { panic!("{errors:?}") };
+        assert!(error.source_line.starts_with("basic"), "{error:?}");
+        assert!(error.instead.contains("leave basic out"), "{error:?}");
     }
 }
 

@@ -5,6 +5,7 @@ mod files;
 mod good;
 mod mistakes;
 mod mutations;
+mod policy_rules;
 mod rules;
 mod scale;
 mod secrets;

@@ -175,7 +175,13 @@ pub(super) fn pki() -> &'static Pki {
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
         let until = |year, month, day| {
-            let names = vec!["gateway.example.com".to_owned(), "*.Apps.example.com".to_owned()];
+            let names = [
+                "gateway.example.com",
+                "*.Apps.example.com",
+                "fe.spapi.example.com",
+                "eu.spapi.example.com",
+            ];
+            let names = names.map(str::to_owned).to_vec();
             let mut params = CertificateParams::new(names).unwrap();
             params.not_before = date_time_ymd(2019, 1, 1);
             params.not_after = date_time_ymd(year, month, day);

@@ -31,7 +31,7 @@ fn mon_5_good_heads_pass_and_end_where_they_end() {
         "\r\nGET /a?b=c&d=%20 HTTP/1.1\r\nhost:\texample.com:8443 \t\r\nX-Empty:\r\n\r\n",
         "POST https://Example.com:443/a HTTP/1.1\r\nHOST: example.COM:443\r\nContent-Length: 0\r\n\r\n",
         "DELETE /~x HTTP/1.1\r\nHost: [2001:db8::1]:8443\r\nX!#$%&'*+-.^_`|~: \"a\tb\" \u{e9}\r\n\r\n",
-        "OPTIONS / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n",
     ] {
         let behind = format!("{head}\0\n\nbody");
         assert_eq!(feed(&behind), HeadStep::Done { head_len_in_chunk: head.len() }, "{head:?}");
@@ -104,7 +104,8 @@ fn mon_5_the_request_line_has_one_form() {
     for line in [
         "CONNECT h:443 HTTP/1.1",
         "TRACE / HTTP/1.1",
-        "OPTIONS * HTTP/1.1",
+        "OPTIONS / HTTP/1.1",
+        "GET * HTTP/1.1",
         "PRI * HTTP/2.0",
         "get / HTTP/1.1",
         "PROPFIND / HTTP/1.1",

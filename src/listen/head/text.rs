@@ -45,15 +45,13 @@ impl<const N: usize> Bytes<N> {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match self.held.get_mut(self.length) {
-                Some(place) => {
-                    *place = *byte;
-                    self.length += 1;
-                }
-                None => self.overflow = true,
-            }
+        let room = self.held.get_mut(self.length..).unwrap_or_default();
+        let fits = bytes.len().min(room.len());
+        for (place, byte) in room.iter_mut().zip(bytes) {
+            *place = *byte;
         }
+        self.length += fits;
+        self.overflow |= fits < bytes.len();
     }
 
     /// All bytes that were pushed, if they fit.
@@ -95,7 +93,7 @@ fn is_token(byte: u8) -> bool {
 /// How many bytes of a token come first.
 #[inline]
 pub(super) fn token_len(bytes: &[u8]) -> usize {
-    bytes.iter().position(|b| !is_token(*b)).unwrap_or(bytes.len())
+    run_len(bytes, |word| HIGH & !plain_name(word), is_token)
 }
 
 /// How many bytes of field value come first: anything but control bytes other than HTAB.
@@ -131,6 +129,17 @@ const fn below(word: u64, limit: u8) -> u64 {
 #[inline]
 const fn equal(word: u64, byte: u8) -> u64 {
     below(word ^ (ONES * byte as u64), 1)
+}
+
+/// Marks the letters and hyphens, of which nearly all field names consist, exactly.
+#[inline]
+const fn plain_name(word: u64) -> u64 {
+    let low = ONES * 0x7f;
+    let lower = (word | (ONES * 0x20)) & low;
+    let from_a = lower + ONES * (0x80 - b'a' as u64);
+    let beyond_z = lower + ONES * (0x7f - b'z' as u64);
+    let no_hyphen = ((word ^ (ONES * b'-' as u64)) & low) + low;
+    ((from_a & !beyond_z) | !no_hyphen) & !word & HIGH
 }
 
 /// How many bytes come first that `holds`; `suspects` marks the first of those that do not, and
@@ -192,10 +201,49 @@ pub(super) fn is_host(text: &[u8]) -> bool {
                 _ => false,
             };
     }
-    let mut parts = text.split(|b| *b == b':');
-    let name = parts.next().unwrap_or_default();
+    let end = text.iter().position(|b| !is_host_byte(*b)).unwrap_or(text.len());
+    let (name, after) = text.split_at(end);
     (1..=255).contains(&name.len())
-        && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'))
-        && parts.next().is_none_or(is_port)
-        && parts.next().is_none()
+        && match after {
+            [] => true,
+            [b':', port @ ..] => is_port(port),
+            _ => false,
+        }
+}
+
+#[inline]
+const fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Eight bytes at once must say what one at a time says, wherever the byte in question stands.
+    #[test]
+    fn runs_of_eight_agree_with_single_bytes() {
+        for byte in 0..=u8::MAX {
+            for place in 0..20 {
+                let mut bytes = [b'a'; 20];
+                bytes[place] = byte;
+                let alike = |length: usize, holds: bool| {
+                    assert_eq!(length, if holds { 20 } else { place }, "{byte:#x} at {place}");
+                };
+                let name = byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+                alike(token_len(&bytes), name);
+                alike(visible_len(&bytes), (0x21..=0x7e).contains(&byte));
+                alike(text_len(&bytes), byte == b'\t' || (byte >= 0x20 && byte != 0x7f));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_plain() {
+        assert_eq!(plain_number(b"0"), Some(0));
+        assert_eq!(plain_number(b"18446744073709551615"), Some(u64::MAX));
+        for bad in ["", "00", "01", "+1", "1 ", "18446744073709551616", "1a", "/", ":"] {
+            assert_eq!(plain_number(bad.as_bytes()), None, "{bad}");
+        }
+    }
 }

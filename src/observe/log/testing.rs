@@ -14,7 +14,7 @@ use crate::observe::Metrics;
 /// Long enough for any machine; no test waits for it unless it fails.
 pub(in crate::observe) const WITHIN: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::observe) struct Disk {
     pub(in crate::observe) bytes: Vec<u8>,
     /// Full at this size; `None`: never.
@@ -25,6 +25,8 @@ pub(in crate::observe) struct Disk {
     pub(in crate::observe) piece: Option<usize>,
     /// The next write panics: a defect of the writer.
     pub(in crate::observe) broken: Option<()>,
+    /// Happens after the next write.
+    pub(in crate::observe) then: Option<Box<dyn FnOnce() + Send>>,
     /// Writes that failed.
     pub(in crate::observe) failures: usize,
 }
@@ -42,6 +44,11 @@ impl Medium for DiskMedium {
             return Err(io::ErrorKind::StorageFull.into());
         }
         disk.bytes.extend_from_slice(&bytes[..count]);
+        let then = disk.then.take();
+        drop(disk);
+        if let Some(then) = then {
+            then();
+        }
         Ok(count)
     }
 

@@ -167,6 +167,17 @@ fn log_1_a_closed_log_has_written_all_and_promises_nothing() {
 }
 
 #[test]
+fn log_1_a_line_that_comes_while_the_last_ones_are_written_is_written_too() {
+    let recorded = Recorded::new();
+    let sink = recorded.sink();
+    let late = sink.reserve().unwrap();
+    recorded.disk.lock().then = Some(Box::new(move || late.write(&access(1))));
+    sink.reserve().unwrap().write(&access(0));
+    sink.close(WITHIN).unwrap();
+    assert_eq!(numbers(&recorded.lines(), NUMBER), [0, 1]);
+}
+
+#[test]
 fn log_1_a_dead_writer_refuses_requests() {
     let recorded = Recorded::with_room(5, 5, Disk { broken: Some(()), ..Disk::default() });
     let sink = recorded.sink();
@@ -369,6 +380,31 @@ fn log_4_only_files_past_their_time_are_deleted_and_that_is_logged() {
     assert_eq!(expired.len(), 1);
     assert_eq!(expired[0]["sekisho.count"], 2);
     assert_eq!(expired[0]["sekisho.control"], "LOG-4");
+}
+
+#[test]
+fn log_4_a_file_that_another_process_rotated_is_not_rotated_again() {
+    let place = Place::new();
+    let rotation = Rotation { bytes: 400, ..NEVER };
+    let (old, new) = (place.open(rotation).unwrap(), place.open(rotation).unwrap());
+    let write = |sink: &LogSink, number| {
+        sink.reserve().unwrap().write(&access(number));
+        sink.flush(WITHIN).unwrap();
+    };
+    write(&old, 0);
+    // Rotates, and begins a new file, of which the other does not know.
+    write(&new, 1);
+    write(&new, 2);
+    let before = place.names();
+    write(&old, 3);
+    assert_eq!(place.names(), before, "the new file was moved away");
+    old.close(WITHIN).unwrap();
+    new.close(WITHIN).unwrap();
+    let lines = place.lines();
+    let mut had = numbers(&lines, NUMBER);
+    had.sort_unstable();
+    assert_eq!(had, [0, 1, 2, 3]);
+    assert_eq!(events(&lines, "log-rotation-failed").len(), 0);
 }
 
 #[test]

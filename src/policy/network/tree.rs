@@ -1,7 +1,10 @@
 //! A static search tree over disjoint runs of integer keys: which run, if any, holds this key?
 //! Never sees: addresses, prefixes or masks, only integers.
-//! 1. Every key has exactly one value. 2. A lookup takes no branch that depends on the key, and
-//! touches one node per level; only the leaves and the level above outgrow a core's own cache.
+//!
+//! 1. Every key has exactly one value.
+//! 2. A lookup touches one cache line per level and, but for the number of levels, takes no branch
+//!    that depends on the key. Only the leaves and the level above outgrow a core's own cache, so
+//!    the price of a million prefixes is about one access to memory.
 
 /// A key: signed, so that baseline SSE2 can compare a whole node in a few instructions. The caller
 /// flips the sign bit of the unsigned number.
@@ -115,14 +118,35 @@ pub(super) struct Tree<K, const N: usize, const V: usize> {
     leaves: Vec<Leaf<K, V>>,
 }
 
-/// A node, `depth` levels below the root.
+/// A node, so many levels below the root: depth in the upper 4 bits, place in its level below.
 #[derive(Clone, Copy, Debug)]
-struct Start {
-    depth: u32,
-    node: u32,
+struct Start(u32);
+
+impl Start {
+    const PLACE_BITS: u32 = 28;
+
+    /// The root, where the node's place does not fit.
+    fn new(depth: usize, node: usize) -> Self {
+        match (u32::try_from(depth), u32::try_from(node)) {
+            (Ok(depth @ ..16), Ok(node)) if node >> Self::PLACE_BITS == 0 => {
+                Self(depth << Self::PLACE_BITS | node)
+            }
+            _ => Self(0),
+        }
+    }
+
+    #[inline]
+    const fn depth(self) -> usize {
+        (self.0 >> Self::PLACE_BITS) as usize
+    }
+
+    #[inline]
+    const fn node(self) -> usize {
+        (self.0 & ((1 << Self::PLACE_BITS) - 1)) as usize
+    }
 }
 
-/// More would crowd the inner nodes out of the second-level cache.
+/// More would crowd the inner nodes out of the second-level cache: these are 256 KiB.
 const SHORTCUTS_MAX: usize = 1 << 16;
 
 impl<K: Key, const N: usize, const V: usize> Tree<K, N, V> {
@@ -179,19 +203,17 @@ impl<K: Key, const N: usize, const V: usize> Tree<K, N, V> {
             while low != high {
                 (low, high, depth) = (low / (N + 1), high / (N + 1), depth - 1);
             }
-            let depth = u32::try_from(depth).unwrap_or(0);
-            self.shortcuts.push(Start { depth, node: u32::try_from(low).unwrap_or(0) });
+            self.shortcuts.push(Start::new(depth, low));
         }
     }
 
     #[inline]
     pub(super) fn find(&self, key: K) -> u32 {
-        let step = (key.offset(self.origin) >> (self.shift & 63)) as usize;
-        let Some(start) = self.shortcuts.get(step.min(self.shortcuts.len().wrapping_sub(1))) else {
-            return 0;
-        };
-        let mut node = start.node as usize;
-        for level in self.levels.get(start.depth as usize..).unwrap_or_default() {
+        let step = usize::try_from(key.offset(self.origin) >> (self.shift & 63));
+        let last = self.shortcuts.len().wrapping_sub(1);
+        let Some(start) = self.shortcuts.get(step.unwrap_or(last).min(last)) else { return 0 };
+        let mut node = start.node();
+        for level in self.levels.get(start.depth()..).unwrap_or_default() {
             let Some(Inner(lasts)) = self.inner.get(level.wrapping_add(node)) else { return 0 };
             node = node.wrapping_mul(N + 1).wrapping_add(rank(lasts, key));
         }

@@ -1,0 +1,309 @@
+//! The words of an explanation: for people, and as one JSON document.
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Case, Line, Mark, Stopped, Told};
+use crate::answer;
+use crate::base::{Denial, Name, OperationIx, RoleIx};
+use crate::cli::say::{self, Colour, Stream};
+use crate::config::{IdentityKind, LimitSettings};
+use crate::evidence::codes;
+use crate::policy::{NetworkMask, QueryRefusal, Step};
+
+impl Case<'_> {
+    pub(super) fn network_words(&self, at: &NetworkMask) -> String {
+        let names = &self.snapshot.names;
+        let of: Vec<&str> = self
+            .networks()
+            .filter(|ix| at.contains(*ix))
+            .filter_map(|ix| names.network(ix).map(Name::as_str))
+            .collect();
+        let networks = if of.is_empty() { "no named network".to_owned() } else { of.join(", ") };
+        let listener = &self.listener.name;
+        match (self.from, at.intersects(&self.listener.networks)) {
+            (None, _) => format!("from {networks} (assumed; --from says another address)"),
+            (Some(from), true) => format!("{from} is in {networks}"),
+            (Some(from), false) => {
+                format!("{from} is in {networks}; listener {listener} admits none of that")
+            }
+        }
+    }
+
+    /// A step of the decision; none for a refusal that the step before has told already.
+    pub(super) fn step(&self, step: Step<'_>, operation: Option<OperationIx>) -> Option<Line> {
+        let policy = &self.snapshot.policy;
+        let (mark, topic, text) = match step {
+            Step::OperationMatched(route) => {
+                let of = policy.operation(route.operation)?;
+                let upstream = self.snapshot.names.upstream(route.upstream)?;
+                let (name, method, path) = (&of.name, of.method.as_str(), of.template.as_str());
+                let text = format!("{name} ({method} {path}) at upstream {upstream}");
+                (Mark::Passed, "operation", text)
+            }
+            Step::QueryReadable => {
+                (Mark::Passed, "query", "it can be read in one way only".to_owned())
+            }
+            Step::NetworkListed => (Mark::Passed, "network", format!("listed for {}", self.name)),
+            Step::RoleLacks(role) => {
+                (Mark::Aside, "role", format!("{} does not grant it", self.role(role)))
+            }
+            Step::RoleGrants(role) => {
+                (Mark::Passed, "role", format!("{} grants it", self.role(role)))
+            }
+            Step::QueryRefused(role, why) => {
+                let why = match why {
+                    QueryRefusal::NotListed => {
+                        "a parameter is not on the operation's list".to_owned()
+                    }
+                    QueryRefusal::Denied(name) => format!("{name} is denied"),
+                    QueryRefusal::Missing(name) => format!("{name} must be given"),
+                    QueryRefusal::Value(name) => format!("{name} has a value that is not allowed"),
+                };
+                (Mark::Aside, "query", format!("{}, but not like this: {why}", self.role(role)))
+            }
+            Step::QueryAdmitted(role) => {
+                (Mark::Passed, "query", format!("within the limits of {}", self.role(role)))
+            }
+            Step::UpgradeAllowed => return None,
+            Step::BodyAllowed => return None,
+            Step::Refused(denial) => {
+                let text = self.fill(answer::line(denial).message, operation);
+                (Mark::Failed, topic(denial), text)
+            }
+        };
+        Some(Line { mark, topic, text })
+    }
+
+    fn role(&self, ix: RoleIx) -> &str {
+        self.snapshot.names.role(ix).map_or("", Name::as_str)
+    }
+
+    fn operation_name(&self, ix: Option<OperationIx>) -> Option<&str> {
+        ix.and_then(|ix| self.snapshot.names.operation(ix)).map(Name::as_str)
+    }
+
+    /// The answer's words, with the names in place.
+    fn fill(&self, message: &str, operation: Option<OperationIx>) -> String {
+        message
+            .replace("{identity}", self.name.as_str())
+            .replace("{operation}", self.operation_name(operation).unwrap_or("this operation"))
+    }
+
+    /// What an operator can do about a refusal, beside what its answer says.
+    fn advice(&self, denial: Denial, operation: Option<OperationIx>) -> Vec<String> {
+        match (denial, operation) {
+            (Denial::OperationNotGranted | Denial::QueryNotGranted, Some(operation)) => {
+                let granting = self.granting(operation);
+                vec![if granting.is_empty() {
+                    "no role grants it; it needs an entry in a role's `allow`".to_owned()
+                } else {
+                    format!("roles that grant it: {}", granting.join(", "))
+                }]
+            }
+            (Denial::OperationUnknown, _) => {
+                let methods: Vec<&str> =
+                    self.other_methods().iter().map(|method| method.as_str()).collect();
+                if methods.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![format!("this path has an operation for {}", methods.join(", "))]
+                }
+            }
+            (Denial::NetworkNotListed, _) => {
+                let names = &self.snapshot.names;
+                let own = self.own_networks();
+                let own: Vec<&str> =
+                    own.iter().filter_map(|ix| names.network(*ix)).map(Name::as_str).collect();
+                vec![if own.is_empty() {
+                    "it may come from none of this listener's networks".to_owned()
+                } else {
+                    format!("it may come from: {}", own.join(", "))
+                }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn granting(&self, operation: OperationIx) -> Vec<&str> {
+        let roles = self.snapshot.policy.roles_granting(operation);
+        roles.into_iter().map(|role| self.role(role)).collect()
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.snapshot.identity(self.who).map(|identity| identity.kind) {
+            Some(IdentityKind::Person) => "person",
+            Some(IdentityKind::Service) | None => "service",
+        }
+    }
+}
+
+/// The check that a refusal belongs to.
+const fn topic(denial: Denial) -> &'static str {
+    match denial {
+        Denial::Path(_) => "path",
+        Denial::OperationUnknown => "operation",
+        Denial::NetworkNotListed | Denial::AddressRevoked => "network",
+        Denial::OperationNotGranted => "role",
+        Denial::QueryNotGranted => "query",
+        Denial::UpgradeNotAllowed => "upgrade",
+        Denial::BodyNotAllowed | Denial::BodyTooLarge | Denial::BodyTooSlow => "body",
+        Denial::NoCredential
+        | Denial::Token(_)
+        | Denial::NoIdentity
+        | Denial::IdentityConnections => "identity",
+        Denial::QuotaExceeded => "quota",
+        Denial::Head(_)
+        | Denial::WrongHost
+        | Denial::LogUnavailable
+        | Denial::Draining
+        | Denial::Upstream(_)
+        | Denial::Internal => "request",
+    }
+}
+
+impl Told {
+    pub(super) fn text(&self, case: &Case<'_>) -> String {
+        let paint = |colour, text: &str| say::paint(Stream::Out, colour, text);
+        let mut out =
+            format!("{} ({}) at listener {}\n\n", case.name, case.kind(), case.listener.name);
+        for Line { mark, topic, text } in &self.lines {
+            let mark = match mark {
+                Mark::Passed => paint(Colour::Green, "✓"),
+                Mark::Failed => paint(Colour::Red, "✗"),
+                Mark::Aside => paint(Colour::Yellow, "·"),
+            };
+            let _ = writeln!(out, "  {mark} {topic:10} {text}");
+        }
+        out.push('\n');
+        match self.verdict {
+            Ok(allowed) => {
+                let _ = write!(
+                    out,
+                    "{} by role {}",
+                    paint(Colour::Green, "ALLOWED"),
+                    case.role(allowed.role)
+                );
+                let limits = self.operation.map(|ix| case.limits(ix)).unwrap_or_default();
+                if limits.is_empty() {
+                    out.push_str("\n  no quota limits it");
+                }
+                for limit in limits {
+                    let _ = write!(out, "\n  quota {}", limit_words(limit));
+                }
+            }
+            Err(Stopped::AtDoor) => {
+                let _ = write!(
+                    out,
+                    "{} the connection is closed before TLS; there is no answer (NET-1)\n  \
+                     list the address in one of the listener's networks, or call from another",
+                    paint(Colour::Red, "REFUSED")
+                );
+            }
+            Err(Stopped::Denied(denial)) => {
+                let row = answer::line(denial);
+                let _ = write!(
+                    out,
+                    "{} {} Sekisho.{} ({})\n  {}\n  caller is told: {}",
+                    paint(Colour::Red, "REFUSED"),
+                    row.status,
+                    codes::code(denial),
+                    denial.control(),
+                    case.fill(row.message, self.operation),
+                    row.hint,
+                );
+                for advice in case.advice(denial, self.operation) {
+                    let _ = write!(out, "\n  {advice}");
+                }
+            }
+        }
+        out
+    }
+
+    pub(super) fn json(&self, case: &Case<'_>) -> Value {
+        let steps: Vec<Value> = self
+            .lines
+            .iter()
+            .map(|Line { mark, topic, text }| {
+                let result = match mark {
+                    Mark::Passed => "passed",
+                    Mark::Failed => "failed",
+                    Mark::Aside => "aside",
+                };
+                json!({ "check": topic, "result": result, "text": text })
+            })
+            .collect();
+        let limits = self.operation.map(|ix| case.limits(ix)).unwrap_or_default();
+        json!({
+            "decision": if self.verdict.is_ok() { "allowed" } else { "refused" },
+            "identity": case.name.as_str(),
+            "listener": case.listener.name.as_str(),
+            "operation": case.operation_name(self.operation),
+            "role": self.verdict.ok().map(|allowed| case.role(allowed.role)),
+            "upstream": self
+                .verdict
+                .ok()
+                .and_then(|allowed| case.snapshot.names.upstream(allowed.upstream))
+                .map(Name::as_str),
+            "refusal": self.verdict.err().map(|stopped| self.refusal(case, stopped)),
+            "roles_granting": self.operation.map(|ix| case.granting(ix)).unwrap_or_default(),
+            "quotas": limits.into_iter().map(limit_json).collect::<Vec<_>>(),
+            "steps": steps,
+        })
+    }
+
+    fn refusal(&self, case: &Case<'_>, stopped: Stopped) -> Value {
+        match stopped {
+            Stopped::AtDoor => json!({
+                "status": null, "code": "AddressRefused", "control": "NET-1",
+                "message": "the connection is closed before TLS", "advice": [],
+            }),
+            Stopped::Denied(denial) => {
+                let row = answer::line(denial);
+                json!({
+                    "status": row.status,
+                    "code": format!("Sekisho.{}", codes::code(denial)),
+                    "detail": codes::detail(denial),
+                    "control": denial.control().as_str(),
+                    "message": case.fill(row.message, self.operation),
+                    "hint": row.hint,
+                    "advice": case.advice(denial, self.operation),
+                })
+            }
+        }
+    }
+}
+
+/// Such as `role/shipping/1: 10 in 1 s, 300 in 1 min; 4 operations count together`.
+fn limit_words(limit: &LimitSettings) -> String {
+    let windows: Vec<String> =
+        limit.windows.iter().map(|rate| format!("{} in {}", rate.count, span(rate.per))).collect();
+    let together = match limit.operations.len() {
+        1 => String::new(),
+        many => format!("; {many} operations count together"),
+    };
+    format!("{}: {}{together}", limit.name, windows.join(", "))
+}
+
+fn limit_json(limit: &LimitSettings) -> Value {
+    let windows: Vec<Value> = limit
+        .windows
+        .iter()
+        .map(|rate| json!({ "requests": rate.count, "seconds": rate.per.as_secs() }))
+        .collect();
+    json!({
+        "name": limit.name.as_str(), "windows": windows, "operations": limit.operations.len(),
+    })
+}
+
+/// In the largest unit that fits.
+pub(super) fn span(per: Duration) -> String {
+    let seconds = per.as_secs();
+    let units = [(86_400, "day"), (3_600, "h"), (60, "min")];
+    match units.into_iter().find(|(size, _)| seconds >= *size && seconds.is_multiple_of(*size)) {
+        Some((size, "day")) if seconds > size => format!("{} days", seconds / size),
+        Some((size, unit)) => format!("{} {unit}", seconds / size),
+        None => format!("{seconds} s"),
+    }
+}

@@ -1,0 +1,460 @@
+//! Holds the tree to what it says of itself: which room may use which, what pure code may not touch,
+//! how long a file may be, which tests prove which control, and that the documents name what exists.
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sekisho::base::ControlId;
+use sekisho::observe::{METRICS, MetricKind};
+
+/// Every room: its layer, and the rooms it uses. Arrows only go down, and this is what is true now:
+/// a new arrow is added here on purpose, and one that is gone is taken out.
+const ROOMS: &[(&str, u8, &[&str])] = &[
+    ("base", 0, &[]),
+    ("evidence", 1, &["base"]),
+    ("identity", 1, &["base"]),
+    ("policy", 1, &["base"]),
+    ("config", 2, &["base", "identity", "policy"]),
+    ("answer", 3, &["base", "evidence"]),
+    ("keys", 3, &["base", "identity"]),
+    ("observe", 3, &["base", "evidence"]),
+    ("state", 3, &["base"]),
+    ("upstream", 3, &["base"]),
+    // Where the shells meet; no other room of their layer knows another.
+    (
+        "engine",
+        4,
+        &[
+            "answer", "base", "config", "evidence", "identity", "keys", "observe", "policy",
+            "state", "upstream",
+        ],
+    ),
+    // The edges never use each other.
+    ("admin", 5, &["engine"]),
+    (
+        "gateway",
+        5,
+        &[
+            "answer", "base", "config", "engine", "evidence", "identity", "observe", "policy",
+            "state", "upstream",
+        ],
+    ),
+    (
+        "listen",
+        5,
+        &["answer", "base", "config", "engine", "evidence", "identity", "policy", "state"],
+    ),
+    ("devcerts", 6, &["base"]),
+    ("mock", 7, &["base", "devcerts"]),
+    (
+        "cli",
+        8,
+        &[
+            "admin", "answer", "base", "config", "devcerts", "engine", "evidence", "gateway",
+            "listen", "mock", "observe", "policy",
+        ],
+    ),
+];
+
+/// Rooms that compute and do nothing else, and what would betray that they do more.
+const PURE: &[&str] = &["evidence", "identity", "policy"];
+const IMPURE: &[&str] = &[
+    "async ", ".await", "std::fs", "std::net::Tcp", "std::net::Udp", "std::process", "std::thread",
+    "std::env", "::now()", "pingora", "tokio", "tracing", "hyper", "rustls::", "rand::fill",
+];
+
+/// The controls this version claims: each has a test whose name begins with its id.
+const CLAIMED: &[ControlId] = &[
+    ControlId::Net1, ControlId::Net2, ControlId::Net3, ControlId::Acc1, ControlId::Tls1,
+    ControlId::Tls2, ControlId::Priv1, ControlId::Priv5, ControlId::Log1, ControlId::Log2,
+    ControlId::Log4, ControlId::Mon2, ControlId::Mon5,
+];
+
+/// The only files that look at a protected value, and why each may.
+const REVEALERS: &[(&str, &str)] = &[
+    ("src/base/net.rs", "defines the address's one exit; pseudonyms and counts are made here"),
+    ("src/base/pii.rs", "defines the exits; derives the day's pseudonym key"),
+    ("src/config/settings.rs", "defines the TLS key's one exit"),
+    ("src/devcerts/authority.rs", "throw-away keys for tests"),
+    ("src/devcerts/pki.rs", "writes throw-away keys"),
+    ("src/engine/peers.rs", "gives the upstream client key to rustls"),
+    ("src/engine/tls.rs", "gives the listener's key to rustls"),
+    ("src/identity/cache.rs", "keys the hash of remembered tokens"),
+    ("src/policy/network.rs", "compares an address with the lists"),
+];
+
+const LINES_MAX: usize = 500;
+
+struct Source {
+    /// As in `src/policy/glob.rs`.
+    name: String,
+    room: String,
+    text: String,
+    /// Without comments and tests, line by line.
+    code: Vec<String>,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Every file that is in git or would be added to it.
+fn tracked() -> Vec<String> {
+    let out = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output();
+    let mut names = match out {
+        Ok(out) if out.status.success() => String::from_utf8(out.stdout)
+            .unwrap()
+            .split_terminator('\0')
+            .map(str::to_owned)
+            .collect(),
+        // A tarball: all there is but what building and trying out leave behind.
+        _ => {
+            let mut names = Vec::new();
+            walk(root(), &mut names);
+            names
+        }
+    };
+    names.retain(|name| root().join(name).is_file());
+    assert!(names.len() > 100, "{names:?}");
+    names
+}
+
+fn walk(dir: &Path, into: &mut Vec<String>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+        let left_behind = ["target", ".git"].contains(&name.as_str())
+            || (name.starts_with("certs-dev/") && name != "certs-dev/README.md");
+        if path.is_dir() && !left_behind {
+            walk(&path, into);
+        } else if !left_behind {
+            into.push(name);
+        }
+    }
+}
+
+/// The code of `src/`, and which files are tests as a whole.
+fn sources() -> Vec<Source> {
+    let names: Vec<String> = tracked()
+        .into_iter()
+        .filter(|name| name.starts_with("src/") && name.ends_with(".rs"))
+        .collect();
+    let texts: BTreeMap<String, String> =
+        names.into_iter().map(|name| (name.clone(), read(&name))).collect();
+    let tests: BTreeSet<PathBuf> =
+        texts.iter().flat_map(|(name, text)| test_modules(Path::new(name), text)).collect();
+    texts
+        .into_iter()
+        .map(|(name, text)| {
+            let path = Path::new(&name);
+            let is_test =
+                path.ancestors().any(|at| tests.contains(&at.with_extension(""))) || path.ends_with("tests.rs");
+            let code = if is_test { Vec::new() } else { code_of(&text) };
+            let room = name["src/".len()..].split(['/', '.']).next().unwrap_or_default().to_owned();
+            Source { name, room, text, code }
+        })
+        .collect()
+}
+
+/// The modules that a file declares under `#[cfg(test)]`, as paths without extension.
+fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
+    let dir = match file.file_stem().and_then(|stem| stem.to_str()) {
+        Some("mod" | "lib" | "main") => file.parent().unwrap().to_owned(),
+        _ => file.with_extension(""),
+    };
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines
+        .windows(2)
+        .filter(|pair| pair[0] == "#[cfg(test)]")
+        .filter_map(|pair| pair[1].strip_suffix(';')?.rsplit_once("mod ").map(|(_, name)| name))
+        .map(|name| dir.join(name))
+        .collect()
+}
+
+/// Lines without comments; from an inline test module on, nothing.
+fn code_of(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let begins = |at: usize| {
+        lines[at] == "#[cfg(test)]" && lines.get(at + 1).is_some_and(|next| next.starts_with("mod tests {"))
+    };
+    let end = (0..lines.len()).find(|at| begins(*at)).unwrap_or(lines.len());
+    lines[..end]
+        .iter()
+        .map(|line| match line.trim_start().starts_with("//") {
+            true => String::new(),
+            false => line.split(" // ").next().unwrap_or_default().to_owned(),
+        })
+        .collect()
+}
+
+/// The rooms that a file's code names.
+fn used(source: &Source) -> BTreeSet<String> {
+    let mut rooms = BTreeSet::new();
+    for line in &source.code {
+        for (at, _) in line.match_indices("crate::") {
+            let after = &line[at + "crate::".len()..];
+            let name: String =
+                after.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            assert!(!after.starts_with('{'), "{}: one `use crate::room::…` for each room", source.name);
+            // The macro that `evidence` exports lies at the crate's root by Rust's rules.
+            let name = if name == "__record" { "evidence".to_owned() } else { name };
+            if name != source.room {
+                rooms.insert(name);
+            }
+        }
+    }
+    rooms
+}
+
+#[test]
+fn rooms_use_each_other_downwards_only_and_as_listed() {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources().iter().filter(|s| !["lib", "main"].contains(&s.room.as_str())) {
+        found.entry(source.room.clone()).or_default().extend(used(source));
+    }
+    let listed: BTreeMap<String, BTreeSet<String>> = ROOMS
+        .iter()
+        .map(|(room, _, uses)| ((*room).to_owned(), uses.iter().map(|&u| u.to_owned()).collect()))
+        .collect();
+    assert_eq!(found, listed, "left: the code; right: the table in tests/suite/tidy.rs");
+    let layer = |name: &str| ROOMS.iter().find(|(room, ..)| *room == name).unwrap().1;
+    for (room, own, uses) in ROOMS {
+        for other in *uses {
+            assert!(layer(other) < *own, "{room} may not use {other}");
+        }
+    }
+}
+
+/// `mod.rs` is a room's only door: nothing climbs over the wall with `super`.
+#[test]
+fn no_path_leaves_a_room_through_super() {
+    for source in sources().iter().filter(|s| !["lib", "main"].contains(&s.room.as_str())) {
+        let inside = Path::new(&source.name).components().count() - 2;
+        let own = usize::from(source.name.ends_with("/mod.rs"));
+        let out = "super::".repeat(inside + 1 - own);
+        let too_far = source.code.iter().find(|line| line.contains(&out));
+        assert_eq!(too_far, None, "{}", source.name);
+    }
+}
+
+#[test]
+fn pure_rooms_do_no_io_and_read_no_clock() {
+    for source in sources().iter().filter(|source| PURE.contains(&source.room.as_str())) {
+        for (line, text) in (1..).zip(&source.code) {
+            for word in IMPURE {
+                assert!(!text.contains(word), "{}:{line} holds {word:?}: {text}", source.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_file_is_too_long_to_read() {
+    let long: Vec<String> = sources()
+        .iter()
+        .map(|source| (source.text.lines().count(), &source.name))
+        .filter(|(lines, _)| *lines > LINES_MAX)
+        .map(|(lines, name)| format!("{name}: {lines} lines"))
+        .collect();
+    assert!(long.is_empty(), "at most {LINES_MAX}; split by decision: {long:#?}");
+}
+
+#[test]
+fn there_is_no_unsafe_code() {
+    let manifest = read("Cargo.toml");
+    assert!(manifest.contains("unsafe_code = \"forbid\""));
+    for source in sources() {
+        let line = source.text.lines().find(|line| {
+            line.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == "unsafe")
+                && !line.trim_start().starts_with("//")
+        });
+        assert_eq!(line, None, "{}", source.name);
+    }
+}
+
+#[test]
+fn log_2_protected_values_are_looked_at_in_listed_files_only() {
+    let found: BTreeSet<String> = sources()
+        .into_iter()
+        .filter(|source| source.code.iter().any(|line| line.contains("reveal_for(")))
+        .map(|source| source.name)
+        .collect();
+    let listed: BTreeSet<String> = REVEALERS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(found, listed, "left: the code; right: REVEALERS, each with its reason");
+}
+
+/// Names of all test functions, in the source and in the suite.
+fn test_names() -> Vec<String> {
+    let mut names = Vec::new();
+    for file in tracked() {
+        let is_rust = (file.starts_with("src/") || file.starts_with("tests/")) && file.ends_with(".rs");
+        if !is_rust || file == "tests/suite/tidy.rs" {
+            continue;
+        }
+        let text = read(&file);
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            let attribute = line.starts_with("#[") || line.is_empty() || line.starts_with("//");
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            // Inside `proptest!` the attribute stands there as well.
+            let name = line.trim_start_matches("async ").strip_prefix("fn ");
+            if let (true, Some(name)) = (is_test, name) {
+                names.push(name.split('(').next().unwrap_or_default().to_owned());
+            }
+            is_test &= attribute;
+        }
+    }
+    assert!(names.len() > 300, "{} tests were found", names.len());
+    names
+}
+
+#[test]
+fn every_claimed_control_has_tests_and_no_test_bears_an_unknown_one() {
+    let names = test_names();
+    let prefix = |id: &ControlId| format!("{}_", id.as_str().to_lowercase().replace('-', "_"));
+    let untested: Vec<_> = CLAIMED
+        .iter()
+        .filter(|id| !names.iter().any(|name| name.starts_with(&prefix(id))))
+        .collect();
+    assert!(untested.is_empty(), "claimed and not tested: {untested:?}");
+    for name in &names {
+        let mut words = name.split('_');
+        let (family, number) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let families = ["net", "acc", "tls", "priv", "log", "mon", "inc", "ret", "rec", "aud"];
+        if families.contains(&family) && number.parse::<u8>().is_ok() {
+            let known = ControlId::ALL.iter().any(|id| name.starts_with(&prefix(id)));
+            assert!(known, "{name} names no control of the catalogue");
+        }
+    }
+}
+
+#[test]
+fn priv_1_the_catalogue_is_whole() {
+    let catalogue = sekisho::policy::catalogue();
+    assert_eq!(catalogue.len(), 371, "370 operations of the Selling Partner API and the token exchange");
+    let names: BTreeSet<_> = catalogue.iter().map(|operation| operation.name.as_str()).collect();
+    assert_eq!(names.len(), catalogue.len(), "a name means two operations");
+}
+
+#[test]
+fn no_key_is_committed() {
+    for name in tracked() {
+        let Ok(text) = std::fs::read_to_string(root().join(&name)) else { continue };
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let begins = line.contains("-----BEGIN") && line.contains("PRIVATE KEY-----");
+            let key = lines.get(at + 1).map_or("", |next| next.trim());
+            let is_base64 = key.len() >= 40
+                && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+            assert!(!(begins && is_base64), "{name}:{}: a private key", at + 1);
+        }
+        let is_key_file = [".key", ".p12", ".pfx"].iter().any(|end| name.ends_with(end));
+        assert!(!is_key_file, "{name}: a key file");
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    let marks = ["TO-DO", "FIX-ME", "X-X-X"].map(|mark| mark.replace('-', ""));
+    for name in tracked() {
+        let Ok(text) = std::fs::read_to_string(root().join(&name)) else { continue };
+        for (line, text) in (1..).zip(text.lines()) {
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+            let mark = words.into_iter().find(|word| marks.iter().any(|mark| mark == word));
+            assert_eq!(mark, None, "{name}:{line}: {text}");
+        }
+    }
+}
+
+/// Commands that a document tells people to type: lines of code blocks, the prompt left out.
+fn commands(text: &str) -> Vec<String> {
+    let mut fenced = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if fenced || line.starts_with("    ") {
+            let line = line.trim().trim_start_matches("$ ");
+            found.push(line.split("  #").next().unwrap_or(line).trim_end().to_owned());
+        }
+    }
+    found
+}
+
+/// What `sekisho` says of a verb.
+fn help(words: &[&str]) -> Option<String> {
+    let out = Command::new(env!("CARGO_BIN_EXE_sekisho")).args(words).arg("--help").output().unwrap();
+    out.status.success().then(|| String::from_utf8(out.stdout).unwrap())
+}
+
+#[test]
+fn the_documents_commands_exist() {
+    let readme = read("README.md");
+    for kind in ["cargo test", "cargo run"] {
+        // `.ci/run` takes these two from the README, by this very form.
+        let line = readme.lines().find(|line| line.starts_with(&format!("    {kind}")));
+        assert!(line.is_some(), "README.md holds no line `    {kind} …` for .ci/run");
+    }
+    for name in ["README.md", "deploy/README.md", "certs-dev/README.md"] {
+        for command in commands(&read(name)) {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let at = words.iter().position(|w| *w == "sekisho" || w.ends_with("/sekisho"));
+            let verb = at.and_then(|at| words.get(at + 1)).filter(|verb| {
+                verb.starts_with(|c: char| c.is_ascii_lowercase()) && !verb.contains(['.', '/', '='])
+            });
+            // `install … sekisho /usr/…` and the like: a file, no call.
+            let is_call = at.is_some_and(|at| at == 0 || ["&&", "sudo"].contains(&words[at - 1]));
+            if let (Some(verb), true) = (verb, is_call) {
+                let told = help(&[verb]).unwrap_or_else(|| panic!("{name}: {command}: no such verb"));
+                for flag in words.iter().filter(|word| word.starts_with("--") && word.len() > 2) {
+                    let flag = flag.split('=').next().unwrap_or(flag);
+                    assert!(told.contains(flag), "{name}: {command}: {verb} has no {flag}");
+                }
+            }
+        }
+    }
+}
+
+/// The rows of deploy/README.md, as the code has them.
+fn metric_rows() -> String {
+    let mut rows = String::new();
+    for doc in METRICS {
+        let kind = match doc.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        };
+        let labels = doc.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
+        let _ = writeln!(rows, "| `{}` | {kind} | {} | {} |", doc.name, labels.join(" "), doc.help);
+    }
+    rows
+}
+
+#[test]
+fn the_metrics_that_are_documented_are_those_that_are_served() {
+    let deploy = read("deploy/README.md");
+    let told: String = deploy
+        .lines()
+        .filter(|line| line.starts_with("| `sekisho_") || line.starts_with("| `process_"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(told, metric_rows(), "left: deploy/README.md; right: METRICS");
+    // Wherever else a metric is named, it is one of them, or the series of a histogram.
+    for name in tracked().iter().filter(|name| name.ends_with(".md") || name.starts_with("deploy/")) {
+        let Ok(text) = std::fs::read_to_string(root().join(name)) else { continue };
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for word in words.filter(|word| word.starts_with("sekisho_")) {
+            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
+            let known = METRICS.iter().any(|doc| doc.name == word || Some(doc.name) == base);
+            assert!(known, "{name}: there is no metric {word}");
+        }
+    }
+}
