@@ -7,7 +7,6 @@
 //! Both proxies run as processes of their own, with one worker thread, on CPU 0 where `taskset`
 //! exists; backend and load share the other CPU. Traffic is on loopback, and ends by itself.
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -339,7 +338,9 @@ impl Drop for Dir {
 /// 200 operations, two quotas each, JSON access log to a file.
 mod scenario {
     use super::{Clock, DevPki, Error, GRANTS, IDENTITIES, OPERATIONS, Path, PathBuf, SocketAddr};
-    use super::{HashMap, TokenClaims, Write as _};
+    use std::fmt::Write as _;
+
+    use super::{HashMap, TokenClaims};
 
     pub(super) fn config(
         dir: &Path,

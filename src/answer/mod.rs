@@ -39,6 +39,7 @@ const TRY_LATER: &str = "try again with growing waits; if it lasts, tell the pla
 
 /// The table.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "one table, to be read as a whole")]
 pub const fn line(denial: Denial) -> Line {
     match denial {
         Denial::Head(fault) => head_line(fault),
@@ -135,12 +136,6 @@ pub const fn line(denial: Denial) -> Line {
             "ServiceUnavailable",
             "the gateway can't write its access log and lets nothing pass unwritten",
             TRY_LATER,
-        ),
-        Denial::Draining => row(
-            503,
-            "ServiceUnavailable",
-            "the gateway is shutting down",
-            "try again at once: another instance will answer",
         ),
         Denial::Upstream(fault) => upstream_line(fault),
         Denial::Internal => row(

@@ -42,8 +42,6 @@ pub enum Denial {
     IdentityConnections,
     /// The access log can't take another line; what can't be written down does not pass (LOG-1).
     LogUnavailable,
-    /// The gateway is shutting down.
-    Draining,
     /// The upstream failed (TLS-2 where it could not be verified).
     Upstream(UpstreamFault),
     /// A defect of the gateway: fails closed.
@@ -181,9 +179,7 @@ impl Denial {
             | Self::UpgradeNotAllowed => ControlId::Priv1,
             Self::QuotaExceeded => ControlId::Mon2,
             Self::Upstream(UpstreamFault::Untrusted) => ControlId::Tls2,
-            Self::LogUnavailable | Self::Draining | Self::Upstream(_) | Self::Internal => {
-                ControlId::Log1
-            }
+            Self::LogUnavailable | Self::Upstream(_) | Self::Internal => ControlId::Log1,
         }
     }
 }

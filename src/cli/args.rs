@@ -42,7 +42,7 @@ pub(super) enum Verb {
 ///
 /// Signals: SIGHUP reads the configuration again (a bad one changes nothing and says why); SIGUSR1
 /// opens the access log anew after logrotate; SIGTERM and SIGINT stop accepting, let requests in
-/// flight finish within gateway.shutdown_grace, and end. A changed file is noticed by itself.
+/// flight finish within `gateway.shutdown_grace`, and end. A changed file is noticed by itself.
 ///
 /// Exit codes: 0 stopped by a signal; 1 the configuration or a port can't be used.
 #[derive(clap::Args, Debug)]
@@ -176,7 +176,7 @@ pub(super) struct CatalogArgs {
 
 /// Print a completion script for your shell.
 ///
-/// Example: sekisho completions bash > /etc/bash_completion.d/sekisho
+/// Example: sekisho completions bash > sekisho.bash
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct CompletionsArgs {
@@ -184,6 +184,7 @@ pub(super) struct CompletionsArgs {
 }
 
 /// A shell that completions can be made for.
+#[expect(clippy::enum_variant_names, reason = "PowerShell is called that")]
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Shell {
     Bash,

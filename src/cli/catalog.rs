@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::args::CatalogArgs;
 use super::say::{self, Colour, Failure, Stream};
-use crate::policy::{CatalogueOperation, Endpoint, Rate, RateSource, ResponseSecret, search};
+use crate::policy::{
+    CatalogueOperation, Endpoint, PiiCategory, Rate, RateSource, ResponseSecret, search,
+};
 
 pub(super) fn main(words: &CatalogArgs) -> Result<ExitCode, Failure> {
     let found = search(&words.words.join(" "));
@@ -33,24 +35,32 @@ pub(super) fn main(words: &CatalogArgs) -> Result<ExitCode, Failure> {
 fn table(found: &[&CatalogueOperation]) -> String {
     let bold = |text: &str| say::paint(Stream::Out, Colour::Bold, text);
     let dim = |text: &str| say::paint(Stream::Out, Colour::Dim, text);
-    let width = found.iter().map(|operation| operation.name.as_str().len()).max().unwrap_or(0);
+    let longest = |text: fn(&CatalogueOperation) -> String| {
+        found.iter().map(|operation| text(operation).len()).max().unwrap_or(0)
+    };
+    let names = longest(|operation| operation.name.to_string()).max("OPERATION".len());
+    let rates = longest(rate).max("RATE".len());
     let head = format!(
-        "{:width$}  {:6}  {:15}  {:10}  PERSONAL DATA IN ANSWERS",
-        "OPERATION", "METHOD", "RATE", "RESTRICTED"
+        "{:names$}  METHOD  {:rates$}  RESTRICTED  PERSONAL DATA IN ANSWERS",
+        "OPERATION", "RATE"
     );
     let mut out = format!("{}\n", bold(&head));
     for operation in found {
-        let restricted = if operation.standing.is_restricted() { "restricted" } else { "" };
         // Padded before it is painted: escapes have no width on the screen, but a length.
-        let restricted = say::paint(Stream::Out, Colour::Yellow, &format!("{restricted:10}"));
-        let row = format!(
-            "{}  {:6}  {:15}  {restricted}  {}",
-            bold(&format!("{:width$}", operation.name)),
+        let restricted = if operation.standing.is_restricted() {
+            say::paint(Stream::Out, Colour::Yellow, "restricted")
+        } else {
+            " ".repeat("RESTRICTED".len())
+        };
+        let _ = writeln!(
+            out,
+            "{}  {:6}  {:rates$}  {restricted}  {}\n    {}",
+            bold(&format!("{:names$}", operation.name)),
             operation.method.as_str(),
-            operation.rate.map_or_else(|| "-".to_owned(), rate),
+            rate(operation),
             pii(operation),
+            dim(operation.template.as_str())
         );
-        let _ = writeln!(out, "{}\n    {}", row.trim_end(), dim(operation.template.as_str()));
     }
     let operations = if found.len() == 1 { "operation" } else { "operations" };
     let _ = write!(
@@ -68,7 +78,7 @@ fn line(operation: &CatalogueOperation) -> String {
         operation.name.to_string(),
         operation.method.as_str().to_owned(),
         operation.template.as_str().to_owned(),
-        operation.rate.map_or_else(|| "-".to_owned(), rate),
+        rate(operation),
         if operation.standing.is_restricted() { "restricted" } else { "-" }.to_owned(),
         pii(operation),
     ]
@@ -76,18 +86,19 @@ fn line(operation: &CatalogueOperation) -> String {
 }
 
 /// Such as `0.5/s burst 30`.
-fn rate(rate: Rate) -> String {
-    format!("{}/s burst {}", rate.per_second, rate.burst)
+fn rate(operation: &CatalogueOperation) -> String {
+    let told = |rate: Rate| format!("{}/s burst {}", rate.per_second, rate.burst);
+    operation.rate.map_or_else(|| "-".to_owned(), told)
 }
 
 fn pii(operation: &CatalogueOperation) -> String {
-    let kinds: Vec<&str> = operation.pii.iter().map(|kind| kind.as_str()).collect();
+    let kinds: Vec<&str> = operation.pii.iter().map(PiiCategory::as_str).collect();
     if kinds.is_empty() { "-".to_owned() } else { kinds.join(",") }
 }
 
 /// Everything that is known of an operation.
 fn facts(operation: &CatalogueOperation) -> Value {
-    let kinds: Vec<&str> = operation.pii.iter().map(|kind| kind.as_str()).collect();
+    let kinds: Vec<&str> = operation.pii.iter().map(PiiCategory::as_str).collect();
     json!({
         "name": operation.name.as_str(),
         "long_name": operation.long_name.as_str(),

@@ -1,4 +1,5 @@
 //! `sekisho check`: reads a configuration as `run` would, and says everything that is wrong with it.
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -39,7 +40,7 @@ fn document(read: &Result<Loaded, ConfigErrors>) -> Value {
     match read {
         Ok(loaded) => json!({
             "ok": true, "errors": [], "warnings": loaded.warnings,
-            "counts": counts(loaded).into_iter().collect::<serde_json::Map<_, _>>(),
+            "counts": counts(loaded).into_iter().collect::<BTreeMap<_, _>>(),
         }),
         Err(errors) => json!({
             "ok": false, "errors": errors.errors, "omitted": errors.omitted, "warnings": [],
@@ -47,7 +48,7 @@ fn document(read: &Result<Loaded, ConfigErrors>) -> Value {
     }
 }
 
-fn counts(loaded: &Loaded) -> [(String, Value); 8] {
+fn counts(loaded: &Loaded) -> [(String, usize); 8] {
     let names = &loaded.snapshot.names;
     [
         ("networks", (0..=u8::MAX).map_while(|ix| names.network(NetworkIx(ix))).count()),
@@ -59,7 +60,14 @@ fn counts(loaded: &Loaded) -> [(String, Value); 8] {
         ("limits", loaded.snapshot.quotas.limits.len()),
         ("warnings", loaded.warnings.len()),
     ]
-    .map(|(what, count)| (what.to_owned(), json!(count)))
+    .map(|(what, count)| (what.to_owned(), count))
+}
+
+fn singular(what: &str) -> String {
+    match what.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => what.trim_end_matches('s').to_owned(),
+    }
 }
 
 /// What would be served, in a few lines.
@@ -99,8 +107,10 @@ fn summary(loaded: &Loaded) -> String {
     };
     let _ = writeln!(out, "  access log   {log}");
     let _ = writeln!(out, "  admin        http://{}", snapshot.admin.address);
-    let counted: Vec<String> =
-        counts(loaded).iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let counted = counts(loaded).map(|(what, count)| match count {
+        1 => format!("1 {}", singular(&what)),
+        many => format!("{many} {what}"),
+    });
     let _ = write!(out, "  {}", counted.join(", "));
     out
 }

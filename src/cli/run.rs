@@ -276,9 +276,9 @@ fn count(fault: &ReloadFault) -> u64 {
     let many = match fault {
         ReloadFault::Quotas(errors) => errors.len(),
         ReloadFault::Keys(faults) => faults.len(),
-        ReloadFault::Tls(_) | ReloadFault::Random | ReloadFault::Listeners | ReloadFault::Fixed => {
-            1
-        }
+        ReloadFault::Listeners(names) => names.len(),
+        ReloadFault::Fixed(keys) => keys.len(),
+        ReloadFault::Tls(_) | ReloadFault::Random => 1,
     };
     u64::try_from(many).unwrap_or(u64::MAX)
 }

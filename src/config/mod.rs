@@ -22,7 +22,6 @@ mod settings;
 mod snapshot;
 mod source;
 mod suggest;
-mod swap;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -43,7 +42,6 @@ pub use settings::{
     TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamProtocol, UpstreamSettings,
 };
 pub use snapshot::Snapshot;
-pub use swap::Current;
 
 /// Reads and compiles the configuration at `path` on this machine. See [`load_from`].
 pub fn load(path: &Path, generation: u64, now: Moment) -> Result<Loaded, ConfigErrors> {

@@ -1,6 +1,7 @@
 //! The JSON Schema of the configuration: made from the structs that read it, completed with what TOML
 //! can't say (`null`) taken out and with ranges and defaults written into the descriptions.
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform};
@@ -9,9 +10,16 @@ use serde_json::Value;
 
 use super::raw::RawConfig;
 
+/// Made once; every reading of a configuration is checked against it.
+pub(super) static SCHEMA: LazyLock<Value> = LazyLock::new(generate);
+
 /// The schema for editors and for the shape check, in JSON Schema 2020-12.
 #[must_use]
 pub fn schema() -> Value {
+    SCHEMA.clone()
+}
+
+fn generate() -> Value {
     let mut schema =
         SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<RawConfig>();
     RecursiveTransform(without_null).transform(&mut schema);

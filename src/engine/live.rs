@@ -27,6 +27,15 @@ pub enum Reader {
     Internal,
 }
 
+/// Which HTTP version a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// What the upstream is configured for.
+    Configured,
+    /// A protocol upgrade exists in HTTP/1.1 only (RFC 9113 §8.6).
+    Http11,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Live {
@@ -102,9 +111,18 @@ impl Route {
         self.pool.pick(failed, now)
     }
 
+    /// Waits for the first address of a name that is new, at the start or after a reload. Looking
+    /// it up is part of connecting and may take as long.
+    ///
+    /// # Errors
+    /// None is known by then.
+    pub async fn resolved(&self) -> Result<(), UpstreamFault> {
+        self.pool.ready(self.template.options.connection_timeout.unwrap_or_default()).await
+    }
+
     #[must_use]
-    pub fn peer_at(&self, address: SocketAddr) -> Box<HttpPeer> {
-        peers::at(&self.template, address)
+    pub fn peer_at(&self, address: SocketAddr, speaks: Speaks) -> Box<HttpPeer> {
+        peers::at(&self.template, address, speaks)
     }
 }
 

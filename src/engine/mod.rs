@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
-pub use live::{Live, Reader, Route};
+pub use live::{Live, Reader, Route, Speaks};
 pub use reload::ReloadFault;
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
@@ -88,7 +88,6 @@ impl Clearance {
     }
 
     /// Gives the place in the log to the record.
-    #[must_use]
     pub fn into_slot(self) -> LogSlot {
         self.slot
     }
@@ -181,7 +180,7 @@ impl Engine {
             jwks,
         });
         let live = engine.live();
-        engine.resolve(&live, None);
+        Self::resolve(&live, None);
         engine.report_configuration(&live);
         Ok(engine)
     }
@@ -288,15 +287,15 @@ impl Engine {
             .log
             .reserve()
             .map_err(|_full| Unsettled { denial: Denial::LogUnavailable, standing: None })?;
-        match live.quotas.charge(who, permit.operation(), now) {
-            Ok(charged) => Ok(Clearance { permit, slot, charged }),
+        let unsettled = match live.quotas.charge(who, permit.operation(), now) {
+            Ok(charged) => return Ok(Clearance { permit, slot, charged }),
             Err(Refused::Exceeded(standing)) => {
-                Err(Unsettled { denial: Denial::QuotaExceeded, standing: Some(standing) })
+                Unsettled { denial: Denial::QuotaExceeded, standing: Some(standing) }
             }
-            Err(Refused::Unregistered) => {
-                Err(Unsettled { denial: Denial::Internal, standing: None })
-            }
-        }
+            Err(Refused::Unregistered) => Unsettled { denial: Denial::Internal, standing: None },
+        };
+        slot.release();
+        Err(unsettled)
     }
 
     /// From now on the process finishes what it has and takes no more.

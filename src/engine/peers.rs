@@ -16,6 +16,7 @@ use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::FromDer as _;
 
+use super::live::Speaks;
 use crate::base::Use;
 use crate::config::{Endpoint, Roots, UpstreamProtocol, UpstreamSettings};
 
@@ -75,9 +76,14 @@ pub(super) fn template(
 }
 
 /// The peer at one of its addresses.
-pub(super) fn at(template: &HttpPeer, address: SocketAddr) -> Box<HttpPeer> {
+pub(super) fn at(template: &HttpPeer, address: SocketAddr, speaks: Speaks) -> Box<HttpPeer> {
     let mut peer = Box::new(template.clone());
     peer._address = address.into();
+    match speaks {
+        Speaks::Configured => {}
+        // HTTP/1 connections have a pool of their own, and trust does not depend on the version.
+        Speaks::Http11 => peer.options.alpn = ALPN::H1,
+    }
     peer
 }
 

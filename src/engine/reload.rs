@@ -1,6 +1,7 @@
 //! Puts a configuration in force: the first one and every later one the same way. Built aside,
 //! swapped whole; what can't be built changes nothing.
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -27,10 +28,10 @@ pub enum ReloadFault {
     Keys(Vec<(Name, JwksFault)>),
     /// The operating system gives no random numbers.
     Random,
-    /// Listeners were added, removed or moved, which only a restart can do.
-    Listeners,
-    /// The log or the admin listener is another one, which only a restart can do.
-    Fixed,
+    /// These listeners were added, removed or moved, which only a restart can do.
+    Listeners(Vec<Name>),
+    /// These keys have other values, which only a restart can put in force.
+    Fixed(Vec<&'static str>),
 }
 
 impl fmt::Display for ReloadFault {
@@ -46,12 +47,13 @@ impl fmt::Display for ReloadFault {
                 faults.iter().try_for_each(|(issuer, fault)| write!(f, " issuer {issuer}: {fault};"))
             }
             Self::Random => f.write_str("the operating system gives no random numbers"),
-            Self::Listeners => {
-                f.write_str("listeners were added, removed or moved; restart to apply that")
+            Self::Listeners(names) => {
+                f.write_str("a listener was added, removed or moved; restart to apply that:")?;
+                names.iter().try_for_each(|name| write!(f, " {name};"))
             }
-            Self::Fixed => f.write_str(
-                "[log] access, [admin] address, gateway.state_dir or gateway.threads changed; restart to apply that",
-            ),
+            Self::Fixed(keys) => {
+                write!(f, "{} changed; restart to apply that", keys.join(", "))
+            }
         }
     }
 }
@@ -98,13 +100,13 @@ impl Engine {
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
         self.live.store(Arc::clone(&live));
-        self.resolve(&live, Some(&before));
+        Self::resolve(&live, Some(&before));
         self.report_configuration(&live);
         Ok(())
     }
 
     /// Keeps the names of new upstreams resolved, as long as a configuration uses them.
-    pub(super) fn resolve(&self, live: &Live, before: Option<&Live>) {
+    pub(super) fn resolve(live: &Live, before: Option<&Live>) {
         for route in live.routes() {
             let known = before.is_some_and(|before| {
                 before.routes().any(|earlier| Arc::ptr_eq(&earlier.pool, &route.pool))
@@ -123,14 +125,33 @@ fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
     let sockets = |snapshot: &Snapshot| -> Vec<_> {
         snapshot.listeners.iter().map(|l| (l.name.clone(), l.address)).collect()
     };
-    if sockets(before) != sockets(after) {
-        return Err(ReloadFault::Listeners);
+    let (old, new) = (sockets(before), sockets(after));
+    if old != new {
+        // Their places count too: one configuration's are the other's by index.
+        let differs = |place: usize| old.get(place) != new.get(place);
+        let places = (0..old.len().max(new.len())).filter(|place| differs(*place));
+        let mut names: Vec<Name> = Vec::new();
+        for (name, _) in places.flat_map(|place| new.get(place).into_iter().chain(old.get(place))) {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        return Err(ReloadFault::Listeners(names));
     }
-    let same = before.log.access == after.log.access
-        && before.admin == after.admin
-        && before.state_dir == after.state_dir
-        && before.threads == after.threads;
-    if same { Ok(()) } else { Err(ReloadFault::Fixed) }
+    let (log, other) = (&before.log, &after.log);
+    let changed: Vec<&'static str> = [
+        (log.access != other.access, "[log] access"),
+        (log.rotate_bytes != other.rotate_bytes, "[log] rotate_bytes"),
+        (log.rotate_every != other.rotate_every, "[log] rotate_every"),
+        (log.keep != other.keep, "[log] keep"),
+        (before.admin != after.admin, "[admin] address"),
+        (before.state_dir != after.state_dir, "gateway.state_dir"),
+        (before.threads != after.threads, "gateway.threads"),
+    ]
+    .into_iter()
+    .filter_map(|(differs, key)| differs.then_some(key))
+    .collect();
+    if changed.is_empty() { Ok(()) } else { Err(ReloadFault::Fixed(changed)) }
 }
 
 fn limits(snapshot: &Snapshot) -> Vec<LimitSpec> {

@@ -25,7 +25,6 @@ words! {
         QuotaExceeded = "QuotaExceeded",
         IdentityConnections = "TooManyConnections",
         LogUnavailable = "LogUnavailable",
-        Draining = "Draining",
         Upstream = "UpstreamFailed",
         Internal = "Internal",
     }
@@ -53,7 +52,6 @@ impl DenialCode {
             Denial::QuotaExceeded => Self::QuotaExceeded,
             Denial::IdentityConnections => Self::IdentityConnections,
             Denial::LogUnavailable => Self::LogUnavailable,
-            Denial::Draining => Self::Draining,
             Denial::Upstream(_) => Self::Upstream,
             Denial::Internal => Self::Internal,
         }
@@ -63,9 +61,7 @@ impl DenialCode {
     #[must_use]
     pub const fn outcome(self) -> Outcome {
         match self {
-            Self::LogUnavailable | Self::Draining | Self::Upstream | Self::Internal => {
-                Outcome::Failed
-            }
+            Self::LogUnavailable | Self::Upstream | Self::Internal => Outcome::Failed,
             Self::Head
             | Self::Path
             | Self::WrongHost
@@ -127,7 +123,7 @@ denials! {
     plain [
         WrongHost NoCredential NoIdentity NetworkNotListed AddressRevoked OperationUnknown
         OperationNotGranted QueryNotGranted UpgradeNotAllowed BodyNotAllowed BodyTooLarge
-        BodyTooSlow QuotaExceeded IdentityConnections LogUnavailable Draining Internal
+        BodyTooSlow QuotaExceeded IdentityConnections LogUnavailable Internal
     ]
     Head = head(HeadFault) [
         BareLineEnd ControlByte RequestLine Version FieldLine Host Length TransferCoding TooLarge
@@ -173,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_failure_of_ours_is_not_called_a_refusal() {
-        let failed = [Denial::LogUnavailable, Denial::Draining, Denial::Internal];
+        let failed = [Denial::LogUnavailable, Denial::Internal];
         for &denial in ALL_DENIALS {
             let expect = match denial {
                 Denial::Upstream(_) => Outcome::Failed,

@@ -136,8 +136,8 @@ impl Ctx {
     }
 
     pub(super) fn breaker_changed(&self, change: BreakerChange) {
-        if let (Ok(clearance), Ok(seen)) = (self.clearance(), self.seen()) {
-            self.engine.report_breaker(&seen.live, clearance.upstream(), change);
+        if let (Some(upstream), Ok(seen)) = (self.upstream, self.seen()) {
+            self.engine.report_breaker(&seen.live, upstream, change);
         }
     }
 }

@@ -21,7 +21,7 @@ pub(super) async fn answer_failure(
         ctx.abort();
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
-    if session.response_written().is_some() {
+    if respond::is_answered(session) {
         // The head is out; what can be done is to end the stream so that the caller notices.
         ctx.deny(denial);
         return FailToProxy { error_code: ctx.status, can_reuse_downstream: false };
@@ -77,7 +77,13 @@ pub(super) fn record(ctx: &mut Ctx) {
             ctx.slot.take()
         }
     };
-    let Some(seen) = &ctx.seen else { return };
+    let Some(seen) = &ctx.seen else {
+        // Nothing is known of a request that no hook saw; the door has told of it.
+        if let Some(slot) = slot {
+            slot.release();
+        }
+        return;
+    };
     let record = access_record(ctx, seen, now);
     let denial = match ctx.stage {
         Stage::Denied(denial) => Some(denial),
@@ -121,9 +127,11 @@ fn access_record<'a>(ctx: &'a Ctx, seen: &'a Seen, now: Moment) -> AccessRecord<
     record.duration = Nanos(now.since(ctx.started));
     record.generation = seen.live.snapshot.generation;
     let tries = &ctx.tries;
+    if tries.count > 0 || matches!(ctx.stage, Stage::Denied(Denial::Upstream(_))) {
+        record.upstream = ctx.upstream.and_then(|ix| names.upstream(ix));
+    }
     if tries.count > 0 {
         record.attempts = Some(tries.count);
-        record.upstream = ctx.upstream.and_then(|ix| names.upstream(ix));
         record.upstream_status = tries.status;
         record.amazon_request = tries.amazon_request;
         record.upstream_first_byte =

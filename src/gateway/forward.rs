@@ -12,18 +12,29 @@ use super::facts;
 use super::hygiene;
 use super::respond::{self, REQUEST_ID};
 use crate::base::{Denial, UpstreamFault};
-use crate::engine::{Reader, Route};
+use crate::engine::{Reader, Route, Speaks};
 use crate::evidence::SafeToken;
 use crate::upstream::{Idempotence, Outcome, Retry, Sent, may_retry};
 
 /// An upstream that only ever says "wait" is cut here (RFC 9110 §15.2 sets no bound).
 const INFORMATIONAL_MAX: u8 = 8;
 
-pub(super) fn peer(ctx: &mut Ctx) -> Result<Box<HttpPeer>, Denial> {
-    let now = ctx.engine.clock.now();
+pub(super) async fn peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>, Denial> {
     let route = route(ctx)?;
-    let picked = route.pick(&ctx.tries.failed, now).map_err(Denial::Upstream)?;
-    let peer = route.peer_at(picked.address());
+    let mut now = ctx.engine.clock.now();
+    let mut picked = route.pick(&ctx.tries.failed, now);
+    if let Err(UpstreamFault::Unreachable) = picked {
+        route.resolved().await.map_err(Denial::Upstream)?;
+        now = ctx.engine.clock.now();
+        picked = route.pick(&ctx.tries.failed, now);
+    }
+    let picked = picked.map_err(Denial::Upstream)?;
+    // `decide` let an upgrade pass only where the operation has one.
+    let speaks = match session.req_header().headers.contains_key(UPGRADE) {
+        true => Speaks::Http11,
+        false => Speaks::Configured,
+    };
+    let peer = route.peer_at(picked.address(), speaks);
     if let Some(change) = picked.change() {
         ctx.breaker_changed(change);
     }
@@ -70,6 +81,10 @@ pub(super) fn request_head(
         .for_each(|name| {
             head.remove_header(&name);
         });
+    // Pingora leaves Upgrade only on a WebSocket handshake, which is none without its Connection.
+    if head.headers.contains_key(UPGRADE) {
+        head.insert_header(CONNECTION, "Upgrade").map_err(|_error| Denial::Internal)?;
+    }
     // A GET with a length, zero too, is answered 400 by Amazon; `decide` refused any other length.
     if matches!(original.method, http::Method::GET | http::Method::HEAD) {
         head.remove_header(&CONTENT_LENGTH);
@@ -84,6 +99,16 @@ pub(super) fn request_head(
 
 pub(super) fn response_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
     let status = head.status;
+    if status != StatusCode::SWITCHING_PROTOCOLS && drop_hop(head).is_err() {
+        ctx.report(Outcome::Malformed);
+        return Err(Denial::Upstream(UpstreamFault::Malformed));
+    }
+    let reader = reader(ctx)?;
+    drop_fields(&head.headers, |name| hygiene::may_go_down(name, reader)).into_iter().for_each(
+        |name| {
+            head.remove_header(&name);
+        },
+    );
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         ctx.tries.informational = ctx.tries.informational.saturating_add(1);
         if ctx.tries.informational > INFORMATIONAL_MAX {
@@ -92,12 +117,6 @@ pub(super) fn response_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<
         }
         return Ok(());
     }
-    let reader = reader(ctx)?;
-    drop_fields(&head.headers, |name| hygiene::may_go_down(name, reader)).into_iter().for_each(
-        |name| {
-            head.remove_header(&name);
-        },
-    );
     let now = ctx.engine.clock.now();
     ctx.status = status.as_u16();
     ctx.tries.first_byte = Some(now);
@@ -114,6 +133,33 @@ pub(super) fn response_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<
     }
     Ok(())
 }
+
+/// Fields that Connection names are for the hop between upstream and gateway (RFC 9110 §7.6.1).
+fn drop_hop(head: &mut ResponseHeader) -> Result<(), Framing> {
+    if !head.headers.contains_key(CONNECTION) {
+        return Ok(());
+    }
+    let named: Vec<HeaderName> = head
+        .headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    if named.iter().any(|name| FRAMING.contains(name)) {
+        return Err(Framing);
+    }
+    for name in named {
+        head.remove_header(&name);
+    }
+    head.remove_header(&CONNECTION);
+    Ok(())
+}
+
+/// What frames a message was to be taken from it.
+struct Framing;
+
+const FRAMING: [HeaderName; 2] = [CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// Trailers are headers that come late: the same names stay inside, and none may frame the message.
 pub(super) fn trailers(trailers: &mut HeaderMap, ctx: &Ctx) -> Result<(), Denial> {
@@ -170,12 +216,12 @@ pub(super) fn failed_while_proxying(
     }
     let fault = fault_of(&error);
     ctx.report(outcome_of(fault));
-    // A pooled connection that ends before a byte of the answer was closed by the upstream while it
-    // lay idle: nothing of the request was read there (RFC 9110 §9.2.2). Pingora replays a body
-    // only while it has all of it.
-    let whole = !session.as_ref().retry_buffer_truncated();
-    let answered = session.response_written().is_some() || ctx.tries.first_byte.is_some();
-    let idle_close = reused && fault == UpstreamFault::Closed && !answered && whole;
+    // A pooled connection that ends before a byte of the answer was most likely closed while it lay
+    // idle (RFC 9110 §9.2.2). It could also have been closed over the request, so a body that left
+    // is never sent again.
+    let answered = respond::is_answered(session) || ctx.tries.first_byte.is_some();
+    let bodiless = ctx.request_bytes == 0;
+    let idle_close = reused && fault == UpstreamFault::Closed && !answered && bodiless;
     let sent = if idle_close { Sent::Nothing } else { Sent::Something };
     error.set_retry(retry(session, ctx, sent) == Retry::Yes);
     error

@@ -41,7 +41,10 @@ impl ProxyHttp for Hooks {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         match request::admit(session, ctx).await {
-            Ok(()) => Ok(false),
+            Ok(()) => {
+                respond::go_on(session).await?;
+                Ok(false)
+            }
             Err(denial) => {
                 respond::deny(session, ctx, denial).await?;
                 Ok(true)
@@ -60,8 +63,8 @@ impl ProxyHttp for Hooks {
         request::count_body(ctx, bytes, end).map_err(|denial| stop(ctx, denial))
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        forward::peer(ctx).map_err(|denial| stop(ctx, denial))
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        forward::peer(session, ctx).await.map_err(|denial| stop(ctx, denial))
     }
 
     async fn connected_to_upstream(

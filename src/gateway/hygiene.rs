@@ -20,6 +20,8 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
         // Hop-by-hop (RFC 9110 §7.6.1). `transfer-encoding` and `upgrade` are the engine's to keep
         // or drop, because they frame the message.
         "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" => false,
+        // Answered by the gateway (`respond::go_on`).
+        "expect" => false,
         "proxy-authorization" | "proxy-authenticate" => false,
         // Where the request came from (RFC 7239 and its predecessors).
         "forwarded"
@@ -70,7 +72,8 @@ pub(super) fn may_go_down(name: &HeaderName, reader: Reader) -> bool {
         | "alt-svc"
         | "x-served-by"
         | "x-backend-server" => false,
-        "set-cookie" => matches!(reader, Reader::Internal),
+        // A session with a store would be the gateway's, whoever calls next.
+        "set-cookie" => false,
         _ => !(text.starts_with("x-sekisho-") || text.starts_with("x-envoy-")),
     }
 }

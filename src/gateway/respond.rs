@@ -1,6 +1,9 @@
 //! Writes the answer to a denied request, for HTTP/1 and HTTP/2 alike. The words are `answer`'s.
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::StatusCode;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use pingora::proxy::Session;
 use pingora_http::ResponseHeader;
 
@@ -52,6 +55,22 @@ pub(super) async fn deny(
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
+}
+
+/// Lets a caller send its body that waits to be told so (RFC 9110 §10.1.1). The gateway has decided,
+/// so it is the gateway that says it, whatever version the upstream speaks.
+pub(super) async fn go_on(session: &mut Session) -> pingora::Result<()> {
+    if session.req_header().headers.contains_key(EXPECT) && !session.is_body_empty() {
+        session.as_downstream_mut().write_continue_response().await.map_err(|e| e.into_down())?;
+    }
+    Ok(())
+}
+
+/// Whether the answer's head is out. Hints before it are no answer.
+pub(super) fn is_answered(session: &Session) -> bool {
+    session.response_written().is_some_and(|head| {
+        !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS
+    })
 }
 
 fn unread_body(session: &mut Session) -> bool {

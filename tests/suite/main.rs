@@ -4,4 +4,16 @@
 
 mod support;
 
+mod bounds;
+mod front_door;
+mod front_door_tls;
+mod http2;
+mod malformed;
 mod smoke;
+mod wire;
+mod tidy;
+mod identity;
+mod privilege;
+mod quota;
+mod reload;
+mod logs;

@@ -249,23 +249,23 @@ pub(super) fn differs(act: &Act, seen: &Seen) -> Option<String> {
             Some(format!("no answer: {fault}"))
         }
         (Expect::Served { status, version }, Ok(reply)) => first(&[
-            equal("status", reply.status.as_u16(), status),
-            equal("version", reply.version, version),
-            equal("whose error", code(reply).starts_with("Sekisho."), false),
+            equal("status", &reply.status.as_u16(), &status),
+            equal("version", &reply.version, &version),
+            equal("whose error", &code(reply).starts_with("Sekisho."), &false),
             equal("outcome in the log", text(&line, "event.outcome"), "allowed"),
         ]),
         (Expect::Refused { status, code: wanted, detail }, Ok(reply)) => first(&[
-            equal("status", reply.status.as_u16(), status),
-            equal("code", code(reply), format!("Sekisho.{wanted}")),
+            equal("status", &reply.status.as_u16(), &status),
+            equal("code", &code(reply), &format!("Sekisho.{wanted}")),
             equal("code in the log", text(&line, "sekisho.denial"), wanted),
             equal("detail in the log", text(&line, "sekisho.detail"), detail.unwrap_or_default()),
         ]),
         (Expect::Limited, Ok(reply)) => first(&[
-            equal("status", reply.status.as_u16(), 429),
-            equal("code", code(reply), "Sekisho.QuotaExceeded".to_owned()),
+            equal("status", &reply.status.as_u16(), &429),
+            equal("code", code(reply).as_str(), "Sekisho.QuotaExceeded"),
             equal("code in the log", text(&line, "sekisho.denial"), "QuotaExceeded"),
-            equal("Retry-After", reply.header("retry-after").is_some(), true),
-            equal("RateLimit", reply.header("ratelimit").is_some(), true),
+            equal("Retry-After", &reply.header("retry-after").is_some(), &true),
+            equal("RateLimit", &reply.header("ratelimit").is_some(), &true),
         ]),
     }
 }
@@ -274,7 +274,11 @@ fn first(all: &[Option<String>]) -> Option<String> {
     all.iter().flatten().next().cloned()
 }
 
-fn equal<T: PartialEq + std::fmt::Debug>(what: &str, is: T, wanted: T) -> Option<String> {
+fn equal<T: PartialEq + std::fmt::Debug + ?Sized>(
+    what: &str,
+    is: &T,
+    wanted: &T,
+) -> Option<String> {
     (is != wanted).then(|| format!("{what}: expected {wanted:?}, got {is:?}"))
 }
 

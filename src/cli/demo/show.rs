@@ -100,6 +100,7 @@ fn row(out: &mut String, label: &str, text: &str) {
     }
     let mut label = label;
     for line in wrapped(text, " ") {
+        let line = line.trim_end();
         let _ = writeln!(out, "     {} {line}", paint(Colour::Dim, &format!("{label:5}")));
         label = "";
     }
@@ -195,7 +196,7 @@ pub(super) fn invitation(stage: &Stage, notes: &Notes) -> String {
              --key certs/clients/label-printer.key {access} \\\n  {url}/orders/v0/orders/{order}/address"
         ),
         comment("# an analyst does not"),
-        format!("sekisho() {{ {program} \"$@\"; }}"),
+        format!("sekisho() {{ \"{program}\" \"$@\"; }}"),
         format!(
             "curl -i --cacert certs/ca.pem -H \"Authorization: Bearer $(sekisho dev-certs --dir certs \
              --token analyst)\" \\\n  {access} {url}/orders/v0/orders/{order}/address"
@@ -204,7 +205,7 @@ pub(super) fn invitation(stage: &Stage, notes: &Notes) -> String {
         format!("sekisho explain sekisho.toml --identity analyst --path /orders/v0/orders/{order}/address"),
         comment("# what was written down; how it is counted; whether the configuration is right"),
         "tail -n 2 access.log".to_owned(),
-        format!("curl -s {} | grep sekisho_requests", metrics(stage)),
+        format!("curl -s {} | grep 'requests_total.* [1-9]'", metrics(stage)),
         "sekisho check sekisho.toml".to_owned(),
     ]
     .join("\n")

@@ -62,6 +62,9 @@ networks = ["office"]
 roles = ["reporting"]
 "#;
 
+const LIST: &str = "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528";
+const ADDRESS: &str = "/orders/v0/orders/902-1/address";
+
 /// A folder that goes away with the test.
 struct Folder(PathBuf);
 
@@ -115,8 +118,6 @@ fn priv_1_decision_role_quota_and_way_out_are_told() {
     let of = |who: &str, method: &str, path: &str, from: Option<&str>| {
         explained(&texts, &loaded, &asked(who, method, path, from))
     };
-    const LIST: &str = "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528";
-    const ADDRESS: &str = "/orders/v0/orders/902-1/address";
 
     let (text, document) = of("label-printer", "GET", ADDRESS, None);
     assert!(text.contains("ALLOWED by role shipping"), "{text}");
@@ -183,7 +184,7 @@ fn names_that_do_not_exist_are_answered_with_those_that_do() {
     let loaded = folder.load(&texts);
     let words = asked("label-printr", "GET", "/", None);
     let Err(failure) = Case::of(&words, &loaded.snapshot) else { panic!("found") };
-    assert!(failure.to_string().contains("label-printer, analyst, clerk"), "{failure}");
+    assert!(failure.to_string().contains("there is analyst, clerk, label-printer"), "{failure}");
 }
 
 #[test]

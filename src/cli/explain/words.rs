@@ -66,11 +66,14 @@ impl Case<'_> {
             Step::QueryAdmitted(role) => {
                 (Mark::Passed, "query", format!("within the limits of {}", self.role(role)))
             }
-            Step::UpgradeAllowed => return None,
-            Step::BodyAllowed => return None,
+            Step::UpgradeAllowed | Step::BodyAllowed => return None,
             Step::Refused(denial) => {
-                let text = self.fill(answer::line(denial).message, operation);
-                (Mark::Failed, topic(denial), text)
+                let (topic, brief) = check(denial);
+                let text = brief.map_or_else(
+                    || self.fill(answer::line(denial).message, operation),
+                    str::to_owned,
+                );
+                (Mark::Failed, topic, text)
             }
         };
         Some(Line { mark, topic, text })
@@ -92,38 +95,29 @@ impl Case<'_> {
     }
 
     /// What an operator can do about a refusal, beside what its answer says.
-    fn advice(&self, denial: Denial, operation: Option<OperationIx>) -> Vec<String> {
-        match (denial, operation) {
-            (Denial::OperationNotGranted | Denial::QueryNotGranted, Some(operation)) => {
-                let granting = self.granting(operation);
-                vec![if granting.is_empty() {
-                    "no role grants it; it needs an entry in a role's `allow`".to_owned()
-                } else {
-                    format!("roles that grant it: {}", granting.join(", "))
-                }]
-            }
-            (Denial::OperationUnknown, _) => {
-                let methods: Vec<&str> =
-                    self.other_methods().iter().map(|method| method.as_str()).collect();
-                if methods.is_empty() {
-                    Vec::new()
-                } else {
-                    vec![format!("this path has an operation for {}", methods.join(", "))]
-                }
-            }
-            (Denial::NetworkNotListed, _) => {
-                let names = &self.snapshot.names;
-                let own = self.own_networks();
-                let own: Vec<&str> =
-                    own.iter().filter_map(|ix| names.network(*ix)).map(Name::as_str).collect();
-                vec![if own.is_empty() {
-                    "it may come from none of this listener's networks".to_owned()
-                } else {
-                    format!("it may come from: {}", own.join(", "))
-                }]
-            }
-            _ => Vec::new(),
+    fn advice(&self, denial: Denial, operation: Option<OperationIx>) -> Option<String> {
+        let joined = |names: &[&str]| Some(names.join(", ")).filter(|_| !names.is_empty());
+        if matches!(denial, Denial::OperationNotGranted | Denial::QueryNotGranted) {
+            return Some(match joined(&self.granting(operation?)) {
+                Some(roles) => format!("roles that grant it: {roles}"),
+                None => "no role grants it; it needs an entry in a role's `allow`".to_owned(),
+            });
         }
+        if matches!(denial, Denial::NetworkNotListed) {
+            let (names, own) = (&self.snapshot.names, self.own_networks());
+            let own: Vec<&str> =
+                own.iter().filter_map(|ix| names.network(*ix)).map(Name::as_str).collect();
+            return Some(match joined(&own) {
+                Some(networks) => format!("it may come from: {networks}"),
+                None => "it may come from none of this listener's networks".to_owned(),
+            });
+        }
+        if matches!(denial, Denial::OperationUnknown) {
+            let methods = self.other_methods();
+            let methods: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+            return Some(format!("this path has an operation for {}", joined(&methods)?));
+        }
+        None
     }
 
     fn granting(&self, operation: OperationIx) -> Vec<&str> {
@@ -139,27 +133,30 @@ impl Case<'_> {
     }
 }
 
-/// The check that a refusal belongs to.
-const fn topic(denial: Denial) -> &'static str {
+/// The check that a refusal belongs to, and a shorter text where the reasons stand above it.
+const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
     match denial {
-        Denial::Path(_) => "path",
-        Denial::OperationUnknown => "operation",
-        Denial::NetworkNotListed | Denial::AddressRevoked => "network",
-        Denial::OperationNotGranted => "role",
-        Denial::QueryNotGranted => "query",
-        Denial::UpgradeNotAllowed => "upgrade",
-        Denial::BodyNotAllowed | Denial::BodyTooLarge | Denial::BodyTooSlow => "body",
-        Denial::NoCredential
+        Denial::OperationNotGranted => ("role", Some("none is left")),
+        Denial::QueryNotGranted => ("query", Some("no role is left that admits it")),
+        Denial::NetworkNotListed => ("network", Some("not listed for the identity")),
+        Denial::Path(_) => ("path", None),
+        Denial::OperationUnknown => ("operation", None),
+        // The rest is judged before or after the decision, so it is no step of it.
+        Denial::AddressRevoked
+        | Denial::UpgradeNotAllowed
+        | Denial::BodyNotAllowed
+        | Denial::BodyTooLarge
+        | Denial::BodyTooSlow
+        | Denial::NoCredential
         | Denial::Token(_)
         | Denial::NoIdentity
-        | Denial::IdentityConnections => "identity",
-        Denial::QuotaExceeded => "quota",
-        Denial::Head(_)
+        | Denial::IdentityConnections
+        | Denial::QuotaExceeded
+        | Denial::Head(_)
         | Denial::WrongHost
         | Denial::LogUnavailable
-        | Denial::Draining
         | Denial::Upstream(_)
-        | Denial::Internal => "request",
+        | Denial::Internal => ("request", None),
     }
 }
 
@@ -177,6 +174,13 @@ impl Told {
             let _ = writeln!(out, "  {mark} {topic:10} {text}");
         }
         out.push('\n');
+        self.conclude(case, &mut out);
+        out
+    }
+
+    /// The decision, and what follows from it.
+    fn conclude(&self, case: &Case<'_>, out: &mut String) {
+        let paint = |colour, text: &str| say::paint(Stream::Out, colour, text);
         match self.verdict {
             Ok(allowed) => {
                 let _ = write!(
@@ -205,7 +209,7 @@ impl Told {
                 let row = answer::line(denial);
                 let _ = write!(
                     out,
-                    "{} {} Sekisho.{} ({})\n  {}\n  caller is told: {}",
+                    "{} {} Sekisho.{} ({})\n  the caller reads: {}\n  {}",
                     paint(Colour::Red, "REFUSED"),
                     row.status,
                     codes::code(denial),
@@ -213,12 +217,11 @@ impl Told {
                     case.fill(row.message, self.operation),
                     row.hint,
                 );
-                for advice in case.advice(denial, self.operation) {
+                if let Some(advice) = case.advice(denial, self.operation) {
                     let _ = write!(out, "\n  {advice}");
                 }
             }
         }
-        out
     }
 
     pub(super) fn json(&self, case: &Case<'_>) -> Value {
@@ -257,7 +260,8 @@ impl Told {
         match stopped {
             Stopped::AtDoor => json!({
                 "status": null, "code": "AddressRefused", "control": "NET-1",
-                "message": "the connection is closed before TLS", "advice": [],
+                "detail": null, "message": "the connection is closed before TLS",
+                "hint": "list the address in one of the listener's networks", "advice": null,
             }),
             Stopped::Denied(denial) => {
                 let row = answer::line(denial);

@@ -16,15 +16,16 @@ mod upstream;
 
 use std::path::Path;
 
+use super::Snapshot;
 use super::error::{ConfigError, ConfigErrors, Report};
 use super::outside::Outside;
 use super::raw::At;
 use super::raw::value::{NameText, TextValue, quoted};
 use super::read::{self, Document, Entry, Section};
+use super::schema::SCHEMA;
 use super::settings::Names;
 use super::source::Place;
 use super::suggest::nearest;
-use super::{Snapshot, schema};
 use crate::base::{ControlId, Moment, Name};
 use crate::policy::NetworkMask;
 
@@ -48,7 +49,7 @@ pub fn load_from(
     now: Moment,
 ) -> Result<Loaded, ConfigErrors> {
     let mut report = Report::default();
-    let document = read::read(outside, main, &schema(), &mut report);
+    let document = read::read(outside, main, &SCHEMA, &mut report);
     let mut ctx = Ctx { outside, report: &mut report, document: &document, now };
     let snapshot = ctx.snapshot(generation);
     let Some(snapshot) = snapshot else {

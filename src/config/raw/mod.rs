@@ -8,6 +8,7 @@ mod listener;
 mod log;
 mod network;
 mod operation;
+mod pin;
 mod role;
 mod text;
 mod upstream;

@@ -126,9 +126,10 @@ text_values! {
     HostText MethodText HeaderText AuthSchemeText PatternText TemplateText PolicyGlob
 }
 
+pub use super::pin::{CertificatePin, KeyPin};
 pub use super::text::{
-    AuthSchemeText, CertificatePin, CidrText, HeaderText, HostText, HttpsUrl, KeyPin, MethodText,
-    PathText, PatternText, PolicyGlob, TemplateText,
+    AuthSchemeText, CidrText, HeaderText, HostText, HttpsUrl, MethodText, PathText, PatternText,
+    PolicyGlob, TemplateText,
 };
 
 /// How much a text of one of the ranged formats stands for, to compare it with its `x-range`.

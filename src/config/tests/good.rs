@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::support::{GOOD, World, changed, pki, world};
 use crate::base::{ClientAddr, IdentityIx, LimitIx, ListenerIx, UpstreamIx};
 use crate::config::{
-    AccessLog, Addresses, Alpn, ClientAuth, ConfigErrors, Current, JwksSource, Region, Roots,
+    AccessLog, Addresses, Alpn, ClientAuth, ConfigErrors, JwksSource, Region, Roots,
     Snapshot, Stage, TlsVersion, UpstreamKind,
 };
 use crate::identity::Basic;
@@ -162,18 +162,3 @@ fn secrets_come_from_files_variables_and_programs() {
     }
 }
 
-#[test]
-fn a_snapshot_is_replaced_whole_and_never_by_an_older_one() {
-    let of = |generation| {
-        let mut snapshot = snapshot(GOOD);
-        snapshot.generation = generation;
-        snapshot
-    };
-    let current = Current::new(of(1));
-    assert_eq!((current.next_generation(), current.next_generation()), (2, 3));
-    let held = current.load();
-    assert_eq!(current.publish(of(3)).generation, 1);
-    current.publish(of(2));
-    assert_eq!(current.load().generation, 3, "the reload that began later wins");
-    assert_eq!(held.generation, 1, "a request keeps what it began with");
-}

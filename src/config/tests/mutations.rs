@@ -50,7 +50,7 @@ const PIECES: [&str; 24] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn edits_of_a_right_file(edits in prop::collection::vec(

@@ -447,3 +447,56 @@ pub fn error_of(reply: &Reply) -> (String, String) {
 }
 
 pub const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528";
+
+/// The same, with the token as the password of Basic credentials.
+pub fn basic(mut call: Call, user: &str, token: &str) -> Call {
+    let credentials = base64(format!("{user}:{token}").as_bytes());
+    put(&mut call, "authorization", &format!("Basic {credentials}"));
+    call
+}
+
+/// RFC 4648 section 4.
+pub fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for group in bytes.chunks(3) {
+        let mut padded = [0; 4];
+        padded[1..=group.len()].copy_from_slice(group);
+        let bits = u32::from_be_bytes(padded);
+        for place in 0..4 {
+            let character = char::from(ALPHABET[(bits >> (18 - 6 * place)) as usize & 63]);
+            out.push(if place <= group.len() { character } else { '=' });
+        }
+    }
+    out
+}
+
+/// RFC 4648 section 5, without padding.
+pub fn base64url(bytes: &[u8]) -> String {
+    base64(bytes).replace('+', "-").replace('/', "_").replace('=', "")
+}
+
+/// A whole answer as text, without what differs between any two: request id and date.
+pub fn masked(reply: &Reply) -> String {
+    let id = reply.header("x-sekisho-request-id").expect("a request id");
+    let mut fields: Vec<String> = reply
+        .headers
+        .iter()
+        .filter(|(name, _)| *name != "date")
+        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+        .collect();
+    fields.sort();
+    let whole = format!("{}\n{}\n\n{}", reply.status, fields.join("\n"), reply.text());
+    whole.replace(id, "[request]")
+}
+
+/// Waits until something holds, for ten seconds at most.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within ten seconds: {what}");
+}

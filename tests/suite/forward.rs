@@ -1,0 +1,532 @@
+//! What is let through arrives as it was sent, and the answer comes back as it was given: paths,
+//! bodies, lengths, upgrades, limits; and each request leaves exactly one record (LOG-1).
+use std::time::Duration;
+
+use http::{HeaderMap, Method, Version};
+use sekisho::mock::{
+    Alpn, BodyEnd, Call, CallFault, Caller, Flow, Length, Operation, RawEnd, Scenario,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::hygiene::printer;
+use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, put};
+
+const STOCK: &str = "/stock/A";
+
+/// A world for each version spoken upstream, and both versions spoken by callers.
+async fn each_version(upstream: &str, test: impl AsyncFn(&World, &Caller, Alpn)) {
+    let lines = format!("protocol = \"{upstream}\"");
+    let plan = Plan::default().fill("warehouse", &lines).fill("amazon", &lines);
+    let world = World::with(plan.fill("more", HEAD_OPERATION)).await;
+    for alpn in [Alpn::H1, Alpn::H2] {
+        test(&world, &printer(&world, alpn), alpn).await;
+    }
+    world.finish().await;
+}
+
+const HEAD_OPERATION: &str = "[[operation]]\nname = \"warehouse/headStock\"\nupstream = \
+    \"warehouse\"\nmethod = \"HEAD\"\npath = \"/stock/{sku}\"\nencoded = [\"sku\"]";
+
+fn upload(body: Flow) -> Call {
+    Call::post("/upload", body)
+}
+
+fn length_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get("content-length").and_then(|value| value.to_str().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_1_path_and_query_reach_the_upstream_byte_for_byte() {
+    for protocol in ["http/1.1", "h2"] {
+        let world = World::with(
+            Plan::default()
+                .fill("amazon", &format!("protocol = \"{protocol}\""))
+                .fill("warehouse", &format!("protocol = \"{protocol}\"\naddresses = [\"127.0.0.1:{{warehouse}}\"]"))
+                .replace("\"https://localhost:{warehouse}\"", "\"https://upstream.test:{warehouse}\""),
+        )
+        .await;
+        let stock = [
+            "/stock/AB%2FC%25D",
+            "/stock/a+b%20c",
+            "/stock/%E3%82%AB%E3%83%A1%E3%83%A9?size=10&page=2",
+            "/stock/%e3%82%ab",
+            "/stock/A%252FB%252C",
+            "/stock/~a!b$c'(d)*,e:f@g=h&i?page=%2B1%20x&size=",
+            "/stock/caf%C3%A9?page&size=%E3%82%AB",
+            "/stock/A?",
+        ];
+        let orders = [
+            "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528&CreatedAfter=2026-01-01T00%3A00%3A00Z",
+            "/orders/v0/orders?NextToken=a%2Bb%2F%3D%3D&MarketplaceIds=A1VC38T7YXB528",
+            "/orders/v0/orders?CreatedAfter=2026-01-01T00:00:00Z&MarketplaceIds=A%2CB",
+            "/listings/2021-08-01/items/A1SELLER/S%2FK%25252CU+1?marketplaceIds=A1VC38T7YXB528",
+        ];
+        for alpn in [Alpn::H1, Alpn::H2] {
+            let caller = printer(&world, alpn);
+            let calls = stock.map(|target| (&world.warehouse, Call::get(target)));
+            let calls = calls.into_iter().chain(orders.map(|target| (&world.amazon, get(target))));
+            for (mock, call) in calls {
+                let target = call.target.clone();
+                let reply = world.call(&caller, call).await;
+                assert_ne!(error_of_or_none(&reply.body), Some("Sekisho".to_owned()), "{target}");
+                let seen = mock.last().unwrap();
+                assert_eq!(seen.target, target, "{protocol} {alpn:?}");
+                // The upstream hears its own name, not the caller's.
+                let is_store = std::ptr::eq(mock, &world.warehouse);
+                let name = if is_store { "upstream.test" } else { "localhost" };
+                let own = format!("{name}:{}", mock.address().port());
+                let host = seen.headers.get("host").map(|host| host.to_str().unwrap().to_owned());
+                if protocol == "h2" {
+                    assert_eq!((seen.version, seen.authority), (Version::HTTP_2, Some(own)));
+                    assert_eq!(host, None);
+                } else {
+                    assert_eq!((seen.version, seen.authority), (Version::HTTP_11, None));
+                    assert_eq!(host, Some(own));
+                }
+            }
+        }
+        // A target in absolute form goes on as path and query.
+        let absolute = b"GET https://localhost/stock/A%2FB?page=1 HTTP/1.1\r\nhost: localhost\r\n\
+            connection: close\r\n\r\n";
+        let raw = printer(&world, Alpn::H1).raw(world.address(), absolute).await.unwrap();
+        assert!(raw.bytes.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&raw.bytes));
+        let seen = world.warehouse.last().unwrap();
+        assert_eq!(seen.target, "/stock/A%2FB?page=1");
+        assert!(!format!("{:?} {:?}", seen.authority, seen.headers).contains("localhost"));
+        world.finish().await;
+    }
+}
+
+/// "Sekisho" where the gateway itself answered.
+fn error_of_or_none(body: &[u8]) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let code = json["errors"][0]["code"].as_str()?.split('.').next()?.to_owned();
+    Some(code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_get_carries_no_body_and_no_length() {
+    for protocol in ["http/1.1", "h2"] {
+        each_version(protocol, async |world, caller, alpn| {
+            let zero = Call::get(STOCK).header("content-length", "0");
+            assert_eq!(world.call(caller, zero).await.status, 200);
+            assert_eq!(length_of(&world.warehouse.last().unwrap().headers), None);
+            let zero = get(ORDERS).header("content-length", "0");
+            assert_eq!(world.call(caller, zero).await.status, 200, "Amazon refuses a length");
+            let before = (world.warehouse.total(), world.amazon.total());
+            for length in [Length::Declared, Length::Unknown] {
+                for call in [Call::get(STOCK), get(ORDERS)] {
+                    let call = Call { body: Flow::repeat(3, length), ..call };
+                    let reply = world.call(caller, call).await;
+                    assert_eq!(reply.status, 400, "{alpn:?} {length:?}");
+                    assert_eq!(error_of(&reply).0, "Sekisho.BodyNotAllowed");
+                }
+            }
+            assert_eq!((world.warehouse.total(), world.amazon.total()), before);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_without_a_body_keep_the_connection_in_step() {
+    for protocol in ["http/1.1", "h2"] {
+        each_version(protocol, async |world, caller, alpn| {
+            let session = caller.connect(world.address()).await.unwrap();
+            let whole = session.call(Call::get(STOCK)).await.unwrap();
+            for (scenario, method, status) in [
+                (Scenario::NoContent, Method::GET, 204),
+                (Scenario::NotModified, Method::GET, 304),
+                (Scenario::Echo, Method::HEAD, 200),
+                (Scenario::Normal, Method::HEAD, 404),
+            ] {
+                world.warehouse.set(scenario);
+                let reply = session.call(Call::new(method, STOCK)).await.unwrap();
+                assert_eq!(reply.status.as_u16(), status, "{alpn:?}");
+                assert_eq!((reply.body_bytes, reply.end), (0, BodyEnd::Complete));
+                if status == 304 {
+                    assert_eq!(reply.header("etag"), Some("\"mock-etag\""));
+                }
+                if status == 204 {
+                    assert_eq!(length_of(&reply.headers), None);
+                }
+                if scenario == Scenario::Echo {
+                    assert!(length_of(&reply.headers).is_some_and(|length| length != "0"));
+                }
+                assert_eq!(world.line_of(&reply)["http.response.body.bytes"], 0);
+            }
+            world.warehouse.set(Scenario::Normal);
+            // A refusal of HEAD is a head as well.
+            let refused = session.call(Call::new(Method::HEAD, "/nowhere")).await.unwrap();
+            assert_eq!((refused.status.as_u16(), refused.body_bytes), (404, 0));
+            let again = session.call(Call::get(STOCK)).await.unwrap();
+            assert_eq!((again.status.as_u16(), &again.body), (200, &whole.body));
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_pass_whole_both_ways_with_and_without_a_length() {
+    for protocol in ["http/1.1", "h2"] {
+        each_version(protocol, async |world, caller, alpn| {
+            let bytes = 300_000;
+            for length in [Length::Declared, Length::Unknown] {
+                let reply = world.call(caller, upload(Flow::repeat(bytes, length))).await;
+                assert_eq!(reply.json()["bytes"], bytes, "{protocol} {alpn:?}: {}", reply.text());
+                let seen = world.warehouse.last().unwrap();
+                assert_eq!(seen.body_bytes, bytes);
+                let digest = aws_lc_rs::digest::digest(
+                    &aws_lc_rs::digest::SHA256,
+                    &vec![b'.'; usize::try_from(bytes).unwrap()],
+                );
+                assert_eq!(seen.body_sha256, digest.as_ref());
+                let declared = length_of(&seen.headers) == Some("300000");
+                assert_eq!(declared, length == Length::Declared);
+                assert_eq!(world.line_of(&reply)["http.request.body.bytes"], bytes);
+            }
+            let declared = world.call(caller, Call::get("/download/300000")).await;
+            assert_eq!((declared.body_bytes, declared.end), (bytes, BodyEnd::Complete));
+            assert_eq!(length_of(&declared.headers), Some("300000"));
+            world.warehouse.script(&[
+                Scenario::Endless { bytes },
+                Scenario::SlowBody { bytes: 7, tick_ms: 1 },
+                Scenario::Trailers,
+                Scenario::BigHeaders { bytes: 60_000 },
+            ]);
+            let endless = world.call(caller, Call::get(STOCK)).await;
+            assert_eq!((endless.body_bytes, endless.end), (bytes, BodyEnd::Complete));
+            assert_eq!(length_of(&endless.headers), None);
+            assert_eq!(world.line_of(&endless)["http.response.body.bytes"], bytes);
+            let slow = world.call(caller, Call::get(STOCK)).await;
+            assert_eq!(slow.json()["sku"], "A");
+            let trailed = world.call(caller, Call::get(STOCK)).await;
+            assert_eq!((&trailed.json()["sku"], trailed.end), (&"A".into(), BodyEnd::Complete));
+            if protocol == "h2" && alpn == Alpn::H2 {
+                let trailers = trailed.trailers.expect("trailers");
+                assert_eq!(trailers["x-mock-trailer"], "planted-trailer-q7k");
+            }
+            let big = world.call(caller, Call::get(STOCK)).await;
+            assert_eq!(big.headers.get_all("x-mock-fill").iter().count(), 60);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_waits_is_told_to_go_on_only_where_it_may() {
+    for protocol in ["http/1.1", "h2"] {
+        let lines = format!("protocol = \"{protocol}\"");
+        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
+        let caller = printer(&world, Alpn::H1);
+        let mut stream = caller.stream(world.address()).await.unwrap();
+        let head = "POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\
+                    expect: 100-continue\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let go = read_head(&mut stream).await;
+        assert!(go.starts_with("HTTP/1.1 100 "), "{go}");
+        stream.write_all(b"hello").await.unwrap();
+        let answer = read_head(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(world.warehouse.last().unwrap().body_bytes, 5);
+        // A caller that may not send is not told to.
+        let head = head.replace("/upload", "/nowhere");
+        let refused = caller.raw(world.address(), head.as_bytes()).await.unwrap();
+        let text = String::from_utf8(refused.bytes).unwrap();
+        assert!(text.starts_with("HTTP/1.1 404 "), "{text}");
+        assert_ne!(refused.end, RawEnd::Deadline, "a connection in an unknown state stays open");
+        assert_eq!(world.warehouse.total(), 1);
+        world.finish().await;
+    }
+}
+
+async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    let read = async {
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), read).await.expect("a head in time");
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hints_before_the_answer_pass_to_those_who_can_take_them() {
+    let world = World::with(Plan::default().fill("warehouse", "protocol = \"http/1.1\"")).await;
+    for (alpn, told) in [(Alpn::H1, 3), (Alpn::H2, 0)] {
+        world.warehouse.script(&[Scenario::Informational { count: Some(3) }]);
+        let reply = world.call(&printer(&world, alpn), Call::get(STOCK)).await;
+        assert_eq!((reply.status.as_u16(), reply.informational), (200, told));
+        assert_eq!(reply.json()["sku"], "A");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_1_a_web_socket_opens_where_the_operation_has_one() {
+    let handshake = |path: &str, upgrade: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: {upgrade}\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    for protocol in ["auto", "http/1.1"] {
+        let lines = format!("protocol = \"{protocol}\"");
+        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
+        let caller = printer(&world, Alpn::H1);
+        // Another request first, so that an HTTP/2 connection may lie in the pool.
+        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+        let mut stream = caller.stream(world.address()).await.unwrap();
+        stream.write_all(handshake("/ws", "websocket").as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let lower = head.to_ascii_lowercase();
+        assert!(lower.contains("upgrade: websocket") && lower.contains("connection: upgrade"), "{head}");
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        for frame in [&b"\x81\x05hello"[..], &[0x82; 70_000]] {
+            stream.write_all(frame).await.unwrap();
+            let mut back = vec![0; frame.len()];
+            let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut back));
+            read.await.expect("an echo in time").unwrap();
+            assert_eq!(back, frame);
+        }
+        stream.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        drop(stream);
+        let within = std::time::Instant::now() + Duration::from_secs(10);
+        while world.requests().len() < 2 {
+            assert!(std::time::Instant::now() < within, "no record of the socket");
+            tokio::task::yield_now().await;
+        }
+        let line = world.requests().pop().unwrap();
+        assert_eq!(line["sekisho.operation"], "warehouse/socket");
+        assert_eq!(line["http.response.status_code"], 101);
+        assert_eq!(line["event.outcome"], "allowed", "{line}");
+        assert_eq!(line["http.response.body.bytes"], 70_007);
+        assert_eq!(line["http.request.body.bytes"], 70_007);
+        let before = world.warehouse.total();
+        for (path, upgrade) in
+            [(STOCK, "websocket"), ("/ws", "h2c"), ("/orders/v0/orders/902-1", "websocket")]
+        {
+            let raw = handshake(path, upgrade);
+            let reply = caller.raw(world.address(), raw.as_bytes()).await.unwrap();
+            let text = String::from_utf8(reply.bytes).unwrap();
+            assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+            assert!(text.contains("Sekisho.UpgradeNotAllowed"), "{text}");
+        }
+        assert_eq!(world.warehouse.total(), before);
+        // A store that declines the upgrade is heard.
+        let plain = world.call(&caller, Call::get("/ws")).await;
+        assert_eq!(plain.status, 426);
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_5_the_token_exchange_passes_with_its_form_intact() {
+    let world = World::start().await;
+    let form = "grant_type=refresh_token&refresh_token=Atzr%7Cmock-refresh-token\
+                &client_id=amzn1.application-oa2-client.mock&client_secret=mock-client-secret";
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let mut call = amazon(Method::POST, "/auth/o2/token");
+        put(&mut call, "content-type", "application/x-www-form-urlencoded;charset=UTF-8");
+        call.body = Flow::whole(form);
+        let reply = world.call(&printer(&world, alpn), call).await;
+        let seen = world.amazon.last().unwrap();
+        assert_eq!(seen.operation, Operation::LwaToken);
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, form.as_bytes());
+        assert_eq!(seen.body_sha256, digest.as_ref());
+        assert_eq!(
+            seen.headers["content-type"],
+            "application/x-www-form-urlencoded;charset=UTF-8"
+        );
+        // Whether the mock likes the client or not, its own answer comes back.
+        assert_eq!(error_of_or_none(&reply.body), None, "{}", reply.text());
+        let line = world.line_of(&reply);
+        assert_eq!(line["sekisho.operation"], "lwa/token");
+        assert_eq!(line["event.outcome"], "allowed");
+    }
+    let log = format!("{:?}", world.log());
+    assert!(!log.contains("mock-client-secret") && !log.contains("mock-refresh-token"));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_whose_limit_it_was_shows_in_the_answer() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let token = world.token("limited-caller");
+    let nobody = world.nobody();
+    let call = || bearing(get(ORDERS), &token);
+    let reply = world.call(&nobody, call()).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.header("ratelimit").is_some_and(|text| text.contains(";r=2;")), "{reply:?}");
+    assert!(reply.header("ratelimit-policy").is_some_and(|text| text.contains("q=3")));
+    assert!(reply.header("x-amzn-ratelimit-limit").is_some(), "Amazon's own stays");
+    assert!(reply.header("date").is_some() && reply.header("retry-after").is_none());
+
+    // Amazon's own refusal passes unchanged.
+    world.amazon.script(&[Scenario::Throttle]);
+    let theirs = world.call(&nobody, call()).await;
+    assert_eq!(theirs.status, 429);
+    assert_eq!(error_of(&theirs).0, "QuotaExceeded");
+    assert_eq!(theirs.header("x-amzn-errortype"), Some("QuotaExceeded"));
+    assert_eq!(theirs.header("retry-after"), None);
+    let line = world.line_of(&theirs);
+    assert_eq!((&line["event.outcome"], &line["sekisho.upstream_status"]), (&"allowed".into(), &429.into()));
+    assert_eq!(line["sekisho.amazon_request_id"], theirs.header("x-amzn-requestid").unwrap());
+
+    assert_eq!(world.call(&nobody, call()).await.status, 200);
+    let before = world.amazon.total();
+    let ours = world.call(&nobody, call()).await;
+    assert_eq!((ours.status.as_u16(), error_of(&ours).0.as_str()), (429, "Sekisho.QuotaExceeded"));
+    let wait: u64 = ours.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert!(ours.header("ratelimit").is_some_and(|text| text.contains(";r=0;")), "{ours:?}");
+    assert!(ours.header("ratelimit-policy").is_some());
+    assert_eq!(ours.header("x-amzn-ratelimit-limit"), None);
+    assert_eq!(world.amazon.total(), before);
+    world.advance(Duration::from_secs(wait));
+    assert_eq!(world.call(&nobody, call()).await.status, 200, "Retry-After tells the truth");
+    // An identity without limits is told of none.
+    let free = world.call(&printer(&world, Alpn::Both), get(ORDERS)).await;
+    assert_eq!(free.header("ratelimit"), None);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_1_a_server_name_chooses_among_upstreams() {
+    let world = World::with(
+        Plan::default()
+            .fill("amazon", "server_names = [\"localhost\"]")
+            .fill("warehouse", "server_names = [\"gateway.test\"]"),
+    )
+    .await;
+    for (name, orders, stock) in [("localhost", 200, 404), ("gateway.test", 404, 200)] {
+        let caller = world.caller(|config| {
+            config.identity = world.pki.client("label-printer").cloned();
+            config.server_name = name.to_owned();
+        });
+        assert_eq!(world.call(&caller, get(ORDERS)).await.status.as_u16(), orders, "{name}");
+        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status.as_u16(), stock, "{name}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_every_request_leaves_exactly_one_record() {
+    for protocol in ["http/1.1", "h2"] {
+        let mut sent = 0;
+        let count = std::cell::Cell::new(&mut sent);
+        each_version(protocol, async |world, caller, alpn| {
+            let session = caller.connect(world.address()).await.unwrap();
+            let before = world.requests().len();
+            let body = Flow::whole("12345");
+            let calls =
+                [get(ORDERS), Call::get(STOCK), upload(body), Call::get("/download/77"), get("/nowhere")];
+            let expected = calls.len();
+            for call in calls {
+                let target = call.target.clone();
+                let reply = session.call(call).await.unwrap();
+                let line = world.line_of(&reply);
+                let is_theirs = target != "/nowhere";
+                assert_eq!(line["http.response.status_code"], reply.status.as_u16());
+                assert_eq!(line["http.response.body.bytes"], reply.body_bytes, "{target}");
+                let sent = if target == "/upload" { 5 } else { 0 };
+                assert_eq!(line["http.request.body.bytes"], sent, "{target}");
+                assert_eq!(line["network.protocol"], if alpn == Alpn::H1 { "http/1.1" } else { "h2" });
+                assert_eq!(line.get("sekisho.attempts").is_some(), is_theirs);
+                assert_eq!(line.get("sekisho.upstream_us").is_some(), is_theirs);
+                if is_theirs {
+                    assert_eq!(line["sekisho.upstream_status"], reply.status.as_u16());
+                    let upstream = if target == ORDERS { "amazon" } else { "warehouse" };
+                    assert_eq!((&line["sekisho.upstream"], &line["sekisho.attempts"]), (&upstream.into(), &1.into()));
+                    assert_eq!(line["sekisho.role"], "shipping");
+                }
+                let theirs = reply.header("x-amzn-requestid");
+                assert_eq!(line.get("sekisho.amazon_request_id").and_then(|id| id.as_str()), theirs);
+                assert_eq!(theirs.is_some(), target == ORDERS);
+            }
+            assert_eq!(world.requests().len() - before, expected);
+        })
+        .await;
+        let _ = count;
+    }
+}
+
+/// Runs the body of a test alone in a process of its own, because it looks at the process' memory.
+fn alone(name: &str) -> bool {
+    if std::env::var_os("SEKISHO_ALONE").is_some() {
+        return true;
+    }
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env("SEKISHO_ALONE", "1")
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    false
+}
+
+/// The most memory the process ever had, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn mon_5_a_gibibyte_streams_through_bounded_memory() {
+    if !alone("forward::mon_5_a_gibibyte_streams_through_bounded_memory") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let world = World::start().await;
+        for alpn in [Alpn::H1, Alpn::H2] {
+            let caller = world.caller(|config| {
+                config.identity = world.pki.client("label-printer").cloned();
+                config.alpn = alpn;
+                config.deadline = Duration::from_secs(300);
+                config.keep_bytes = 1_000;
+            });
+            // What the connections themselves cost is there before.
+            assert_eq!(world.call(&caller, Call::get("/download/1000000")).await.status, 200);
+            let before = peak();
+            world.warehouse.script(&[Scenario::Endless { bytes: 1 << 30 }]);
+            let reply = world.call(&caller, Call::get(STOCK)).await;
+            assert_eq!((reply.body_bytes, reply.end), (1 << 30, BodyEnd::Complete));
+            let bytes = 100_000_000;
+            let down = world.call(&caller, Call::get(&format!("/download/{bytes}"))).await;
+            assert_eq!((down.body_bytes, down.end), (bytes, BodyEnd::Complete));
+            for length in [Length::Declared, Length::Unknown] {
+                let up = world.call(&caller, upload(Flow::repeat(bytes, length))).await;
+                assert_eq!(up.json()["bytes"], bytes, "{}", up.text());
+            }
+            let grown = peak() - before;
+            assert!(grown < 64 << 20, "{alpn:?}: {grown} bytes more");
+        }
+        world.finish().await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_body_larger_than_allowed_is_cut_off() {
+    let world = World::with(Plan::default().fill("bounds", "body_bytes = \"10 KiB\"")).await;
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let caller = printer(&world, alpn);
+        let before = world.warehouse.total();
+        let declared = world.call(&caller, upload(Flow::repeat(10_241, Length::Declared))).await;
+        assert_eq!((declared.status.as_u16(), error_of(&declared).0.as_str()), (413, "Sekisho.BodyTooLarge"));
+        let fits = world.call(&caller, upload(Flow::repeat(10_240, Length::Unknown))).await;
+        assert_eq!(fits.status, 200);
+        match caller.call(world.address(), upload(Flow::repeat(100_000, Length::Unknown))).await {
+            Ok(reply) => assert_eq!(reply.status, 413, "{}", reply.text()),
+            // The connection may end before the caller has read the answer.
+            Err(fault) => assert!(matches!(fault, CallFault::Io(_) | CallFault::Http(_)), "{fault}"),
+        }
+        assert_eq!(world.warehouse.total() - before, 1, "a cut body is no request");
+    }
+    world.finish().await;
+}

@@ -1,0 +1,267 @@
+//! HTTP/2 by hand: malformed requests and floods (MON-5).
+use std::time::{Duration, Instant};
+
+use sekisho::mock::{Flow, Scenario};
+use tokio::time::sleep;
+
+use crate::support::{ORDERS, Plan, World, error_of, get};
+use crate::wire::{
+    Ended, GOAWAY, H2, MARK, PING, RST_STREAM, all_closed, frame, headers, printer_h2, reached,
+};
+
+const ENHANCE_YOUR_CALM: u32 = 11;
+const REFUSED_STREAM: u32 = 7;
+const PROTOCOL_ERROR: u32 = 1;
+
+const GET: [(&str, &str); 4] = [
+    (":method", "GET"),
+    (":scheme", "https"),
+    (":path", ORDERS),
+    (":authority", "localhost"),
+];
+
+fn with<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&GET, more].concat()
+}
+
+fn without<'a>(name: &str) -> Vec<(&'a str, &'a str)> {
+    GET.into_iter().filter(|(own, _)| *own != name).collect()
+}
+
+fn code(body: &[u8]) -> String {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    json["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
+}
+
+fn flooded(world: &World) -> f64 {
+    world.metric("sekisho_connections_refused_total{listener=\"apps\",reason=\"http2_frames\"}")
+}
+
+async fn open(world: &World) -> H2 {
+    H2::open(&printer_h2(world), world.address()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_request_by_hand_is_served() {
+    let world = World::start().await;
+    let mut h2 = open(&world).await;
+    h2.headers(1, &GET, true).await;
+    assert!(matches!(h2.ended(1).await, Ended::Answered(body) if body.starts_with(b"{\"payload\"")));
+    // A Host equal to the authority, or in its place.
+    h2.headers(3, &with(&[("host", "localhost")]), true).await;
+    assert!(matches!(h2.ended(3).await, Ended::Answered(body) if body.starts_with(b"{\"payload\"")));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_ambiguous_requests_never_pass_over_http_2() {
+    let world = World::start().await;
+    let cases = [
+        with(&[("host", "other.test")]),
+        with(&[("host", "localhost"), ("host", "localhost")]),
+        without(":authority"),
+        without(":method"),
+        without(":path"),
+        without(":scheme"),
+        with(&[("X-Upper", "1")]),
+        with(&[("transfer-encoding", "chunked")]),
+        with(&[("connection", "close")]),
+        with(&[("te", "gzip")]),
+        with(&[("content-length", "5")]),
+        with(&[("content-length", "5"), ("content-length", "6")]),
+        with(&[(":path", "/stock/1")]),
+        with(&[("x-a", "a\r\nx-b: b")]),
+        with(&[("x-a", "a\0b")]),
+        with(&[("x a", "b")]),
+        with(&[("expect", "200-ok")]),
+        [&without(":path")[..], &[(":path", "https://other.test/stock/1")]].concat(),
+        [&without(":path")[..], &[(":path", "/stock/1 HTTP/1.1\r\nX-A: b")]].concat(),
+        [&without(":path")[..], &[(":path", "*")]].concat(),
+        [&without(":method")[..], &[(":method", "CONNECT")]].concat(),
+        [&without(":method")[..], &[(":method", "TRACE")]].concat(),
+        [&without(":authority")[..], &[(":authority", "u@localhost")]].concat(),
+        vec![(":method", "CONNECT"), (":authority", "localhost:443")],
+    ];
+    for fields in cases {
+        let mut h2 = open(&world).await;
+        let marked = [&fields[..], &[("x-mark", MARK)]].concat();
+        h2.headers(1, &marked, true).await;
+        match h2.ended(1).await {
+            Ended::Answered(body) => {
+                world.note_bytes(&body);
+                assert!(body.is_empty() || code(&body).starts_with("Sekisho."), "{fields:?}: {body:?}");
+                assert!(!String::from_utf8_lossy(&body).contains(MARK));
+            }
+            Ended::Reset(error) => assert_eq!(error, PROTOCOL_ERROR, "{fields:?}"),
+            Ended::Closed(error) => assert_eq!(error, Some(PROTOCOL_ERROR), "{fields:?}"),
+        }
+        // Whatever came of it, the next one on a sound connection is served.
+        assert_eq!(reached(&world), 0, "{fields:?}");
+    }
+    assert!(!world.log().iter().any(|line| line.to_string().contains(MARK)));
+    assert_eq!(world.call(&printer_h2(&world), get(ORDERS)).await.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_what_the_engine_refuses_over_http_2_is_counted() {
+    let world = World::start().await;
+    let mut h2 = open(&world).await;
+    h2.headers(1, &with(&[("X-Upper", "1")]), true).await;
+    assert_eq!(h2.ended(1).await, Ended::Reset(PROTOCOL_ERROR));
+    h2.headers(3, &with(&[("host", "other.test")]), true).await;
+    assert!(matches!(h2.ended(3).await, Ended::Answered(_)));
+    let lines = world.events("protocol-refused");
+    let count: u64 = lines.iter().map(|line| line["sekisho.count"].as_u64().unwrap()).sum();
+    assert_eq!(count, 2, "{lines:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_wrong_host_is_misdirected_over_http_2() {
+    let world = World::start().await;
+    let mut call = get(ORDERS);
+    crate::support::put(&mut call, "host", "other.test");
+    let reply = world.call(&printer_h2(&world), call).await;
+    assert_eq!((reply.status.as_u16(), error_of(&reply).0.as_str()), (421, "Sekisho.WrongHost"));
+    assert_eq!(world.line_of(&reply)["sekisho.denial"], "WrongHost");
+    assert_eq!(reached(&world), 0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_control_frames_are_bounded() {
+    let world = World::with(Plan::default().fill("bounds", "h2_control_frames = \"20/10s\"")).await;
+    let floods = [
+        frame(PING, 0, 0, &[7; 8]),
+        frame(4, 0, 0, &[]),
+        frame(2, 0, 3, &[0, 0, 0, 0, 16]),
+        frame(0xbe, 0, 0, b"unknown"),
+    ];
+    for flood in &floods {
+        let mut h2 = open(&world).await;
+        h2.write(&flood.repeat(10)).await;
+        h2.headers(1, &GET, true).await;
+        assert!(matches!(h2.ended(1).await, Ended::Answered(_)), "ten are fine");
+        h2.write(&flood.repeat(20)).await;
+        h2.headers(3, &GET, true).await;
+        assert!(matches!(h2.ended(3).await, Ended::Closed(_)), "thirty are not");
+    }
+    assert!((flooded(&world) - 4.0).abs() < 0.1);
+    let lines = world.events("protocol-refused");
+    assert_eq!(lines[0]["sekisho.detail"], "control_flood");
+    assert_eq!(lines[0]["sekisho.control"], "MON-5");
+    assert_eq!(lines[0]["sekisho.count"], 4);
+    all_closed(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_rapid_resets_end_the_connection() {
+    let world = World::with(Plan::default().fill("bounds", "h2_resets = 5")).await;
+    world.amazon.set(Scenario::Delay { ms: 500 });
+    let mut h2 = open(&world).await;
+    let mut flood = Vec::new();
+    for stream in (1..400).step_by(2) {
+        flood.extend(headers(stream, &GET, true));
+        flood.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    h2.write(&flood).await;
+    let mut calm = None;
+    while let Some(frame) = h2.next().await {
+        if frame.kind == GOAWAY {
+            calm = Some(u32::from_be_bytes(frame.payload[4..8].try_into().unwrap()));
+        }
+    }
+    assert_eq!(calm, Some(ENHANCE_YOUR_CALM));
+    all_closed(&world).await;
+    assert!(world.amazon.total() < 100, "{} of 200 went up", world.amazon.total());
+    world.amazon.clear_scenarios();
+    assert_eq!(world.call(&printer_h2(&world), get(ORDERS)).await.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_streams_at_a_time_are_bounded() {
+    let world = World::with(Plan::default().fill("bounds", "h2_streams = 2")).await;
+    world.amazon.set(Scenario::Delay { ms: 300 });
+    let mut h2 = open(&world).await;
+    for stream in [1, 3, 5] {
+        h2.headers(stream, &GET, true).await;
+    }
+    assert_eq!(h2.ended(5).await, Ended::Reset(REFUSED_STREAM));
+    assert!(matches!(h2.ended(3).await, Ended::Answered(_)));
+    h2.headers(7, &GET, true).await;
+    assert!(matches!(h2.ended(7).await, Ended::Answered(_)));
+    assert_eq!(world.amazon.total(), 3);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_the_header_list_has_a_size() {
+    let world = World::with(Plan::default().fill("bounds", "h2_header_bytes = \"4 KiB\"")).await;
+    let session = printer_h2(&world).connect(world.address()).await.unwrap();
+    for (size, status) in [(3_000, 200), (5_000, 431), (100_000, 431)] {
+        let mut call = get(ORDERS);
+        crate::support::put(&mut call, "x-fill", &"f".repeat(size));
+        let before = world.amazon.total();
+        let reply = session.call(call).await.unwrap();
+        assert_eq!(reply.status, status, "{size}");
+        assert_eq!(world.amazon.total() - before, u64::from(status == 200));
+    }
+    // The connection goes on.
+    assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_connection_that_only_makes_conversation_is_closed() {
+    let world = World::with(Plan::default().fill("bounds", "first_byte = \"1 s\"")).await;
+    // The preface byte by byte, and PINGs without a request: each read is in time, the first request
+    // is not.
+    let mut slow = H2::silent(&printer_h2(&world), world.address()).await;
+    let mut chatty = open(&world).await;
+    let began = Instant::now();
+    for byte in b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" {
+        slow.write(&[*byte]).await;
+        chatty.send(PING, 0, 0, &[1; 8]).await;
+        if world.gateway.engine.open_connections() == 0 {
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    all_closed(&world).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_body_that_stops_ends_its_stream_only() {
+    let lines = "body_rate = \"1 KiB/s\"\nbody_rate_grace = \"1 s\"";
+    let world = World::with(Plan::default().fill("bounds", lines)).await;
+    let session = printer_h2(&world).connect(world.address()).await.unwrap();
+    let upload = |body: Flow| {
+        let mut call = crate::support::amazon(http::Method::POST, "/upload");
+        call.body = body;
+        call
+    };
+    let began = Instant::now();
+    let stalled = session.call(upload(Flow::slow(vec![b'.'; 900], 5, Duration::from_secs(4))));
+    let trickle = session.call(upload(Flow::slow(vec![b'.'; 4_000], 20, Duration::from_millis(100))));
+    let (stalled, trickle) = tokio::join!(stalled, trickle);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    for reply in [stalled, trickle] {
+        // 408 where the gateway could still say so; the stream's end otherwise.
+        if let Ok(reply) = reply {
+            assert_eq!(reply.status, 408);
+        }
+    }
+    let lines = world.requests();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        assert_eq!(line["sekisho.denial"], "BodyTooSlow", "{line}");
+    }
+    assert_eq!(reached(&world), 0);
+    assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200, "the connection goes on");
+    world.finish().await;
+}

@@ -1,0 +1,353 @@
+//! Another configuration while requests run: swapped whole or not at all, and nothing is lost.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sekisho::base::Use;
+use sekisho::config;
+use sekisho::devcerts::{Leaf, LeafPlan};
+use sekisho::mock::{Alpn, BodyEnd, Caller, MockConfig, MockSpApi, Personality, Scenario, Session};
+
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get, now, until};
+
+const GRANT: &str = "allow = [\"orders/getOrders\", \"sellers/*\"]";
+const LESS: &str = "allow = [\"sellers/*\"]";
+
+fn generation(world: &World) -> u64 {
+    world.gateway.engine.live().snapshot.generation
+}
+
+fn reloads(world: &World, result: &str) -> f64 {
+    world.metric(&format!("sekisho_config_reloads_total{{result=\"{result}\"}}"))
+}
+
+async fn status(open: &Session, token: &str) -> u16 {
+    open.call(bearing(get(ORDERS), token)).await.unwrap().status.as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_bad_file_changes_nothing() {
+    let world = World::start().await;
+    let token = world.token("analyst");
+    let open = world.nobody().connect(world.address()).await.unwrap();
+    assert_eq!(status(&open, &token).await, 200);
+    let edits: [(&str, &dyn Fn(String) -> String, u64); 4] = [
+        // One mistake, beside a change that would be right by itself.
+        (
+            "a name",
+            &|t| t.replace(GRANT, LESS).replace("roles = [\"limited\"]", "roles = [\"limted\"]"),
+            1,
+        ),
+        ("no TOML", &|t| t.replace(GRANT, LESS) + "\n[[[", 1),
+        ("a missing file", &|t| t.replace(GRANT, LESS).replace("pki/ca.pem", "pki/none.pem"), 3),
+        ("nothing at all", &|_| String::new(), 0),
+    ];
+    let good = std::fs::read_to_string(world.dir.join("sekisho.toml")).unwrap();
+    for (place, (what, edit, errors)) in (1..).zip(edits) {
+        assert!(!world.reload(edit).await, "{what}");
+        assert_eq!(status(&open, &token).await, 200, "{what}");
+        assert_eq!(generation(&world), 1, "{what}");
+        assert_eq!(world.metric("sekisho_config_generation"), 1.0, "{what}");
+        let events = world.events("config-refused");
+        let last = events.last().unwrap();
+        assert_eq!(events.len(), place, "{what}");
+        assert_eq!(last["sekisho.snapshot"], 1, "{what}: the one that stays in force");
+        if errors > 0 {
+            assert_eq!(last["sekisho.count"], errors, "{what}");
+        }
+        std::fs::write(world.dir.join("sekisho.toml"), &good).unwrap();
+    }
+    assert_eq!((reloads(&world, "refused"), reloads(&world, "applied")), (4.0, 0.0));
+    assert!(world.events("config-reloaded").is_empty());
+    // And the way back is open.
+    assert!(world.reload(|text| text.replace(GRANT, LESS)).await);
+    assert_eq!(status(&open, &token).await, 403);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_good_file_is_told() {
+    let world = World::start().await;
+    for expected in 2..5 {
+        assert!(world.reload(|text| text + "\n").await);
+        assert_eq!(generation(&world), expected);
+        let events = world.events("config-reloaded");
+        assert_eq!(events.last().unwrap()["sekisho.snapshot"], expected);
+        assert_eq!(events.last().unwrap()["sekisho.control"], "LOG-1");
+        let reply = world.call(&world.printer(), get(ORDERS)).await;
+        assert_eq!(world.line_of(&reply)["sekisho.snapshot"], expected);
+    }
+    assert_eq!((reloads(&world, "refused"), reloads(&world, "applied")), (0.0, 3.0));
+    assert_eq!(world.metric("sekisho_config_generation"), 4.0);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_forty_mistakes_are_told_at_once() {
+    let world = World::start().await;
+    let many: String = (0..40)
+        .map(|n| {
+            format!(
+                "[identity.wrong-{n}]\nkind = \"service\"\nowner = \"platform@example.com\"\n\
+                 token = {{ issuer = \"corp\", subject = \"wrong-{n}\" }}\n\
+                 networks = [\"loopback\"]\nroles = [\"no-such-role-{n}\"]\n"
+            )
+        })
+        .collect();
+    let edit = |text: String| text.replace("[token]\n", &format!("{many}[token]\n"));
+    assert!(!world.reload(edit).await);
+    assert_eq!(world.events("config-refused").last().unwrap()["sekisho.count"], 40);
+    let path = world.dir.join("sekisho.toml");
+    let errors = config::load(&path, 2, now()).unwrap_err();
+    let lines: std::collections::HashSet<usize> = errors.errors.iter().map(|e| e.line).collect();
+    assert_eq!((errors.errors.len(), lines.len()), (40, 40));
+    for (n, error) in errors.errors.iter().enumerate() {
+        assert!(error.found.contains(&format!("no-such-role-{n}")), "{error:?}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_1_a_request_ends_under_the_rules_it_began_with() {
+    let world = World::start().await;
+    let token = world.token("analyst");
+    world.amazon.set(Scenario::SlowBody { bytes: 2_048, tick_ms: 40 });
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let caller = world.caller(|config| config.alpn = alpn);
+        let open = caller.connect(world.address()).await.unwrap();
+        let before = (generation(&world), world.amazon.total());
+        let slow = {
+            let (open, call) = (open.clone(), bearing(get(ORDERS), &token));
+            tokio::spawn(async move { open.call(call).await.unwrap() })
+        };
+        until("the upstream is asked", || world.amazon.total() > before.1).await;
+        // While its answer dribbles, the grant is withdrawn and the upstream moves away.
+        assert!(world.reload(|text| text.replace(GRANT, LESS)).await);
+        assert!(!slow.is_finished(), "the body came too fast for this test");
+        let reply = slow.await.unwrap();
+        assert_eq!((reply.status.as_u16(), reply.end), (200, BodyEnd::Complete));
+        assert!(reply.json()["payload"]["Orders"].is_array());
+        assert_eq!(world.line_of(&reply)["sekisho.snapshot"], before.0);
+        let refused = open.call(bearing(get(ORDERS), &token)).await.unwrap();
+        world.note(&refused);
+        assert_eq!(error_of(&refused).0, "Sekisho.OperationNotGranted");
+        assert!(world.reload(|text| text.replace(LESS, GRANT)).await);
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_1_a_network_taken_off_the_list_ends_open_connections_requests() {
+    let world = World::start().await;
+    let token = world.token("office-clerk");
+    let source = "127.0.0.2".parse().unwrap();
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let caller = world.caller(|config| {
+            config.alpn = alpn;
+            config.source = Some(source);
+        });
+        let open = caller.connect(world.address()).await.unwrap();
+        assert_eq!(status(&open, &token).await, 200);
+        // The identity's own network first.
+        let (own, none) = ("office = [\"127.0.0.2\", \"127.0.0.3\"]", "office = [\"127.0.0.3\"]");
+        assert!(world.reload(|text| text.replace(own, none)).await);
+        let refused = open.call(bearing(get(ORDERS), &token)).await.unwrap();
+        assert_eq!(error_of(&refused).0, "Sekisho.NetworkNotListed");
+        assert!(world.reload(|text| text.replace(none, own)).await);
+        assert_eq!(status(&open, &token).await, 200);
+        // Then the listener's.
+        let (all, few) = ("loopback = [\"127.0.0.0/8\", \"::1\"]", "loopback = [\"127.0.0.1\"]");
+        assert!(world.reload(|text| text.replace(all, few)).await);
+        let refused = open.call(bearing(get(ORDERS), &token)).await.unwrap();
+        world.note(&refused);
+        assert_eq!(
+            (refused.status.as_u16(), error_of(&refused).0.as_str()),
+            (403, "Sekisho.AddressRevoked")
+        );
+        assert!(caller.connect(world.address()).await.is_err(), "no new connection either");
+        assert!(world.reload(|text| text.replace(few, all)).await);
+        assert_eq!(status(&open, &token).await, 200);
+    }
+    world.finish().await;
+}
+
+fn install(world: &World, leaf: &Leaf) {
+    std::fs::write(world.dir.join("pki/server.pem"), leaf.certificate_pem()).unwrap();
+    let key = leaf.key_pem().reveal_for(Use::Forward);
+    std::fs::write(world.dir.join("pki/server.key"), key).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_a_new_certificate_is_served_to_new_connections() {
+    let world = World::start().await;
+    let old = world.pki.server.chain().remove(0);
+    let plan = LeafPlan::server(&["localhost".to_owned()], now());
+    let leaf = world.pki.ca.issue(&plan).unwrap();
+    let printer = world.printer();
+    let open = printer.connect(world.address()).await.unwrap();
+    assert_eq!(open.certificate(), Some(&old));
+    // A certificate whose key is another one's: nothing changes.
+    std::fs::write(world.dir.join("pki/server.pem"), leaf.certificate_pem()).unwrap();
+    assert!(!world.reload(|text| text).await);
+    assert_eq!(printer.connect(world.address()).await.unwrap().certificate(), Some(&old));
+    install(&world, &leaf);
+    assert!(world.reload(|text| text).await);
+    let fresh = printer.connect(world.address()).await.unwrap();
+    assert_eq!(fresh.certificate(), leaf.chain().first());
+    for session in [&open, &fresh] {
+        assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
+    }
+    let expiry = world.metric("sekisho_certificate_expiry_timestamp_seconds{listener=\"apps\"}");
+    assert!(expiry > 0.0, "{}", world.gateway.engine.render_metrics());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_1_what_only_a_restart_can_change_is_refused_by_name() {
+    let world = World::start().await;
+    let listener = "\n[[listener]]\nname = \"second\"\naddress = \"127.0.0.1:0\"\nnetworks = [\"loopback\"]\n\
+                    upstreams = [\"warehouse\"]\n[listener.tls]\n\
+                    certificates = [{ certificate = \"pki/server.pem\", key = \"pki/server.key\" }]\n";
+    let good = std::fs::read_to_string(world.dir.join("sekisho.toml")).unwrap();
+    let moved = "name = \"apps\"\naddress = \"127.0.0.1:1\"";
+    let edits = [
+        (good.replace("name = \"apps\"\naddress = \"127.0.0.1:0\"", moved), "apps"),
+        (format!("{good}{listener}"), "second"),
+        (good.replace("name = \"apps\"", "name = \"other\""), "other"),
+        (good.replace("access.log", "elsewhere.log"), "[log] access"),
+        (
+            good.replace(
+                "[admin]\naddress = \"127.0.0.1:0\"",
+                "[admin]\naddress = \"127.0.0.1:1\"",
+            ),
+            "[admin] address",
+        ),
+        (
+            good.replace("[log]\naccess", "[log]\nrotate_bytes = \"64 MiB\"\naccess"),
+            "[log] rotate_bytes",
+        ),
+        (good.replace("threads = 1", "threads = 2"), "gateway.threads"),
+    ];
+    for (text, what) in edits {
+        assert_ne!(text, good, "{what}");
+        let path = world.dir.join("other.toml");
+        std::fs::write(&path, text).unwrap();
+        let loaded = config::load(&path, 2, now()).unwrap();
+        let fault = world.gateway.engine.reload(loaded.snapshot).unwrap_err().to_string();
+        assert!(fault.contains(what) && fault.contains("restart"), "{what}: {fault}");
+        assert_eq!(generation(&world), 1);
+    }
+    let reply = world.call(&world.printer(), get(ORDERS)).await;
+    assert_eq!(reply.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_an_authority_taken_off_the_list_ends_its_certificates() {
+    let world = World::start().await;
+    let mut sessions = Vec::new();
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let caller = world.caller(|config| {
+            config.alpn = alpn;
+            config.identity = world.pki.client("label-printer").cloned();
+        });
+        let open = caller.connect(world.address()).await.unwrap();
+        assert_eq!(open.call(get(ORDERS)).await.unwrap().status, 200);
+        sessions.push((caller, open));
+    }
+    let edit = |text: String| {
+        text.replace("client_ca = \"pki/ca.pem\"", "client_ca = \"pki/rogue/ca.pem\"")
+    };
+    assert!(world.reload(edit).await);
+    for (caller, open) in &sessions {
+        assert!(caller.call(world.address(), get(ORDERS)).await.is_err(), "no new connection");
+        // The connection may be closed; what it may not do is let another request pass.
+        if let Ok(reply) = open.call(get(ORDERS)).await {
+            world.note(&reply);
+            assert_eq!(reply.status, 401, "{}", reply.text());
+        }
+    }
+    assert_eq!(world.amazon.total(), 2);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_2_another_upstream_is_used_by_the_next_request() {
+    let world = World::start().await;
+    let other = MockConfig::new(Personality::Warehouse, world.pki.upstream.clone());
+    let other = MockSpApi::start(other).await.unwrap();
+    let open = world.printer().connect(world.address()).await.unwrap();
+    world.warehouse.set(Scenario::Echo);
+    other.set(Scenario::Echo);
+    assert_eq!(open.call(get("/stock/A1")).await.unwrap().status, 200);
+    let (from, to) = (world.warehouse.address().port(), other.address().port());
+    let port = |port: u16| format!("endpoint = \"https://localhost:{port}\"");
+    assert!(world.reload(|text| text.replace(&port(from), &port(to))).await);
+    assert_eq!(open.call(get("/stock/A1")).await.unwrap().status, 200);
+    assert_eq!((world.warehouse.total(), other.total()), (1, 1));
+    // Roots that no longer vouch for it: the connection in the pool is not used either (TLS-2).
+    let ca = |file: &str| format!("{}\nca = \"{file}\"", port(to));
+    assert!(world.reload(|text| text.replace(&ca("pki/ca.pem"), &ca("pki/rogue/ca.pem"))).await);
+    let refused = open.call(get("/stock/A1")).await.unwrap();
+    world.note(&refused);
+    assert_eq!((refused.status.as_u16(), other.total()), (502, 1), "{}", refused.text());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn log_1_reloading_under_load_loses_no_request() {
+    let world = World::with(Plan::default()).await;
+    world.amazon.set(Scenario::Echo);
+    let done = Arc::new(AtomicU64::new(0));
+    let address = world.address();
+    let mut loads = Vec::new();
+    for alpn in [Alpn::H1, Alpn::H2, Alpn::H1, Alpn::H2, Alpn::H1, Alpn::H2] {
+        let caller: Caller = world.caller(|config| {
+            config.alpn = alpn;
+            config.identity = world.pki.client("label-printer").cloned();
+        });
+        let done = Arc::clone(&done);
+        loads.push(tokio::spawn(async move {
+            let open = caller.connect(address).await.unwrap();
+            for n in 0..80 {
+                let reply = open.call(get(ORDERS)).await.unwrap_or_else(|e| panic!("{n}: {e}"));
+                assert_eq!((reply.status.as_u16(), reply.end), (200, BodyEnd::Complete), "{n}");
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    for n in 0..10_u64 {
+        until("the load goes on", || done.load(Ordering::Relaxed) >= n * 40).await;
+        // Every other one changes what is granted to somebody else.
+        let swap = |text: String| {
+            if n % 2 == 0 { text.replace(GRANT, LESS) } else { text.replace(LESS, GRANT) }
+        };
+        assert!(world.reload(swap).await);
+    }
+    for load in loads {
+        load.await.unwrap();
+    }
+    assert_eq!(world.amazon.total(), 480);
+    assert_eq!(generation(&world), 11);
+    let lines = world.requests();
+    assert_eq!(lines.iter().filter(|line| line["event.outcome"] == "allowed").count(), 480);
+    let snapshots: std::collections::HashSet<u64> =
+        lines.iter().filter_map(|line| line["sekisho.snapshot"].as_u64()).collect();
+    assert!(snapshots.len() > 3, "{snapshots:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_1_a_reload_takes_up_a_new_identity() {
+    let world = World::start().await;
+    let reader = world.caller(|config| config.identity = world.pki.client("stock-reader").cloned());
+    let open = reader.connect(world.address()).await.unwrap();
+    let refused = open.call(get("/stock/A1")).await.unwrap();
+    assert_eq!(error_of(&refused).0, "Sekisho.NoIdentity");
+    let who = "[identity.stock-reader]\nkind = \"service\"\nowner = \"platform@example.com\"\n\
+               certificate = { san_uri = \"spiffe://sekisho.test/stock-reader\" }\n\
+               networks = [\"loopback\"]\nroles = [\"shipping\"]\n";
+    assert!(world.reload(|text| text.replace("[token]\n", &format!("{who}[token]\n"))).await);
+    world.warehouse.set(Scenario::Echo);
+    assert_eq!(open.call(get("/stock/A1")).await.unwrap().status, 200);
+    world.finish().await;
+}

@@ -1,0 +1,533 @@
+//! TLS-2: an upstream proves itself or gets nothing; and what happens when it fails: nothing is sent
+//! twice that may not be, one upstream's trust is never another's, and each failure has its name.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Method;
+use sekisho::base::Clock;
+use sekisho::devcerts::{Leaf, LeafPlan, LeafUse};
+use sekisho::mock::{
+    Alpn, BodyEnd, Call, ClientAuth, Flow, Length, MockConfig, MockHandle, MockSpApi, Operation,
+    Personality, Reply, Scenario,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::hygiene::printer;
+use crate::support::{Plan, World, error_of, get};
+
+const STOCK: &str = "/stock/A";
+const DOWN: &str = "sekisho_upstream_breaker_open{upstream=\"warehouse\"}";
+
+/// An upstream that plays its bytes, one answer for each head that it reads.
+pub struct Scripted {
+    pub address: SocketAddr,
+    heads: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Scripted {
+    pub async fn start(world: &World, answers: &'static [&'static [u8]]) -> Self {
+        let tls = rustls::ServerConfig::builder_with_provider(sekisho::engine::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(world.pki.upstream.chain(), world.pki.upstream.private_key().unwrap());
+        let tls = tokio_rustls::TlsAcceptor::from(Arc::new(tls.unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let heads = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&heads);
+        let task = tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (tls, count) = (tls.clone(), Arc::clone(&count));
+                tokio::spawn(async move {
+                    let mut stream = tls.accept(tcp).await?;
+                    let mut head = Vec::new();
+                    loop {
+                        head.push(stream.read_u8().await?);
+                        if head.ends_with(b"\r\n\r\n") {
+                            head.clear();
+                            let nth = count.fetch_add(1, Ordering::SeqCst);
+                            stream.write_all(answers[nth % answers.len()]).await?;
+                            stream.flush().await?;
+                        }
+                    }
+                    #[allow(unreachable_code, reason = "gives the block its error type")]
+                    Ok::<(), std::io::Error>(())
+                });
+            }
+        });
+        Self { address, heads, task }
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Makes `address` the warehouse, with these lines besides.
+pub async fn lead_to(world: &World, address: SocketAddr, lines: &str) {
+    lead_to_all(world, address.port(), &[address], &format!("ca = \"pki/ca.pem\"\n{lines}")).await;
+}
+
+async fn lead_to_all(world: &World, port: u16, addresses: &[SocketAddr], lines: &str) {
+    let applied = world.reload(|text| {
+        let head = "name = \"warehouse\"\nkind = \"https\"\n";
+        let (before, rest) = text.split_once(head).unwrap();
+        let (_, after) = rest.split_once("\n\n").unwrap();
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        format!(
+            "{before}{head}endpoint = \"https://localhost:{port}\"\naddresses = {addresses:?}\n\
+             {lines}\n\n{after}"
+        )
+    });
+    assert!(applied.await, "the configuration was refused");
+}
+
+async fn warehouse(leaf: Leaf, edit: impl FnOnce(&mut MockConfig)) -> MockHandle {
+    let mut config = MockConfig::new(Personality::Warehouse, leaf);
+    edit(&mut config);
+    MockSpApi::start(config).await.unwrap()
+}
+
+/// An address where nobody listens, kept from others as long as the socket lives.
+fn nobody_s() -> (tokio::net::TcpSocket, SocketAddr) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+fn post(body: Flow) -> Call {
+    Call::post("/upload", body)
+}
+
+/// The answer of a failed upstream, and how it was written down.
+fn assert_failed(world: &World, reply: &Reply, status: u16, detail: &str) {
+    assert_eq!(reply.status.as_u16(), status, "{detail}: {}", reply.text());
+    assert_eq!(error_of(reply).0, "Sekisho.UpstreamFailed");
+    let line = world.line_of(reply);
+    assert_eq!(line["sekisho.detail"], detail, "{line}");
+    assert_eq!(line["sekisho.denial"], "UpstreamFailed");
+    assert_eq!(line["event.outcome"], "failed");
+    assert_eq!(line["sekisho.upstream"], "warehouse");
+    assert_eq!(line["http.response.status_code"], status);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_2_an_upstream_that_can_t_prove_itself_gets_nothing() {
+    let world = World::start().await;
+    let now = Clock::system().now();
+    let names = ["localhost".to_owned()];
+    let good = LeafPlan::server(&names, now);
+    let issue = |plan: &LeafPlan| world.pki.ca.issue(plan).unwrap();
+    let elsewhere = LeafPlan::server(&["elsewhere.test".to_owned()], now);
+    let expired = LeafPlan { not_after: now.unix_secs() - 60, ..good.clone() };
+    let early = LeafPlan { not_before: now.unix_secs() + 3_600, ..good.clone() };
+    let client = LeafPlan { usage: LeafUse::Client, ..good.clone() };
+    let common_name_only = LeafPlan { names: Vec::new(), ..good.clone() };
+    let impostors = [
+        world.pki.rogue.server.clone(),
+        issue(&elsewhere),
+        issue(&expired),
+        issue(&early),
+        issue(&client),
+        issue(&common_name_only),
+    ];
+    let mut failures = 0;
+    for (nth, leaf) in impostors.into_iter().enumerate() {
+        let impostor = warehouse(leaf, |_| {}).await;
+        for protocol in ["auto", "http/1.1", "h2"] {
+            lead_to(&world, impostor.address(), &format!("protocol = \"{protocol}\"")).await;
+            let caller = printer(&world, Alpn::Both);
+            for call in [Call::get(STOCK), post(Flow::whole("secret"))] {
+                let reply = world.call(&caller, call).await;
+                assert_failed(&world, &reply, 502, "Untrusted");
+                assert_eq!(world.line_of(&reply)["sekisho.attempts"], 1, "impostor {nth}");
+                assert_eq!(world.line_of(&reply)["sekisho.control"], "TLS-2");
+                failures += 1;
+            }
+        }
+        assert_eq!(impostor.total(), 0, "impostor {nth}");
+    }
+    assert_eq!(world.events("upstream-untrusted").len(), failures);
+    let denials = world.metric("sekisho_denials_total{code=\"UpstreamFailed\"}");
+    assert!((denials - 36.0).abs() < 0.5, "{denials}");
+    lead_to(&world, world.warehouse.address(), "").await;
+    assert_eq!(world.call(&printer(&world, Alpn::Both), Call::get(STOCK)).await.status, 200);
+    world.finish().await;
+}
+
+fn pin(leaf: &Leaf) -> String {
+    let hex: Vec<_> = leaf.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.join(":")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_2_a_pin_is_the_leaf_s_and_is_checked_before_a_byte_leaves() {
+    let world = World::start().await;
+    let right = pin(&world.pki.upstream);
+    let wrong = pin(&world.pki.server);
+    let caller = printer(&world, Alpn::Both);
+    for protocol in ["http/1.1", "h2"] {
+        // A connection is in the pool before the pin asks for another certificate.
+        let line = format!("protocol = \"{protocol}\"");
+        lead_to(&world, world.warehouse.address(), &line).await;
+        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+        let before = world.warehouse.total();
+        for (pins, status) in [
+            (format!("pins = [\"{wrong}\"]"), 502),
+            (format!("pins = [\"{right}\"]"), 200),
+            (format!("pins = [\"{wrong}\", \"{right}\"]"), 200),
+        ] {
+            lead_to(&world, world.warehouse.address(), &format!("{line}\n{pins}")).await;
+            for call in [Call::get(STOCK), post(Flow::whole("secret"))] {
+                let reply = world.call(&caller, call).await;
+                assert_eq!(reply.status.as_u16(), status, "{}", reply.text());
+                if status == 502 {
+                    assert_failed(&world, &reply, 502, "Untrusted");
+                }
+            }
+        }
+        assert_eq!(world.warehouse.total() - before, 4);
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_2_the_gateway_shows_its_certificate_where_one_is_demanded() {
+    let world = World::start().await;
+    let authority = world.pki.ca.certificate();
+    let strict = warehouse(world.pki.upstream.clone(), |config| {
+        config.client_auth = ClientAuth::Required(vec![authority]);
+    })
+    .await;
+    let caller = printer(&world, Alpn::Both);
+    for protocol in ["http/1.1", "h2"] {
+        let shown = |name: &str| {
+            format!(
+                "protocol = \"{protocol}\"\nclient_certificate = {{ certificate = \
+                 \"pki/clients/{name}.pem\", key = \"pki/clients/{name}.key\" }}"
+            )
+        };
+        for name in ["order-importer", "stock-reader"] {
+            lead_to(&world, strict.address(), &shown(name)).await;
+            assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+            // The certificate is part of the pool's key: the other one's connection is not taken.
+            let seen = strict.last().unwrap().client_certificate;
+            assert_eq!(seen, Some(world.pki.client(name).unwrap().sha256()), "{protocol}");
+        }
+        let before = strict.total();
+        lead_to(&world, strict.address(), &format!("protocol = \"{protocol}\"")).await;
+        let reply = world.call(&caller, Call::get(STOCK)).await;
+        assert_eq!(reply.status, 502, "{}", reply.text());
+        assert_eq!(strict.total(), before);
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_2_trust_in_one_upstream_is_no_trust_in_another_at_the_same_address() {
+    let other = "[[upstream]]\nname = \"other\"\nkind = \"https\"\n\
+        endpoint = \"https://localhost:{warehouse}\"\nca = \"pki/rogue/ca.pem\"\n\
+        [[operation]]\nname = \"other/getStock\"\nupstream = \"other\"\nmethod = \"GET\"\n\
+        path = \"/other/{sku}\"\n";
+    for protocol in ["http/1.1", "h2"] {
+        let plan = Plan::default()
+            .fill("warehouse", &format!("protocol = \"{protocol}\""))
+            .fill("more", &other.replace("rogue/ca.pem\"", &format!("rogue/ca.pem\"\nprotocol = \"{protocol}\"")))
+            .replace("upstreams = [\"amazon\", \"warehouse\"]", "upstreams = [\"amazon\", \"warehouse\", \"other\"]")
+            .replace("\"listingsItems/*\", \"warehouse/*\"", "\"listingsItems/*\", \"warehouse/*\", \"other/*\"");
+        let world = World::with(plan).await;
+        world.warehouse.set(Scenario::Echo);
+        let caller = printer(&world, Alpn::Both);
+        for _ in 0..3 {
+            assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+            let reply = world.call(&caller, Call::get("/other/A")).await;
+            assert_eq!(reply.status, 502, "{}", reply.text());
+            assert_eq!(world.line_of(&reply)["sekisho.detail"], "Untrusted");
+        }
+        assert_eq!(world.warehouse.total(), 3);
+        // The same upstream with another authority, after a reload, is another upstream.
+        let address = world.warehouse.address();
+        let rogue = format!("ca = \"pki/rogue/ca.pem\"\nprotocol = \"{protocol}\"");
+        lead_to_all(&world, address.port(), &[address], &rogue).await;
+        let reply = world.call(&caller, Call::get(STOCK)).await;
+        assert_failed(&world, &reply, 502, "Untrusted");
+        assert_eq!(world.warehouse.total(), 3);
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_upstream_is_told_by_how_it_failed() {
+    let slow = Duration::from_secs(20);
+    for protocol in ["http/1.1", "h2"] {
+        let lines = format!("protocol = \"{protocol}\"\nresponse_timeout = \"1 s\"");
+        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
+        let caller = printer(&world, Alpn::Both);
+        let closed = if protocol == "h2" { "Malformed" } else { "Closed" };
+        for (scenario, status, detail) in [
+            (Scenario::CloseEarly, 502, closed),
+            (Scenario::Garbage, 502, "Malformed"),
+            (Scenario::Informational { count: None }, 502, "Malformed"),
+            (Scenario::Delay { ms: 60_000 }, 504, "TimedOut"),
+        ] {
+            let before = world.warehouse.total();
+            world.warehouse.set(scenario);
+            let began = std::time::Instant::now();
+            let reply = world.call(&caller, Call::get(STOCK)).await;
+            assert_failed(&world, &reply, status, detail);
+            assert!(began.elapsed() < slow, "{scenario}");
+            assert_eq!(world.warehouse.total() - before, 1, "{scenario} was asked again");
+            world.warehouse.set(Scenario::Normal);
+            // The caller's next request, on a connection of its own, is served.
+            assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200, "{scenario}");
+        }
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_does_not_connect_is_told_apart() {
+    let world = World::start().await;
+    let caller = printer(&world, Alpn::Both);
+    let (_kept, dead) = nobody_s();
+    lead_to(&world, dead, "").await;
+    let reply = world.call(&caller, Call::get(STOCK)).await;
+    assert_failed(&world, &reply, 502, "Unreachable");
+    assert_eq!(world.line_of(&reply)["sekisho.attempts"], 2);
+    let reply = world.call(&caller, post(Flow::whole("x"))).await;
+    assert_failed(&world, &reply, 502, "Unreachable");
+    assert_eq!(world.line_of(&reply)["sekisho.attempts"], 1, "a POST is not repeated");
+    lead_to(&world, dead, "retries = 0").await;
+    let reply = world.call(&caller, Call::get(STOCK)).await;
+    assert_eq!(world.line_of(&reply)["sekisho.attempts"], 1);
+    // A socket that accepts and says nothing.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let lines = "connect_timeout = \"100 ms\"\nretries = 0";
+    lead_to(&world, mute.local_addr().unwrap(), lines).await;
+    let reply = world.call(&caller, Call::get(STOCK)).await;
+    assert_failed(&world, &reply, 504, "TimedOut");
+    // A name that does not resolve.
+    let applied = world
+        .reload(|text| {
+            let addresses = format!("addresses = [\"{}\"]\n", mute.local_addr().unwrap());
+            let endpoint = format!("https://localhost:{}", mute.local_addr().unwrap().port());
+            text.replace(&addresses, "").replace(&endpoint, "https://nowhere.invalid")
+        })
+        .await;
+    assert!(applied);
+    let reply = world.call(&caller, Call::get(STOCK)).await;
+    assert_failed(&world, &reply, 502, "Unreachable");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_goes_on_to_another_address_and_nothing_that_was_sent_goes_twice() {
+    let world = World::start().await;
+    let caller = printer(&world, Alpn::Both);
+    let (_kept, dead) = nobody_s();
+    let alive = world.warehouse.address();
+    lead_to_all(&world, alive.port(), &[dead, alive], "ca = \"pki/ca.pem\"").await;
+    let mut attempts = Vec::new();
+    for _ in 0..12 {
+        let reply = world.call(&caller, Call::get(STOCK)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        attempts.push(world.line_of(&reply)["sekisho.attempts"].as_u64().unwrap());
+    }
+    assert!(attempts.contains(&2) && attempts.iter().all(|n| *n <= 2), "{attempts:?}");
+    // After three failures in a row the dead address rests.
+    assert_eq!(attempts.iter().filter(|n| **n == 2).count(), 3, "{attempts:?}");
+    let retries = world.metric("sekisho_upstream_retries_total{upstream=\"warehouse\"}");
+    assert!((retries - 3.0).abs() < 0.5, "{retries}");
+    assert_eq!(world.warehouse.total(), 12);
+
+    for protocol in ["http/1.1", "h2"] {
+        let lines = format!("protocol = \"{protocol}\"\nretries = 5");
+        lead_to(&world, alive, &lines).await;
+        let put = || Call { body: Flow::whole("{\"quantity\":1}"), ..Call::new(Method::PUT, STOCK) };
+        for call in [put(), post(Flow::whole("once")), put()] {
+            // The connection lies in the pool; the upstream reads the request and closes.
+            assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+            let before = world.warehouse.total();
+            world.warehouse.script(&[Scenario::CloseEarly]);
+            let reply = world.call(&caller, call).await;
+            assert_eq!(reply.status, 502, "{}", reply.text());
+            assert_eq!(world.warehouse.total() - before, 1, "a body was sent twice");
+        }
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_breaker_opens_tries_once_and_closes() {
+    let lines = "protocol = \"http/1.1\"\nbreaker = { failures = 3, open = \"10 s\" }";
+    let world = World::with(Plan::default().fill("warehouse", lines).by_hand()).await;
+    let caller = printer(&world, Alpn::Both);
+    world.warehouse.set(Scenario::Error { status: http::StatusCode::SERVICE_UNAVAILABLE });
+    for _ in 0..3 {
+        // An upstream's own answer is passed on, however bad.
+        let reply = world.call(&caller, Call::get(STOCK)).await;
+        assert_eq!(reply.status, 503);
+        assert_eq!(world.line_of(&reply)["event.outcome"], "allowed");
+    }
+    for _ in 0..2 {
+        let reply = world.call(&caller, Call::get(STOCK)).await;
+        assert_failed(&world, &reply, 503, "CircuitOpen");
+        assert_eq!(world.line_of(&reply).get("sekisho.attempts"), None);
+    }
+    assert_eq!(world.warehouse.total(), 3);
+    assert_eq!(world.events("breaker-opened").len(), 1);
+    assert!(world.metric(DOWN) > 0.5);
+    // Another upstream has a breaker of its own.
+    assert_eq!(world.call(&caller, get(crate::support::ORDERS)).await.status, 200);
+    world.advance(Duration::from_secs(11));
+    assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 503, "the probe fails");
+    assert_eq!(world.warehouse.total(), 4);
+    assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 503);
+    assert_eq!(world.warehouse.total(), 4, "open again");
+    world.warehouse.set(Scenario::Normal);
+    world.advance(Duration::from_secs(11));
+    for _ in 0..2 {
+        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+    }
+    assert_eq!(world.events("breaker-opened").len(), 2);
+    assert_eq!(world.events("breaker-closed").len(), 1);
+    assert!(world.metric(DOWN) < 0.5);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_addresses_share_the_load_and_the_work_of_one_that_dies() {
+    let world = World::start().await;
+    let second = warehouse(world.pki.upstream.clone(), |_| {}).await;
+    let first = world.warehouse.address();
+    let both = [first, second.address()];
+    lead_to_all(&world, first.port(), &both, "ca = \"pki/ca.pem\"").await;
+    let caller = printer(&world, Alpn::Both);
+    for _ in 0..40 {
+        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+    }
+    let (one, two) = (world.warehouse.total(), second.total());
+    assert_eq!(one + two, 40);
+    assert!(one >= 8 && two >= 8, "{one} and {two}");
+    second.shutdown().await;
+    for _ in 0..20 {
+        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_an_upstream_that_lies_about_its_length_splits_no_answer() {
+    for protocol in ["http/1.1", "h2"] {
+        let world = World::with(
+            Plan::default().fill("warehouse", &format!("protocol = \"{protocol}\"")),
+        )
+        .await;
+        for alpn in [Alpn::H1, Alpn::H2] {
+            let session = printer(&world, alpn).connect(world.address()).await.unwrap();
+            for scenario in [Scenario::LieLength, Scenario::Truncate { after: 5 }] {
+                world.warehouse.script(&[scenario]);
+                // Whether the lie shows as a broken body or a cut one, what follows is clean.
+                let spoilt = session.call(Call::get(STOCK)).await.unwrap();
+                assert!(!spoilt.text().contains("POISONED"), "{}", spoilt.text());
+                let session = printer(&world, alpn).connect(world.address()).await.unwrap();
+                for _ in 0..3 {
+                    let reply = session.call(Call::get(STOCK)).await.unwrap();
+                    assert_eq!((reply.status.as_u16(), reply.end), (200, BodyEnd::Complete));
+                    assert_eq!(reply.json()["sku"], "A", "{}", reply.text());
+                }
+                if matches!(scenario, Scenario::Truncate { .. }) {
+                    assert_eq!(spoilt.end, BodyEnd::Broken, "{protocol} {alpn:?}");
+                    let line = world.line_of(&spoilt);
+                    assert_eq!(line["event.outcome"], "failed", "{line}");
+                    assert_eq!(line["http.response.body.bytes"], 5);
+                    break;
+                }
+            }
+        }
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_answers_that_can_be_read_two_ways_are_not_passed_on() {
+    let world = World::start().await;
+    let answers: &[&[u8]] = &[
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\ncontent-length : 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n folded: x\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    ];
+    let odd = Scripted::start(&world, answers).await;
+    let lines = "protocol = \"http/1.1\"\nretries = 0\nbreaker = { failures = 1000, open = \"1 s\" }";
+    lead_to(&world, odd.address, lines).await;
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let caller = printer(&world, alpn);
+        for answer in answers {
+            let reply = caller.call(world.address(), Call::get(STOCK)).await.unwrap();
+            let text = String::from_utf8_lossy(answer);
+            // Either not begun, or begun and broken off: never whole.
+            assert!(
+                reply.status == 502 || reply.end == BodyEnd::Broken,
+                "{text:?} passed as {} {:?}",
+                reply.status,
+                reply.text()
+            );
+            assert_eq!(world.line_of(&reply)["event.outcome"], "failed", "{text:?}");
+        }
+    }
+    assert_eq!(odd.heads.load(Ordering::SeqCst), 2 * answers.len());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_caller_who_goes_away_is_written_down_and_harms_no_upstream() {
+    let lines = "breaker = { failures = 1, open = \"10 min\" }";
+    let world = World::with(Plan::default().fill("warehouse", lines)).await;
+    let mut gone = 0;
+    for alpn in [Alpn::H1, Alpn::H2] {
+        // Waiting for the head; in the middle of the answer's body; in the middle of an upload.
+        world.warehouse.set(Scenario::Normal);
+        let upload = post(Flow::slow(vec![0; 1_000], 100, Duration::from_secs(60)));
+        for (scenario, call) in [
+            (Scenario::Delay { ms: 60_000 }, Call::get(STOCK)),
+            (Scenario::SlowBody { bytes: 1, tick_ms: 1_000 }, Call::get(STOCK)),
+            (Scenario::Normal, upload),
+        ] {
+            world.warehouse.set(scenario);
+            let caller = world.caller(|config| {
+                config.identity = world.pki.client("label-printer").cloned();
+                config.alpn = alpn;
+                config.deadline = Duration::from_millis(500);
+            });
+            let _ = caller.call(world.address(), call).await;
+            gone += 1;
+            let within = std::time::Instant::now() + Duration::from_secs(10);
+            while world.requests().len() < gone {
+                assert!(std::time::Instant::now() < within, "no record of {scenario} {alpn:?}");
+                tokio::task::yield_now().await;
+            }
+            let line = world.requests().pop().unwrap();
+            assert_eq!(line["event.outcome"], "failed", "{line}");
+            assert_eq!(line["sekisho.detail"], "CallerWentAway", "{line}");
+            assert_eq!(line["sekisho.attempts"], 1);
+        }
+    }
+    assert_eq!(world.events("breaker-opened").len(), 0);
+    world.warehouse.set(Scenario::Normal);
+    let big = post(Flow::repeat(100_000, Length::Unknown));
+    assert_eq!(world.call(&printer(&world, Alpn::Both), big).await.status, 200);
+    assert_eq!(world.warehouse.count(Operation::Upload), 1);
+    assert_eq!(world.requests().len(), gone + 1);
+    world.finish().await;
+}
