@@ -5,7 +5,8 @@
 //! part of the table that they touch is never in the caches of the core for free. `independent`
 //! asks as connections come: no answer waits for another. `dependent` makes each question wait for
 //! the answer before, so that nothing overlaps: the worst a single lookup can take. Shown is the
-//! time of 4,096 lookups and, as items per second, that of one.
+//! time of 4,096 lookups and, as items per second, that of one (20 Mitem/s are 50 ns). A million
+//! prefixes are 9 to 15 MB, so those rows tell the latency of the machine's last cache and memory.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -188,7 +189,7 @@ fn independent(bencher: Bencher<'_, '_>, line: Line) {
     });
 }
 
-#[divan::bench(args = cases(), sample_size = 1, sample_count = 500)]
+#[divan::bench(args = cases().filter(|line| matches!(line.2, Asked::Hit)), sample_size = 1, sample_count = 500)]
 fn dependent(bencher: Bencher<'_, '_>, line: Line) {
     let (table, queries) = line.queries();
     let mut batches = queries.chunks_exact(PER_SAMPLE).cycle();

@@ -36,7 +36,8 @@ pub(super) fn main(words: &DemoArgs) -> Result<ExitCode, Failure> {
             code = play(words, &stage, &framework) => code,
             () = stop.asked() => {
                 say::out("");
-                ExitCode::SUCCESS
+                // A series that was cut short has shown nothing.
+                if words.exit { ExitCode::FAILURE } else { ExitCode::SUCCESS }
             }
         };
         stage.strike().await;

@@ -1,4 +1,5 @@
 //! `sekisho dev-certs`: throw-away certificates, keys and tokens for a developer's machine.
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -101,9 +102,26 @@ fn print_token(dir: &Path, subject: &str, now: Moment) -> Result<ExitCode, Failu
 
 fn signer(dir: &Path) -> Result<TokenSigner, Failure> {
     let path = Layout::new(dir).signing().1;
-    TokenSigner::open(&path).map_err(|error| {
-        Failure::new(format_args!("{error}; sekisho dev-certs --dir {} makes it", dir.display()))
-    })
+    TokenSigner::open(&path).map_err(|error| unreadable(&error, dir))
+}
+
+/// A file of the folder can't be used, and what makes one that can.
+pub(super) fn unreadable(error: &DevCertsError, dir: &Path) -> Failure {
+    let dir = dir.display();
+    match error {
+        DevCertsError::Io { path, kind: ErrorKind::NotFound } => Failure::new(format_args!(
+            "{} is not there; sekisho dev-certs --dir {dir} makes it",
+            path.display()
+        )),
+        DevCertsError::ClientName(_)
+        | DevCertsError::SubjectName(_)
+        | DevCertsError::Generate
+        | DevCertsError::Exists(_)
+        | DevCertsError::Malformed(_)
+        | DevCertsError::Io { .. } => Failure::new(format_args!(
+            "{error}; sekisho dev-certs --dir {dir} --force makes it anew"
+        )),
+    }
 }
 
 /// A token of one hour for `subject`.

@@ -52,6 +52,8 @@ struct Case<'s> {
 
 /// What was found out.
 struct Told {
+    /// The networks the call comes from.
+    at: NetworkMask,
     lines: Vec<Line>,
     verdict: Result<Allowed, Stopped>,
     operation: Option<OperationIx>,
@@ -128,6 +130,7 @@ impl<'s> Case<'s> {
     fn judge(&self, standing: &Standing) -> Told {
         let at = self.network();
         let mut told = Told {
+            at,
             lines: Vec::new(),
             verdict: Err(Stopped::Denied(Denial::Internal)),
             operation: None,

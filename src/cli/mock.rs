@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::MockArgs;
-use super::run;
 use super::say::{self, Colour, Failure, Stream};
+use super::{dev_certs, run};
 use crate::devcerts::{Layout, Leaf};
 use crate::mock::{MockConfig, MockSpApi, Personality, ScenarioRule, Throttling};
 
@@ -26,10 +26,8 @@ pub(super) fn main(words: &MockArgs) -> Result<ExitCode, Failure> {
 
 fn config(words: &MockArgs) -> Result<MockConfig, Failure> {
     let (certificate, key) = Layout::new(&words.dir).upstream();
-    let leaf = Leaf::open(&certificate, &key).map_err(|error| {
-        let dir = words.dir.display();
-        Failure::new(format_args!("{error}; sekisho dev-certs --dir {dir} makes it"))
-    })?;
+    let leaf = Leaf::open(&certificate, &key)
+        .map_err(|error| dev_certs::unreadable(&error, &words.dir))?;
     let scenarios = words.scenario.iter().map(|text| {
         text.parse::<ScenarioRule>()
             .map_err(|unknown| Failure::new(format_args!("--scenario {text}: {unknown}")))

@@ -35,7 +35,7 @@ pub fn main() -> ExitCode {
         Verb::MockSpApi(words) => mock::main(&words),
         Verb::Catalog(words) => catalog::main(&words),
         Verb::Schema => shell::schema(),
-        Verb::Completions(words) => shell::completions(&words),
+        Verb::Completions(words) => Ok(shell::completions(&words)),
         Verb::Man => shell::man(),
     };
     match done {

@@ -1,4 +1,4 @@
-//! Tells the service manager how the process stands (sd_notify(3)): one datagram per word. Without
+//! Tells the service manager how the process stands (`sd_notify(3)`): one datagram per word. Without
 //! `NOTIFY_SOCKET` every word is a no-op.
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -47,7 +47,7 @@ impl Notifier {
     }
 }
 
-/// Half of `WATCHDOG_USEC`, as sd_watchdog_enabled(3) advises.
+/// Half of `WATCHDOG_USEC`, as `sd_watchdog_enabled(3)` advises.
 #[must_use]
 pub fn watchdog_interval(usec: Option<&str>) -> Option<Duration> {
     let usec: u64 = usec?.parse().ok()?;

@@ -17,7 +17,7 @@ use super::say::{self, Colour, Failure, Stream};
 use super::secret;
 use super::watch::Watched;
 use crate::admin::Admin;
-use crate::base::Clock;
+use crate::base::{Clock, Moment};
 use crate::config::{self, AccessLog, Loaded, LogSettings, Severity};
 use crate::engine::{Engine, Parts, ReloadFault, provider};
 use crate::evidence::{Event, Fixed};
@@ -121,6 +121,7 @@ pub struct Running {
     pub listeners: Vec<(String, SocketAddr)>,
     pub admin: SocketAddr,
     pub log: LogSink,
+    began: Moment,
     gateway: Arc<Gateway>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -134,6 +135,7 @@ impl Running {
     pub async fn start(loaded: Loaded, clock: Clock) -> Result<Self, Failure> {
         // Pingora would install another provider; the first one stays.
         let _ = rustls::crypto::CryptoProvider::install_default(provider().as_ref().clone());
+        let began = clock.now();
         let snapshot = loaded.snapshot;
         let metrics = Arc::new(Metrics::new(VERSION, clock.now()).map_err(Failure::new)?);
         let log = LogSink::open(&log_spec(&snapshot.log), clock.clone(), metrics.log())
@@ -186,7 +188,7 @@ impl Running {
         });
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
-        Ok(Self { engine, listeners, admin: admin_address, log, gateway, stop, tasks })
+        Ok(Self { engine, listeners, admin: admin_address, log, began, gateway, stop, tasks })
     }
 
     /// The address of a listener.
@@ -239,7 +241,6 @@ impl Running {
     /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
     pub async fn stop(mut self) {
         let grace = self.engine.live().snapshot.shutdown_grace;
-        let began = self.engine.clock.now();
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);
         self.stop.send_replace(true);
@@ -256,7 +257,7 @@ impl Running {
         // Whoever is still there after the grace is cut when the runtime ends.
         let _ = tokio::time::timeout(grace, idle).await;
         self.engine.flush_door();
-        let ran = self.engine.clock.now().since(began);
+        let ran = self.engine.clock.now().since(self.began);
         self.engine.report_event(&Event::Stopped { ran });
         let log = self.log.clone();
         let closed = tokio::task::spawn_blocking(move || log.close(LOG_CLOSE_MAX)).await;

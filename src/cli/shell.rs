@@ -8,7 +8,7 @@ use super::args::{Args, CompletionsArgs, Shell};
 use super::say::{self, Failure};
 use crate::config;
 
-pub(super) fn completions(words: &CompletionsArgs) -> Result<ExitCode, Failure> {
+pub(super) fn completions(words: &CompletionsArgs) -> ExitCode {
     use clap_complete::Shell as For;
     let shell = match words.shell {
         Shell::Bash => For::Bash,
@@ -18,7 +18,7 @@ pub(super) fn completions(words: &CompletionsArgs) -> Result<ExitCode, Failure> 
         Shell::Zsh => For::Zsh,
     };
     clap_complete::generate(shell, &mut Args::command(), "sekisho", &mut io::stdout().lock());
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 pub(super) fn man() -> Result<ExitCode, Failure> {

@@ -38,7 +38,8 @@ pub struct ConnFacts {
 #[derive(Debug)]
 pub struct ConnLink {
     pub facts: ConnFacts,
-    /// Requests begun on an HTTP/1 connection; the door arms its head check when this moves.
+    /// HTTP/1: heads waited for; the door arms its head check when this moves. HTTP/2: requests that
+    /// the engine handed over.
     begun: AtomicU32,
     /// The last request that reached the request path. An answer for one beyond it comes from the
     /// engine's parser and is replaced.
@@ -59,10 +60,11 @@ impl ConnLink {
         })
     }
 
-    /// The gateway waits for the next request head.
-    pub fn begin_request(&self) {
-        self.begun.fetch_add(1, Ordering::AcqRel);
+    /// The gateway waits for the next request head, or has the next HTTP/2 request. How many that
+    /// makes.
+    pub fn begin_request(&self) -> u32 {
         self.body_fault.store(0, Ordering::Release);
+        self.begun.fetch_add(1, Ordering::AcqRel).saturating_add(1)
     }
 
     /// The request path has the request that was begun last.

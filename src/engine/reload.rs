@@ -1,7 +1,6 @@
 //! Puts a configuration in force: the first one and every later one the same way. Built aside,
 //! swapped whole; what can't be built changes nothing.
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use super::facts;
 use super::hygiene;
 use super::respond::{self, REQUEST_ID};
 use crate::base::{Denial, UpstreamFault};
-use crate::engine::{Reader, Route, Speaks};
+use crate::engine::{Route, Speaks};
 use crate::evidence::SafeToken;
 use crate::upstream::{Idempotence, Outcome, Retry, Sent, may_retry};
 
@@ -76,11 +76,9 @@ pub(super) fn request_head(
 ) -> Result<(), Denial> {
     let route = route(ctx)?;
     let token = &ctx.seen()?.live.snapshot.token.header;
-    drop_fields(&head.headers, |name| hygiene::may_go_up(name, route.reader, token))
-        .into_iter()
-        .for_each(|name| {
-            head.remove_header(&name);
-        });
+    for name in drop_fields(&head.headers, |name| hygiene::may_go_up(name, route.reader, token)) {
+        head.remove_header(&name);
+    }
     // Pingora leaves Upgrade only on a WebSocket handshake, which is none without its Connection.
     if head.headers.contains_key(UPGRADE) {
         head.insert_header(CONNECTION, "Upgrade").map_err(|_error| Denial::Internal)?;
@@ -97,18 +95,24 @@ pub(super) fn request_head(
     Ok(())
 }
 
-pub(super) fn response_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
+pub(super) fn response_head(
+    asked: &RequestHeader,
+    head: &mut ResponseHeader,
+    ctx: &mut Ctx,
+) -> Result<(), Denial> {
     let status = head.status;
-    if status != StatusCode::SWITCHING_PROTOCOLS && drop_hop(head).is_err() {
+    let sound = match status {
+        // Switching to what nobody asked for would leave caller and gateway out of step.
+        StatusCode::SWITCHING_PROTOCOLS => asked.headers.contains_key(UPGRADE),
+        _ => drop_hop(head).is_ok(),
+    };
+    if !sound {
         ctx.report(Outcome::Malformed);
         return Err(Denial::Upstream(UpstreamFault::Malformed));
     }
-    let reader = reader(ctx)?;
-    drop_fields(&head.headers, |name| hygiene::may_go_down(name, reader)).into_iter().for_each(
-        |name| {
-            head.remove_header(&name);
-        },
-    );
+    for name in drop_fields(&head.headers, hygiene::may_go_down) {
+        head.remove_header(&name);
+    }
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         ctx.tries.informational = ctx.tries.informational.saturating_add(1);
         if ctx.tries.informational > INFORMATIONAL_MAX {
@@ -162,19 +166,12 @@ struct Framing;
 const FRAMING: [HeaderName; 2] = [CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// Trailers are headers that come late: the same names stay inside, and none may frame the message.
-pub(super) fn trailers(trailers: &mut HeaderMap, ctx: &Ctx) -> Result<(), Denial> {
-    let reader = reader(ctx)?;
+pub(super) fn trailers(trailers: &mut HeaderMap) {
     let framing = [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, CONNECTION, UPGRADE];
-    drop_fields(trailers, |name| hygiene::may_go_down(name, reader) && !framing.contains(name))
-        .into_iter()
-        .for_each(|name| {
-            trailers.remove(&name);
-        });
-    Ok(())
-}
-
-fn reader(ctx: &Ctx) -> Result<Reader, Denial> {
-    Ok(route(ctx)?.reader)
+    for name in drop_fields(trailers, |name| hygiene::may_go_down(name) && !framing.contains(name))
+    {
+        trailers.remove(&name);
+    }
 }
 
 /// Names to drop. Most messages have none, and then nothing is allocated.

@@ -46,9 +46,23 @@ impl Gateway {
 
 #[async_trait]
 impl Serve for Gateway {
-    async fn serve(&self, stream: Stream, link: Arc<ConnLink>, shutdown: watch::Receiver<bool>) {
-        let front = Arc::new(Front::new(Arc::clone(&self.proxy), link));
-        front.process_new(stream, &shutdown).await;
+    async fn serve(
+        &self,
+        stream: Stream,
+        link: Arc<ConnLink>,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        let (retire, retired) = watch::channel(*shutdown.borrow());
+        let front = Arc::new(Front::new(Arc::clone(&self.proxy), link, retire));
+        let serving = front.process_new(stream, &retired);
+        tokio::pin!(serving);
+        tokio::select! {
+            biased;
+            _over = &mut serving => return,
+            _stop = shutdown.wait_for(|stop| *stop) => {}
+        }
+        front.retire.send_replace(true);
+        serving.await;
     }
 }
 
@@ -63,21 +77,47 @@ struct Front {
     proxy: Arc<HttpProxy<Hooks>>,
     link: Arc<ConnLink>,
     options: HttpServerOptions,
+    /// Takes no more requests on this connection than it has.
+    retire: watch::Sender<bool>,
 }
 
 impl Front {
-    fn new(proxy: Arc<HttpProxy<Hooks>>, link: Arc<ConnLink>) -> Self {
+    fn new(
+        proxy: Arc<HttpProxy<Hooks>>,
+        link: Arc<ConnLink>,
+        retire: watch::Sender<bool>,
+    ) -> Self {
         let bounds = &link.facts.bounds;
         let mut options = HttpServerOptions::default();
         // Pingora serves one more than its limit says.
         options.keepalive_request_limit = Some(bounds.requests_per_connection.saturating_sub(1));
         options.h2_idle_timeout = Some(bounds.idle);
-        Self { proxy, link, options }
+        Self { proxy, link, options, retire }
     }
 
     fn bounds(&self) -> &Bounds {
         &self.link.facts.bounds
     }
+
+    /// Counts an HTTP/2 request, for which Pingora has no limit. At the bound the client is asked to
+    /// open another connection; what it sends until it has read that is served, within reason.
+    fn count(&self, begun: u32) -> Served {
+        let bounds = self.bounds();
+        if begun == bounds.requests_per_connection {
+            self.retire.send_replace(true);
+        }
+        if begun > bounds.requests_per_connection.saturating_add(bounds.h2_streams) {
+            Served::No
+        } else {
+            Served::Yes
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Served {
+    Yes,
+    No,
 }
 
 #[async_trait]
@@ -88,8 +128,8 @@ impl HttpServerApp for Front {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let bounds = self.bounds();
+        let begun = self.link.begin_request();
         if self.link.facts.http == Protocol::Http1 {
-            self.link.begin_request();
             // The door's deadlines are the exact ones; the engine's only bound what the door can't
             // see. Without a number here keep-alive would have no end (Pingora's default).
             let longest = bounds.idle.max(bounds.first_byte).as_secs().saturating_add(5);
@@ -103,10 +143,15 @@ impl HttpServerApp for Front {
         if self.link.facts.http == Protocol::Http1 {
             return self.proxy.process_new_http(session, shutdown).await;
         }
-        super::request::within_body_rate(
-            Arc::clone(&self.link),
-            self.proxy.process_new_http(session, shutdown),
-        )
+        if self.count(begun) == Served::No {
+            return None;
+        }
+        super::request::within_body_rate(Arc::clone(&self.link), async {
+            if !session.is_body_empty() {
+                super::request::BODY.with(|progress| progress.begin());
+            }
+            self.proxy.process_new_http(session, shutdown).await
+        })
         .await
         .flatten()
     }

@@ -90,11 +90,11 @@ impl ProxyHttp for Hooks {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::response_head(head, ctx).map_err(|denial| stop(ctx, denial))
+        forward::response_head(session.req_header(), head, ctx).map_err(|denial| stop(ctx, denial))
     }
 
     fn upstream_response_body_filter(
@@ -114,9 +114,10 @@ impl ProxyHttp for Hooks {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        ctx: &mut Ctx,
+        _ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::trailers(trailers, ctx).map_err(|denial| stop(ctx, denial))
+        forward::trailers(trailers);
+        Ok(())
     }
 
     fn fail_to_connect(

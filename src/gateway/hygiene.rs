@@ -59,7 +59,7 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
 }
 
 /// Whether a response header may travel to the caller.
-pub(super) fn may_go_down(name: &HeaderName, reader: Reader) -> bool {
+pub(super) fn may_go_down(name: &HeaderName) -> bool {
     let text = name.as_str();
     match text {
         "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" => false,
@@ -72,7 +72,7 @@ pub(super) fn may_go_down(name: &HeaderName, reader: Reader) -> bool {
         | "alt-svc"
         | "x-served-by"
         | "x-backend-server" => false,
-        // A session with a store would be the gateway's, whoever calls next.
+        // A session would outlive the credential that opened it (ACC-1).
         "set-cookie" => false,
         _ => !(text.starts_with("x-sekisho-") || text.starts_with("x-envoy-")),
     }
@@ -117,8 +117,9 @@ mod tests {
             assert!(up(name, Reader::Amazon), "{name}");
         }
         for name in ["x-amzn-requestid", "x-amzn-ratelimit-limit", "content-type", "etag"] {
-            assert!(may_go_down(&HeaderName::from_static(name), Reader::Amazon), "{name}");
+            assert!(may_go_down(&HeaderName::from_static(name)), "{name}");
         }
-        assert!(!may_go_down(&http::header::SERVER, Reader::Amazon));
+        assert!(!may_go_down(&http::header::SERVER));
+        assert!(!may_go_down(&http::header::SET_COOKIE));
     }
 }

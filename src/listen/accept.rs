@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::conn::Conn;
+use super::lent::{Lender, lend};
 use super::prefixed::Prefixed;
 use super::proxy_header::{self, Source, Step};
 use crate::base::{ClientAddr, ListenerIx};
@@ -60,6 +61,8 @@ impl Bound {
                 Ok((tcp, peer)) => {
                     admit(&engine, &app, self.listener, tcp, peer.ip(), &shutdown);
                 }
+                // A peer that went away while it waited; the next one is asked for at once.
+                Err(error) if is_the_peers(&error) => {}
                 Err(_error) => {
                     // Out of file descriptors, most likely: connections wait in the backlog while
                     // others end. Without the pause this loop would burn a core.
@@ -69,6 +72,16 @@ impl Bound {
             }
         }
     }
+}
+
+/// accept(2) reports what befell a connection in the queue as its own error.
+fn is_the_peers(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
 }
 
 /// NET-1: judged by address before a byte is read or a task exists.
@@ -104,6 +117,7 @@ fn admit(
             Ok(Ok(open)) => {
                 let gauge = engine.report_open(&door.live, listener);
                 app.serve(Box::new(open.conn), open.link, shutdown).await;
+                open.lender.close().await;
                 drop((gauge, open.client));
             }
             Ok(Err(fault)) => engine.report_door(&door.live, listener, fault),
@@ -119,6 +133,7 @@ fn admit(
 /// A connection that may carry requests.
 struct Open {
     conn: Conn,
+    lender: Lender,
     link: Arc<ConnLink>,
     client: Client,
 }
@@ -163,9 +178,10 @@ impl Door {
             .map_err(|error| DoorFault::Handshake(HandshakeFault::of(&error)))?;
         let facts = self.facts(engine, settings, &client, tls.get_ref().1)?;
         let link = ConnLink::new(facts);
+        let (tls, lender) = lend(tls);
         let conn = Conn::new(tls, Arc::clone(&link), Arc::clone(engine))
             .map_err(|_never| DoorFault::Gone)?;
-        Ok(Open { conn, link, client })
+        Ok(Open { conn, lender, link, client })
     }
 
     const fn client(&self, addr: ClientAddr, networks: NetworkMask) -> Client {

@@ -7,7 +7,6 @@ use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -15,19 +14,18 @@ use pingora_core::protocols::{
     ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-use tokio_rustls::server::TlsStream;
 
 use super::guard::{H1Guard, H2Guard, Verdict};
-use super::prefixed::Prefixed;
+use super::lent::{Lent, Peer};
 use crate::answer;
 use crate::base::{Denial, HeadFault};
 use crate::engine::{ConnLink, DoorFault, Engine};
 use crate::evidence::Protocol;
 
 pub(super) struct Conn {
-    tls: TlsStream<Prefixed>,
+    tls: Lent,
     link: Arc<ConnLink>,
     engine: Arc<Engine>,
     /// Carries `link` to the request path: the one slot of Pingora's that reaches both HTTP/1 and
@@ -35,6 +33,7 @@ pub(super) struct Conn {
     digest: Arc<ProxyDigest>,
     guard: Guard,
     timer: Pin<Box<Sleep>>,
+    opened: Instant,
     pending_since: Option<Instant>,
     head_since: Option<Instant>,
     closing: Option<Closing>,
@@ -53,7 +52,7 @@ struct Closing {
 
 impl Conn {
     pub(super) fn new(
-        tls: TlsStream<Prefixed>,
+        tls: Lent,
         link: Arc<ConnLink>,
         engine: Arc<Engine>,
     ) -> io::Result<Self> {
@@ -66,6 +65,7 @@ impl Conn {
         let digest = ProxyDigest::new(Box::new(response), Some(Box::new(Arc::clone(&link))));
         Ok(Self {
             timer: Box::pin(tokio::time::sleep(link.facts.bounds.first_byte)),
+            opened: Instant::now(),
             tls,
             engine,
             digest: Arc::new(digest),
@@ -150,7 +150,8 @@ impl Conn {
                 (guard.patience(bounds), *self.head_since.get_or_insert(now))
             }
             Guard::H1(guard) => (guard.patience(bounds), since),
-            Guard::H2(guard) => (guard.patience(bounds), since),
+            // Conversation without a request earns no more time.
+            Guard::H2(guard) => (guard.patience(bounds), self.opened),
         };
         let Some(patience) = patience else { return Poll::Pending };
         let deadline = start.checked_add(patience).unwrap_or(now);
@@ -243,15 +244,30 @@ impl AsyncWrite for Conn {
 
 #[async_trait]
 impl Shutdown for Conn {
-    async fn shutdown(&mut self) {
-        // A peer that never reads must not hold the task: the close alert gets a short while.
-        let _ = tokio::time::timeout(Duration::from_secs(1), AsyncWriteExt::shutdown(self)).await;
+    /// The engine drops the connection next, and whoever lent the stream closes it.
+    async fn shutdown(&mut self) {}
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        match &self.guard {
+            Guard::H1(guard) if self.closing.is_some() || !guard.is_idle() => {
+                self.tls.leave(Peer::Sending);
+            }
+            Guard::H1(_) => {}
+            // The engine refuses malformed requests by itself and tells nobody.
+            Guard::H2(guard) if guard.requests() > u64::from(self.link.begun()) => {
+                let fault = DoorFault::Frames("request_refused");
+                self.engine.report_connection(&self.link.facts, fault);
+            }
+            Guard::H2(_) => {}
+        }
     }
 }
 
 impl UniqueID for Conn {
     fn id(&self) -> UniqueIDType {
-        self.tls.get_ref().0.tcp().as_raw_fd()
+        self.tls.tcp().map_or(-1, AsRawFd::as_raw_fd)
     }
 }
 

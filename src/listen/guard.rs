@@ -84,6 +84,7 @@ impl H1Guard {
 
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Verdict {
         let mut rest = bytes;
+        let mut in_one = false;
         if matches!(self.phase, Phase::Idle | Phase::Head) {
             self.phase = Phase::Head;
             match self.head.feed(bytes) {
@@ -99,10 +100,15 @@ impl H1Guard {
                         }
                     });
                     rest = bytes.get(head_len_in_chunk..).unwrap_or_default();
+                    in_one = true;
                 }
             }
         }
-        self.feed_body(rest)
+        match self.feed_body(rest) {
+            // The engine has not seen the head either, so nobody there could answer.
+            Verdict::Break(_) if in_one => Verdict::Refuse(HeadFault::TransferCoding),
+            verdict => verdict,
+        }
     }
 
     fn feed_body(&mut self, bytes: &[u8]) -> Verdict {
@@ -154,6 +160,11 @@ impl H1Guard {
         }
     }
 
+    /// Waits for a request of which no byte has come.
+    pub(super) const fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Idle)
+    }
+
     /// What it means that the patience ran out. `None`: an idle connection, closed without a word.
     pub(super) fn out_of_patience(&self) -> Option<Verdict> {
         match self.phase {
@@ -193,6 +204,11 @@ impl H2Guard {
             FrameStep::Ok => Verdict::Pass,
             FrameStep::Refuse(fault) => Verdict::Flood(fault),
         }
+    }
+
+    /// Requests begun so far.
+    pub(super) const fn requests(&self) -> u64 {
+        self.frames.headers_seen()
     }
 
     /// The engine sent so many bytes, which the client will acknowledge with frames of its own.

@@ -12,6 +12,7 @@
 mod accept;
 mod conn;
 mod guard;
+mod lent;
 mod prefixed;
 
 pub mod chunked;

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Version};
-use sekisho::mock::{
-    Alpn, BodyEnd, Call, CallFault, Caller, Flow, Length, Operation, RawEnd, Scenario,
-};
+use sekisho::mock::{Alpn, BodyEnd, Call, Caller, Flow, Length, Operation, RawEnd, Scenario};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::hygiene::printer;
+use crate::hygiene::{printer, read_head};
 use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, put};
 
 const STOCK: &str = "/stock/A";
@@ -17,15 +15,12 @@ const STOCK: &str = "/stock/A";
 async fn each_version(upstream: &str, test: impl AsyncFn(&World, &Caller, Alpn)) {
     let lines = format!("protocol = \"{upstream}\"");
     let plan = Plan::default().fill("warehouse", &lines).fill("amazon", &lines);
-    let world = World::with(plan.fill("more", HEAD_OPERATION)).await;
+    let world = World::with(plan).await;
     for alpn in [Alpn::H1, Alpn::H2] {
         test(&world, &printer(&world, alpn), alpn).await;
     }
     world.finish().await;
 }
-
-const HEAD_OPERATION: &str = "[[operation]]\nname = \"warehouse/headStock\"\nupstream = \
-    \"warehouse\"\nmethod = \"HEAD\"\npath = \"/stock/{sku}\"\nencoded = [\"sku\"]";
 
 fn upload(body: Flow) -> Call {
     Call::post("/upload", body)
@@ -41,8 +36,16 @@ async fn priv_1_path_and_query_reach_the_upstream_byte_for_byte() {
         let world = World::with(
             Plan::default()
                 .fill("amazon", &format!("protocol = \"{protocol}\""))
-                .fill("warehouse", &format!("protocol = \"{protocol}\"\naddresses = [\"127.0.0.1:{{warehouse}}\"]"))
-                .replace("\"https://localhost:{warehouse}\"", "\"https://upstream.test:{warehouse}\""),
+                .fill(
+                    "warehouse",
+                    &format!(
+                        "protocol = \"{protocol}\"\naddresses = [\"127.0.0.1:{{warehouse}}\"]"
+                    ),
+                )
+                .replace(
+                    "\"https://localhost:{warehouse}\"",
+                    "\"https://upstream.test:{warehouse}\"",
+                ),
         )
         .await;
         let stock = [
@@ -59,7 +62,7 @@ async fn priv_1_path_and_query_reach_the_upstream_byte_for_byte() {
             "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528&CreatedAfter=2026-01-01T00%3A00%3A00Z",
             "/orders/v0/orders?NextToken=a%2Bb%2F%3D%3D&MarketplaceIds=A1VC38T7YXB528",
             "/orders/v0/orders?CreatedAfter=2026-01-01T00:00:00Z&MarketplaceIds=A%2CB",
-            "/listings/2021-08-01/items/A1SELLER/S%2FK%25252CU+1?marketplaceIds=A1VC38T7YXB528",
+            "/listings/2021-08-01/items/A1SELLER/S%2FK%252CU+1?marketplaceIds=A1VC38T7YXB528",
         ];
         for alpn in [Alpn::H1, Alpn::H2] {
             let caller = printer(&world, alpn);
@@ -116,7 +119,11 @@ async fn mon_5_a_get_carries_no_body_and_no_length() {
             let before = (world.warehouse.total(), world.amazon.total());
             for length in [Length::Declared, Length::Unknown] {
                 for call in [Call::get(STOCK), get(ORDERS)] {
-                    let call = Call { body: Flow::repeat(3, length), ..call };
+                    let mut call = Call { body: Flow::repeat(3, length), ..call };
+                    if (alpn, length) == (Alpn::H1, Length::Unknown) {
+                        // hyper sends no body with a GET unless told so.
+                        put(&mut call, "transfer-encoding", "chunked");
+                    }
                     let reply = world.call(caller, call).await;
                     assert_eq!(reply.status, 400, "{alpn:?} {length:?}");
                     assert_eq!(error_of(&reply).0, "Sekisho.BodyNotAllowed");
@@ -134,14 +141,24 @@ async fn answers_without_a_body_keep_the_connection_in_step() {
         each_version(protocol, async |world, caller, alpn| {
             let session = caller.connect(world.address()).await.unwrap();
             let whole = session.call(Call::get(STOCK)).await.unwrap();
-            for (scenario, method, status) in [
+            // The mock's HTTP/2 engine sends a body with HEAD, which is no answer.
+            let heads = if protocol == "h2" { 0 } else { 2 };
+            let heads =
+                [(Scenario::Echo, Method::HEAD, 200), (Scenario::Normal, Method::HEAD, 404)]
+                    .into_iter()
+                    .take(heads);
+            let bodiless = [
                 (Scenario::NoContent, Method::GET, 204),
+                (Scenario::NoContent, Method::HEAD, 204),
                 (Scenario::NotModified, Method::GET, 304),
-                (Scenario::Echo, Method::HEAD, 200),
-                (Scenario::Normal, Method::HEAD, 404),
-            ] {
+                (Scenario::NotModified, Method::HEAD, 304),
+            ];
+            for (scenario, method, status) in bodiless.into_iter().chain(heads) {
                 world.warehouse.set(scenario);
-                let reply = session.call(Call::new(method, STOCK)).await.unwrap();
+                let reply =
+                    session.call(Call::new(method.clone(), STOCK)).await.unwrap_or_else(|fault| {
+                        panic!("{protocol} {alpn:?} {method} {scenario}: {fault}")
+                    });
                 assert_eq!(reply.status.as_u16(), status, "{alpn:?}");
                 assert_eq!((reply.body_bytes, reply.end), (0, BodyEnd::Complete));
                 if status == 304 {
@@ -214,56 +231,6 @@ async fn bodies_pass_whole_both_ways_with_and_without_a_length() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_waits_is_told_to_go_on_only_where_it_may() {
-    for protocol in ["http/1.1", "h2"] {
-        let lines = format!("protocol = \"{protocol}\"");
-        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
-        let caller = printer(&world, Alpn::H1);
-        let mut stream = caller.stream(world.address()).await.unwrap();
-        let head = "POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\
-                    expect: 100-continue\r\nconnection: close\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let go = read_head(&mut stream).await;
-        assert!(go.starts_with("HTTP/1.1 100 "), "{go}");
-        stream.write_all(b"hello").await.unwrap();
-        let answer = read_head(&mut stream).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        assert_eq!(world.warehouse.last().unwrap().body_bytes, 5);
-        // A caller that may not send is not told to.
-        let head = head.replace("/upload", "/nowhere");
-        let refused = caller.raw(world.address(), head.as_bytes()).await.unwrap();
-        let text = String::from_utf8(refused.bytes).unwrap();
-        assert!(text.starts_with("HTTP/1.1 404 "), "{text}");
-        assert_ne!(refused.end, RawEnd::Deadline, "a connection in an unknown state stays open");
-        assert_eq!(world.warehouse.total(), 1);
-        world.finish().await;
-    }
-}
-
-async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
-    let mut head = Vec::new();
-    let read = async {
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), read).await.expect("a head in time");
-    String::from_utf8(head).unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hints_before_the_answer_pass_to_those_who_can_take_them() {
-    let world = World::with(Plan::default().fill("warehouse", "protocol = \"http/1.1\"")).await;
-    for (alpn, told) in [(Alpn::H1, 3), (Alpn::H2, 0)] {
-        world.warehouse.script(&[Scenario::Informational { count: Some(3) }]);
-        let reply = world.call(&printer(&world, alpn), Call::get(STOCK)).await;
-        assert_eq!((reply.status.as_u16(), reply.informational), (200, told));
-        assert_eq!(reply.json()["sku"], "A");
-    }
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn priv_1_a_web_socket_opens_where_the_operation_has_one() {
     let handshake = |path: &str, upgrade: &str| {
         format!(
@@ -282,7 +249,10 @@ async fn priv_1_a_web_socket_opens_where_the_operation_has_one() {
         let head = read_head(&mut stream).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         let lower = head.to_ascii_lowercase();
-        assert!(lower.contains("upgrade: websocket") && lower.contains("connection: upgrade"), "{head}");
+        assert!(
+            lower.contains("upgrade: websocket") && lower.contains("connection: upgrade"),
+            "{head}"
+        );
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
         for frame in [&b"\x81\x05hello"[..], &[0x82; 70_000]] {
             stream.write_all(frame).await.unwrap();
@@ -310,11 +280,13 @@ async fn priv_1_a_web_socket_opens_where_the_operation_has_one() {
         for (path, upgrade) in
             [(STOCK, "websocket"), ("/ws", "h2c"), ("/orders/v0/orders/902-1", "websocket")]
         {
-            let raw = handshake(path, upgrade);
-            let reply = caller.raw(world.address(), raw.as_bytes()).await.unwrap();
-            let text = String::from_utf8(reply.bytes).unwrap();
-            assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
-            assert!(text.contains("Sekisho.UpgradeNotAllowed"), "{text}");
+            let mut stream = caller.stream(world.address()).await.unwrap();
+            stream.write_all(handshake(path, upgrade).as_bytes()).await.unwrap();
+            let head = read_head(&mut stream).await;
+            assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+            drop(stream);
+            let line = world.requests().pop().unwrap();
+            assert_eq!(line["sekisho.denial"], "UpgradeNotAllowed", "{line}");
         }
         assert_eq!(world.warehouse.total(), before);
         // A store that declines the upgrade is heard.
@@ -328,7 +300,7 @@ async fn priv_1_a_web_socket_opens_where_the_operation_has_one() {
 async fn priv_5_the_token_exchange_passes_with_its_form_intact() {
     let world = World::start().await;
     let form = "grant_type=refresh_token&refresh_token=Atzr%7Cmock-refresh-token\
-                &client_id=amzn1.application-oa2-client.mock&client_secret=mock-client-secret";
+                &client_id=amzn1.application-oa2-client.mock&client_secret=amzn1.oa2-cs.v1.mock-secret";
     for alpn in [Alpn::H1, Alpn::H2] {
         let mut call = amazon(Method::POST, "/auth/o2/token");
         put(&mut call, "content-type", "application/x-www-form-urlencoded;charset=UTF-8");
@@ -338,18 +310,14 @@ async fn priv_5_the_token_exchange_passes_with_its_form_intact() {
         assert_eq!(seen.operation, Operation::LwaToken);
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, form.as_bytes());
         assert_eq!(seen.body_sha256, digest.as_ref());
-        assert_eq!(
-            seen.headers["content-type"],
-            "application/x-www-form-urlencoded;charset=UTF-8"
-        );
-        // Whether the mock likes the client or not, its own answer comes back.
-        assert_eq!(error_of_or_none(&reply.body), None, "{}", reply.text());
+        assert_eq!(seen.headers["content-type"], "application/x-www-form-urlencoded;charset=UTF-8");
+        assert_eq!((reply.status.as_u16(), &reply.json()["token_type"]), (200, &"bearer".into()));
         let line = world.line_of(&reply);
         assert_eq!(line["sekisho.operation"], "lwa/token");
         assert_eq!(line["event.outcome"], "allowed");
     }
     let log = format!("{:?}", world.log());
-    assert!(!log.contains("mock-client-secret") && !log.contains("mock-refresh-token"));
+    assert!(!log.contains("mock-secret") && !log.contains("mock-refresh-token"));
     world.finish().await;
 }
 
@@ -374,7 +342,10 @@ async fn mon_2_whose_limit_it_was_shows_in_the_answer() {
     assert_eq!(theirs.header("x-amzn-errortype"), Some("QuotaExceeded"));
     assert_eq!(theirs.header("retry-after"), None);
     let line = world.line_of(&theirs);
-    assert_eq!((&line["event.outcome"], &line["sekisho.upstream_status"]), (&"allowed".into(), &429.into()));
+    assert_eq!(
+        (&line["event.outcome"], &line["sekisho.upstream_status"]),
+        (&"allowed".into(), &429.into())
+    );
     assert_eq!(line["sekisho.amazon_request_id"], theirs.header("x-amzn-requestid").unwrap());
 
     assert_eq!(world.call(&nobody, call()).await.status, 200);
@@ -417,14 +388,17 @@ async fn priv_1_a_server_name_chooses_among_upstreams() {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_every_request_leaves_exactly_one_record() {
     for protocol in ["http/1.1", "h2"] {
-        let mut sent = 0;
-        let count = std::cell::Cell::new(&mut sent);
         each_version(protocol, async |world, caller, alpn| {
             let session = caller.connect(world.address()).await.unwrap();
             let before = world.requests().len();
             let body = Flow::whole("12345");
-            let calls =
-                [get(ORDERS), Call::get(STOCK), upload(body), Call::get("/download/77"), get("/nowhere")];
+            let calls = [
+                get(ORDERS),
+                Call::get(STOCK),
+                upload(body),
+                Call::get("/download/77"),
+                get("/nowhere"),
+            ];
             let expected = calls.len();
             for call in calls {
                 let target = call.target.clone();
@@ -435,23 +409,28 @@ async fn log_1_every_request_leaves_exactly_one_record() {
                 assert_eq!(line["http.response.body.bytes"], reply.body_bytes, "{target}");
                 let sent = if target == "/upload" { 5 } else { 0 };
                 assert_eq!(line["http.request.body.bytes"], sent, "{target}");
-                assert_eq!(line["network.protocol"], if alpn == Alpn::H1 { "http/1.1" } else { "h2" });
+                assert_eq!(line["network.protocol"], if alpn == Alpn::H1 { "h1" } else { "h2" });
                 assert_eq!(line.get("sekisho.attempts").is_some(), is_theirs);
                 assert_eq!(line.get("sekisho.upstream_us").is_some(), is_theirs);
                 if is_theirs {
                     assert_eq!(line["sekisho.upstream_status"], reply.status.as_u16());
                     let upstream = if target == ORDERS { "amazon" } else { "warehouse" };
-                    assert_eq!((&line["sekisho.upstream"], &line["sekisho.attempts"]), (&upstream.into(), &1.into()));
+                    assert_eq!(
+                        (&line["sekisho.upstream"], &line["sekisho.attempts"]),
+                        (&upstream.into(), &1.into())
+                    );
                     assert_eq!(line["sekisho.role"], "shipping");
                 }
                 let theirs = reply.header("x-amzn-requestid");
-                assert_eq!(line.get("sekisho.amazon_request_id").and_then(|id| id.as_str()), theirs);
+                assert_eq!(
+                    line.get("sekisho.amazon_request_id").and_then(|id| id.as_str()),
+                    theirs
+                );
                 assert_eq!(theirs.is_some(), target == ORDERS);
             }
             assert_eq!(world.requests().len() - before, expected);
         })
         .await;
-        let _ = count;
     }
 }
 
@@ -509,24 +488,4 @@ fn mon_5_a_gibibyte_streams_through_bounded_memory() {
         }
         world.finish().await;
     });
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mon_5_a_body_larger_than_allowed_is_cut_off() {
-    let world = World::with(Plan::default().fill("bounds", "body_bytes = \"10 KiB\"")).await;
-    for alpn in [Alpn::H1, Alpn::H2] {
-        let caller = printer(&world, alpn);
-        let before = world.warehouse.total();
-        let declared = world.call(&caller, upload(Flow::repeat(10_241, Length::Declared))).await;
-        assert_eq!((declared.status.as_u16(), error_of(&declared).0.as_str()), (413, "Sekisho.BodyTooLarge"));
-        let fits = world.call(&caller, upload(Flow::repeat(10_240, Length::Unknown))).await;
-        assert_eq!(fits.status, 200);
-        match caller.call(world.address(), upload(Flow::repeat(100_000, Length::Unknown))).await {
-            Ok(reply) => assert_eq!(reply.status, 413, "{}", reply.text()),
-            // The connection may end before the caller has read the answer.
-            Err(fault) => assert!(matches!(fault, CallFault::Io(_) | CallFault::Http(_)), "{fault}"),
-        }
-        assert_eq!(world.warehouse.total() - before, 1, "a cut body is no request");
-    }
-    world.finish().await;
 }

@@ -132,7 +132,6 @@ async fn net_3_forwarded_headers_are_never_believed_nor_passed_on() {
         "cf-connecting-ip",
         "x-client-ip",
         "x-cluster-client-ip",
-        "x-original-forwarded-for",
         "via",
     ];
     let plain = world.call(&world.printer(), get(ORDERS)).await;

@@ -1,12 +1,10 @@
 //! There is no way in but through TLS, by the listener's rules (TLS-1).
 use std::os::unix::fs::PermissionsExt;
 
-use sekisho::base::Use;
-use sekisho::devcerts::LeafPlan;
 use sekisho::mock::{Alpn, CallFault, Caller, TlsVersions};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{ORDERS, Plan, World, bearing, error_of, get, now};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get};
 use crate::wire::{all_closed, as_printer, tcp, until_closed};
 
 const AUTH: &str = "client_auth = \"optional\"\n";
@@ -121,18 +119,26 @@ async fn tls_1_the_certificate_fits_the_name_asked_for() {
 
     // A further one, by a reload; who is connected stays so.
     let open = named("localhost").connect(world.address()).await.unwrap();
-    let names = ["*.shop.test".to_owned()];
-    let shop = world.pki.ca.issue(&LeafPlan::server(&names, now())).unwrap();
+    let shop = rcgen::generate_simple_self_signed(["*.shop.test".to_owned()]).unwrap();
     let key = world.dir.join("pki/shop.key");
-    std::fs::write(world.dir.join("pki/shop.pem"), shop.certificate_pem()).unwrap();
-    std::fs::write(&key, shop.key_pem().reveal_for(Use::Forward)).unwrap();
+    std::fs::write(world.dir.join("pki/shop.pem"), shop.cert.pem()).unwrap();
+    std::fs::write(&key, shop.signing_key.serialize_pem()).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let third = both.replace("}]", "}, { certificate = \"pki/shop.pem\", key = \"pki/shop.key\" }]");
     assert!(world.reload(|text| text.replace(&both, &third)).await);
-    let session = named("shop-1.shop.test").connect(world.address()).await.unwrap();
-    assert_eq!(session.certificate(), shop.chain().first());
+    let of_shop = |name: &str| {
+        world.caller(|config| {
+            as_printer(&world, config);
+            name.clone_into(&mut config.server_name);
+            config.trust = vec![shop.cert.der().clone()];
+        })
+    };
+    let session = of_shop("shop-1.shop.test").connect(world.address()).await.unwrap();
+    assert_eq!(session.certificate(), Some(shop.cert.der()));
     assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
-    assert!(named("a.b.shop.test").stream(world.address()).await.is_err());
+    // A wildcard stands for one label.
+    assert!(of_shop("a.b.shop.test").stream(world.address()).await.is_err());
+    assert!(of_shop("shop.test").stream(world.address()).await.is_err());
     assert_eq!(open.call(get(ORDERS)).await.unwrap().status, 200);
     world.finish().await;
 }

@@ -1,9 +1,16 @@
-//! What crosses the gateway in headers, and what does not: NET-3, ACC-1, PRIV-1, LOG-2.
+//! What crosses the gateway in headers and how messages are kept apart: NET-3, ACC-1, PRIV-4, LOG-2,
+//! MON-5.
+use std::time::Duration;
+
 use http::{HeaderMap, Method, StatusCode};
-use sekisho::mock::{Alpn, Call, Caller, Scenario, SeenRequest};
+use sekisho::mock::{Alpn, BodyEnd, Call, Caller, RawEnd, Scenario, SeenRequest};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{ORDERS, Plan, World, amazon, bearing, get, put};
 use crate::upstream::{Scripted, lead_to};
+
+const STOCK: &str = "/stock/A";
 
 /// What no caller may tell an upstream.
 const TALES: [(&str, &str); 37] = [
@@ -92,7 +99,7 @@ async fn net_3_what_a_caller_says_of_addresses_and_methods_reaches_no_upstream()
         let world = World::with(plan).await;
         for alpn in [Alpn::H1, Alpn::H2] {
             let caller = printer(&world, alpn);
-            let calls = [(&world.amazon, get(ORDERS)), (&world.warehouse, Call::get("/stock/A"))];
+            let calls = [(&world.amazon, get(ORDERS)), (&world.warehouse, Call::get(STOCK))];
             for (mock, call) in calls {
                 let call = with(with(call, &sendable(alpn)), &PLAIN);
                 let reply = world.call(&caller, call).await;
@@ -118,14 +125,14 @@ async fn mon_5_what_connection_names_is_for_this_hop_only() {
     let world = World::start().await;
     let caller = printer(&world, Alpn::H1);
     let hop = [("connection", "x-trace, te"), ("x-trace", "this hop"), ("te", "trailers")];
-    assert_eq!(world.call(&caller, with(Call::get("/stock/A"), &hop)).await.status, 200);
+    assert_eq!(world.call(&caller, with(Call::get(STOCK), &hop)).await.status, 200);
     let seen = last(&world.warehouse).headers;
     for name in ["connection", "x-trace", "te"] {
         assert_eq!(seen.get(name), None, "{name}");
     }
     // A Connection that names what the message needs would take it away: refused.
     for name in ["host", "x-forwarded-for", ":authority", "a b"] {
-        let call = with(Call::get("/stock/A"), &[("connection", name)]);
+        let call = with(Call::get(STOCK), &[("connection", name)]);
         assert_eq!(world.call(&caller, call).await.status, 400, "{name}");
     }
     assert_eq!(world.warehouse.total(), 1);
@@ -141,8 +148,7 @@ async fn acc_1_the_gateway_s_own_token_goes_nowhere() {
     let token = world.token("analyst");
     for alpn in [Alpn::H1, Alpn::H2] {
         let caller = world.caller(|config| config.alpn = alpn);
-        for (mock, call) in [(&world.amazon, get(ORDERS)), (&world.warehouse, Call::get("/stock/A"))]
-        {
+        for (mock, call) in [(&world.amazon, get(ORDERS)), (&world.warehouse, Call::get(STOCK))] {
             assert_eq!(world.call(&caller, bearing(call, &token)).await.status, 200);
             assert_eq!(last(mock).headers.get("authorization"), None);
             assert!(!format!("{:?}", last(mock).headers).contains(&token));
@@ -164,7 +170,7 @@ async fn acc_1_a_token_header_of_one_s_own_leaves_authorization_to_internal_stor
     let token = world.token("analyst");
     let own = [("x-gate-token", token.as_str()), ("authorization", "Basic c3RvcmU6cGFzcw==")];
     let nobody = world.nobody();
-    assert_eq!(world.call(&nobody, with(Call::get("/stock/A"), &own)).await.status, 200);
+    assert_eq!(world.call(&nobody, with(Call::get(STOCK), &own)).await.status, 200);
     let seen = last(&world.warehouse).headers;
     assert_eq!(values(&seen, "authorization"), ["Basic c3RvcmU6cGFzcw=="]);
     assert_eq!(seen.get("x-gate-token"), None);
@@ -186,7 +192,7 @@ async fn priv_4_amazon_s_token_and_cookies_go_to_amazon_s_api_only_or_nowhere() 
     let seen = last(&world.amazon).headers;
     assert_eq!(values(&seen, "x-amz-access-token"), ["Atza|mock-access-token"]);
     assert_eq!(seen.get("cookie"), None);
-    assert_eq!(world.call(&caller, get("/stock/A")).await.status, 200);
+    assert_eq!(world.call(&caller, get(STOCK)).await.status, 200);
     assert_eq!(last(&world.warehouse).headers.get("x-amz-access-token"), None);
     let token = with(amazon(Method::POST, "/auth/o2/token"), &cookie);
     world.call(&caller, token).await;
@@ -207,7 +213,7 @@ async fn log_2_what_an_upstream_says_of_itself_stays_inside() {
         world.warehouse.set(Scenario::BadBanner);
         for alpn in [Alpn::H1, Alpn::H2] {
             let caller = printer(&world, alpn);
-            for call in [get(ORDERS), Call::get("/stock/A")] {
+            for call in [get(ORDERS), Call::get(STOCK)] {
                 let reply = world.call(&caller, call).await;
                 assert_eq!(reply.status, 200);
                 for name in ["server", "via", "set-cookie", "x-powered-by"] {
@@ -227,8 +233,7 @@ async fn log_1_every_answer_has_a_request_id_and_it_is_ours() {
     let told = [("x-sekisho-request-id", "0123456789abcdef0123456789abcdef")];
     for alpn in [Alpn::H1, Alpn::H2] {
         let mut ids = std::collections::HashSet::new();
-        let (printer, nobody) =
-            (printer(&world, alpn), world.caller(|config| config.alpn = alpn));
+        let (printer, nobody) = (printer(&world, alpn), world.caller(|config| config.alpn = alpn));
         let analyst = world.token("analyst");
         let sellers = || get("/sellers/v1/marketplaceParticipations");
         let with_body = Call { body: sekisho::mock::Flow::whole("x"), ..get(ORDERS) };
@@ -268,12 +273,13 @@ async fn log_2_an_upstream_can_t_speak_in_the_gateway_s_name() {
     .await;
     lead_to(&world, odd.address, "protocol = \"http/1.1\"").await;
     for alpn in [Alpn::H1, Alpn::H2] {
-        let reply = world.call(&printer(&world, alpn), Call::get("/stock/A")).await;
+        let reply = world.call(&printer(&world, alpn), Call::get(STOCK)).await;
         assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, "ok"));
         let ids = values(&reply.headers, "x-sekisho-request-id");
         assert_eq!(ids.len(), 1, "{ids:?}");
         assert_ne!(ids[0], "forged");
-        for name in ["x-sekisho-note", "x-hop", "keep-alive", "proxy-authenticate", "x-envoy-upstream"]
+        for name in
+            ["x-sekisho-note", "x-hop", "keep-alive", "proxy-authenticate", "x-envoy-upstream"]
         {
             assert_eq!(reply.headers.get(name), None, "{name}");
         }
@@ -287,6 +293,126 @@ async fn log_2_an_upstream_can_t_speak_in_the_gateway_s_name() {
     assert!(text.starts_with("HTTP/1.1 103 ") && text.contains("link: </a>"), "{text}");
     for forged in ["planted-banner", "set-cookie", "forged"] {
         assert!(!text.to_ascii_lowercase().contains(forged), "{text}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_an_upstream_that_lies_about_its_length_splits_no_answer() {
+    for protocol in ["http/1.1", "h2"] {
+        let lines = format!("protocol = \"{protocol}\"");
+        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
+        for (alpn, scenario) in [
+            (Alpn::H1, Scenario::LieLength),
+            (Alpn::H2, Scenario::LieLength),
+            (Alpn::H1, Scenario::Truncate { after: 5 }),
+            (Alpn::H2, Scenario::Truncate { after: 5 }),
+        ] {
+            let caller = printer(&world, alpn);
+            let session = caller.connect(world.address()).await.unwrap();
+            world.warehouse.script(&[scenario]);
+            let spoilt = session.call(Call::get(STOCK)).await.unwrap();
+            assert!(!spoilt.text().contains("POISONED"), "{}", spoilt.text());
+            if let Scenario::Truncate { after } = scenario {
+                assert_eq!(spoilt.end, BodyEnd::Broken, "{protocol} {alpn:?}");
+                let line = world.line_of(&spoilt);
+                assert_eq!(line["event.outcome"], "failed", "{line}");
+                assert_eq!(line["http.response.body.bytes"], after);
+            }
+            // The same connection is closed, or in step; one of its own is clean.
+            let mut replies = Vec::from_iter(session.call(Call::get(STOCK)).await.ok());
+            for _ in 0..3 {
+                replies.push(world.call(&caller, Call::get(STOCK)).await);
+            }
+            for reply in replies {
+                let line = world.line_of(&reply);
+                assert_eq!(reply.end, BodyEnd::Complete, "{protocol} {alpn:?} {scenario}");
+                assert_eq!(reply.json()["sku"], "A", "{protocol} {scenario} {line}");
+            }
+        }
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_answers_that_can_be_read_two_ways_are_not_passed_on() {
+    let world = World::start().await;
+    let answers: &[&[u8]] = &[
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\ncontent-length: +2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+    ];
+    let odd = Scripted::start(&world, answers).await;
+    let lines =
+        "protocol = \"http/1.1\"\nretries = 0\nbreaker = { failures = 1000, open = \"1 s\" }";
+    lead_to(&world, odd.address, lines).await;
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let caller = printer(&world, alpn);
+        for answer in answers {
+            let reply = caller.call(world.address(), Call::get(STOCK)).await.unwrap();
+            let text = String::from_utf8_lossy(answer);
+            // Either not begun, or begun and broken off: never whole.
+            assert!(
+                reply.status == 502 || reply.end == BodyEnd::Broken,
+                "{text:?} passed as {} {:?}",
+                reply.status,
+                reply.text()
+            );
+            assert_eq!(world.line_of(&reply)["event.outcome"], "failed", "{text:?}");
+        }
+    }
+    assert_eq!(odd.heads(), 2 * answers.len());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_waits_is_told_to_go_on_only_where_it_may() {
+    for protocol in ["http/1.1", "h2"] {
+        let lines = format!("protocol = \"{protocol}\"");
+        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
+        let caller = printer(&world, Alpn::H1);
+        let mut stream = caller.stream(world.address()).await.unwrap();
+        let head = "POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\
+                    expect: 100-continue\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let go = read_head(&mut stream).await;
+        assert!(go.starts_with("HTTP/1.1 100 "), "{go}");
+        stream.write_all(b"hello").await.unwrap();
+        let answer = read_head(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(world.warehouse.last().unwrap().body_bytes, 5);
+        // A caller that may not send is not told to.
+        let head = head.replace("/upload", "/nowhere");
+        let refused = caller.raw(world.address(), head.as_bytes()).await.unwrap();
+        let text = String::from_utf8(refused.bytes).unwrap();
+        assert!(text.starts_with("HTTP/1.1 404 "), "{text}");
+        assert_ne!(refused.end, RawEnd::Deadline, "a connection in an unknown state stays open");
+        assert_eq!(world.warehouse.total(), 1);
+        world.finish().await;
+    }
+}
+
+/// Reads up to the end of a message's head.
+pub async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+    let mut head = Vec::new();
+    let read = async {
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), read).await.expect("a head in time");
+    String::from_utf8(head).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hints_before_the_answer_pass_to_those_who_can_take_them() {
+    let world = World::with(Plan::default().fill("warehouse", "protocol = \"http/1.1\"")).await;
+    for (alpn, told) in [(Alpn::H1, 3), (Alpn::H2, 0)] {
+        world.warehouse.script(&[Scenario::Informational { count: Some(3) }]);
+        let reply = world.call(&printer(&world, alpn), Call::get(STOCK)).await;
+        assert_eq!((reply.status.as_u16(), reply.informational), (200, told));
+        assert_eq!(reply.json()["sku"], "A");
     }
     world.finish().await;
 }

@@ -318,7 +318,7 @@ async fn acc_1_an_unmodified_sdk_brings_its_token_as_a_password() {
         ("q7-user-name\n", token.as_str(), "Malformed"),
         ("q7-user-name:x", token.as_str(), "Malformed"),
         ("q7-user-name", &"a".repeat(9_000), "TooLarge"),
-        (&"u".repeat(9_000), token.as_str(), "TooLarge"),
+        (&"u".repeat(14_000), token.as_str(), "TooLarge"),
     ] {
         let reply = world.call(&nobody, basic(get(ORDERS), user, password)).await;
         assert_eq!(fault(&world, &reply), token_fault(detail), "{user:.20}");

@@ -1,6 +1,14 @@
 //! All integration tests, in one binary: a real gateway in this process, a real mock upstream, real
 //! TLS and sockets. One module per control family; a test's name begins with the id it proves.
-#![allow(clippy::missing_panics_doc, reason = "tests panic to fail")]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests and their support panic to fail"
+)]
 
 mod support;
 
@@ -17,3 +25,4 @@ mod privilege;
 mod quota;
 mod reload;
 mod logs;
+mod process;

@@ -8,6 +8,8 @@ use crate::wire::{MARK, SOON, answers, printer_h1, reached, refused};
 const GET: &str = "GET /orders/v0/orders?MarketplaceIds=A1VC38T7YXB528 HTTP/1.1\r\n";
 const POST: &str = "POST /upload HTTP/1.1\r\n";
 const HOST: &str = "Host: localhost\r\n";
+/// What Amazon wants of a request.
+const TOKEN: &str = "x-amz-access-token: Atza|mock-access-token\r\nUser-Agent: suite/1.0\r\n";
 
 /// A request of these parts, with the mark in a field before them.
 fn request(line: &str, fields: &str, body: &str) -> Vec<u8> {
@@ -121,7 +123,7 @@ async fn mon_5_a_request_names_one_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_5_an_absolute_target_with_the_same_host_goes_up_as_a_path() {
     let world = World::start().await;
-    let ask = format!("GET https://localhost{ORDERS} HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n");
+    let ask = format!("GET https://localhost{ORDERS} HTTP/1.1\r\n{HOST}{TOKEN}Connection: close\r\n\r\n");
     let reply = printer_h1(&world).raw(world.address(), ask.as_bytes()).await.unwrap();
     assert_eq!(answers(&reply.bytes)[0].status, 200);
     let seen = world.amazon.last().unwrap();
@@ -167,7 +169,7 @@ async fn mon_5_a_chunked_body_has_one_spelling() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_5_a_second_request_in_the_same_bytes_is_never_smuggled() {
     let world = World::start().await;
-    let first = format!("{GET}{HOST}\r\n");
+    let first = format!("{GET}{HOST}{TOKEN}\r\n");
     // The second would be granted if it were read by itself; it must not run as part of the first.
     let second = format!("GET /stock/{MARK} HTTP/1.1\r\n{HOST}\r\n");
     for bytes in [

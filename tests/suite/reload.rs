@@ -9,8 +9,9 @@ use sekisho::mock::{Alpn, BodyEnd, Caller, MockConfig, MockSpApi, Personality, S
 
 use crate::support::{ORDERS, Plan, World, bearing, error_of, get, now, until};
 
-const GRANT: &str = "allow = [\"orders/getOrders\", \"sellers/*\"]";
-const LESS: &str = "allow = [\"sellers/*\"]";
+/// What the analyst may do, and nothing.
+const GRANT: &str = "roles = [\"analysis\"]";
+const LESS: &str = "roles = []";
 
 fn generation(world: &World) -> u64 {
     world.gateway.engine.live().snapshot.generation
@@ -37,7 +38,7 @@ async fn log_1_a_bad_file_changes_nothing() {
             &|t| t.replace(GRANT, LESS).replace("roles = [\"limited\"]", "roles = [\"limted\"]"),
             1,
         ),
-        ("no TOML", &|t| t.replace(GRANT, LESS) + "\n[[[", 1),
+        ("no TOML", &|t| t.replace(GRANT, LESS) + "\nthis is none\n", 1),
         ("a missing file", &|t| t.replace(GRANT, LESS).replace("pki/ca.pem", "pki/none.pem"), 3),
         ("nothing at all", &|_| String::new(), 0),
     ];
@@ -196,7 +197,7 @@ async fn tls_5_a_new_certificate_is_served_to_new_connections() {
     for session in [&open, &fresh] {
         assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
     }
-    let expiry = world.metric("sekisho_certificate_expiry_timestamp_seconds{listener=\"apps\"}");
+    let expiry = world.metric("sekisho_certificate_not_after_timestamp_seconds{listener=\"apps\"}");
     assert!(expiry > 0.0, "{}", world.gateway.engine.render_metrics());
     world.finish().await;
 }
@@ -238,35 +239,6 @@ async fn tls_1_what_only_a_restart_can_change_is_refused_by_name() {
     }
     let reply = world.call(&world.printer(), get(ORDERS)).await;
     assert_eq!(reply.status, 200);
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn acc_3_an_authority_taken_off_the_list_ends_its_certificates() {
-    let world = World::start().await;
-    let mut sessions = Vec::new();
-    for alpn in [Alpn::H1, Alpn::H2] {
-        let caller = world.caller(|config| {
-            config.alpn = alpn;
-            config.identity = world.pki.client("label-printer").cloned();
-        });
-        let open = caller.connect(world.address()).await.unwrap();
-        assert_eq!(open.call(get(ORDERS)).await.unwrap().status, 200);
-        sessions.push((caller, open));
-    }
-    let edit = |text: String| {
-        text.replace("client_ca = \"pki/ca.pem\"", "client_ca = \"pki/rogue/ca.pem\"")
-    };
-    assert!(world.reload(edit).await);
-    for (caller, open) in &sessions {
-        assert!(caller.call(world.address(), get(ORDERS)).await.is_err(), "no new connection");
-        // The connection may be closed; what it may not do is let another request pass.
-        if let Ok(reply) = open.call(get(ORDERS)).await {
-            world.note(&reply);
-            assert_eq!(reply.status, 401, "{}", reply.text());
-        }
-    }
-    assert_eq!(world.amazon.total(), 2);
     world.finish().await;
 }
 
@@ -328,8 +300,12 @@ async fn log_1_reloading_under_load_loses_no_request() {
     }
     assert_eq!(world.amazon.total(), 480);
     assert_eq!(generation(&world), 11);
+    let allowed = |lines: &[serde_json::Value]| {
+        lines.iter().filter(|line| line["event.outcome"] == "allowed").count()
+    };
+    until("every request has its line", || allowed(&world.requests()) >= 480).await;
     let lines = world.requests();
-    assert_eq!(lines.iter().filter(|line| line["event.outcome"] == "allowed").count(), 480);
+    assert_eq!((lines.len(), allowed(&lines)), (480, 480));
     let snapshots: std::collections::HashSet<u64> =
         lines.iter().filter_map(|line| line["sekisho.snapshot"].as_u64()).collect();
     assert!(snapshots.len() > 3, "{snapshots:?}");

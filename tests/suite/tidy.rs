@@ -92,7 +92,7 @@ struct Source {
     name: String,
     room: String,
     text: String,
-    /// Without comments and tests, line by line.
+    /// Without comments, texts and tests, line by line.
     code: Vec<String>,
 }
 
@@ -180,7 +180,7 @@ fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Lines without comments; from an inline test module on, nothing.
+/// Lines without comments and texts; from an inline test module on, nothing.
 fn code_of(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let begins = |at: usize| {
@@ -191,7 +191,11 @@ fn code_of(text: &str) -> Vec<String> {
         .iter()
         .map(|line| match line.trim_start().starts_with("//") {
             true => String::new(),
-            false => line.split(" // ").next().unwrap_or_default().to_owned(),
+            false => {
+                let line = line.replace("'\"'", "' '").replace("\\\"", "");
+                let plain: String = line.split('"').step_by(2).collect();
+                plain.split(" // ").next().unwrap_or_default().to_owned()
+            }
         })
         .collect()
 }

@@ -75,10 +75,14 @@ impl Answer {
     }
 
     pub fn code(&self) -> String {
-        let json: Value = serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)));
-        json["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
+        code(&self.body)
     }
+}
+
+/// The code of an error answer's body; empty if it is none.
+pub fn code(body: &[u8]) -> String {
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    json["errors"][0]["code"].as_str().unwrap_or_default().to_owned()
 }
 
 /// The answers in what a connection said, bodies by Content-Length or chunked.
@@ -144,13 +148,12 @@ pub fn check_refusal(
     assert!(!said.to_lowercase().contains("pingora"), "{said}");
     assert!(!holds(&reply.bytes, MARK), "echoed: {said}");
     let id = answer.field("x-sekisho-request-id").expect("a request id");
-    let lines = world.requests();
-    let line = lines.iter().find(|line| line["sekisho.request_id"] == id).expect("a line");
+    let line = world.line(id);
     assert_eq!(line["sekisho.denial"], code, "{shown}");
     assert_eq!(line["sekisho.detail"].as_str(), detail, "{shown}");
     assert_eq!(line["http.response.status_code"], status, "{shown}");
     assert_eq!(line["event.outcome"], "denied", "{shown}");
-    assert!(!lines.iter().any(|line| line.to_string().contains(MARK)), "in the log: {shown}");
+    assert!(!line.to_string().contains(MARK), "in the log: {shown}");
 }
 
 /// Waits until the gateway has no connection left.

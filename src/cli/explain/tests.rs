@@ -153,6 +153,8 @@ fn net_1_where_a_call_comes_from_is_judged_or_said_to_be_assumed() {
     };
     let (text, document) = of(None);
     assert!(text.contains("from vpc (assumed"), "{text}");
+    assert_eq!(document["networks"], serde_json::json!(["vpc"]));
+    assert_eq!(document["networks_assumed"], true);
     assert_eq!(document["decision"], "allowed");
     assert_eq!(of(Some("10.1.2.3")).1["decision"], "allowed");
     let (text, document) = of(Some("203.0.113.7"));

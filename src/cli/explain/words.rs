@@ -14,12 +14,7 @@ use crate::policy::{NetworkMask, QueryRefusal, Step};
 
 impl Case<'_> {
     pub(super) fn network_words(&self, at: &NetworkMask) -> String {
-        let names = &self.snapshot.names;
-        let of: Vec<&str> = self
-            .networks()
-            .filter(|ix| at.contains(*ix))
-            .filter_map(|ix| names.network(ix).map(Name::as_str))
-            .collect();
+        let of = self.network_names(at);
         let networks = if of.is_empty() { "no named network".to_owned() } else { of.join(", ") };
         let listener = &self.listener.name;
         match (self.from, at.intersects(&self.listener.networks)) {
@@ -29,6 +24,12 @@ impl Case<'_> {
                 format!("{from} is in {networks}; listener {listener} admits none of that")
             }
         }
+    }
+
+    fn network_names(&self, at: &NetworkMask) -> Vec<&str> {
+        let names = &self.snapshot.names;
+        let within = self.networks().filter(|ix| at.contains(*ix));
+        within.filter_map(|ix| names.network(ix).map(Name::as_str)).collect()
     }
 
     /// A step of the decision; none for a refusal that the step before has told already.
@@ -43,7 +44,7 @@ impl Case<'_> {
                 (Mark::Passed, "operation", text)
             }
             Step::QueryReadable => {
-                (Mark::Passed, "query", "it can be read in one way only".to_owned())
+                (Mark::Passed, "spelling", "path and query can be read in one way only".to_owned())
             }
             Step::NetworkListed => (Mark::Passed, "network", format!("listed for {}", self.name)),
             Step::RoleLacks(role) => {
@@ -242,6 +243,8 @@ impl Told {
             "decision": if self.verdict.is_ok() { "allowed" } else { "refused" },
             "identity": case.name.as_str(),
             "listener": case.listener.name.as_str(),
+            "networks": case.network_names(&self.at),
+            "networks_assumed": case.from.is_none(),
             "operation": case.operation_name(self.operation),
             "role": self.verdict.ok().map(|allowed| case.role(allowed.role)),
             "upstream": self

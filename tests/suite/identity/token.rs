@@ -59,7 +59,7 @@ async fn acc_1_no_forged_token_gets_in() {
     let mut table = vec![
         ("no signature", format!("{signed}."), "Malformed"),
         ("r and s are zero", format!("{signed}.{zeros}"), "Signature"),
-        ("none", format!("{}.", none("none")), "Malformed"),
+        ("none", format!("{}.", none("none")), "Algorithm"),
         ("none, signed", format!("{}.{signature}", none("none")), "Algorithm"),
         ("None, signed", format!("{}.{signature}", none("nOnE")), "Algorithm"),
         ("padded", format!("{good}="), "Malformed"),

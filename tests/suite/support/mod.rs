@@ -1,6 +1,8 @@
 //! One world per test: throw-away certificates, a mock of Amazon, a mock warehouse and a gateway in
 //! front of both. `World::finish` stops everything and searches all that the gateway wrote for the
 //! personal data that the mocks are full of (LOG-2); a world that is dropped without it fails.
+mod encode;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use sekisho::mock::{
     Call, Caller, CallerConfig, MockConfig, MockHandle, MockSpApi, PLANTED, Personality, Reply,
 };
 use serde_json::Value;
+
+pub use encode::{base64url, basic};
 
 pub const ISSUER: &str = "https://issuer.sekisho.test";
 pub const AUDIENCE: &str = "sekisho";
@@ -333,11 +337,20 @@ impl World {
 
     /// The line of the request that was answered.
     pub fn line_of(&self, reply: &Reply) -> Value {
-        let id = reply.headers.get("x-sekisho-request-id").expect("a request id").to_str().unwrap();
-        self.requests()
-            .into_iter()
-            .find(|line| line["sekisho.request_id"] == id)
-            .expect("a line for the request")
+        self.line(reply.header("x-sekisho-request-id").expect("a request id"))
+    }
+
+    /// The line of a request by its id. It is written after the answer's last byte left, which may be
+    /// a moment after the answer is here.
+    pub fn line(&self, id: &str) -> Value {
+        for _ in 0..200 {
+            let line = self.requests().into_iter().find(|line| line["sekisho.request_id"] == id);
+            if let Some(line) = line {
+                return line;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no line for request {id}");
     }
 
     /// The value of one series of the metrics; 0 if there is none.
@@ -447,34 +460,6 @@ pub fn error_of(reply: &Reply) -> (String, String) {
 }
 
 pub const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528";
-
-/// The same, with the token as the password of Basic credentials.
-pub fn basic(mut call: Call, user: &str, token: &str) -> Call {
-    let credentials = base64(format!("{user}:{token}").as_bytes());
-    put(&mut call, "authorization", &format!("Basic {credentials}"));
-    call
-}
-
-/// RFC 4648 section 4.
-pub fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for group in bytes.chunks(3) {
-        let mut padded = [0; 4];
-        padded[1..=group.len()].copy_from_slice(group);
-        let bits = u32::from_be_bytes(padded);
-        for place in 0..4 {
-            let character = char::from(ALPHABET[(bits >> (18 - 6 * place)) as usize & 63]);
-            out.push(if place <= group.len() { character } else { '=' });
-        }
-    }
-    out
-}
-
-/// RFC 4648 section 5, without padding.
-pub fn base64url(bytes: &[u8]) -> String {
-    base64(bytes).replace('+', "-").replace('/', "_").replace('=', "")
-}
 
 /// A whole answer as text, without what differs between any two: request id and date.
 pub fn masked(reply: &Reply) -> String {
