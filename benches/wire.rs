@@ -406,7 +406,7 @@ address = "{admin}"
                 granted(place).map(|operation| format!("\"store/get{operation}\"")).collect();
             let _ = writeln!(
                 text,
-                "[role.r{place}]\npurpose = \"bench\"\nallow = [{}]\nlimits = [{{ operations = [\"store/*\"], requests = [\"100000/s\", \"5000000/min\"] }}]\n[identity.id{place}]\nkind = \"service\"\nowner = \"bench@example.com\"\ntoken = {{ issuer = \"bench\", subject = \"id{place}\" }}\nnetworks = [\"allowed\"]\nroles = [\"r{place}\"]\nreview_by = 2099-01-01",
+                "[role.r{place}]\npurpose = \"bench\"\nallow = [{}]\nlimits = [{{ operations = [\"store/*\"], requests = [\"100000/s\", \"1000000/min\"] }}]\n[identity.id{place}]\nkind = \"service\"\nowner = \"bench@example.com\"\ntoken = {{ issuer = \"bench\", subject = \"id{place}\" }}\nnetworks = [\"allowed\"]\nroles = [\"r{place}\"]\nreview_by = 2099-01-01",
                 allow.join(", ")
             );
         }

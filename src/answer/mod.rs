@@ -324,6 +324,15 @@ pub const fn challenge(denial: Denial) -> Option<&'static str> {
     }
 }
 
+/// The value of `Allow` where the status asks for one (RFC 9110 §15.5.6).
+#[must_use]
+pub const fn allowed(denial: Denial) -> Option<&'static str> {
+    match denial {
+        Denial::Head(HeadFault::Method) => Some("GET, HEAD, POST, PUT, PATCH, DELETE"),
+        _ => None,
+    }
+}
+
 /// SP-API's error envelope, as JSON.
 #[must_use]
 pub fn body(denial: Denial, subject: Subject<'_>, request: RequestId) -> String {
@@ -354,11 +363,12 @@ pub fn http1(denial: Denial, request: RequestId) -> Vec<u8> {
         out,
         "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
          cache-control: no-store\r\nx-amzn-errortype: {}\r\nx-sekisho-request-id: {}\r\n\
-         connection: close\r\n\r\n{body}",
+         {}connection: close\r\n\r\n{body}",
         row.status,
         body.len(),
         row.error_type,
         request.as_str(),
+        allowed(denial).map_or(String::new(), |methods| format!("allow: {methods}\r\n")),
     );
     out.into_bytes()
 }

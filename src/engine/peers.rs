@@ -20,6 +20,14 @@ use super::live::Speaks;
 use crate::base::Use;
 use crate::config::{Endpoint, Roots, UpstreamProtocol, UpstreamSettings};
 
+/// Requests at a time on one HTTP/2 connection. Pingora's default is one.
+const H2_STREAMS: usize = 32;
+/// What an upstream may send ahead of a caller who reads slowly, in bytes.
+const H2_STREAM_WINDOW: u32 = 512 << 10;
+/// The windows of all streams together. Were it less, as Pingora's default is, a few callers who do
+/// not read their answers would hold up everybody's on the same connection.
+const H2_CONNECTION_WINDOW: u32 = 32 * H2_STREAM_WINDOW;
+
 /// Certificates that an upstream's may chain to, in Pingora's form.
 pub(super) type Anchors = Arc<CaType>;
 
@@ -65,8 +73,9 @@ pub(super) fn template(
     options.read_timeout = Some(settings.response_timeout);
     options.write_timeout = Some(settings.response_timeout);
     options.idle_timeout = Some(settings.idle_timeout);
-    // Pingora's default is one stream per connection, which is HTTP/1 with more bytes.
-    options.max_h2_streams = 100;
+    options.max_h2_streams = H2_STREAMS;
+    options.h2_stream_window_size = Some(H2_STREAM_WINDOW);
+    options.h2_connection_window_size = Some(H2_CONNECTION_WINDOW);
     options.alpn = match settings.protocol {
         UpstreamProtocol::Auto => ALPN::H2H1,
         UpstreamProtocol::Http11 => ALPN::H1,

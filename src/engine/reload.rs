@@ -113,6 +113,10 @@ impl Engine {
             if known {
                 continue;
             }
+            // Its breaker is a new one and closed, whatever the one before it was.
+            if let Some(metrics) = live.meters.upstream(route.upstream) {
+                metrics.breakers_open.set(0);
+            }
             // A name that stops resolving shows as requests that fail; the addresses known go on.
             tokio::spawn(keep_resolved(Arc::downgrade(&route.pool), |_resolution| {}));
         }

@@ -20,6 +20,8 @@ pub(super) struct Ctx {
     pub(super) stage: Stage,
     pub(super) method: Option<Method>,
     pub(super) identity: Option<(IdentityIx, Proof)>,
+    /// Whom a genuine credential named that was refused. For the record only, never for the answer.
+    pub(super) named: Option<IdentityIx>,
     pub(super) operation: Option<OperationIx>,
     pub(super) upstream: Option<UpstreamIx>,
     pub(super) role: Option<RoleIx>,
@@ -81,6 +83,7 @@ impl Ctx {
             stage: Stage::New,
             method: None,
             identity: None,
+            named: None,
             operation: None,
             upstream: None,
             role: None,

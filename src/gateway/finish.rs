@@ -27,6 +27,8 @@ pub(super) async fn answer_failure(
         return FailToProxy { error_code: ctx.status, can_reuse_downstream: false };
     }
     let status = answer::line(denial).status;
+    // Pingora closes after a failure; the caller must know before it sends another request.
+    session.set_keepalive(None);
     // A caller who is gone gets no answer; the record is written all the same.
     let _ = respond::deny(session, ctx, denial).await;
     FailToProxy { error_code: status, can_reuse_downstream: false }
@@ -106,6 +108,7 @@ fn access_record<'a>(ctx: &'a Ctx, seen: &'a Seen, now: Moment) -> AccessRecord<
     record.operation = ctx.operation.and_then(|ix| names.operation(ix));
     record.method = ctx.method.map(|method| Fixed::new(method.as_str()));
     record.status = (ctx.status != 0).then_some(ctx.status);
+    record.identity = ctx.named.and_then(|ix| names.identity(ix));
     if let Some((who, proof)) = ctx.identity {
         record.identity = names.identity(who);
         record.proof = Some(match proof {

@@ -30,10 +30,8 @@ pub(super) async fn peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPee
     }
     let picked = picked.map_err(Denial::Upstream)?;
     // `decide` let an upgrade pass only where the operation has one.
-    let speaks = match session.req_header().headers.contains_key(UPGRADE) {
-        true => Speaks::Http11,
-        false => Speaks::Configured,
-    };
+    let upgrades = session.req_header().headers.contains_key(UPGRADE);
+    let speaks = if upgrades { Speaks::Http11 } else { Speaks::Configured };
     let peer = route.peer_at(picked.address(), speaks);
     if let Some(change) = picked.change() {
         ctx.breaker_changed(change);
@@ -180,14 +178,10 @@ fn drop_fields(headers: &HeaderMap, may_pass: impl Fn(&HeaderName) -> bool) -> V
 }
 
 /// No connection: nothing was sent, so another address may be tried.
-pub(super) fn failed_to_connect(
-    session: &Session,
-    ctx: &mut Ctx,
-    mut error: Box<Error>,
-) -> Box<Error> {
-    let fault = fault_of(&error);
+pub(super) fn failed_to_connect(session: &Session, ctx: &mut Ctx, error: &Error) -> Retry {
+    let fault = fault_of(error);
     ctx.report(outcome_of(fault));
-    let retry = match fault {
+    match fault {
         // An upstream that can't prove itself is not asked again (TLS-2).
         UpstreamFault::Untrusted => Retry::No,
         UpstreamFault::Unreachable
@@ -195,33 +189,29 @@ pub(super) fn failed_to_connect(
         | UpstreamFault::Malformed
         | UpstreamFault::CircuitOpen
         | UpstreamFault::Closed => retry(session, ctx, Sent::Nothing),
-    };
-    error.set_retry(retry == Retry::Yes);
-    error
+    }
 }
 
 /// The connection broke after it was there.
 pub(super) fn failed_while_proxying(
     session: &Session,
     ctx: &mut Ctx,
-    mut error: Box<Error>,
+    error: &Error,
     reused: bool,
-) -> Box<Error> {
+) -> Retry {
     if !matches!(error.esource(), ErrorSource::Upstream) {
-        error.set_retry(false);
-        return error;
+        return Retry::No;
     }
-    let fault = fault_of(&error);
+    let fault = fault_of(error);
     ctx.report(outcome_of(fault));
     // A pooled connection that ends before a byte of the answer was most likely closed while it lay
     // idle (RFC 9110 §9.2.2). It could also have been closed over the request, so a body that left
     // is never sent again.
-    let answered = respond::is_answered(session) || ctx.tries.first_byte.is_some();
+    let answered = ctx.tries.first_byte.is_some() || ctx.tries.informational > 0;
     let bodiless = ctx.request_bytes == 0;
     let idle_close = reused && fault == UpstreamFault::Closed && !answered && bodiless;
     let sent = if idle_close { Sent::Nothing } else { Sent::Something };
-    error.set_retry(retry(session, ctx, sent) == Retry::Yes);
-    error
+    retry(session, ctx, sent)
 }
 
 fn retry(session: &Session, ctx: &Ctx, sent: Sent) -> Retry {

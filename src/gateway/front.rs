@@ -1,6 +1,7 @@
 //! Hands a connection to Pingora's HTTP/1 or HTTP/2 engine, once per connection, and arms the door
 //! before every request.
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
@@ -82,11 +83,7 @@ struct Front {
 }
 
 impl Front {
-    fn new(
-        proxy: Arc<HttpProxy<Hooks>>,
-        link: Arc<ConnLink>,
-        retire: watch::Sender<bool>,
-    ) -> Self {
+    fn new(proxy: Arc<HttpProxy<Hooks>>, link: Arc<ConnLink>, retire: watch::Sender<bool>) -> Self {
         let bounds = &link.facts.bounds;
         let mut options = HttpServerOptions::default();
         // Pingora serves one more than its limit says.
@@ -137,6 +134,9 @@ impl HttpServerApp for Front {
                 session.set_keepalive(Some(longest));
             }
         }
+        // Of bodies the door is the judge; this bounds what has been upgraded, too.
+        let longest_read = bounds.idle.max(bounds.body_rate_grace);
+        session.set_read_timeout(Some(longest_read.saturating_add(Duration::from_secs(5))));
         // A reader slower than a sender may be is cut as well: its answer would stay in memory.
         session.set_write_timeout(Some(bounds.idle));
         session.set_total_drain_timeout(Some(bounds.body_rate_grace));

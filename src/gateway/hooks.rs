@@ -14,6 +14,7 @@ use super::ctx::Ctx;
 use super::{finish, forward, request, respond};
 use crate::base::Denial;
 use crate::engine::Engine;
+use crate::upstream::Retry;
 
 pub(super) struct Hooks {
     engine: Arc<Engine>,
@@ -26,9 +27,9 @@ impl Hooks {
 }
 
 /// Carries a denial through Pingora's error type; `fail_to_proxy` finds it in the context.
-fn stop(ctx: &mut Ctx, denial: Denial) -> Box<Error> {
+fn stop<T>(ctx: &mut Ctx, denial: Denial) -> Result<T> {
     ctx.deny(denial);
-    Error::new(ErrorType::InternalError)
+    Err(Error::new(ErrorType::InternalError))
 }
 
 #[async_trait]
@@ -60,11 +61,13 @@ impl ProxyHttp for Hooks {
         ctx: &mut Ctx,
     ) -> Result<()> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
-        request::count_body(ctx, bytes, end).map_err(|denial| stop(ctx, denial))
+        // Pingora takes any other error for one of an HTTP/2 upstream's and waits for its answer.
+        request::count_body(ctx, bytes, end)
+            .or_else(|denial| stop(ctx, denial).map_err(Error::into_down))
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        forward::peer(session, ctx).await.map_err(|denial| stop(ctx, denial))
+        forward::peer(session, ctx).await.or_else(|denial| stop(ctx, denial))
     }
 
     async fn connected_to_upstream(
@@ -76,7 +79,7 @@ impl ProxyHttp for Hooks {
         digest: Option<&Digest>,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::check_pin(ctx, digest).map_err(|denial| stop(ctx, denial))
+        forward::check_pin(ctx, digest).or_else(|denial| stop(ctx, denial))
     }
 
     async fn upstream_request_filter(
@@ -85,7 +88,7 @@ impl ProxyHttp for Hooks {
         head: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::request_head(session.req_header(), head, ctx).map_err(|denial| stop(ctx, denial))
+        forward::request_head(session.req_header(), head, ctx).or_else(|denial| stop(ctx, denial))
     }
 
     async fn upstream_response_filter(
@@ -94,7 +97,7 @@ impl ProxyHttp for Hooks {
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::response_head(session.req_header(), head, ctx).map_err(|denial| stop(ctx, denial))
+        forward::response_head(session.req_header(), head, ctx).or_else(|denial| stop(ctx, denial))
     }
 
     fn upstream_response_body_filter(
@@ -125,20 +128,23 @@ impl ProxyHttp for Hooks {
         session: &mut Session,
         _peer: &HttpPeer,
         ctx: &mut Ctx,
-        error: Box<Error>,
+        mut error: Box<Error>,
     ) -> Box<Error> {
-        forward::failed_to_connect(session, ctx, error)
+        error.set_retry(forward::failed_to_connect(session, ctx, &error) == Retry::Yes);
+        error
     }
 
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
         session: &mut Session,
-        error: Box<Error>,
+        mut error: Box<Error>,
         ctx: &mut Ctx,
-        client_reused: bool,
+        reused: bool,
     ) -> Box<Error> {
-        forward::failed_while_proxying(session, ctx, error, client_reused)
+        let retry = forward::failed_while_proxying(session, ctx, &error, reused);
+        error.set_retry(retry == Retry::Yes);
+        error
     }
 
     async fn fail_to_proxy(

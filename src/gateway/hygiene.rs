@@ -19,12 +19,17 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
     match text {
         // Hop-by-hop (RFC 9110 §7.6.1). `transfer-encoding` and `upgrade` are the engine's to keep
         // or drop, because they frame the message.
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" => false,
+        "connection"
+        | "keep-alive"
+        | "proxy-connection"
+        | "te"
+        | "trailer"
+        | "proxy-authorization"
+        | "proxy-authenticate"
         // Answered by the gateway (`respond::go_on`).
-        "expect" => false,
-        "proxy-authorization" | "proxy-authenticate" => false,
+        | "expect"
         // Where the request came from (RFC 7239 and its predecessors).
-        "forwarded"
+        | "forwarded"
         | "via"
         | "x-real-ip"
         | "true-client-ip"
@@ -32,9 +37,9 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
         | "x-client-ip"
         | "x-cluster-client-ip"
         | "cf-connecting-ip"
-        | "fastly-client-ip" => false,
+        | "fastly-client-ip"
         // What the request "really" is: routers and frameworks believe these.
-        "x-http-method"
+        | "x-http-method"
         | "x-http-method-override"
         | "x-method-override"
         | "x-original-url"
@@ -62,8 +67,12 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
 pub(super) fn may_go_down(name: &HeaderName) -> bool {
     let text = name.as_str();
     match text {
-        "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" => false,
-        "server"
+        "keep-alive"
+        | "proxy-connection"
+        | "proxy-authenticate"
+        | "proxy-authorization"
+        // The upstream's word on itself.
+        | "server"
         | "via"
         | "x-powered-by"
         | "x-aspnet-version"
@@ -71,9 +80,9 @@ pub(super) fn may_go_down(name: &HeaderName) -> bool {
         | "x-runtime"
         | "alt-svc"
         | "x-served-by"
-        | "x-backend-server" => false,
+        | "x-backend-server"
         // A session would outlive the credential that opened it (ACC-1).
-        "set-cookie" => false,
+        | "set-cookie" => false,
         _ => !(text.starts_with("x-sekisho-") || text.starts_with("x-envoy-")),
     }
 }

@@ -114,7 +114,10 @@ async fn prove(
             ctx.identity = Some((who.identity(), who.proof()));
             Ok(who)
         }
-        Err(refusal) => Err(refusal.denial),
+        Err(refusal) => {
+            ctx.named = refusal.identity;
+            Err(refusal.denial)
+        }
     }
 }
 

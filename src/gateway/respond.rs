@@ -37,6 +37,9 @@ pub(super) async fn deny(
     head.insert_header(CACHE_CONTROL, "no-store")?;
     head.insert_header(ERROR_TYPE, row.error_type)?;
     head.insert_header(REQUEST_ID, ctx.request.as_str())?;
+    if let Some(methods) = answer::allowed(denial) {
+        head.insert_header(http::header::ALLOW, methods)?;
+    }
     if let Some(challenge) = answer::challenge(denial) {
         head.insert_header(WWW_AUTHENTICATE, challenge)?;
     }
@@ -61,7 +64,8 @@ pub(super) async fn deny(
 /// so it is the gateway that says it, whatever version the upstream speaks.
 pub(super) async fn go_on(session: &mut Session) -> pingora::Result<()> {
     if session.req_header().headers.contains_key(EXPECT) && !session.is_body_empty() {
-        session.as_downstream_mut().write_continue_response().await.map_err(|e| e.into_down())?;
+        let told = session.as_downstream_mut().write_continue_response().await;
+        told.map_err(pingora::Error::into_down)?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, BufWriter};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -20,6 +20,10 @@ use crate::evidence::{Protocol, TlsVersion};
 use crate::identity::PeerCertificate;
 use crate::policy::NetworkMask;
 use crate::state::Permit;
+
+/// Head and first body bytes of an answer leave in one packet and one system call. The engine flushes
+/// at the end of every message.
+const WRITE_BUFFER: usize = 4 * 1024;
 
 /// A listening socket, bound before anything is served, so that a taken port is a start-up error.
 #[derive(Debug)]
@@ -163,17 +167,17 @@ impl Door {
         let settings = self.settings().ok_or(DoorFault::Gone)?;
         // Small answers must not wait for more; a socket that refuses the option is merely slower.
         let _ = tcp.set_nodelay(true);
-        let (client, prefix) = match settings.proxy_from {
-            None => (self.client(self.peer, self.networks), Vec::new()),
-            Some(_) => {
-                let (source, prefix) = read_proxy_header(&mut tcp).await?;
-                (self.told_client(engine, settings, source)?, prefix)
-            }
+        let (client, prefix) = if settings.proxy_from.is_some() {
+            let (source, prefix) = read_proxy_header(&mut tcp).await?;
+            (self.told_client(engine, settings, source)?, prefix)
+        } else {
+            let direct = Client { addr: self.peer, networks: self.networks, _place: None };
+            (direct, Vec::new())
         };
 
         let config = self.live.tls(self.listener).ok_or(DoorFault::Gone)?;
         let tls = TlsAcceptor::from(Arc::clone(config))
-            .accept(Prefixed::new(prefix, tcp))
+            .accept(BufWriter::with_capacity(WRITE_BUFFER, Prefixed::new(prefix, tcp)))
             .await
             .map_err(|error| DoorFault::Handshake(HandshakeFault::of(&error)))?;
         let facts = self.facts(engine, settings, &client, tls.get_ref().1)?;
@@ -182,10 +186,6 @@ impl Door {
         let conn = Conn::new(tls, Arc::clone(&link), Arc::clone(engine))
             .map_err(|_never| DoorFault::Gone)?;
         Ok(Open { conn, lender, link, client })
-    }
-
-    const fn client(&self, addr: ClientAddr, networks: NetworkMask) -> Client {
-        Client { addr, networks, _place: None }
     }
 
     /// NET-3: the client the balancer speaks for, judged like any other.

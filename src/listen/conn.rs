@@ -17,7 +17,7 @@ use pingora_core::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::guard::{H1Guard, H2Guard, Verdict};
+use super::guard::{Armed, H1Guard, H2Guard, Verdict};
 use super::lent::{Lent, Peer};
 use crate::answer;
 use crate::base::{Denial, HeadFault};
@@ -51,11 +51,7 @@ struct Closing {
 }
 
 impl Conn {
-    pub(super) fn new(
-        tls: Lent,
-        link: Arc<ConnLink>,
-        engine: Arc<Engine>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(tls: Lent, link: Arc<ConnLink>, engine: Arc<Engine>) -> io::Result<Self> {
         let guard = match link.facts.http {
             Protocol::Http1 => Guard::H1(Box::new(H1Guard::new(&link.facts.bounds))),
             Protocol::Http2 => Guard::H2(Box::new(H2Guard::new(&link.facts.bounds))),
@@ -178,10 +174,10 @@ impl AsyncRead for Conn {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Guard::H1(guard) = &mut this.guard {
-            let begun = this.link.begun();
-            if guard.arm(begun) {
-                this.head_since = None;
-                this.pending_since = None;
+            match guard.arm(this.link.begun()) {
+                Armed::Before => {}
+                Armed::Now => (this.head_since, this.pending_since) = (None, None),
+                Armed::Astray => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             }
         }
         if this.closing.is_none() {

@@ -3,7 +3,8 @@
 //! Never sees: sockets, clocks (time comes as nanoseconds), policy.
 //! 1. On HTTP/1 no byte of a head reaches the engine unless every byte before it was well formed.
 //! 2. A pending read always has a deadline, except while the engine owns a request without a body.
-//! 3. Memory is fixed: the guards keep counters, not bytes.
+//! 3. Where one request ends, the guard and the engine agree, or the connection ends.
+//! 4. Memory is fixed: the guards keep counters, not bytes.
 use std::time::Duration;
 
 use super::chunked::{ChunkGuard, ChunkStep};
@@ -48,8 +49,20 @@ pub(super) struct H1Guard {
     chunks: ChunkGuard,
     phase: Phase,
     armed_for: u32,
-    body_bytes: u64,
-    waited: Duration,
+    /// Bytes a second, at least.
+    body_rate: u64,
+    /// By how much the body is later than at that rate. Bytes pay it off, but nothing is saved up: who
+    /// was fast may not stop for hours.
+    behind: Duration,
+}
+
+/// What [`H1Guard::arm`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Armed {
+    Before,
+    Now,
+    /// The engine begins a request where this guard sees the body of the last one.
+    Astray,
 }
 
 impl H1Guard {
@@ -63,23 +76,24 @@ impl H1Guard {
             chunks: ChunkGuard::new(),
             phase: Phase::Body(Body::Done),
             armed_for: 0,
-            body_bytes: 0,
-            waited: Duration::ZERO,
+            body_rate: bounds.body_rate.max(1),
+            behind: Duration::ZERO,
         }
     }
 
     /// Expects a head once the gateway has begun a request that this guard has not seen.
-    /// True where that is so.
-    pub(super) fn arm(&mut self, begun: u32) -> bool {
+    pub(super) fn arm(&mut self, begun: u32) -> Armed {
         if begun == self.armed_for {
-            return false;
+            return Armed::Before;
+        }
+        if self.phase != Phase::Body(Body::Done) {
+            return Armed::Astray;
         }
         self.armed_for = begun;
         self.head.reset();
         self.phase = Phase::Idle;
-        self.body_bytes = 0;
-        self.waited = Duration::ZERO;
-        true
+        self.behind = Duration::ZERO;
+        Armed::Now
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Verdict {
@@ -118,12 +132,12 @@ impl H1Guard {
         let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match self.phase {
             Phase::Body(Body::Length(left)) => {
-                self.body_bytes = self.body_bytes.saturating_add(count.min(left));
+                self.pay(count);
                 let left = left.saturating_sub(count);
                 self.phase = Phase::Body(if left == 0 { Body::Done } else { Body::Length(left) });
             }
             Phase::Body(Body::Chunked) => {
-                self.body_bytes = self.body_bytes.saturating_add(count);
+                self.pay(count);
                 match self.chunks.feed(bytes) {
                     ChunkStep::NeedMore => {}
                     ChunkStep::Done { .. } => self.phase = Phase::Body(Body::Done),
@@ -136,6 +150,11 @@ impl H1Guard {
         Verdict::Pass
     }
 
+    fn pay(&mut self, bytes: u64) {
+        let earned = Duration::from_micros(bytes.saturating_mul(1_000_000) / self.body_rate);
+        self.behind = self.behind.saturating_sub(earned);
+    }
+
     /// How long a read may stay pending from now on. `None`: as long as the engine wishes.
     pub(super) fn patience(&self, bounds: &Bounds) -> Option<Duration> {
         match self.phase {
@@ -144,11 +163,7 @@ impl H1Guard {
             Phase::Head => Some(bounds.header),
             Phase::Body(Body::Done) => None,
             Phase::Body(Body::Length(_) | Body::Chunked) => {
-                // The sender has earned the grace plus the time its bytes take at the least rate.
-                let earned_ms = self.body_bytes.saturating_mul(1_000) / bounds.body_rate.max(1);
-                let earned =
-                    bounds.body_rate_grace.saturating_add(Duration::from_millis(earned_ms));
-                Some(earned.saturating_sub(self.waited))
+                Some(bounds.body_rate_grace.saturating_sub(self.behind))
             }
         }
     }
@@ -156,7 +171,7 @@ impl H1Guard {
     /// A read was pending this long before bytes came.
     pub(super) fn waited(&mut self, time: Duration) {
         if matches!(self.phase, Phase::Body(_)) {
-            self.waited = self.waited.saturating_add(time);
+            self.behind = self.behind.saturating_add(time);
         }
     }
 
@@ -220,5 +235,102 @@ impl H2Guard {
     /// own idle time counts.
     pub(super) fn patience(&self, bounds: &Bounds) -> Option<Duration> {
         (self.frames.headers_seen() == 0).then_some(bounds.first_byte)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Rate;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn bounds() -> Bounds {
+        let rate = Rate { count: 10, per: SECOND };
+        Bounds {
+            handshake: SECOND,
+            first_byte: SECOND,
+            header: 2 * SECOND,
+            header_bytes: 4_096,
+            header_count: 16,
+            target_bytes: 1_024,
+            body_bytes: 1 << 20,
+            body_rate: 1_000,
+            body_rate_grace: 10 * SECOND,
+            idle: 5 * SECOND,
+            requests_per_connection: 10,
+            connections: 10,
+            connections_per_address: 10,
+            connections_per_identity: 10,
+            h2_streams: 10,
+            h2_resets: 10,
+            h2_header_bytes: 4_096,
+            h2_control_frames: rate,
+        }
+    }
+
+    fn armed() -> H1Guard {
+        let mut guard = H1Guard::new(&bounds());
+        assert_eq!(guard.arm(1), Armed::Now);
+        assert_eq!(guard.arm(1), Armed::Before);
+        guard
+    }
+
+    const LENGTH: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n";
+    const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+    #[test]
+    fn mon_5_each_wait_has_its_own_patience() {
+        let bounds = bounds();
+        let mut guard = armed();
+        assert_eq!(guard.patience(&bounds), Some(bounds.first_byte));
+        assert_eq!(guard.out_of_patience(), None);
+        assert_eq!(guard.feed(b"GET / HT"), Verdict::Pass);
+        assert_eq!(guard.patience(&bounds), Some(bounds.header));
+        assert_eq!(guard.out_of_patience(), Some(Verdict::Refuse(HeadFault::TooSlow)));
+        assert_eq!(guard.feed(b"TP/1.1\r\nHost: a\r\n\r\n"), Verdict::Pass);
+        assert_eq!(guard.patience(&bounds), None, "the engine owns it");
+        assert_eq!(guard.arm(2), Armed::Now);
+        assert_eq!(guard.patience(&bounds), Some(bounds.idle));
+    }
+
+    #[test]
+    fn mon_5_speed_of_a_body_is_not_saved_up() {
+        let bounds = bounds();
+        let mut guard = armed();
+        assert_eq!(guard.feed(LENGTH), Verdict::Pass);
+        // Fast at first: no more patience than the grace.
+        assert_eq!(guard.feed(&[b'.'; 3_000]), Verdict::Pass);
+        assert_eq!(guard.patience(&bounds), Some(10 * SECOND));
+        guard.waited(4 * SECOND);
+        assert_eq!(guard.patience(&bounds), Some(6 * SECOND));
+        // A thousand bytes pay off a second.
+        assert_eq!(guard.feed(&[b'.'; 1_000]), Verdict::Pass);
+        assert_eq!(guard.patience(&bounds), Some(7 * SECOND));
+        guard.waited(8 * SECOND);
+        assert_eq!(guard.patience(&bounds), Some(Duration::ZERO));
+        assert_eq!(guard.out_of_patience(), Some(Verdict::Break(BodyFault::TooSlow)));
+    }
+
+    #[test]
+    fn mon_5_a_broken_body_is_answered_by_whoever_can() {
+        // The engine has the head: it answers.
+        let mut guard = armed();
+        assert_eq!(guard.feed(CHUNKED), Verdict::Pass);
+        assert_eq!(guard.feed(b"zz\r\n"), Verdict::Break(BodyFault::Framing));
+        // The head came with it and is hidden too: the door answers.
+        let mut guard = armed();
+        let refused = Verdict::Refuse(HeadFault::TransferCoding);
+        assert_eq!(guard.feed(&[CHUNKED, b"zz\r\n"].concat()), refused);
+    }
+
+    #[test]
+    fn mon_5_an_engine_that_sees_another_end_of_a_request_is_stopped() {
+        let mut guard = armed();
+        assert_eq!(guard.feed(LENGTH), Verdict::Pass);
+        assert_eq!(guard.feed(&[b'.'; 4_999]), Verdict::Pass);
+        assert_eq!(guard.arm(2), Armed::Astray);
+        assert_eq!(guard.feed(b"."), Verdict::Pass);
+        assert_eq!(guard.arm(2), Armed::Now);
     }
 }

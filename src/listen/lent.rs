@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -27,11 +27,11 @@ pub(super) enum Peer {
     Sending,
 }
 
-type Back = Arc<Mutex<Option<(TlsStream<Prefixed>, Peer)>>>;
+type Back = Arc<Mutex<Option<(TlsStream<BufWriter<Prefixed>>, Peer)>>>;
 
 /// The stream in the hands of the engine.
 pub(super) struct Lent {
-    tls: Option<TlsStream<Prefixed>>,
+    tls: Option<TlsStream<BufWriter<Prefixed>>>,
     peer: Peer,
     back: Back,
 }
@@ -39,14 +39,14 @@ pub(super) struct Lent {
 /// Where the stream comes back to.
 pub(super) struct Lender(Back);
 
-pub(super) fn lend(tls: TlsStream<Prefixed>) -> (Lent, Lender) {
+pub(super) fn lend(tls: TlsStream<BufWriter<Prefixed>>) -> (Lent, Lender) {
     let back = Back::default();
     (Lent { tls: Some(tls), peer: Peer::Quiet, back: Arc::clone(&back) }, Lender(back))
 }
 
 impl Lent {
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
-        self.tls.as_ref().map(|tls| tls.get_ref().0.tcp())
+        self.tls.as_ref().map(|tls| tls.get_ref().0.get_ref().tcp())
     }
 
     /// For when it is dropped.

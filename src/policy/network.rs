@@ -64,16 +64,23 @@ impl NetworkMask {
     }
 }
 
+/// Nodes of one cache line. IPv6 leaves have two, which arrive together: that halves the level above
+/// them, which then stays in the core's own cache (measured: an eighth faster with 1,000,000).
+type TreeV4 = Tree<i32, 16, 8>;
+type TreeV6 = Tree<i64, 8, 10>;
+/// What fits in one cache line.
+const SMALL_MAX: usize = 5;
+
 /// All named networks, ready to be asked about one address. Immutable.
 #[derive(Clone, Debug)]
 pub struct NetTable {
-    v4: Tree<i32, 16, 8>,
+    v4: TreeV4,
     /// By the upper 64 bits. A value with a flag names the place of a /64 in `small` or `large`.
-    v6: Tree<i64, 8, 5>,
+    v6: TreeV6,
     /// The lower 64 bits of each /64 that holds longer prefixes, where they fit in one leaf.
-    small: Vec<Leaf<i64, 5>>,
+    small: Vec<Leaf<i64, SMALL_MAX>>,
     /// The same of the other ones.
-    large: Vec<Tree<i64, 8, 5>>,
+    large: Vec<TreeV6>,
     /// What the values stand for. The first is the empty set.
     masks: Vec<NetworkMask>,
 }
@@ -113,7 +120,7 @@ impl NetTable {
         let (mut small, mut large) = (Vec::new(), Vec::new());
         let mut deepen = |lower: &[Part]| {
             let runs = runs(lower, key_v6);
-            if runs.len() <= 5 {
+            if runs.len() <= SMALL_MAX {
                 small.push(Leaf::build(&runs));
                 place(small.len()).map_or(0, |place| SMALL | place)
             } else {

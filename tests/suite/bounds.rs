@@ -1,11 +1,11 @@
 //! What one client, connection or request may take, and what becomes of more (MON-5). HTTP/1 and
 //! what is alike over HTTP/2; times are real, and as short as the configuration allows.
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use sekisho::mock::{Call, Caller, Flow, Length, RawEnd};
 use tokio::io::AsyncWriteExt;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, put};
 use crate::wire::{
@@ -119,7 +119,7 @@ async fn mon_5_heads_have_a_size() {
         format!("GET {target} HTTP/1.1\r\n{HOST}{fields}\r\n").into_bytes()
     };
     let target = |length: usize| format!("/stock/{}", "a".repeat(length - 7));
-    let many = |count: usize| (1..count).map(|n| format!("X-{n}: a\r\n")).collect::<String>();
+    let many = |count: usize| "X-A: a\r\n".repeat(count - 1);
     let code = "HeadNotAccepted";
     let long = head(&target(1_025), "");
     refused(&world, &long, 414, code, Some("TargetTooLong")).await;
@@ -131,7 +131,8 @@ async fn mon_5_heads_have_a_size() {
     }
     // What is just not too much passes.
     for fine in [head(&target(1_000), &many(14)), head("/stock/17", &many(15))] {
-        let fine = String::from_utf8(fine).unwrap().replace(HOST, &format!("{HOST}Connection: close\r\n"));
+        let fine =
+            String::from_utf8(fine).unwrap().replace(HOST, &format!("{HOST}Connection: close\r\n"));
         let reply = printer_h1(&world).raw(world.address(), fine.as_bytes()).await.unwrap();
         assert_eq!(answers(&reply.bytes)[0].status, 200);
     }
@@ -139,7 +140,10 @@ async fn mon_5_heads_have_a_size() {
     // HTTP/2 counts alike.
     let session = printer_h2(&world).connect(world.address()).await.unwrap();
     let reply = session.call(get(&target(1_025))).await.unwrap();
-    assert_eq!((reply.status.as_u16(), error_of(&reply).0.as_str()), (414, "Sekisho.HeadNotAccepted"));
+    assert_eq!(
+        (reply.status.as_u16(), error_of(&reply).0.as_str()),
+        (414, "Sekisho.HeadNotAccepted")
+    );
     let mut call = get(ORDERS);
     for n in 0..17 {
         call.headers.append("x-fill", n.into());
@@ -179,7 +183,9 @@ async fn mon_5_a_body_has_a_least_rate() {
     let world = World::with(bounds(lines)).await;
     let head = format!("POST /upload HTTP/1.1\r\n{HOST}");
     // A body that stops, in both framings, and one that trickles.
-    for start in ["Content-Length: 900\r\n\r\nstart", "Transfer-Encoding: chunked\r\n\r\n5\r\nstart\r\n"] {
+    for start in
+        ["Content-Length: 900\r\n\r\nstart", "Transfer-Encoding: chunked\r\n\r\n5\r\nstart\r\n"]
+    {
         let began = Instant::now();
         let bytes = format!("{head}{start}").into_bytes();
         let reply = printer_h1(&world).raw(world.address(), &bytes).await.unwrap();
@@ -314,7 +320,10 @@ async fn mon_5_a_caller_that_does_not_read_is_cut() {
             let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice();
             stream.write_all(&[preface, &window, &update, &ask].concat()).await.unwrap();
         } else {
-            stream.write_all(format!("GET {path} HTTP/1.1\r\n{HOST}\r\n").as_bytes()).await.unwrap();
+            stream
+                .write_all(format!("GET {path} HTTP/1.1\r\n{HOST}\r\n").as_bytes())
+                .await
+                .unwrap();
         }
         let asked = async {
             while world.metric("sekisho_connections{listener=\"apps\"}") < 0.5 {
@@ -349,7 +358,7 @@ async fn mon_5_a_storm_of_connections_leaves_nothing_behind() {
         }
     }
     all_closed(&world).await;
-    assert_eq!(world.metric("sekisho_panics_total"), 0.0);
+    assert!(world.metric("sekisho_panics_total") < 0.5);
     let lines = world.events("handshake-failed");
     assert!(lines.len() <= 3, "one line for each kind: {lines:?}");
     for caller in both(&world) {

@@ -68,7 +68,8 @@ impl Example {
 
     fn client(&self, uri: Option<&str>, dns: Option<&str>) -> Leaf {
         let own = |name: Option<&str>| name.map(str::to_owned).into_iter().collect();
-        let plan = LeafPlan { uris: own(uri), names: own(dns), ..LeafPlan::client("client", now()) };
+        let plan =
+            LeafPlan { uris: own(uri), names: own(dns), ..LeafPlan::client("client", now()) };
         self.pki.ca.issue(&plan).unwrap()
     }
 
@@ -81,7 +82,10 @@ impl Example {
     /// Where the gateway keeps and writes.
     fn folders(&self) -> [(&'static str, String); 2] {
         let at = |name: &str| format!("\"{}/{name}\"", self.dir.display());
-        [("\"/var/lib/sekisho\"", at("state")), ("\"/var/log/sekisho/access.log\"", at("access.log"))]
+        [
+            ("\"/var/lib/sekisho\"", at("state")),
+            ("\"/var/log/sekisho/access.log\"", at("access.log")),
+        ]
     }
 
     async fn serve(&self, file: &str) -> Served<'_> {
@@ -173,7 +177,9 @@ async fn net_2_the_developer_s_configuration_serves() {
     // Left out there: the defaults are a fixed port and standard output.
     let path = example.dir.join("conf/developer.toml");
     let mut text = std::fs::read_to_string(&path).unwrap();
-    text.push_str("\n[admin]\naddress = \"127.0.0.1:0\"\n[log]\naccess = { file = \"../access.log\" }\n");
+    text.push_str(
+        "\n[admin]\naddress = \"127.0.0.1:0\"\n[log]\naccess = { file = \"../access.log\" }\n",
+    );
     std::fs::write(&path, text).unwrap();
     let served = example.serve("developer.toml").await;
 
@@ -245,7 +251,7 @@ async fn net_2_the_shop_s_configuration_serves() {
 }
 
 /// The platform's configuration, ready to be served behind 127.0.0.1 as the balancer.
-async fn platform(example: &Example, crm: &MockHandle) {
+fn platform(example: &Example, crm: &MockHandle) {
     let ca = example.pki.ca.certificate_pem();
     example.put("platform/tls/clients-ca.pem", &ca);
     example.put("platform/tls/internal-ca.pem", &ca);
@@ -271,7 +277,8 @@ async fn platform(example: &Example, crm: &MockHandle) {
         ],
     );
     // The contract's last day; the rest of the year's dates only warn.
-    example.edit("platform/policy/support.toml", &[("expires = 2027-12-31", "expires = 2199-12-31")]);
+    example
+        .edit("platform/policy/support.toml", &[("expires = 2027-12-31", "expires = 2199-12-31")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,7 +287,7 @@ async fn net_2_the_platform_s_configuration_serves() {
     let crm = MockConfig::new(Personality::Warehouse, example.server(&["crm.internal"]));
     let crm = MockSpApi::start(crm).await.unwrap();
     crm.serve("/tickets/42", "application/json", "{}");
-    platform(&example, &crm).await;
+    platform(&example, &crm);
     let served = example.serve("platform/sekisho.toml").await;
 
     let through = |client: &str, name: &str, identity: Option<&Leaf>| {

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Version};
-use sekisho::mock::{Alpn, BodyEnd, Call, Caller, Flow, Length, Operation, RawEnd, Scenario};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use sekisho::mock::{Alpn, BodyEnd, Call, Caller, Flow, Length, Operation, Scenario};
 
-use crate::hygiene::{printer, read_head};
-use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, put};
+use crate::hygiene::printer;
+use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, put, until};
 
 const STOCK: &str = "/stock/A";
 
@@ -231,72 +230,6 @@ async fn bodies_pass_whole_both_ways_with_and_without_a_length() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn priv_1_a_web_socket_opens_where_the_operation_has_one() {
-    let handshake = |path: &str, upgrade: &str| {
-        format!(
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: {upgrade}\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-    };
-    for protocol in ["auto", "http/1.1"] {
-        let lines = format!("protocol = \"{protocol}\"");
-        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
-        let caller = printer(&world, Alpn::H1);
-        // Another request first, so that an HTTP/2 connection may lie in the pool.
-        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
-        let mut stream = caller.stream(world.address()).await.unwrap();
-        stream.write_all(handshake("/ws", "websocket").as_bytes()).await.unwrap();
-        let head = read_head(&mut stream).await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        let lower = head.to_ascii_lowercase();
-        assert!(
-            lower.contains("upgrade: websocket") && lower.contains("connection: upgrade"),
-            "{head}"
-        );
-        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-        for frame in [&b"\x81\x05hello"[..], &[0x82; 70_000]] {
-            stream.write_all(frame).await.unwrap();
-            let mut back = vec![0; frame.len()];
-            let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut back));
-            read.await.expect("an echo in time").unwrap();
-            assert_eq!(back, frame);
-        }
-        stream.shutdown().await.unwrap();
-        let mut rest = Vec::new();
-        let _ = stream.read_to_end(&mut rest).await;
-        drop(stream);
-        let within = std::time::Instant::now() + Duration::from_secs(10);
-        while world.requests().len() < 2 {
-            assert!(std::time::Instant::now() < within, "no record of the socket");
-            tokio::task::yield_now().await;
-        }
-        let line = world.requests().pop().unwrap();
-        assert_eq!(line["sekisho.operation"], "warehouse/socket");
-        assert_eq!(line["http.response.status_code"], 101);
-        assert_eq!(line["event.outcome"], "allowed", "{line}");
-        assert_eq!(line["http.response.body.bytes"], 70_007);
-        assert_eq!(line["http.request.body.bytes"], 70_007);
-        let before = world.warehouse.total();
-        for (path, upgrade) in
-            [(STOCK, "websocket"), ("/ws", "h2c"), ("/orders/v0/orders/902-1", "websocket")]
-        {
-            let mut stream = caller.stream(world.address()).await.unwrap();
-            stream.write_all(handshake(path, upgrade).as_bytes()).await.unwrap();
-            let head = read_head(&mut stream).await;
-            assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
-            drop(stream);
-            let line = world.requests().pop().unwrap();
-            assert_eq!(line["sekisho.denial"], "UpgradeNotAllowed", "{line}");
-        }
-        assert_eq!(world.warehouse.total(), before);
-        // A store that declines the upgrade is heard.
-        let plain = world.call(&caller, Call::get("/ws")).await;
-        assert_eq!(plain.status, 426);
-        world.finish().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn priv_5_the_token_exchange_passes_with_its_form_intact() {
     let world = World::start().await;
     let form = "grant_type=refresh_token&refresh_token=Atzr%7Cmock-refresh-token\
@@ -434,58 +367,40 @@ async fn log_1_every_request_leaves_exactly_one_record() {
     }
 }
 
-/// Runs the body of a test alone in a process of its own, because it looks at the process' memory.
-fn alone(name: &str) -> bool {
-    if std::env::var_os("SEKISHO_ALONE").is_some() {
-        return true;
-    }
-    let run = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env("SEKISHO_ALONE", "1")
-        .output()
-        .unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    false
-}
-
-/// The most memory the process ever had, in bytes.
-fn peak() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
-#[test]
-fn mon_5_a_gibibyte_streams_through_bounded_memory() {
-    if !alone("forward::mon_5_a_gibibyte_streams_through_bounded_memory") {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let world = World::start().await;
-        for alpn in [Alpn::H1, Alpn::H2] {
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_caller_who_goes_away_is_written_down_and_harms_no_upstream() {
+    let lines = "breaker = { failures = 1, open = \"10 min\" }";
+    let world = World::with(Plan::default().fill("warehouse", lines)).await;
+    let mut gone = 0;
+    for alpn in [Alpn::H1, Alpn::H2] {
+        // Waiting for the head; in the middle of the answer's body; in the middle of an upload.
+        world.warehouse.set(Scenario::Normal);
+        let upload = upload(Flow::slow(vec![0; 1_000], 100, Duration::from_secs(60)));
+        for (scenario, call) in [
+            (Scenario::Delay { ms: 60_000 }, Call::get(STOCK)),
+            (Scenario::SlowBody { bytes: 1, tick_ms: 1_000 }, Call::get(STOCK)),
+            (Scenario::Normal, upload),
+        ] {
+            world.warehouse.set(scenario);
             let caller = world.caller(|config| {
                 config.identity = world.pki.client("label-printer").cloned();
                 config.alpn = alpn;
-                config.deadline = Duration::from_secs(300);
-                config.keep_bytes = 1_000;
+                config.deadline = Duration::from_millis(500);
             });
-            // What the connections themselves cost is there before.
-            assert_eq!(world.call(&caller, Call::get("/download/1000000")).await.status, 200);
-            let before = peak();
-            world.warehouse.script(&[Scenario::Endless { bytes: 1 << 30 }]);
-            let reply = world.call(&caller, Call::get(STOCK)).await;
-            assert_eq!((reply.body_bytes, reply.end), (1 << 30, BodyEnd::Complete));
-            let bytes = 100_000_000;
-            let down = world.call(&caller, Call::get(&format!("/download/{bytes}"))).await;
-            assert_eq!((down.body_bytes, down.end), (bytes, BodyEnd::Complete));
-            for length in [Length::Declared, Length::Unknown] {
-                let up = world.call(&caller, upload(Flow::repeat(bytes, length))).await;
-                assert_eq!(up.json()["bytes"], bytes, "{}", up.text());
-            }
-            let grown = peak() - before;
-            assert!(grown < 64 << 20, "{alpn:?}: {grown} bytes more");
+            let _ = caller.call(world.address(), call).await;
+            gone += 1;
+            until("a record", || world.requests().len() == gone).await;
+            let line = world.requests().pop().unwrap();
+            assert_eq!(line["event.outcome"], "failed", "{line}");
+            assert_eq!(line["sekisho.detail"], "CallerWentAway", "{line}");
+            assert_eq!(line["sekisho.attempts"], 1);
         }
-        world.finish().await;
-    });
+    }
+    assert_eq!(world.events("breaker-opened").len(), 0);
+    world.warehouse.set(Scenario::Normal);
+    let big = upload(Flow::repeat(100_000, Length::Unknown));
+    assert_eq!(world.call(&printer(&world, Alpn::Both), big).await.status, 200);
+    assert_eq!(world.warehouse.count(Operation::Upload), 1);
+    assert_eq!(world.requests().len(), gone + 1);
+    world.finish().await;
 }

@@ -46,7 +46,8 @@ async fn net_1_an_address_not_on_the_list_is_closed_before_tls() {
     assert_eq!(line["sekisho.count"], 4);
     assert_eq!(line["sekisho.listener"], "apps");
     assert_eq!(line["sekisho.control"], "NET-1");
-    assert_eq!(world.metric("sekisho_handshakes_total{listener=\"apps\",result=\"completed\"}"), 0.0);
+    let completed = "sekisho_handshakes_total{listener=\"apps\",result=\"completed\"}";
+    assert!(world.metric(completed) < 0.5);
 
     for addr in ["127.0.0.2", "127.0.0.3"] {
         assert_eq!(world.call(&from(&world, addr), get(ORDERS)).await.status, 200, "{addr}");
@@ -169,7 +170,10 @@ fn balanced(networks: &str) -> Plan {
                  proxy_protocol = {{ from = [\"balancers\"] }}\n"
             ),
         )
-        .replace("networks = [\"loopback\"]\nroles", "networks = [\"customers\", \"balancers\"]\nroles")
+        .replace(
+            "networks = [\"loopback\"]\nroles",
+            "networks = [\"customers\", \"balancers\"]\nroles",
+        )
 }
 
 fn through(world: &World, preamble: &[u8]) -> Caller {
@@ -253,7 +257,7 @@ async fn net_3_without_a_whole_header_there_is_no_connection() {
     assert_eq!(details, ["line", "not_proxy", "torn"]);
 
     // One that never ends has the time of the handshake.
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     let mut torn = tcp("127.0.0.9", world.address()).await;
     torn.write_all(&v2(1, [203, 0, 113, 7].into())[..20]).await.unwrap();
     assert_eq!(until_closed(&mut torn).await, b"");
@@ -305,8 +309,7 @@ async fn net_3_a_balancers_own_connection_is_judged_by_its_own_address() {
 async fn net_3_each_client_behind_a_balancer_has_its_own_share_of_connections() {
     let plan = balanced("[\"customers\"]").fill("bounds", "connections_per_address = 1");
     let world = World::with(plan).await;
-    let (one, other) =
-        (through(&world, &v1("203.0.113.7")), through(&world, &v1("203.0.113.8")));
+    let (one, other) = (through(&world, &v1("203.0.113.7")), through(&world, &v1("203.0.113.8")));
     let held = one.connect(world.address()).await.unwrap();
     assert_eq!(held.call(get(ORDERS)).await.unwrap().status, 200);
     let second = one.connect(world.address()).await.map(drop);

@@ -25,7 +25,10 @@ fn speaking(world: &World, versions: TlsVersions) -> Caller {
 /// What the handshake, or the first call after it, brings for a caller that is not let in.
 async fn turned_away(world: &World, caller: &Caller) {
     let result = caller.call(world.address(), get(ORDERS)).await;
-    assert!(matches!(result, Err(CallFault::Tls(_) | CallFault::Io(_))), "{result:?}");
+    let closed = |fault: &CallFault| {
+        matches!(fault, CallFault::Tls(_) | CallFault::Io(_) | CallFault::Http(_))
+    };
+    assert!(result.as_ref().is_err_and(closed), "{result:?}");
     assert_eq!(world.amazon.total(), 0);
 }
 
@@ -95,10 +98,8 @@ async fn tls_1_a_certificate_that_nobody_asked_for_proves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_1_the_certificate_fits_the_name_asked_for() {
-    let both = CERTIFICATES.replace(
-        "}]",
-        "}, { certificate = \"pki/upstream.pem\", key = \"pki/upstream.key\" }]",
-    );
+    let both = CERTIFICATES
+        .replace("}]", "}, { certificate = \"pki/upstream.pem\", key = \"pki/upstream.key\" }]");
     let world = World::with(Plan::default().replace(CERTIFICATES, &both)).await;
     let named = |name: &str| {
         world.caller(|config| {
@@ -124,7 +125,8 @@ async fn tls_1_the_certificate_fits_the_name_asked_for() {
     std::fs::write(world.dir.join("pki/shop.pem"), shop.cert.pem()).unwrap();
     std::fs::write(&key, shop.signing_key.serialize_pem()).unwrap();
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let third = both.replace("}]", "}, { certificate = \"pki/shop.pem\", key = \"pki/shop.key\" }]");
+    let third =
+        both.replace("}]", "}, { certificate = \"pki/shop.pem\", key = \"pki/shop.key\" }]");
     assert!(world.reload(|text| text.replace(&both, &third)).await);
     let of_shop = |name: &str| {
         world.caller(|config| {
@@ -167,6 +169,23 @@ async fn tls_1_http_versions_are_agreed_in_the_handshake() {
     assert!(offering(Alpn::H2).stream(world.address()).await.is_err());
     let reply = world.call(&offering(Alpn::Both), get(ORDERS)).await;
     assert_eq!(reply.version, http::Version::HTTP_11);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_1_no_session_is_resumed() {
+    let chosen = format!("{AUTH}min_version = \"1.2\"\n");
+    let world = World::with(Plan::default().replace(AUTH, &chosen)).await;
+    for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
+        // One caller keeps what the first handshake left it.
+        let caller = speaking(&world, versions);
+        for _ in 0..2 {
+            let session = caller.connect(world.address()).await.unwrap();
+            assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
+            let kind = caller.stream(world.address()).await.unwrap().get_ref().1.handshake_kind();
+            assert_eq!(kind, Some(rustls::HandshakeKind::Full), "{versions:?}");
+        }
+    }
     world.finish().await;
 }
 

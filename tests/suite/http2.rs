@@ -1,24 +1,21 @@
 //! HTTP/2 by hand: malformed requests and floods (MON-5).
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sekisho::mock::{Flow, Scenario};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::support::{ORDERS, Plan, World, error_of, get};
 use crate::wire::{
-    Ended, GOAWAY, H2, MARK, PING, RST_STREAM, all_closed, code, frame, headers, printer_h2, reached,
+    Ended, GOAWAY, H2, MARK, PING, RST_STREAM, all_closed, code, frame, headers, printer_h2,
+    reached,
 };
 
 const ENHANCE_YOUR_CALM: u32 = 11;
 const REFUSED_STREAM: u32 = 7;
 const PROTOCOL_ERROR: u32 = 1;
 
-const GET: [(&str, &str); 4] = [
-    (":method", "GET"),
-    (":scheme", "https"),
-    (":path", "/stock/17"),
-    (":authority", "localhost"),
-];
+const GET: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "https"), (":path", "/stock/17"), (":authority", "localhost")];
 /// How the answer begins.
 const STOCK: &[u8] = b"{\"quantity\"";
 
@@ -86,7 +83,10 @@ async fn mon_5_ambiguous_requests_never_pass_over_http_2() {
         match h2.ended(1).await {
             Ended::Answered(body) => {
                 world.note_bytes(&body);
-                assert!(body.is_empty() || code(&body).starts_with("Sekisho."), "{fields:?}: {body:?}");
+                assert!(
+                    body.is_empty() || code(&body).starts_with("Sekisho."),
+                    "{fields:?}: {body:?}"
+                );
                 assert!(!String::from_utf8_lossy(&body).contains(MARK));
             }
             Ended::Reset(error) => assert_eq!(error, PROTOCOL_ERROR, "{fields:?}"),
@@ -202,6 +202,23 @@ async fn mon_5_streams_at_a_time_are_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_client_that_ignores_the_farewell_is_not_served_for_ever() {
+    let lines = "requests_per_connection = 1\nh2_streams = 2";
+    let world = World::with(Plan::default().fill("bounds", lines)).await;
+    let mut h2 = open(&world).await;
+    // The first GOAWAY comes with the first request; it is answered by silence and more requests. As
+    // many as may have been on their way are served.
+    for stream in [1, 3, 5] {
+        h2.headers(stream, &GET, true).await;
+        assert!(matches!(h2.ended(stream).await, Ended::Answered(_)), "{stream}");
+    }
+    h2.headers(7, &GET, true).await;
+    assert!(matches!(h2.ended(7).await, Ended::Reset(_) | Ended::Closed(_)));
+    assert_eq!(reached(&world), 3);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mon_5_the_header_list_has_a_size() {
     let world = World::with(Plan::default().fill("bounds", "h2_header_bytes = \"4 KiB\"")).await;
     let session = printer_h2(&world).connect(world.address()).await.unwrap();
@@ -253,15 +270,13 @@ async fn mon_5_a_body_that_stops_ends_its_stream_only() {
     };
     let began = Instant::now();
     let stalled = session.call(upload(Flow::slow(vec![b'.'; 900], 5, Duration::from_secs(4))));
-    let trickle = session.call(upload(Flow::slow(vec![b'.'; 4_000], 20, Duration::from_millis(100))));
+    let trickle =
+        session.call(upload(Flow::slow(vec![b'.'; 4_000], 20, Duration::from_millis(100))));
     let (stalled, trickle) = tokio::join!(stalled, trickle);
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    for reply in [stalled, trickle] {
-        // 408 where the gateway could still say so; the stream's end otherwise.
-        if let Ok(reply) = reply {
-            assert_eq!(reply.status, 408);
-        }
-    }
+    // While bytes come, the gateway can still answer; where they have stopped, it ends the stream.
+    assert_eq!(trickle.unwrap().status, 408);
+    assert!(stalled.is_err());
     let lines = world.requests();
     assert_eq!(lines.len(), 2);
     for line in lines {

@@ -1,11 +1,7 @@
 //! What crosses the gateway in headers and how messages are kept apart: NET-3, ACC-1, PRIV-4, LOG-2,
 //! MON-5.
-use std::time::Duration;
-
 use http::{HeaderMap, Method, StatusCode};
-use sekisho::mock::{Alpn, BodyEnd, Call, Caller, RawEnd, Scenario, SeenRequest};
-
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use sekisho::mock::{Alpn, BodyEnd, Call, Caller, Scenario, SeenRequest};
 
 use crate::support::{ORDERS, Plan, World, amazon, bearing, get, put};
 use crate::upstream::{Scripted, lead_to};
@@ -251,6 +247,10 @@ async fn log_1_every_answer_has_a_request_id_and_it_is_ours() {
                 panic!("{:?}", reply.headers)
             };
             assert_ne!(id, told[0].1);
+            if (status, alpn) == (502, Alpn::H1) {
+                // The gateway ends the connection after a failure, and says so.
+                assert_eq!(reply.header("connection"), Some("close"));
+            }
             assert!(ids.insert(id.to_owned()), "{id} twice");
             assert_eq!(world.line_of(&reply)["http.response.status_code"], status);
         }
@@ -363,56 +363,5 @@ async fn mon_5_answers_that_can_be_read_two_ways_are_not_passed_on() {
         }
     }
     assert_eq!(odd.heads(), 2 * answers.len());
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_waits_is_told_to_go_on_only_where_it_may() {
-    for protocol in ["http/1.1", "h2"] {
-        let lines = format!("protocol = \"{protocol}\"");
-        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
-        let caller = printer(&world, Alpn::H1);
-        let mut stream = caller.stream(world.address()).await.unwrap();
-        let head = "POST /upload HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\
-                    expect: 100-continue\r\nconnection: close\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let go = read_head(&mut stream).await;
-        assert!(go.starts_with("HTTP/1.1 100 "), "{go}");
-        stream.write_all(b"hello").await.unwrap();
-        let answer = read_head(&mut stream).await;
-        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-        assert_eq!(world.warehouse.last().unwrap().body_bytes, 5);
-        // A caller that may not send is not told to.
-        let head = head.replace("/upload", "/nowhere");
-        let refused = caller.raw(world.address(), head.as_bytes()).await.unwrap();
-        let text = String::from_utf8(refused.bytes).unwrap();
-        assert!(text.starts_with("HTTP/1.1 404 "), "{text}");
-        assert_ne!(refused.end, RawEnd::Deadline, "a connection in an unknown state stays open");
-        assert_eq!(world.warehouse.total(), 1);
-        world.finish().await;
-    }
-}
-
-/// Reads up to the end of a message's head.
-pub async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
-    let mut head = Vec::new();
-    let read = async {
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), read).await.expect("a head in time");
-    String::from_utf8(head).unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn hints_before_the_answer_pass_to_those_who_can_take_them() {
-    let world = World::with(Plan::default().fill("warehouse", "protocol = \"http/1.1\"")).await;
-    for (alpn, told) in [(Alpn::H1, 3), (Alpn::H2, 0)] {
-        world.warehouse.script(&[Scenario::Informational { count: Some(3) }]);
-        let reply = world.call(&printer(&world, alpn), Call::get(STOCK)).await;
-        assert_eq!((reply.status.as_u16(), reply.informational), (200, told));
-        assert_eq!(reply.json()["sku"], "A");
-    }
     world.finish().await;
 }

@@ -2,13 +2,11 @@
 //! the request in it; nothing of a request in metrics, answers, events or state either.
 mod disk;
 mod keeping;
+mod silence;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
-use http::Method;
-use sekisho::devcerts::LeafPlan;
 use sekisho::evidence::codes;
 use sekisho::mock::{Alpn, Call, Flow, Reply, Scenario};
 use serde_json::Value;
@@ -16,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{ORDERS, Plan, World, bearing, error_of, get, now, put};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get};
 
 /// The longest that a test waits for something that is on its way.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -84,7 +82,8 @@ fn judge(line: &Value) {
         let fits = match key {
             "@timestamp" => text.len() == "2026-11-22T10:15:00.123Z".len() && text.ends_with('Z'),
             "sekisho.request_id" => {
-                text.len() == 26 && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+                text.len() == 26
+                    && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
             }
             "sekisho.source" => text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit()),
             "sekisho.amazon_request_id" => text.len() == 36,
@@ -195,7 +194,11 @@ async fn log_1_every_kind_of_request_leaves_one_line_with_the_documented_keys() 
     session.call(get(ORDERS)).await.unwrap();
     ledger.one("before the address was taken off the list").await;
     let fewer = |text: String| {
-        text.replacen("networks = [\"loopback\"]\nupstreams", "networks = [\"office\"]\nupstreams", 1)
+        text.replacen(
+            "networks = [\"loopback\"]\nupstreams",
+            "networks = [\"office\"]\nupstreams",
+            1,
+        )
     };
     assert!(world.reload(fewer).await);
     let reply = session.call(get(ORDERS)).await.unwrap();
@@ -203,7 +206,8 @@ async fn log_1_every_kind_of_request_leaves_one_line_with_the_documented_keys() 
     ledger.denied(&reply, "AddressRevoked", None).await;
 
     let elsewhere = ["Internal", "LogUnavailable"];
-    let all: BTreeSet<_> = codes::DenialCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    let all: BTreeSet<_> =
+        codes::DenialCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
     let missed: Vec<_> = all.difference(&ledger.denials).collect();
     assert_eq!(missed, elsewhere, "full disks are in logs/disk.rs; defects can't be ordered");
     the_log_and_the_numbers_agree(&world, ledger.taken);
@@ -216,7 +220,8 @@ async fn refused_at_the_head(world: &World, ledger: &mut Ledger<'_>) {
         config.identity = world.pki.client("label-printer").cloned();
         config.alpn = Alpn::H1;
     });
-    let raw = by_hand.raw(world.address(), b"GET / HTTP/1.1\r\nhost: localhost\nx: y\r\n\r\n").await;
+    let raw =
+        by_hand.raw(world.address(), b"GET / HTTP/1.1\r\nhost: localhost\nx: y\r\n\r\n").await;
     let raw = raw.unwrap();
     world.note_bytes(&raw.bytes);
     let line = ledger.one("a malformed head").await;
@@ -300,7 +305,9 @@ async fn refused_by_its_body(world: &World, ledger: &mut Ledger<'_>) {
 /// The caller goes away, before the answer and within it, on either version of HTTP.
 async fn abandoned(world: &World, ledger: &mut Ledger<'_>) {
     for alpn in [Alpn::H1, Alpn::H2] {
-        for scenario in [Scenario::Delay { ms: 1_500 }, Scenario::SlowBody { bytes: 1, tick_ms: 50 }] {
+        for scenario in
+            [Scenario::Delay { ms: 1_500 }, Scenario::SlowBody { bytes: 1, tick_ms: 50 }]
+        {
             let caller = world.caller(|config| {
                 config.identity = world.pki.client("label-printer").cloned();
                 config.alpn = alpn;
@@ -308,8 +315,10 @@ async fn abandoned(world: &World, ledger: &mut Ledger<'_>) {
             let before = world.amazon.total();
             world.amazon.script(&[scenario]);
             let address = world.address();
-            let call = tokio::spawn(async move { caller.call(address, get(ORDERS)).await.map(drop) });
-            eventually("the upstream is asked", || (world.amazon.total() > before).then_some(())).await;
+            let call =
+                tokio::spawn(async move { caller.call(address, get(ORDERS)).await.map(drop) });
+            eventually("the upstream is asked", || (world.amazon.total() > before).then_some(()))
+                .await;
             tokio::time::sleep(Duration::from_millis(200)).await;
             call.abort();
             let line = ledger.one("a caller who went away").await;
@@ -332,167 +341,17 @@ fn the_log_and_the_numbers_agree(world: &World, requests: usize) {
     assert_eq!(of("sekisho.access") + of("sekisho.event"), lines.len(), "there are no other lines");
     assert_eq!(sum("sekisho_requests_total").to_string(), requests.to_string());
     let denied = lines.iter().filter(|line| line.get("sekisho.denial").is_some()).count();
-    let on_requests = lines
-        .iter()
-        .filter(|line| line["event.dataset"] == "sekisho.access" && line.get("sekisho.denial").is_some());
+    let on_requests = lines.iter().filter(|line| {
+        line["event.dataset"] == "sekisho.access" && line.get("sekisho.denial").is_some()
+    });
     assert_eq!(denied, on_requests.count());
     assert_eq!(sum("sekisho_denials_total").to_string(), denied.to_string());
-    assert_eq!(world.metric("sekisho_request_duration_seconds_count").to_string(), requests.to_string());
+    assert_eq!(
+        world.metric("sekisho_request_duration_seconds_count").to_string(),
+        requests.to_string()
+    );
     assert_eq!(world.events("lines-lost"), Vec::<Value>::new());
     assert_eq!(world.metric("sekisho_log_lines_lost_total").to_string(), "0");
-}
-
-/// A text that occurs nowhere else. Lower case, so that it survives as a header name.
-fn mark(of: &str) -> String {
-    format!("qz7-{of}-planted")
-}
-
-fn marked(call: Call, of: &str) -> Call {
-    call.header(&format!("x-{}", mark(&format!("{of}-name"))), "1")
-        .header("x-note", &mark(&format!("{of}-value")))
-        .header("referer", &format!("https://{}/", mark(&format!("{of}-referer"))))
-        .header("cookie", &format!("session={}", mark(&format!("{of}-cookie"))))
-        .header("x-forwarded-for", "198.51.100.77")
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn log_2_nothing_of_a_request_is_written_down_or_echoed() {
-    let world = World::start().await;
-    world.warehouse.set_for("/stock/", Scenario::Echo);
-    let mut answers: Vec<u8> = Vec::new();
-    for alpn in [Alpn::H1, Alpn::H2] {
-        let caller = |of: &str| {
-            let identity = world.pki.client(of).cloned();
-            world.caller(|config| (config.identity, config.alpn) = (identity, alpn))
-        };
-        let (printer, nobody) = (caller("label-printer"), caller("nobody"));
-        let mut told = |reply: Reply, status: u16| {
-            assert_eq!(reply.status, status, "{}", reply.text());
-            if status >= 400 {
-                answers.extend_from_slice(format!("{:?}", reply.headers).as_bytes());
-                answers.extend_from_slice(&reply.body);
-            }
-        };
-        let stock = format!("/stock/{}?page={}", mark("path"), mark("query"));
-        let agent = |mut call: Call| {
-            put(&mut call, "user-agent", &mark("agent"));
-            call
-        };
-        told(world.call(&printer, agent(marked(Call::get(&stock), "granted"))).await, 200);
-        let body = Flow::whole(mark("body"));
-        let write = Call { body, ..Call::new(Method::PUT, &format!("/stock/{}", mark("path"))) };
-        told(world.call(&printer, marked(write, "written")).await, 200);
-
-        let ungranted = format!("/orders/v0/orders/{}/buyerInfo", mark("order"));
-        told(world.call(&printer, marked(get(&ungranted), "denied")).await, 403);
-        let unknown = format!("/{}?{}={}", mark("path"), mark("parameter"), mark("query"));
-        told(world.call(&printer, marked(get(&unknown), "unknown")).await, 404);
-        let odd = format!("/stock/{}//x?{}", mark("path"), mark("query"));
-        told(world.call(&printer, marked(get(&odd), "odd")).await, 400);
-        told(world.call(&nobody, marked(get(ORDERS), "nobody")).await, 401);
-        for token in marked_tokens(&world) {
-            told(world.call(&nobody, marked(bearing(get(ORDERS), &token), "token")).await, 401);
-        }
-        let mail = format!("{ORDERS}&BuyerEmail={}", mark("query"));
-        let analyst = world.token("analyst");
-        told(world.call(&nobody, marked(bearing(get(&mail), &analyst), "query")).await, 403);
-        // What makes the engine below complain in its own words.
-        for scenario in [Scenario::CloseEarly, Scenario::Garbage, Scenario::Truncate { after: 10 }] {
-            world.amazon.set(scenario);
-            let failing = format!("/orders/v0/orders/{}/address", mark("order"));
-            let _ = printer.call(world.address(), marked(get(&failing), "failing")).await;
-        }
-        world.amazon.clear_scenarios();
-    }
-    strangers(&world, &mut answers).await;
-    let admin = admin(&world, "GET", "/metrics").await;
-    let log = world.log();
-    assert!(world.requests().len() > 30 && !world.events("handshake-failed").is_empty(), "{log:#?}");
-
-    let mut places = Vec::new();
-    written(&world.dir, &mut places);
-    places.push(("answers".to_owned(), answers));
-    places.push(("/metrics".to_owned(), admin.into_bytes()));
-    assert!(places.iter().any(|(name, bytes)| name.ends_with("access.log") && bytes.len() > 5_000));
-    for (place, bytes) in &places {
-        let text = String::from_utf8_lossy(bytes).to_lowercase();
-        for sign in ["qz7-", "-planted", "198.51.100.77", "127.0.0.1"] {
-            assert!(!text.contains(sign), "{sign:?} of a request is in {place}");
-        }
-    }
-    world.finish().await;
-}
-
-/// Tokens that say something they should not be able to make us repeat.
-fn marked_tokens(world: &World) -> Vec<String> {
-    let note = |claims: &mut sekisho::devcerts::TokenClaims| {
-        let mail = Value::from(format!("{}@example.com", mark("claim")));
-        claims.extra.insert("email".to_owned(), mail);
-        claims.extra.insert(mark("claim-name"), Value::from(1));
-    };
-    let with = |edit: fn(&mut sekisho::devcerts::TokenClaims)| {
-        world.token_with("analyst", |claims| {
-            note(claims);
-            edit(claims);
-        })
-    };
-    vec![
-        mark("bearer"),
-        with(|claims| claims.sub = mark("subject")),
-        with(|claims| claims.iss = format!("https://{}", mark("issuer"))),
-        with(|claims| claims.aud = vec![mark("audience")]),
-        with(|claims| claims.kid = Some(mark("kid"))),
-        with(|claims| claims.exp_in = -600),
-    ]
-}
-
-/// Connections that bring no request, or none that can be read.
-async fn strangers(world: &World, answers: &mut Vec<u8>) {
-    let foreign = world.caller(|config| config.server_name = format!("{}.test", mark("sni")));
-    assert!(foreign.connect(world.address()).await.is_err(), "the gateway has no such certificate");
-
-    let plan = LeafPlan {
-        common_name: mark("common-name"),
-        uris: vec![format!("spiffe://{}/x", mark("uri"))],
-        ..LeafPlan::client("x", now())
-    };
-    let leaf = world.pki.ca.issue(&plan).unwrap();
-    let unknown = world.caller(|config| config.identity = Some(leaf));
-    let reply = world.call(&unknown, get(ORDERS)).await;
-    assert_eq!(reply.status, 401);
-    answers.extend_from_slice(&reply.body);
-
-    let by_hand = world.caller(|config| config.alpn = Alpn::H1);
-    for head in [
-        format!("GET /{m} HTTP/1.1\r\nhost: localhost\r\nbad {m}: x\r\n\r\n", m = mark("head")),
-        format!("{m} / HTTP/1.1\r\nhost: {m}\r\n\r\n", m = mark("head").to_uppercase()),
-        format!("GET /{m} HTTP/9.9\r\nhost: localhost\r\n\r\n", m = mark("head")),
-        format!("GET / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {m}\r\n\r\n", m = mark("head")),
-    ] {
-        let raw = by_hand.raw(world.address(), head.as_bytes()).await.unwrap();
-        assert!(raw.bytes.starts_with(b"HTTP/1.1 4") || raw.bytes.starts_with(b"HTTP/1.1 505"));
-        answers.extend_from_slice(&raw.bytes);
-    }
-    let mut plain = TcpStream::connect(world.address()).await.unwrap();
-    plain.write_all(format!("GET /{} HTTP/1.1\r\n\r\n", mark("plain")).as_bytes()).await.unwrap();
-    let mut said = Vec::new();
-    let _ = plain.read_to_end(&mut said).await;
-    answers.extend_from_slice(&said);
-}
-
-/// Every file the gateway may have written: all but keys and configuration.
-fn written(dir: &Path, into: &mut Vec<(String, Vec<u8>)>) {
-    for entry in std::fs::read_dir(dir).unwrap().flatten() {
-        let path = entry.path();
-        if path.ends_with("pki") || path.ends_with("sekisho.toml") {
-            continue;
-        }
-        if path.is_dir() {
-            written(&path, into);
-        } else {
-            into.push((path.display().to_string(), std::fs::read(&path).unwrap()));
-        }
-    }
 }
 
 /// One answer of the admin listener, whole.

@@ -1,8 +1,9 @@
 //! What two parsers could read in two ways is refused, told and written down (MON-5). HTTP/1.
+use sekisho::mock::Scenario;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::support::{ORDERS, World, bearing, error_of, get};
+use crate::support::{ORDERS, World, bearing, error_of, get, until};
 use crate::wire::{MARK, SOON, answers, printer_h1, reached, refused};
 
 const GET: &str = "GET /orders/v0/orders?MarketplaceIds=A1VC38T7YXB528 HTTP/1.1\r\n";
@@ -123,7 +124,8 @@ async fn mon_5_a_request_names_one_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_5_an_absolute_target_with_the_same_host_goes_up_as_a_path() {
     let world = World::start().await;
-    let ask = format!("GET https://localhost{ORDERS} HTTP/1.1\r\n{HOST}{TOKEN}Connection: close\r\n\r\n");
+    let ask =
+        format!("GET https://localhost{ORDERS} HTTP/1.1\r\n{HOST}{TOKEN}Connection: close\r\n\r\n");
     let reply = printer_h1(&world).raw(world.address(), ask.as_bytes()).await.unwrap();
     assert_eq!(answers(&reply.bytes)[0].status, 200);
     let seen = world.amazon.last().unwrap();
@@ -183,6 +185,14 @@ async fn mon_5_a_second_request_in_the_same_bytes_is_never_smuggled() {
         assert!(answers.len() <= 1, "{answers:?}");
         assert_eq!(answers[0].status, 200, "{answers:?}");
     }
+    // The same while the first is being answered: no answer, or one.
+    world.amazon.set(Scenario::Delay { ms: 200 });
+    let mut stream = printer_h1(&world).stream(world.address()).await.unwrap();
+    stream.write_all(first.as_bytes()).await.unwrap();
+    until("the first request is there", || world.amazon.total() == 2).await;
+    stream.write_all(second.as_bytes()).await.unwrap();
+    let said = crate::wire::until_closed(&mut stream).await;
+    assert!(answers(&said).len() <= 1, "{}", String::from_utf8_lossy(&said));
     let seen = world.warehouse.requests();
     assert!(!seen.iter().any(|seen| seen.target.contains(MARK)), "smuggled");
     assert!(seen.iter().all(|seen| seen.body_bytes == 5), "{seen:?}");
@@ -195,7 +205,8 @@ async fn mon_5_expect_100_continue_works_and_no_other_expectation() {
     let odd = request(GET, &format!("{HOST}Expect: 200-ok\r\nConnection: close\r\n"), "");
     refused(&world, &odd, 400, "HeadNotAccepted", Some("FieldLine")).await;
 
-    let fields = format!("{HOST}Content-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n");
+    let fields =
+        format!("{HOST}Content-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n");
     let mut stream = printer_h1(&world).stream(world.address()).await.unwrap();
     stream.write_all(&request(POST, &fields, "")).await.unwrap();
     let mut said = [0; 25];
@@ -216,8 +227,12 @@ async fn mon_5_expect_100_continue_works_and_no_other_expectation() {
 async fn mon_5_what_is_refused_before_the_engine_says_so_in_the_same_words() {
     let world = World::start().await;
     let nobody = world.caller(|config| config.alpn = sekisho::mock::Alpn::H1);
-    let reply = world.call(&nobody, bearing(get("/orders/v0//orders"), &world.token("analyst"))).await;
-    assert_eq!((reply.status.as_u16(), error_of(&reply).0.as_str()), (400, "Sekisho.PathNotAccepted"));
+    let reply =
+        world.call(&nobody, bearing(get("/orders/v0//orders"), &world.token("analyst"))).await;
+    assert_eq!(
+        (reply.status.as_u16(), error_of(&reply).0.as_str()),
+        (400, "Sekisho.PathNotAccepted")
+    );
     let raw = nobody.raw(world.address(), format!("{GET}\r\n").as_bytes()).await.unwrap();
     let early = &answers(&raw.bytes)[0];
     for name in ["content-type", "cache-control", "x-amzn-errortype"] {

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
@@ -56,13 +57,8 @@ impl Place {
         self.dir.join("access.log")
     }
 
-    fn lines(&self, file: &Path) -> Vec<Value> {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
-    }
-
     fn actions(&self) -> Vec<String> {
-        let actions = self.lines(&self.log()).into_iter();
+        let actions = lines(&self.log()).into_iter();
         actions.filter_map(|line| line["event.action"].as_str().map(str::to_owned)).collect()
     }
 
@@ -76,6 +72,11 @@ impl Place {
     async fn orders(&self, gateway: &Sekisho) -> Reply {
         self.caller().call(gateway.address().await, get(ORDERS)).await.unwrap()
     }
+}
+
+fn lines(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
 impl Drop for Place {
@@ -155,7 +156,9 @@ impl Drop for Sekisho {
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static) -> (Arc<Mutex<String>>, std::thread::JoinHandle<()>) {
+fn collect(
+    mut from: impl Read + Send + 'static,
+) -> (Arc<Mutex<String>>, std::thread::JoinHandle<()>) {
     let said = Arc::new(Mutex::new(String::new()));
     let into = Arc::clone(&said);
     let reader = std::thread::spawn(move || {
@@ -216,12 +219,20 @@ async fn a_good_configuration_is_applied_and_a_bad_one_changes_nothing() {
     let gateway = Sekisho::run(&place);
     assert_eq!(place.orders(&gateway).await.status, 200);
 
-    let less = |text: &str| text.replace("allow = [\"orders/getOrders\", \"orders/getOrderAddress\"", "allow = [\"orders/getOrderAddress\"");
+    let less = |text: &str| {
+        text.replace(
+            "allow = [\"orders/getOrders\", \"orders/getOrderAddress\"",
+            "allow = [\"orders/getOrderAddress\"",
+        )
+    };
     place.write(less);
     gateway.signal(Signal::HUP);
     gateway.says("is in force", 1).await;
     let reply = place.orders(&gateway).await;
-    assert_eq!((reply.status.as_u16(), error_of(&reply).0.as_str()), (403, "Sekisho.OperationNotGranted"));
+    assert_eq!(
+        (reply.status.as_u16(), error_of(&reply).0.as_str()),
+        (403, "Sekisho.OperationNotGranted")
+    );
 
     place.write(|text| text.replace("roles = [\"shipping\"]", "roles = [\"shiping\"]"));
     gateway.signal(Signal::HUP);
@@ -247,7 +258,7 @@ async fn log_4_sigusr1_opens_the_log_anew() {
     let place = Place::new().await;
     let gateway = Sekisho::run(&place);
     let count = |file: &Path| {
-        let lines = place.lines(file);
+        let lines = lines(file);
         lines.iter().filter(|line| line["event.dataset"] == "sekisho.access").count()
     };
     assert_eq!(place.orders(&gateway).await.status, 200);
@@ -256,7 +267,9 @@ async fn log_4_sigusr1_opens_the_log_anew() {
     std::fs::rename(place.log(), &moved).unwrap();
     assert_eq!(place.orders(&gateway).await.status, 200, "lines go to the moved file meanwhile");
     gateway.signal(Signal::USR1);
-    eventually("a new file", || place.log().exists().then_some(())).await;
+    // Without the signal the writer would see after ten seconds that its file is elsewhere.
+    let anew = eventually("a new file", || place.log().exists().then_some(()));
+    tokio::time::timeout(Duration::from_secs(5), anew).await.expect("opened by the signal");
     assert_eq!(place.orders(&gateway).await.status, 200);
     assert_eq!(gateway.told_to_end().await.status.code(), Some(0));
     assert_eq!(count(&moved) + count(&place.log()), 3);
@@ -281,7 +294,7 @@ async fn log_1_sigterm_lets_a_request_in_flight_finish() {
     let reply = slow.await.unwrap().unwrap();
     assert_eq!((reply.status.as_u16(), reply.end), (200, sekisho::mock::BodyEnd::Complete));
     assert_eq!(gateway.ended().await.status.code(), Some(0));
-    let lines = place.lines(&place.log());
+    let lines = lines(&place.log());
     let id = reply.header("x-sekisho-request-id").unwrap();
     let line = lines.iter().find(|line| line["sekisho.request_id"] == id).expect("its line");
     assert_eq!(line["event.outcome"], "allowed");
@@ -302,12 +315,15 @@ async fn log_1_a_request_that_outlasts_the_grace_is_cut_and_recorded() {
     let ended = gateway.told_to_end().await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.err);
     assert!(endless.await.unwrap().is_err(), "the connection was cut");
-    let lines = place.lines(&place.log());
+    let lines = lines(&place.log());
     let requests: Vec<_> =
         lines.iter().filter(|line| line["event.dataset"] == "sekisho.access").collect();
     let [line] = requests[..] else { panic!("one request, one line: {lines:#?}") };
     assert_eq!(line["event.outcome"], "failed");
 }
+
+/// A configuration that can't be served: what is wrong, how to get there, what is said.
+type Case<'c> = (&'c str, &'c dyn Fn(&str) -> String, &'c [&'c str]);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_t_be_served_is_not_started_and_says_why() {
@@ -315,15 +331,38 @@ async fn what_can_t_be_served_is_not_started_and_says_why() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let key = place.dir.join("pki/server.key");
-    let listener = |with: &str| format!("address = \"{with}\"\nnetworks = [\"loopback\"]\nupstreams");
+    let listener =
+        |with: &str| format!("address = \"{with}\"\nnetworks = [\"loopback\"]\nupstreams");
     let log = |with: &str| format!("access = {{ file = \"{with}\" }}");
     let from = (listener("127.0.0.1:0"), log("access.log"));
-    let cases: [(&str, &dyn Fn(&str) -> String, &[&str]); 5] = [
-        ("a taken port", &|text| text.replace(&from.0, &listener(&taken)), &["listener apps", "can't be bound", "in use"]),
-        ("a mistake", &|text| text.replace("threads = 1", "thread = 1"), &["sekisho.toml:5:", "write `threads`", "can't be served"]),
-        ("a missing certificate", &|text| text.replace("pki/server.pem", "pki/absent.pem"), &["pki/absent.pem", "can't be served"]),
-        ("no directory for the log", &|text| text.replace(&from.1, &log("nowhere/access.log")), &["[log] access", "its directory does not exist"]),
-        ("an empty list of networks", &|text| text.replace("networks = [\"loopback\"]\nupstreams", "networks = []\nupstreams"), &["NET-1", "can't be served"]),
+    let cases: [Case<'_>; 5] = [
+        (
+            "a taken port",
+            &|text| text.replace(&from.0, &listener(&taken)),
+            &["listener apps", "can't be bound", "in use"],
+        ),
+        (
+            "a mistake",
+            &|text| text.replace("threads = 1", "thread = 1"),
+            &["sekisho.toml:5:", "write `threads`", "can't be served"],
+        ),
+        (
+            "a missing certificate",
+            &|text| text.replace("pki/server.pem", "pki/absent.pem"),
+            &["pki/absent.pem", "can't be served"],
+        ),
+        (
+            "no directory for the log",
+            &|text| text.replace(&from.1, &log("nowhere/access.log")),
+            &["[log] access", "its directory does not exist"],
+        ),
+        (
+            "an empty list of networks",
+            &|text| {
+                text.replace("networks = [\"loopback\"]\nupstreams", "networks = []\nupstreams")
+            },
+            &["NET-1", "can't be served"],
+        ),
     ];
     for (what, edit, expect) in cases {
         place.write(|text| {
@@ -341,7 +380,8 @@ async fn what_can_t_be_served_is_not_started_and_says_why() {
     let pseudonyms = place.dir.join("state/pseudonym.key");
     std::fs::write(&pseudonyms, [7; 32]).unwrap();
     std::fs::set_permissions(&pseudonyms, std::fs::Permissions::from_mode(0o640)).unwrap();
-    refuses_to_start(&place, "a pseudonym key that others can read", &["pseudonym.key", "600"]).await;
+    refuses_to_start(&place, "a pseudonym key that others can read", &["pseudonym.key", "600"])
+        .await;
     std::fs::remove_file(place.config()).unwrap();
     refuses_to_start(&place, "no configuration", &["sekisho.toml"]).await;
 }
@@ -372,7 +412,7 @@ async fn log_1_lines_on_standard_output_are_lines_and_nothing_else() {
     assert_eq!(lines.last().unwrap()["event.action"], "stopped");
 }
 
-/// The service manager's side of sd_notify(3).
+/// The service manager's side of `sd_notify(3)`.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -412,7 +452,10 @@ async fn the_service_manager_is_told_how_the_process_stands() {
     let word = manager.hears();
     let usec = word.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&word);
     let usec: i128 = usec.trim_end().parse().unwrap();
-    assert!((before..=monotonic_usec()).contains(&usec), "{usec}: systemd compares it with its own");
+    assert!(
+        (before..=monotonic_usec()).contains(&usec),
+        "{usec}: systemd compares it with its own"
+    );
     assert!(manager.hears().starts_with("READY=1"));
 
     // Twice within the time after which the manager would restart the process.

@@ -1,4 +1,5 @@
 //! Another configuration while requests run: swapped whole or not at all, and nothing is lost.
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,12 +14,20 @@ use crate::support::{ORDERS, Plan, World, bearing, error_of, get, now, until};
 const GRANT: &str = "roles = [\"analysis\"]";
 const LESS: &str = "roles = []";
 
+/// What a change is called, the change, and the mistakes in it.
+type Edit<'e> = (&'e str, &'e dyn Fn(String) -> String, u64);
+
 fn generation(world: &World) -> u64 {
     world.gateway.engine.live().snapshot.generation
 }
 
-fn reloads(world: &World, result: &str) -> f64 {
-    world.metric(&format!("sekisho_config_reloads_total{{result=\"{result}\"}}"))
+/// A whole number among the metrics.
+fn metric(world: &World, series: &str) -> u64 {
+    format!("{:.0}", world.metric(series)).parse().unwrap()
+}
+
+fn reloads(world: &World, result: &str) -> u64 {
+    metric(world, &format!("sekisho_config_reloads_total{{result=\"{result}\"}}"))
 }
 
 async fn status(open: &Session, token: &str) -> u16 {
@@ -31,7 +40,7 @@ async fn log_1_a_bad_file_changes_nothing() {
     let token = world.token("analyst");
     let open = world.nobody().connect(world.address()).await.unwrap();
     assert_eq!(status(&open, &token).await, 200);
-    let edits: [(&str, &dyn Fn(String) -> String, u64); 4] = [
+    let edits: [Edit<'_>; 4] = [
         // One mistake, beside a change that would be right by itself.
         (
             "a name",
@@ -47,7 +56,7 @@ async fn log_1_a_bad_file_changes_nothing() {
         assert!(!world.reload(edit).await, "{what}");
         assert_eq!(status(&open, &token).await, 200, "{what}");
         assert_eq!(generation(&world), 1, "{what}");
-        assert_eq!(world.metric("sekisho_config_generation"), 1.0, "{what}");
+        assert_eq!(metric(&world, "sekisho_config_generation"), 1, "{what}");
         let events = world.events("config-refused");
         let last = events.last().unwrap();
         assert_eq!(events.len(), place, "{what}");
@@ -57,7 +66,7 @@ async fn log_1_a_bad_file_changes_nothing() {
         }
         std::fs::write(world.dir.join("sekisho.toml"), &good).unwrap();
     }
-    assert_eq!((reloads(&world, "refused"), reloads(&world, "applied")), (4.0, 0.0));
+    assert_eq!((reloads(&world, "refused"), reloads(&world, "applied")), (4, 0));
     assert!(world.events("config-reloaded").is_empty());
     // And the way back is open.
     assert!(world.reload(|text| text.replace(GRANT, LESS)).await);
@@ -77,23 +86,23 @@ async fn log_1_a_good_file_is_told() {
         let reply = world.call(&world.printer(), get(ORDERS)).await;
         assert_eq!(world.line_of(&reply)["sekisho.snapshot"], expected);
     }
-    assert_eq!((reloads(&world, "refused"), reloads(&world, "applied")), (0.0, 3.0));
-    assert_eq!(world.metric("sekisho_config_generation"), 4.0);
+    assert_eq!((reloads(&world, "refused"), reloads(&world, "applied")), (0, 3));
+    assert_eq!(metric(&world, "sekisho_config_generation"), 4);
     world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_forty_mistakes_are_told_at_once() {
     let world = World::start().await;
-    let many: String = (0..40)
-        .map(|n| {
-            format!(
-                "[identity.wrong-{n}]\nkind = \"service\"\nowner = \"platform@example.com\"\n\
-                 token = {{ issuer = \"corp\", subject = \"wrong-{n}\" }}\n\
-                 networks = [\"loopback\"]\nroles = [\"no-such-role-{n}\"]\n"
-            )
-        })
-        .collect();
+    let mut many = String::new();
+    for n in 0..40 {
+        let _ = write!(
+            many,
+            "[identity.wrong-{n}]\nkind = \"service\"\nowner = \"platform@example.com\"\n\
+             token = {{ issuer = \"corp\", subject = \"wrong-{n}\" }}\n\
+             networks = [\"loopback\"]\nroles = [\"no-such-role-{n}\"]\n"
+        );
+    }
     let edit = |text: String| text.replace("[token]\n", &format!("{many}[token]\n"));
     assert!(!world.reload(edit).await);
     assert_eq!(world.events("config-refused").last().unwrap()["sekisho.count"], 40);

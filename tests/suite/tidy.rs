@@ -1,12 +1,12 @@
 //! Holds the tree to what it says of itself: which room may use which, what pure code may not touch,
-//! how long a file may be, which tests prove which control, and that the documents name what exists.
+//! how long a file may be, which tests prove which control, what never gets into the repository.
+mod documents;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sekisho::base::ControlId;
-use sekisho::observe::{METRICS, MetricKind};
 
 /// Every room: its layer, and the rooms it uses. Arrows only go down, and this is what is true now:
 /// a new arrow is added here on purpose, and one that is gone is taken out.
@@ -60,16 +60,38 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 /// Rooms that compute and do nothing else, and what would betray that they do more.
 const PURE: &[&str] = &["evidence", "identity", "policy"];
 const IMPURE: &[&str] = &[
-    "async ", ".await", "std::fs", "std::net::Tcp", "std::net::Udp", "std::process", "std::thread",
-    "std::env", "::now()", "pingora", "tokio", "tracing", "hyper", "rustls::", "rand::fill",
+    "async ",
+    ".await",
+    "std::fs",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "::now()",
+    "pingora",
+    "tokio",
+    "tracing",
+    "hyper",
+    "rustls::",
+    "rand::fill",
 ];
 
 /// The controls this version claims: each has a test whose name begins with its id, and a row in the
 /// README's table, which claims no other.
 const CLAIMED: &[ControlId] = &[
-    ControlId::Net1, ControlId::Net2, ControlId::Net3, ControlId::Acc1, ControlId::Tls1,
-    ControlId::Tls2, ControlId::Priv1, ControlId::Priv5, ControlId::Log1, ControlId::Log2,
-    ControlId::Mon2, ControlId::Mon5,
+    ControlId::Net1,
+    ControlId::Net2,
+    ControlId::Net3,
+    ControlId::Acc1,
+    ControlId::Tls1,
+    ControlId::Tls2,
+    ControlId::Priv1,
+    ControlId::Priv5,
+    ControlId::Log1,
+    ControlId::Log2,
+    ControlId::Mon2,
+    ControlId::Mon5,
 ];
 
 /// The only files that look at a protected value, and why each may.
@@ -128,6 +150,11 @@ fn tracked() -> Vec<String> {
     names
 }
 
+/// Whether a file's name ends in this way.
+fn ends(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|own| own == extension)
+}
+
 fn walk(dir: &Path, into: &mut Vec<String>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -144,20 +171,18 @@ fn walk(dir: &Path, into: &mut Vec<String>) {
 
 /// The code of `src/`, and which files are tests as a whole.
 fn sources() -> Vec<Source> {
-    let names: Vec<String> = tracked()
-        .into_iter()
-        .filter(|name| name.starts_with("src/") && name.ends_with(".rs"))
-        .collect();
+    let names: Vec<String> =
+        tracked().into_iter().filter(|name| name.starts_with("src/") && ends(name, "rs")).collect();
     let texts: BTreeMap<String, String> =
         names.into_iter().map(|name| (name.clone(), read(&name))).collect();
-    let tests: BTreeSet<PathBuf> =
+    let under_test: BTreeSet<PathBuf> =
         texts.iter().flat_map(|(name, text)| test_modules(Path::new(name), text)).collect();
     texts
         .into_iter()
         .map(|(name, text)| {
             let path = Path::new(&name);
-            let is_test =
-                path.ancestors().any(|at| tests.contains(&at.with_extension(""))) || path.ends_with("tests.rs");
+            let is_test = path.ancestors().any(|at| under_test.contains(&at.with_extension("")))
+                || path.ends_with("tests.rs");
             let code = if is_test { Vec::new() } else { code_of(&text) };
             let room = name["src/".len()..].split(['/', '.']).next().unwrap_or_default().to_owned();
             Source { name, room, text, code }
@@ -184,18 +209,17 @@ fn test_modules(file: &Path, text: &str) -> Vec<PathBuf> {
 fn code_of(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let begins = |at: usize| {
-        lines[at] == "#[cfg(test)]" && lines.get(at + 1).is_some_and(|next| next.starts_with("mod tests {"))
+        lines[at] == "#[cfg(test)]"
+            && lines.get(at + 1).is_some_and(|next| next.starts_with("mod tests {"))
     };
     let end = (0..lines.len()).find(|at| begins(*at)).unwrap_or(lines.len());
     lines[..end]
         .iter()
-        .map(|line| match line.trim_start().starts_with("//") {
-            true => String::new(),
-            false => {
-                let line = line.replace("'\"'", "' '").replace("\\\"", "");
-                let plain: String = line.split('"').step_by(2).collect();
-                plain.split(" // ").next().unwrap_or_default().to_owned()
-            }
+        .map(|line| {
+            let line = if line.trim_start().starts_with("//") { "" } else { line };
+            let line = line.replace("'\"'", "' '").replace("\\\"", "");
+            let plain: String = line.split('"').step_by(2).collect();
+            plain.split(" // ").next().unwrap_or_default().to_owned()
         })
         .collect()
 }
@@ -208,7 +232,11 @@ fn used(source: &Source) -> BTreeSet<String> {
             let after = &line[at + "crate::".len()..];
             let name: String =
                 after.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-            assert!(!after.starts_with('{'), "{}: one `use crate::room::…` for each room", source.name);
+            assert!(
+                !after.starts_with('{'),
+                "{}: one `use crate::room::…` for each room",
+                source.name
+            );
             // The macro that `evidence` exports lies at the crate's root by Rust's rules.
             let name = if name == "__record" { "evidence".to_owned() } else { name };
             if name != source.room {
@@ -300,7 +328,7 @@ fn log_2_protected_values_are_looked_at_in_listed_files_only() {
 fn test_names() -> Vec<String> {
     let mut names = Vec::new();
     for file in tracked() {
-        let is_rust = (file.starts_with("src/") || file.starts_with("tests/")) && file.ends_with(".rs");
+        let is_rust = (file.starts_with("src/") || file.starts_with("tests/")) && ends(&file, "rs");
         if !is_rust || file == "tests/suite/tidy.rs" {
             continue;
         }
@@ -342,30 +370,13 @@ fn every_claimed_control_has_tests_and_no_test_bears_an_unknown_one() {
 }
 
 #[test]
-fn the_readme_claims_what_is_tested_and_nothing_else() {
-    let names = test_names();
-    let mut claimed = BTreeSet::new();
-    for row in read("README.md").lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [clause, does, proof] = cells[..] else { continue };
-        if does.contains("not covered") {
-            continue;
-        }
-        let ids = clause.split([' ', ',']).filter_map(|word| {
-            ControlId::ALL.iter().find(|id| id.as_str() == word)
-        });
-        claimed.extend(ids);
-        for pattern in proof.split('`').filter_map(|word| word.strip_suffix('*')) {
-            assert!(names.iter().any(|name| name.starts_with(pattern)), "no test is named {pattern}*");
-        }
-    }
-    assert_eq!(claimed, CLAIMED.iter().collect(), "left: README.md; right: CLAIMED");
-}
-
-#[test]
 fn priv_1_the_catalogue_is_whole() {
     let catalogue = sekisho::policy::catalogue();
-    assert_eq!(catalogue.len(), 371, "370 operations of the Selling Partner API and the token exchange");
+    assert_eq!(
+        catalogue.len(),
+        371,
+        "370 operations of the Selling Partner API and the token exchange"
+    );
     let names: BTreeSet<_> = catalogue.iter().map(|operation| operation.name.as_str()).collect();
     assert_eq!(names.len(), catalogue.len(), "a name means two operations");
 }
@@ -382,7 +393,7 @@ fn no_key_is_committed() {
                 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
             assert!(!(begins && is_base64), "{name}:{}: a private key", at + 1);
         }
-        let is_key_file = [".key", ".p12", ".pfx"].iter().any(|end| name.ends_with(end));
+        let is_key_file = ["key", "p12", "pfx"].iter().any(|end| ends(&name, end));
         assert!(!is_key_file, "{name}: a key file");
     }
 }
@@ -396,91 +407,6 @@ fn nothing_is_left_for_later() {
             let words = text.split(|c: char| !c.is_ascii_alphanumeric());
             let mark = words.into_iter().find(|word| marks.iter().any(|mark| mark == word));
             assert_eq!(mark, None, "{name}:{line}: {text}");
-        }
-    }
-}
-
-/// Commands that a document tells people to type: lines of code blocks, the prompt left out.
-fn commands(text: &str) -> Vec<String> {
-    let mut fenced = false;
-    let mut found = Vec::new();
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if fenced || line.starts_with("    ") {
-            let line = line.trim().trim_start_matches("$ ");
-            found.push(line.split("  #").next().unwrap_or(line).trim_end().to_owned());
-        }
-    }
-    found
-}
-
-/// What `sekisho` says of a verb.
-fn help(words: &[&str]) -> Option<String> {
-    let out = Command::new(env!("CARGO_BIN_EXE_sekisho")).args(words).arg("--help").output().unwrap();
-    out.status.success().then(|| String::from_utf8(out.stdout).unwrap())
-}
-
-#[test]
-fn the_documents_commands_exist() {
-    let readme = read("README.md");
-    for kind in ["cargo test", "cargo run"] {
-        // `.ci/run` takes these two from the README, by this very form.
-        let line = readme.lines().find(|line| line.starts_with(&format!("    {kind}")));
-        assert!(line.is_some(), "README.md holds no line `    {kind} …` for .ci/run");
-    }
-    for name in ["README.md", "deploy/README.md", "certs-dev/README.md"] {
-        for command in commands(&read(name)) {
-            let words: Vec<&str> = command.split_whitespace().collect();
-            let at = words.iter().position(|w| *w == "sekisho" || w.ends_with("/sekisho"));
-            let verb = at.and_then(|at| words.get(at + 1)).filter(|verb| {
-                verb.starts_with(|c: char| c.is_ascii_lowercase()) && !verb.contains(['.', '/', '='])
-            });
-            // `install … sekisho /usr/…` and the like: a file, no call.
-            let is_call = at.is_some_and(|at| at == 0 || ["&&", "sudo"].contains(&words[at - 1]));
-            if let (Some(verb), true) = (verb, is_call) {
-                let told = help(&[verb]).unwrap_or_else(|| panic!("{name}: {command}: no such verb"));
-                for flag in words.iter().filter(|word| word.starts_with("--") && word.len() > 2) {
-                    let flag = flag.split('=').next().unwrap_or(flag);
-                    assert!(told.contains(flag), "{name}: {command}: {verb} has no {flag}");
-                }
-            }
-        }
-    }
-}
-
-/// The rows of deploy/README.md, as the code has them.
-fn metric_rows() -> String {
-    let mut rows = String::new();
-    for doc in METRICS {
-        let kind = match doc.kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-            MetricKind::Histogram => "histogram",
-        };
-        let labels = doc.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>();
-        let _ = writeln!(rows, "| `{}` | {kind} | {} | {} |", doc.name, labels.join(" "), doc.help);
-    }
-    rows
-}
-
-#[test]
-fn the_metrics_that_are_documented_are_those_that_are_served() {
-    let deploy = read("deploy/README.md");
-    let told: String = deploy
-        .lines()
-        .filter(|line| line.starts_with("| `sekisho_") || line.starts_with("| `process_"))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    assert_eq!(told, metric_rows(), "left: deploy/README.md; right: METRICS");
-    // Wherever else a metric is named, it is one of them, or the series of a histogram.
-    for name in tracked().iter().filter(|name| name.ends_with(".md") || name.starts_with("deploy/")) {
-        let Ok(text) = std::fs::read_to_string(root().join(name)) else { continue };
-        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for word in words.filter(|word| word.starts_with("sekisho_")) {
-            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| word.strip_suffix(end));
-            let known = METRICS.iter().any(|doc| doc.name == word || Some(doc.name) == base);
-            assert!(known, "{name}: there is no metric {word}");
         }
     }
 }

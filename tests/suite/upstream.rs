@@ -9,8 +9,7 @@ use http::Method;
 use sekisho::base::Clock;
 use sekisho::devcerts::{Leaf, LeafPlan, LeafUse};
 use sekisho::mock::{
-    Alpn, Call, ClientAuth, Flow, Length, MockConfig, MockHandle, MockSpApi, Operation,
-    Personality, Reply, Scenario,
+    Alpn, Call, ClientAuth, Flow, MockConfig, MockHandle, MockSpApi, Personality, Reply, Scenario,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -300,7 +299,11 @@ async fn a_failed_upstream_is_told_by_how_it_failed() {
             (Scenario::Garbage, 502, "Malformed"),
             (Scenario::Informational { count: None }, 502, "Malformed"),
             (Scenario::Delay { ms: 60_000 }, 504, "TimedOut"),
+            (Scenario::BigHeaders { bytes: 1_000_000 }, 502, "Malformed"),
         ] {
+            if protocol == "h2" && matches!(scenario, Scenario::BigHeaders { .. }) {
+                continue; // Within the engine's bound for compressed headers.
+            }
             let before = world.warehouse.total();
             world.warehouse.set(scenario);
             let began = std::time::Instant::now();
@@ -376,6 +379,16 @@ async fn a_get_goes_on_to_another_address_and_nothing_that_was_sent_goes_twice()
         lead_to(&world, alive, &lines).await;
         let put =
             || Call { body: Flow::whole("{\"quantity\":1}"), ..Call::new(Method::PUT, STOCK) };
+        if protocol == "http/1.1" {
+            // Without a body, a connection that ends unanswered is taken for one that lay too long.
+            assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+            world.warehouse.script(&[Scenario::CloseEarly]);
+            let reply = world.call(&caller, Call::get(STOCK)).await;
+            assert_eq!(
+                (reply.status.as_u16(), &world.line_of(&reply)["sekisho.attempts"]),
+                (200, &2.into())
+            );
+        }
         for call in [put(), post(Flow::whole("once")), put()] {
             // The connection lies in the pool; the upstream reads the request and closes.
             assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
@@ -424,6 +437,15 @@ async fn the_breaker_opens_tries_once_and_closes() {
     assert_eq!(world.events("breaker-opened").len(), 2);
     assert_eq!(world.events("breaker-closed").len(), 1);
     assert!(world.metric(DOWN) < 0.5);
+    // A new configuration of the upstream begins anew, in the metrics too.
+    world.warehouse.set(Scenario::CloseEarly);
+    while world.metric(DOWN) < 0.5 {
+        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 502);
+    }
+    world.warehouse.set(Scenario::Normal);
+    lead_to(&world, world.warehouse.address(), "").await;
+    assert!(world.metric(DOWN) < 0.5);
+    assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
     world.finish().await;
 }
 
@@ -445,47 +467,5 @@ async fn two_addresses_share_the_load_and_the_work_of_one_that_dies() {
     for _ in 0..20 {
         assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
     }
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn log_1_a_caller_who_goes_away_is_written_down_and_harms_no_upstream() {
-    let lines = "breaker = { failures = 1, open = \"10 min\" }";
-    let world = World::with(Plan::default().fill("warehouse", lines)).await;
-    let mut gone = 0;
-    for alpn in [Alpn::H1, Alpn::H2] {
-        // Waiting for the head; in the middle of the answer's body; in the middle of an upload.
-        world.warehouse.set(Scenario::Normal);
-        let upload = post(Flow::slow(vec![0; 1_000], 100, Duration::from_secs(60)));
-        for (scenario, call) in [
-            (Scenario::Delay { ms: 60_000 }, Call::get(STOCK)),
-            (Scenario::SlowBody { bytes: 1, tick_ms: 1_000 }, Call::get(STOCK)),
-            (Scenario::Normal, upload),
-        ] {
-            world.warehouse.set(scenario);
-            let caller = world.caller(|config| {
-                config.identity = world.pki.client("label-printer").cloned();
-                config.alpn = alpn;
-                config.deadline = Duration::from_millis(500);
-            });
-            let _ = caller.call(world.address(), call).await;
-            gone += 1;
-            let within = std::time::Instant::now() + Duration::from_secs(10);
-            while world.requests().len() < gone {
-                assert!(std::time::Instant::now() < within, "no record of {scenario} {alpn:?}");
-                tokio::task::yield_now().await;
-            }
-            let line = world.requests().pop().unwrap();
-            assert_eq!(line["event.outcome"], "failed", "{line}");
-            assert_eq!(line["sekisho.detail"], "CallerWentAway", "{line}");
-            assert_eq!(line["sekisho.attempts"], 1);
-        }
-    }
-    assert_eq!(world.events("breaker-opened").len(), 0);
-    world.warehouse.set(Scenario::Normal);
-    let big = post(Flow::repeat(100_000, Length::Unknown));
-    assert_eq!(world.call(&printer(&world, Alpn::Both), big).await.status, 200);
-    assert_eq!(world.warehouse.count(Operation::Upload), 1);
-    assert_eq!(world.requests().len(), gone + 1);
     world.finish().await;
 }

@@ -29,7 +29,8 @@ pub async fn until_closed(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let mut buffer = [0; 4_096];
     let until = Instant::now() + SOON;
     // A reset is a close as well.
-    while let Ok(count @ 1..) = timeout_at(until, stream.read(&mut buffer)).await.expect("a close") {
+    while let Ok(count @ 1..) = timeout_at(until, stream.read(&mut buffer)).await.expect("a close")
+    {
         said.extend_from_slice(&buffer[..count]);
     }
     said
@@ -189,7 +190,7 @@ pub struct Frame {
 pub enum Ended {
     /// With this body.
     Answered(Vec<u8>),
-    /// By RST_STREAM with this error.
+    /// By `RST_STREAM` with this error.
     Reset(u32),
     /// With the connection: the error of a GOAWAY before it, if there was one.
     Closed(Option<u32>),
@@ -231,7 +232,7 @@ impl H2 {
     /// The next frame; `None` at the end.
     pub async fn next(&mut self) -> Option<Frame> {
         let until = Instant::now() + SOON;
-        let mut buffer = [0; 16_384];
+        let mut buffer = vec![0; 16_384];
         loop {
             if let Some((head, rest)) = self.read.split_first_chunk::<9>() {
                 let [l1, l2, l3, kind, flags, s1, s2, s3, s4] = *head;
@@ -243,7 +244,8 @@ impl H2 {
                     return Some(Frame { kind, flags, stream, payload });
                 }
             }
-            match timeout_at(until, self.stream.read(&mut buffer)).await.expect("a frame or an end") {
+            match timeout_at(until, self.stream.read(&mut buffer)).await.expect("a frame or an end")
+            {
                 Ok(0) | Err(_) => return None,
                 Ok(count) => self.read.extend_from_slice(&buffer[..count]),
             }
@@ -253,9 +255,8 @@ impl H2 {
     /// Reads until a stream has ended; what else comes is passed over.
     pub async fn ended(&mut self, stream: u32) -> Ended {
         let (mut body, mut goaway) = (Vec::new(), None);
-        let code = |payload: &[u8], at: usize| {
-            u32::from_be_bytes(payload[at..at + 4].try_into().unwrap())
-        };
+        let code =
+            |payload: &[u8], at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
         while let Some(frame) = self.next().await {
             match frame.kind {
                 GOAWAY => goaway = Some(code(&frame.payload, 4)),

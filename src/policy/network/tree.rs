@@ -2,9 +2,9 @@
 //! Never sees: addresses, prefixes or masks, only integers.
 //!
 //! 1. Every key has exactly one value.
-//! 2. A lookup touches one cache line per level and, but for the number of levels, takes no branch
-//!    that depends on the key. Only the leaves and the level above outgrow a core's own cache, so
-//!    the price of a million prefixes is about one access to memory.
+//! 2. A lookup touches one node per level and, but for the number of levels, takes no branch that
+//!    depends on the key. Only the leaves outgrow a core's own cache, so the price of a million
+//!    prefixes is about one access to memory.
 
 /// A key: signed, so that baseline SSE2 can compare a whole node in a few instructions. The caller
 /// flips the sign bit of the unsigned number.

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::{fault, token_fault};
 use crate::support::{AUDIENCE, ISSUER, ORDERS, Plan, World, base64url, bearing, get, put};
 
+/// What is done to claims, and what to call it.
+type Edit<'e> = (&'e str, &'e dyn Fn(&mut TokenClaims));
+
 /// Header and claims byte for byte, under a genuine signature.
 fn genuine(world: &World, header: &str, claims: &str) -> String {
     let pem = world.pki.signer.key_pem().reveal_for(Use::Forward);
@@ -138,12 +141,11 @@ async fn acc_1_a_token_counts_from_its_time_to_its_time() {
         (1, Some("Expired")),
     ] {
         world.advance(Duration::from_secs(advance));
-        match detail {
-            Some(detail) => refused(&world, &open, &early, detail, "at its time").await,
-            None => {
-                let reply = open.call(bearing(get(ORDERS), &early)).await.unwrap();
-                assert_eq!(reply.status, 200, "{}", reply.text());
-            }
+        if let Some(detail) = detail {
+            refused(&world, &open, &early, detail, "at its time").await;
+        } else {
+            let reply = open.call(bearing(get(ORDERS), &early)).await.unwrap();
+            assert_eq!(reply.status, 200, "{}", reply.text());
         }
     }
     world.finish().await;
@@ -247,7 +249,7 @@ async fn acc_1_required_claims_are_required() {
     };
     let reply = open.call(bearing(get(ORDERS), &token(&|_| {}))).await.unwrap();
     assert_eq!(reply.status, 200, "{}", reply.text());
-    let edits: [(&str, &dyn Fn(&mut TokenClaims)); 4] = [
+    let edits: [Edit<'_>; 4] = [
         ("no nbf", &|claims| claims.nbf = None),
         ("no env", &|claims| claims.env = None),
         ("no tenant", &|claims| claims.extra.clear()),

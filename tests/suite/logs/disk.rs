@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use sekisho::observe::{LogSlot, LogSpec};
 use sekisho::mock::Reply;
+use sekisho::observe::{LogSlot, LogSpec};
 use serde_json::Value;
 
-use super::{admin, eventually};
+use super::{SOON, admin, eventually};
 use crate::support::{ORDERS, World, error_of, get, scratch};
 
 const ROLE: &str = "SEKISHO_SUITE_CRAMPED";
@@ -51,10 +51,12 @@ fn log_1_on_a_full_disk_nothing_passes_and_nothing_is_lost() {
 
 /// How a process gets a mount namespace of its own here, if it can.
 fn unshare() -> Option<Vec<&'static str>> {
-    [vec!["unshare", "--mount"], vec!["unshare", "--map-root-user", "--mount"]].into_iter().find(|words| {
-        let tried = Command::new(words[0]).args(&words[1..]).arg("true").output();
-        tried.is_ok_and(|out| out.status.success())
-    })
+    [vec!["unshare", "--mount"], vec!["unshare", "--map-root-user", "--mount"]].into_iter().find(
+        |words| {
+            let tried = Command::new(words[0]).args(&words[1..]).arg("true").output();
+            tried.is_ok_and(|out| out.status.success())
+        },
+    )
 }
 
 fn again(wrapper: &[&str], role: &str, temporary: Option<&Path>) {
@@ -65,11 +67,8 @@ fn again(wrapper: &[&str], role: &str, temporary: Option<&Path>) {
         command.env("TMPDIR", dir);
     }
     let out = command.output().unwrap();
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    );
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success() && said.contains("1 passed"), "{role}: {said}");
 }
 
@@ -107,7 +106,8 @@ fn ballast(world: &World) -> PathBuf {
 }
 
 fn run(cramped: Cramped) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.unwrap().block_on(full_disk(cramped));
 }
 
@@ -161,6 +161,7 @@ async fn full_disk(cramped: Cramped) {
     assert_eq!(full.to_string(), answers.refused.len().to_string());
 
     cramped.free(&world);
+    world.gateway.log.flush(SOON).expect("what waited is written");
     eventually("requests pass again", || world.gateway.engine.readiness().ok()).await;
     assert!(admin(&world, "GET", "/readyz").await.starts_with("HTTP/1.1 200 "));
     for _ in 0..3 {
@@ -182,7 +183,8 @@ async fn judge(world: &World, answers: &Answers, stranger: &str) {
     assert!(text.ends_with('\n'));
     let mut lines: HashMap<String, Vec<Value>> = HashMap::new();
     for line in text.lines() {
-        let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let line: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         if let Some(id) = line["sekisho.request_id"].as_str() {
             lines.entry(id.to_owned()).or_default().push(line);
         }

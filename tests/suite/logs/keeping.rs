@@ -96,7 +96,8 @@ fn tally(dir: &Path) -> HashMap<String, u32> {
             let line: Value = serde_json::from_str(line)
                 .unwrap_or_else(|error| panic!("{}: {error}: {line}", file.display()));
             if line["event.dataset"] == "sekisho.access" {
-                *ids.entry(line["sekisho.request_id"].as_str().unwrap().to_owned()).or_default() += 1;
+                *ids.entry(line["sekisho.request_id"].as_str().unwrap().to_owned()).or_default() +=
+                    1;
             }
         }
     }
@@ -174,7 +175,12 @@ async fn log_4_rotation_under_load_keeps_every_line_once() {
         file.write_all(&filler((1 << 20) - 20_000 - length)).unwrap();
         world.gateway.log.reopen();
     };
-    let ids = under_load(&world, |count| if [40, 140].contains(&count) { fill() }).await;
+    let ids = under_load(&world, |count| {
+        if [40, 140].contains(&count) {
+            fill();
+        }
+    })
+    .await;
     each_once(&world, &ids).await;
     let files = log_files(&world.dir);
     assert!(files.len() >= 3, "two rotations: {files:?}");
@@ -240,7 +246,8 @@ async fn the_admin_listener_serves_numbers_and_health_and_nothing_else() {
     let head = admin(&world, "HEAD", "/metrics").await;
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
     for path in ["/", "/metrics/", "/Metrics", "/config", "/livez?x=1"] {
-        let expect = if path == "/livez?x=1" { "HTTP/1.1 200 OK" } else { "HTTP/1.1 404 Not Found" };
+        let expect =
+            if path == "/livez?x=1" { "HTTP/1.1 200 OK" } else { "HTTP/1.1 404 Not Found" };
         assert_eq!(status(&admin(&world, "GET", path).await), expect, "{path}");
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"] {
@@ -263,7 +270,8 @@ async fn priv_3_the_admin_listener_is_on_loopback_or_not_at_all() {
         assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{address}");
     }
     let dir = crate::support::scratch();
-    let text = CONFIG.replace("[admin]\naddress = \"127.0.0.1:0\"", "[admin]\naddress = \"0.0.0.0:0\"");
+    let text =
+        CONFIG.replace("[admin]\naddress = \"127.0.0.1:0\"", "[admin]\naddress = \"0.0.0.0:0\"");
     assert_ne!(text, CONFIG);
     std::fs::write(dir.join("sekisho.toml"), text).unwrap();
     let errors = config::load(&dir.join("sekisho.toml"), 1, crate::support::now()).unwrap_err();

@@ -28,7 +28,13 @@ fn json(output: &Output) -> Value {
 
 #[track_caller]
 fn ends(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{}{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,22 +45,23 @@ async fn check_says_what_would_be_served_or_every_mistake_at_once() {
     assert!(text(&good.stdout).contains("can be served"), "{}", text(&good.stdout));
     let good = sekisho(&place.dir, &["check", "--json", "sekisho.toml"]);
     ends(&good, 0);
-    assert_eq!((&json(&good)["ok"], &json(&good)["errors"]), (&Value::from(true), &Value::from(Vec::<Value>::new())));
+    assert_eq!(
+        (&json(&good)["ok"], &json(&good)["errors"]),
+        (&Value::from(true), &Value::from(Vec::<Value>::new()))
+    );
 
     // The file of the configuration room's own tests, its marks taken out.
     let marked = include_str!("../../../src/config/tests/forty.toml");
     let mistakes = marked.lines().filter(|line| !line.starts_with('#'));
     let marks: usize = mistakes.map(|line| line.matches('«').count()).sum();
-    let bare: String = marked
-        .replace('«', "")
-        .lines()
-        .map(|line| format!("{}\n", line.split(" #! ").next().unwrap().trim_end()))
-        .collect();
+    let unmarked = marked.replace('«', "");
+    let bare: Vec<&str> =
+        unmarked.lines().map(|line| line.split(" #! ").next().unwrap().trim_end()).collect();
     std::fs::create_dir_all(place.dir.join("tls")).unwrap();
     let pki = place.dir.join("pki");
     std::fs::copy(pki.join("server.pem"), place.dir.join("tls/a.pem")).unwrap();
     std::fs::copy(pki.join("upstream.key"), place.dir.join("tls/other.key")).unwrap();
-    std::fs::write(place.dir.join("forty.toml"), bare).unwrap();
+    std::fs::write(place.dir.join("forty.toml"), bare.join("\n")).unwrap();
     let bad = sekisho(&place.dir, &["check", "--json", "forty.toml"]);
     ends(&bad, 1);
     let told = json(&bad);
@@ -124,7 +131,11 @@ fn documents_for_programs_are_whole() {
     ends(&schema, 0);
     let kept = include_str!("../../../conf/sekisho.schema.json");
     let kept: Value = serde_json::from_str(kept).unwrap();
-    assert_eq!(json(&schema), kept, "conf/sekisho.schema.json: sekisho schema > conf/sekisho.schema.json");
+    assert_eq!(
+        json(&schema),
+        kept,
+        "conf/sekisho.schema.json: sekisho schema > conf/sekisho.schema.json"
+    );
     assert_eq!(kept["type"], "object");
 
     let man = sekisho(&dir, &["man"]);
@@ -140,7 +151,8 @@ fn documents_for_programs_are_whole() {
         }
         if shell == "bash" {
             std::fs::write(dir.join("completions"), &script.stdout).unwrap();
-            let read = Command::new("bash").arg("-n").arg(dir.join("completions")).output().unwrap();
+            let read =
+                Command::new("bash").arg("-n").arg(dir.join("completions")).output().unwrap();
             assert!(read.status.success(), "{}", text(&read.stderr));
         }
     }
@@ -170,7 +182,9 @@ fn help_is_there_for_every_verb_and_nonsense_ends_with_2() {
         ends(&help, 0);
         assert!(text(&help.stdout).contains("Usage: sekisho "), "{verb}");
     }
-    for nonsense in [&["fly"][..], &["check", "--fly"], &["explain", "x.toml"], &["completions", "tcsh"], &[]] {
+    for nonsense in
+        [&["fly"][..], &["check", "--fly"], &["explain", "x.toml"], &["completions", "tcsh"], &[]]
+    {
         let said = sekisho(&dir, nonsense);
         ends(&said, 2);
         assert!(said.stdout.is_empty() && !said.stderr.is_empty(), "{nonsense:?}");
@@ -207,7 +221,8 @@ async fn the_mock_serves_on_loopback_until_it_is_told_to_stop() {
     ends(&sekisho(&dir, &["mock-sp-api", "--address", "0.0.0.0:0"]), 1);
     ends(&sekisho(&dir, &["mock-sp-api", "--scenario", "nonsense"]), 1);
     let certs = dir.join("certs-dev");
-    let words = ["mock-sp-api", "--address", "127.0.0.1:0", "--scenario", "/sellers/:throttle", "--dir"];
+    let words =
+        ["mock-sp-api", "--address", "127.0.0.1:0", "--scenario", "/sellers/:throttle", "--dir"];
     let mut words: Vec<&std::ffi::OsStr> = words.iter().map(AsRef::as_ref).collect();
     words.push(certs.as_os_str());
     let mock = Sekisho::start(&words, &[]);
