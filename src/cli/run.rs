@@ -28,6 +28,8 @@ use crate::observe::{FrameworkWatch, LogSink, LogSpec, LogTarget, Metrics, Panic
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often files are looked at for changes, and what happened at the door is written.
 const TICK: Duration = Duration::from_secs(2);
+/// How long connections that are cut may take to end.
+const CUT_MAX: Duration = Duration::from_secs(2);
 /// How long the log may take to be written out at the end.
 const LOG_CLOSE_MAX: Duration = Duration::from_secs(5);
 
@@ -249,13 +251,11 @@ impl Running {
         })
         .await;
         self.gateway.drain().await;
-        let idle = async {
-            while self.engine.open_connections() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        // Whoever is still there after the grace is cut when the runtime ends.
-        let _ = tokio::time::timeout(grace, idle).await;
+        if !self.idle_within(grace).await {
+            // Cut, so that even these requests have their lines before the log is closed.
+            self.engine.cut_connections();
+            self.idle_within(CUT_MAX).await;
+        }
         self.engine.flush_door();
         let ran = self.engine.clock.now().since(self.began);
         self.engine.report_event(&Event::Stopped { ran });
@@ -264,6 +264,16 @@ impl Running {
         if let Ok(Err(unwritten)) = closed {
             say::err(format_args!("{} log lines could not be written", unwritten.0));
         }
+    }
+
+    /// Waits until no connection is open; false if that takes longer.
+    async fn idle_within(&self, time: Duration) -> bool {
+        let idle = async {
+            while self.engine.open_connections() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(time, idle).await.is_ok()
     }
 
     /// Writes out what the log has, for tests that read it.

@@ -121,6 +121,7 @@ pub struct Engine {
     pseudonym_master: Secret<[u8; 32]>,
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
+    cut: watch::Sender<bool>,
 }
 
 /// What an engine is made of, besides its first configuration.
@@ -174,6 +175,7 @@ impl Engine {
             door: Mutex::new(DoorTally::default()),
             issuers: Mutex::new(IssuerTally::default()),
             draining: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
             clock,
             log,
             metrics,
@@ -301,6 +303,17 @@ impl Engine {
     /// From now on the process finishes what it has and takes no more.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// Ends every connection now. Their requests leave their records on the way out.
+    pub fn cut_connections(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Returns when connections are to be cut.
+    pub async fn cut_off(&self) {
+        // The sender lives as long as the engine, so there is nothing else to wait for.
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
     /// Whether a balancer should send traffic here.

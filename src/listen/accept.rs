@@ -120,7 +120,12 @@ fn admit(
         match opened {
             Ok(Ok(open)) => {
                 let gauge = engine.report_open(&door.live, listener);
-                app.serve(Box::new(open.conn), open.link, shutdown).await;
+                // A connection that lasts must not keep the configuration of its first hour.
+                drop(door);
+                tokio::select! {
+                    () = app.serve(Box::new(open.conn), open.link, shutdown) => {}
+                    () = engine.cut_off() => {}
+                }
                 open.lender.close().await;
                 drop((gauge, open.client));
             }

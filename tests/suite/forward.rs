@@ -74,7 +74,7 @@ async fn priv_1_path_and_query_reach_the_upstream_byte_for_byte() {
                 let seen = mock.last().unwrap();
                 assert_eq!(seen.target, target, "{protocol} {alpn:?}");
                 // The upstream hears its own name, not the caller's.
-                let is_store = std::ptr::eq(mock, &world.warehouse);
+                let is_store = mock.address() == world.warehouse.address();
                 let name = if is_store { "upstream.test" } else { "localhost" };
                 let own = format!("{name}:{}", mock.address().port());
                 let host = seen.headers.get("host").map(|host| host.to_str().unwrap().to_owned());

@@ -1,6 +1,7 @@
 //! There is no way in but through TLS, by the listener's rules (TLS-1).
 use std::os::unix::fs::PermissionsExt;
 
+use rustls::AlertDescription;
 use sekisho::mock::{Alpn, CallFault, Caller, TlsVersions};
 use tokio::io::AsyncWriteExt;
 
@@ -22,20 +23,21 @@ fn speaking(world: &World, versions: TlsVersions) -> Caller {
     })
 }
 
-/// What the handshake, or the first call after it, brings for a caller that is not let in.
-async fn turned_away(world: &World, caller: &Caller) {
+/// The handshake, or the first call after it, ends with the alert that tells why.
+async fn turned_away(world: &World, caller: &Caller, why: AlertDescription) {
     let result = caller.call(world.address(), get(ORDERS)).await;
-    let closed = |fault: &CallFault| {
-        matches!(fault, CallFault::Tls(_) | CallFault::Io(_) | CallFault::Http(_))
+    let Err(CallFault::Tls(rustls::Error::AlertReceived(alert))) = result else {
+        panic!("{why:?} expected: {result:?}")
     };
-    assert!(result.as_ref().is_err_and(closed), "{result:?}");
+    assert_eq!(alert, why);
     assert_eq!(world.amazon.total(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_1_version_1_2_is_refused_unless_chosen() {
     let world = World::start().await;
-    turned_away(&world, &speaking(&world, TlsVersions::Tls12)).await;
+    turned_away(&world, &speaking(&world, TlsVersions::Tls12), AlertDescription::ProtocolVersion)
+        .await;
     assert!((handshakes(&world, "no_common_version") - 1.0).abs() < 0.1);
     let lines = world.events("handshake-failed");
     assert_eq!(lines[0]["sekisho.detail"], "no_common_version");
@@ -64,15 +66,15 @@ async fn tls_1_client_certificates_are_asked_for_as_configured() {
     };
     let required = Plan::default().replace(AUTH, "client_auth = \"required\"\n");
     let world = World::with(required).await;
-    turned_away(&world, &world.nobody()).await;
-    turned_away(&world, &rogue(&world)).await;
+    turned_away(&world, &world.nobody(), AlertDescription::CertificateRequired).await;
+    turned_away(&world, &rogue(&world), AlertDescription::UnknownCA).await;
     all_closed(&world).await;
     assert!((handshakes(&world, "client_certificate") - 2.0).abs() < 0.1);
     assert_eq!(world.call(&world.printer(), get(ORDERS)).await.status, 200);
     world.finish().await;
 
     let world = World::start().await;
-    turned_away(&world, &rogue(&world)).await;
+    turned_away(&world, &rogue(&world), AlertDescription::UnknownCA).await;
     assert!((handshakes(&world, "client_certificate") - 1.0).abs() < 0.1);
     assert_eq!(world.call(&world.printer(), get(ORDERS)).await.status, 200);
     let analyst = bearing(get(ORDERS), &world.token("analyst"));

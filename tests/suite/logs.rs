@@ -251,7 +251,8 @@ async fn refused_by_identity(world: &World, ledger: &mut Ledger<'_>) {
     ledger.denied(&reply, "TokenNotAccepted", Some("Expired")).await;
     let reply = world.call(&nobody, bearing(get(ORDERS), &world.token("leaver"))).await;
     let line = ledger.denied(&reply, "NoIdentity", None).await;
-    assert_eq!(line.get("user.name"), None, "whom it would have been is not said");
+    assert_eq!(line["user.name"], "leaver", "the operator sees who tried");
+    assert!(!reply.text().contains("leaver"), "the caller learns nothing of the identity");
     let reply = world.call(&nobody, bearing(get(ORDERS), &world.token("office-clerk"))).await;
     ledger.denied(&reply, "NetworkNotListed", None).await;
 

@@ -26,3 +26,8 @@ mod quota;
 mod reload;
 mod logs;
 mod process;
+mod examples;
+mod forward;
+mod hygiene;
+mod streams;
+mod upstream;

@@ -92,8 +92,8 @@ async fn priv_1_a_web_socket_opens_where_the_operation_has_one() {
             "{head}"
         );
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-        for frame in [&b"\x81\x05hello"[..], &[0x82; 70_000]] {
-            stream.write_all(frame).await.unwrap();
+        for frame in [b"\x81\x05hello".to_vec(), vec![0x82; 70_000]] {
+            stream.write_all(&frame).await.unwrap();
             let mut back = vec![0; frame.len()];
             let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut back));
             read.await.expect("an echo in time").unwrap();
