@@ -6,6 +6,18 @@
 //!
 //! Both proxies run as processes of their own, with one worker thread, on CPU 0 where `taskset`
 //! exists; backend and load share the other CPU. Traffic is on loopback, and ends by itself.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::disallowed_macros,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    missing_debug_implementations,
+    reason = "a measuring program: it reads clocks, computes with floats, prints, and may panic"
+)]
+
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, TcpListener};
@@ -338,6 +350,7 @@ impl Drop for Dir {
 /// 200 operations, two quotas each, JSON access log to a file.
 mod scenario {
     use super::{Clock, DevPki, Error, GRANTS, IDENTITIES, OPERATIONS, Path, PathBuf, SocketAddr};
+    use std::collections::hash_map::Entry;
     use std::fmt::Write as _;
 
     use super::{HashMap, TokenClaims};
@@ -426,13 +439,11 @@ address = "{admin}"
         let mut all = Vec::new();
         for round in 0..4 {
             for identity in 0..IDENTITIES {
-                if !tokens.contains_key(&identity) {
-                    let claims = TokenClaims::new(
-                        "https://issuer.sekisho.test",
-                        &format!("id{identity}"),
-                        "sekisho",
-                    );
-                    tokens.insert(identity, pki.signer.sign(&claims, Clock::system().now())?);
+                if let Entry::Vacant(place) = tokens.entry(identity) {
+                    let subject = format!("id{identity}");
+                    let claims =
+                        TokenClaims::new("https://issuer.sekisho.test", &subject, "sekisho");
+                    place.insert(pki.signer.sign(&claims, Clock::system().now())?);
                 }
                 let token = &tokens[&identity];
                 let operation = granted(identity).nth(round * 13).ok_or("no grant")?;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::conn::Conn;
-use super::lent::{Lender, lend};
+use super::lent::{self, Lender, lend};
 use super::prefixed::Prefixed;
 use super::proxy_header::{self, Source, Step};
 use crate::base::{ClientAddr, ListenerIx};
@@ -129,7 +129,12 @@ fn admit(
                 open.lender.close().await;
                 drop((gauge, open.client));
             }
-            Ok(Err(fault)) => engine.report_door(&door.live, listener, fault),
+            Ok(Err(Turned { fault, stream })) => {
+                engine.report_door(&door.live, listener, fault);
+                if let Some(stream) = stream {
+                    lent::close(stream).await;
+                }
+            }
             Err(_elapsed) => {
                 let fault = DoorFault::Handshake(HandshakeFault::TimedOut);
                 engine.report_door(&door.live, listener, fault);
@@ -145,6 +150,19 @@ struct Open {
     lender: Lender,
     link: Arc<ConnLink>,
     client: Client,
+}
+
+/// A connection that may not.
+struct Turned {
+    fault: DoorFault,
+    /// Holds the alert that tells the peer why.
+    stream: Option<BufWriter<Prefixed>>,
+}
+
+impl From<DoorFault> for Turned {
+    fn from(fault: DoorFault) -> Self {
+        Self { fault, stream: None }
+    }
 }
 
 /// Whose connection it is.
@@ -168,7 +186,7 @@ impl Door {
         self.live.listener(self.listener)
     }
 
-    async fn open(&self, engine: &Arc<Engine>, mut tcp: TcpStream) -> Result<Open, DoorFault> {
+    async fn open(&self, engine: &Arc<Engine>, mut tcp: TcpStream) -> Result<Open, Turned> {
         let settings = self.settings().ok_or(DoorFault::Gone)?;
         // Small answers must not wait for more; a socket that refuses the option is merely slower.
         let _ = tcp.set_nodelay(true);
@@ -183,8 +201,12 @@ impl Door {
         let config = self.live.tls(self.listener).ok_or(DoorFault::Gone)?;
         let tls = TlsAcceptor::from(Arc::clone(config))
             .accept(BufWriter::with_capacity(WRITE_BUFFER, Prefixed::new(prefix, tcp)))
+            .into_fallible()
             .await
-            .map_err(|error| DoorFault::Handshake(HandshakeFault::of(&error)))?;
+            .map_err(|(error, stream)| Turned {
+                fault: DoorFault::Handshake(HandshakeFault::of(&error)),
+                stream: Some(stream),
+            })?;
         let facts = self.facts(engine, settings, &client, tls.get_ref().1)?;
         let link = ConnLink::new(facts);
         let (tls, lender) = lend(tls);

@@ -1,7 +1,7 @@
 //! A TLS stream that is lent to the HTTP engine. The engine ends a connection by dropping it, in the
 //! middle of what the peer still sends; the system then answers with a reset, which on many systems
 //! throws away the answer that was written last (RFC 9112 §9.6). So the stream comes back here and is
-//! closed in order.
+//! closed in order; so is one whose handshake failed, because an alert tells the peer why.
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -70,16 +70,29 @@ impl Lender {
         let Some((mut tls, peer)) = self.0.lock().take() else { return };
         let farewell = async {
             tls.shutdown().await?;
-            if peer == Peer::Sending {
-                let (mut tcp, _session) = tls.into_inner();
-                let mut sink = [0; 4_096];
-                while tcp.read(&mut sink).await? > 0 {}
+            match peer {
+                Peer::Sending => run_out(tls.into_inner().0).await,
+                Peer::Quiet => Ok(()),
             }
-            Ok::<(), io::Error>(())
         };
         // Whatever goes wrong now, the connection is over.
         let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
     }
+}
+
+/// Closes a stream on which TLS has written its last alert.
+pub(super) async fn close(mut stream: BufWriter<Prefixed>) {
+    let farewell = async {
+        stream.shutdown().await?;
+        run_out(stream).await
+    };
+    let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
+}
+
+async fn run_out(mut stream: BufWriter<Prefixed>) -> io::Result<()> {
+    let mut sink = [0; 4_096];
+    while stream.read(&mut sink).await? > 0 {}
+    Ok(())
 }
 
 impl AsyncRead for Lent {

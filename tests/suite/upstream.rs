@@ -288,7 +288,6 @@ async fn tls_2_trust_in_one_upstream_is_no_trust_in_another_at_the_same_address(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_upstream_is_told_by_how_it_failed() {
-    let slow = Duration::from_secs(20);
     for protocol in ["http/1.1", "h2"] {
         let lines = format!("protocol = \"{protocol}\"\nresponse_timeout = \"1 s\"");
         let world = World::with(Plan::default().fill("warehouse", &lines)).await;
@@ -306,10 +305,8 @@ async fn a_failed_upstream_is_told_by_how_it_failed() {
             }
             let before = world.warehouse.total();
             world.warehouse.set(scenario);
-            let began = std::time::Instant::now();
             let reply = world.call(&caller, Call::get(STOCK)).await;
             assert_failed(&world, &reply, status, detail);
-            assert!(began.elapsed() < slow, "{scenario}");
             assert_eq!(world.warehouse.total() - before, 1, "{scenario} was asked again");
             world.warehouse.set(Scenario::Normal);
             // The caller's next request, on a connection of its own, is served.

@@ -157,6 +157,25 @@ pub fn check_refusal(
     assert!(!line.to_string().contains(MARK), "in the log: {shown}");
 }
 
+/// Waits until a series of the metrics has this value: what happens to a connection is counted when
+/// the peer may know of it already.
+pub async fn counted(world: &World, series: &str, value: u32) {
+    let reached = || (world.metric(series) - f64::from(value)).abs() < 0.1;
+    for _ in 0..400 {
+        if reached() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{series} is {}, not {value}", world.metric(series));
+}
+
+/// The same for connections that the door refused.
+pub async fn turned_back(world: &World, reason: &str, value: u32) {
+    let labels = format!("{{listener=\"apps\",reason=\"{reason}\"}}");
+    counted(world, &format!("sekisho_connections_refused_total{labels}"), value).await;
+}
+
 /// Waits until the gateway has no connection left.
 pub async fn all_closed(world: &World) {
     let gone = async {
