@@ -43,7 +43,9 @@ impl fmt::Display for ReloadFault {
             }
             Self::Keys(faults) => {
                 f.write_str("keys can't be read:")?;
-                faults.iter().try_for_each(|(issuer, fault)| write!(f, " issuer {issuer}: {fault};"))
+                faults
+                    .iter()
+                    .try_for_each(|(issuer, fault)| write!(f, " issuer {issuer}: {fault};"))
             }
             Self::Random => f.write_str("the operating system gives no random numbers"),
             Self::Listeners(names) => {

@@ -4,8 +4,8 @@ use std::time::Duration;
 use super::support::{GOOD, World, changed, pki, world};
 use crate::base::{ClientAddr, IdentityIx, LimitIx, ListenerIx, UpstreamIx};
 use crate::config::{
-    AccessLog, Addresses, Alpn, ClientAuth, ConfigErrors, JwksSource, Region, Roots,
-    Snapshot, Stage, TlsVersion, UpstreamKind,
+    AccessLog, Addresses, Alpn, ClientAuth, ConfigErrors, JwksSource, Region, Roots, Snapshot,
+    Stage, TlsVersion, UpstreamKind,
 };
 use crate::identity::Basic;
 use crate::policy::Method;
@@ -161,4 +161,3 @@ fn secrets_come_from_files_variables_and_programs() {
         assert_eq!(format!("{:?}", snapshot.listeners[0].tls.certificates[0].key), "[secret]");
     }
 }
-
