@@ -237,7 +237,9 @@ const fn token_line(fault: TokenFault) -> Line {
         TokenFault::CertificateBinding => {
             "the token is bound to a client certificate that was not presented"
         }
-        TokenFault::ProofRequired => "this identity needs a token bound to its client certificate",
+        TokenFault::ProofRequired => {
+            "this identity has to prove more: present its client certificate too, or a token bound to it"
+        }
         TokenFault::KeysUnavailable => "the issuer's keys can't be fetched",
     };
     match fault {

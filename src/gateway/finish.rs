@@ -3,7 +3,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::ctx::{Ctx, Recorded, Seen, Stage};
-use super::{forward, respond};
+use super::{forward, request, respond};
 use crate::answer;
 use crate::base::{Denial, HeadFault, Moment, UpstreamFault};
 use crate::evidence::{AccessRecord, Fixed, Nanos, Proof};
@@ -70,7 +70,11 @@ pub(super) fn record(ctx: &mut Ctx) {
     let now = ctx.engine.clock.now();
     if matches!(ctx.stage, Stage::Cleared(_)) && ctx.status == 0 {
         // Cleared, but neither answered nor failed: its task was dropped.
-        ctx.abort();
+        if request::body_is_slow() {
+            ctx.deny(Denial::BodyTooSlow);
+        } else {
+            ctx.abort();
+        }
     }
     let slot = match std::mem::replace(&mut ctx.stage, Stage::New) {
         Stage::Cleared(clearance) => Some(clearance.into_slot()),

@@ -42,14 +42,15 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
         | "x-http-method"
         | "x-http-method-override"
         | "x-method-override"
-        | "x-original-url"
         | "x-rewrite-url"
-        | "x-original-host"
         | "x-host" => false,
         "authorization" | "cookie" => matches!(reader, Reader::Internal),
         "x-amz-access-token" => matches!(reader, Reader::Amazon),
         _ => {
             !(text.starts_with("x-forwarded")
+                || text.starts_with("x-original-")
+                || text.starts_with("x-originating-")
+                || text.starts_with("x-azure-")
                 || text.starts_with("x-sekisho-")
                 || text.starts_with("sekisho-")
                 || text.starts_with("x-envoy-")
@@ -97,7 +98,15 @@ mod tests {
 
     #[test]
     fn net_3_nothing_said_of_addresses_travels_on() {
-        for name in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "via", "x-real-ip"] {
+        for name in [
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "via",
+            "x-real-ip",
+            "x-original-forwarded-for",
+            "x-azure-clientip",
+        ] {
             assert!(!up(name, Reader::Amazon), "{name}");
             assert!(!up(name, Reader::Internal), "{name}");
         }

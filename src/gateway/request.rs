@@ -9,7 +9,7 @@ use tokio::time::Duration;
 use super::ctx::{Ctx, Seen, Stage};
 use super::facts::{self, Ended};
 use crate::base::Denial;
-use crate::engine::{BodyFault, Clearance, ConnLink, Live};
+use crate::engine::{Clearance, ConnLink, Live};
 use crate::evidence::Protocol;
 use crate::identity::{self, Presented, Proven, Refusal};
 use crate::policy::{self, NetworkMask};
@@ -34,9 +34,6 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     // What is asked, read one way or not at all: MON-5.
     let facts = facts::read(head, conn.http, ended, &conn.bounds)?;
     ctx.method = Some(facts.method);
-    if conn.http == Protocol::Http2 && facts.body != policy::Body::None {
-        let _ = BODY.try_with(|progress| progress.begin());
-    }
 
     // The network may have been taken off the list since the connection was opened: NET-1.
     let networks = networks_now(&live, &link)?;
@@ -122,7 +119,8 @@ async fn prove(
 }
 
 /// Runs an HTTP/2 request and ends it when its body comes slower than allowed: Pingora has no read
-/// time-out there. `None`: it was ended.
+/// time-out there. A body that trickles is refused by [`count_body`]; one that has stopped leaves
+/// nobody who could answer, and its stream is reset. `None`: it was.
 pub(super) async fn within_body_rate<T>(
     link: Arc<ConnLink>,
     request: impl Future<Output = T>,
@@ -131,23 +129,27 @@ pub(super) async fn within_body_rate<T>(
     let bounds = link.facts.bounds.clone();
     let watched = BODY.scope(Arc::clone(&progress), request);
     tokio::pin!(watched);
-    let mut waited = Duration::ZERO;
+    // By how much the body is later than at the least rate; nothing is saved up by being faster.
+    let (mut behind, mut seen) = (Duration::ZERO, 0);
     let step = (bounds.body_rate_grace / 4).max(Duration::from_millis(100));
     loop {
         tokio::select! {
             biased;
             done = &mut watched => return Some(done),
-            () = tokio::time::sleep(step) => {
-                if !progress.is_reading() {
-                    continue;
-                }
-                waited = waited.saturating_add(step);
-                let earned_ms = progress.bytes().saturating_mul(1_000) / bounds.body_rate.max(1);
-                if waited > bounds.body_rate_grace.saturating_add(Duration::from_millis(earned_ms)) {
-                    link.set_body_fault(BodyFault::TooSlow);
-                    return None;
-                }
-            }
+            () = tokio::time::sleep(step) => {}
+        }
+        if progress.is_slow() {
+            return None;
+        }
+        if !progress.is_reading() {
+            continue;
+        }
+        let fresh = progress.bytes().saturating_sub(seen);
+        seen = seen.saturating_add(fresh);
+        let earned = fresh.saturating_mul(1_000_000) / bounds.body_rate.max(1);
+        behind = behind.saturating_add(step).saturating_sub(Duration::from_micros(earned));
+        if behind >= bounds.body_rate_grace {
+            progress.set(BodyProgress::SLOW);
         }
     }
 }
@@ -166,6 +168,15 @@ tokio::task_local! {
 impl BodyProgress {
     const READING: u8 = 1;
     const DONE: u8 = 2;
+    const SLOW: u8 = 3;
+
+    fn is_slow(&self) -> bool {
+        self.state.load(std::sync::atomic::Ordering::Acquire) == Self::SLOW
+    }
+
+    fn set(&self, state: u8) {
+        self.state.store(state, std::sync::atomic::Ordering::Release);
+    }
 
     fn is_reading(&self) -> bool {
         self.state.load(std::sync::atomic::Ordering::Acquire) == Self::READING
@@ -177,7 +188,7 @@ impl BodyProgress {
 
     /// A body is expected.
     pub(super) fn begin(&self) {
-        self.state.store(Self::READING, std::sync::atomic::Ordering::Release);
+        self.set(Self::READING);
     }
 
     pub(super) fn add(&self, bytes: u64) {
@@ -185,8 +196,13 @@ impl BodyProgress {
     }
 
     pub(super) fn end(&self) {
-        self.state.store(Self::DONE, std::sync::atomic::Ordering::Release);
+        self.set(Self::DONE);
     }
+}
+
+/// Whether this task's HTTP/2 request was given up because its body was too slow.
+pub(super) fn body_is_slow() -> bool {
+    BODY.try_with(|progress| progress.is_slow()).unwrap_or(false)
 }
 
 /// Too large is told apart from too slow by whoever counts; this is the count.
@@ -195,6 +211,9 @@ pub(super) fn count_body(ctx: &mut Ctx, bytes: usize, end: bool) -> Result<(), D
     ctx.request_bytes = ctx.request_bytes.saturating_add(bytes);
     let seen = ctx.seen()?;
     if seen.link.facts.http == Protocol::Http2 {
+        if body_is_slow() {
+            return Err(Denial::BodyTooSlow);
+        }
         let _ = BODY.try_with(|progress| {
             progress.add(bytes);
             if end {

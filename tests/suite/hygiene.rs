@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method, StatusCode};
 use sekisho::mock::{Alpn, BodyEnd, Call, Caller, Scenario, SeenRequest};
 
-use crate::support::{ORDERS, Plan, World, amazon, bearing, get, put};
+use crate::support::{ORDERS, Plan, World, amazon, bearing, get, put, until};
 use crate::upstream::{Scripted, lead_to};
 
 const STOCK: &str = "/stock/A";
@@ -298,21 +298,21 @@ async fn log_2_an_upstream_can_t_speak_in_the_gateway_s_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mon_5_an_upstream_that_lies_about_its_length_splits_no_answer() {
-    for protocol in ["http/1.1", "h2"] {
+async fn mon_5_a_broken_answer_shows_and_what_follows_it_is_clean() {
+    for (protocol, scenarios) in [
+        ("http/1.1", &[Scenario::Truncate { after: 5 }][..]),
+        ("h2", &[Scenario::Truncate { after: 5 }, Scenario::LieLength]),
+    ] {
         let lines = format!("protocol = \"{protocol}\"");
         let world = World::with(Plan::default().fill("warehouse", &lines)).await;
-        for (alpn, scenario) in [
-            (Alpn::H1, Scenario::LieLength),
-            (Alpn::H2, Scenario::LieLength),
-            (Alpn::H1, Scenario::Truncate { after: 5 }),
-            (Alpn::H2, Scenario::Truncate { after: 5 }),
-        ] {
+        for (alpn, scenario) in [Alpn::H1, Alpn::H2]
+            .into_iter()
+            .flat_map(|alpn| scenarios.iter().map(move |s| (alpn, *s)))
+        {
             let caller = printer(&world, alpn);
             let session = caller.connect(world.address()).await.unwrap();
             world.warehouse.script(&[scenario]);
             let spoilt = session.call(Call::get(STOCK)).await.unwrap();
-            assert!(!spoilt.text().contains("POISONED"), "{}", spoilt.text());
             if let Scenario::Truncate { after } = scenario {
                 assert_eq!(spoilt.end, BodyEnd::Broken, "{protocol} {alpn:?}");
                 let line = world.line_of(&spoilt);
@@ -325,13 +325,45 @@ async fn mon_5_an_upstream_that_lies_about_its_length_splits_no_answer() {
                 replies.push(world.call(&caller, Call::get(STOCK)).await);
             }
             for reply in replies {
-                let line = world.line_of(&reply);
                 assert_eq!(reply.end, BodyEnd::Complete, "{protocol} {alpn:?} {scenario}");
-                assert_eq!(reply.json()["sku"], "A", "{protocol} {scenario} {line}");
+                assert_eq!(reply.json()["sku"], "A", "{protocol} {alpn:?} {scenario}");
             }
         }
         world.finish().await;
     }
+}
+
+/// More bytes than the length says, that look like an answer to a request which was never sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_what_an_upstream_sends_unasked_answers_nobody() {
+    const ANSWERS: &[&[u8]] = &[
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok\
+          HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nPOISONED",
+        b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nPOISONED",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n\
+          HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nPOISONED",
+    ];
+    let world = World::start().await;
+    let odd = Scripted::start(&world, ANSWERS).await;
+    lead_to(&world, odd.address, "protocol = \"http/1.1\"").await;
+    let mut asked = 0;
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let session = printer(&world, alpn).connect(world.address()).await.unwrap();
+        for _ in 0..2 * ANSWERS.len() {
+            let reply = session.call(Call::get(STOCK)).await.unwrap();
+            assert!(reply.status.is_success());
+            assert!(
+                ["ok", ""].contains(&reply.text().as_str()),
+                "{alpn:?} {asked}: {}",
+                reply.text()
+            );
+            asked += 1;
+            // None of these connections is used for another request.
+            until("the connection's end", || odd.closed() == asked).await;
+            assert_eq!(odd.heads(), asked);
+        }
+    }
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ const DOWN: &str = "sekisho_upstream_breaker_open{upstream=\"warehouse\"}";
 pub struct Scripted {
     pub address: SocketAddr,
     heads: Arc<AtomicUsize>,
+    closed: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -41,28 +42,34 @@ impl Scripted {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&heads);
+        let closed = Arc::new(AtomicUsize::new(0));
+        let (count, ends) = (Arc::clone(&heads), Arc::clone(&closed));
         let task = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
-                let (tls, count) = (tls.clone(), Arc::clone(&count));
+                let (tls, count, ends) = (tls.clone(), Arc::clone(&count), Arc::clone(&ends));
                 tokio::spawn(async move {
-                    let mut stream = tls.accept(tcp).await?;
+                    let Ok(mut stream) = tls.accept(tcp).await else { return };
                     let mut head = Vec::new();
-                    loop {
-                        head.push(stream.read_u8().await?);
+                    while let Ok(byte) = stream.read_u8().await {
+                        head.push(byte);
                         if head.ends_with(b"\r\n\r\n") {
                             head.clear();
                             let nth = count.fetch_add(1, Ordering::SeqCst);
-                            stream.write_all(answers[nth % answers.len()]).await?;
-                            stream.flush().await?;
+                            let answer = answers[nth % answers.len()];
+                            let _ = stream.write_all(answer).await;
+                            let _ = stream.flush().await;
                         }
                     }
-                    #[allow(unreachable_code, reason = "gives the block its error type")]
-                    Ok::<(), std::io::Error>(())
+                    ends.fetch_add(1, Ordering::SeqCst);
                 });
             }
         });
-        Self { address, heads, task }
+        Self { address, heads, closed, task }
+    }
+
+    /// How many connections the gateway has ended.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
     }
 
     /// How many request heads came.
