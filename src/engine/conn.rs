@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
+use rustls_pki_types::CertificateDer;
 
 use crate::base::{ClientAddr, Denial, ListenerIx, Name, Pseudonym};
 use crate::config::Bounds;
@@ -27,8 +28,12 @@ pub struct ConnFacts {
     pub generation: u64,
     /// The name the client asked for in its TLS hello, in lower case.
     pub server_name: Option<Box<str>>,
-    /// The client's certificate, its chain already verified.
+    /// The client's certificate, its chain verified in the handshake.
     pub certificate: Option<PeerCertificate>,
+    /// That chain, to be verified again when the authorities may have changed.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The balancer that spoke for the client, where there is one.
+    pub balancer: Option<ClientAddr>,
     pub tls: TlsVersion,
     pub http: Protocol,
     pub bounds: Bounds,
@@ -46,12 +51,22 @@ pub struct ConnLink {
     owned: AtomicU32,
     body_fault: AtomicU8,
     identities: Mutex<Vec<IdentityPermit>>,
+    /// The generation under which the chain was verified last, and whether it held.
+    verified: Mutex<(u64, Chain)>,
+}
+
+/// Whether a client certificate still counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chain {
+    Holds,
+    Broken,
 }
 
 impl ConnLink {
     #[must_use]
     pub fn new(facts: ConnFacts) -> Arc<Self> {
         Arc::new(Self {
+            verified: Mutex::new((facts.generation, Chain::Holds)),
             facts,
             begun: AtomicU32::new(0),
             owned: AtomicU32::new(0),
@@ -91,6 +106,22 @@ impl ConnLink {
             2 => Some(Denial::Head(crate::base::HeadFault::TransferCoding)),
             _ => None,
         }
+    }
+
+    /// The client's certificate, if it still counts under a configuration: `verify` is asked once for
+    /// each that is not the handshake's own (ACC-3).
+    pub fn certificate_under(
+        &self,
+        generation: u64,
+        verify: impl FnOnce(&[CertificateDer<'static>]) -> bool,
+    ) -> Option<&PeerCertificate> {
+        let certificate = self.facts.certificate.as_ref()?;
+        let mut verified = self.verified.lock();
+        if verified.0 != generation {
+            let chain = if verify(&self.facts.chain) { Chain::Holds } else { Chain::Broken };
+            *verified = (generation, chain);
+        }
+        (verified.1 == Chain::Holds).then_some(certificate)
     }
 
     /// Remembers that this connection counts for an identity; `take` is asked only once for each.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::HeaderValue;
 use pingora::upstreams::peer::HttpPeer;
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
 use super::peers::{self, Anchors};
-use super::tls::{TlsFault, server_config};
+use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
 use crate::base::{ListenerIx, Moment, OperationIx, UpstreamFault, UpstreamIx};
 use crate::config::{Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamSettings};
 use crate::observe::{ListenerMetrics, Metrics, OperationMetrics, UpstreamMetrics};
@@ -42,6 +43,7 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     pub(super) quotas: Quotas,
     tls: Vec<Arc<ServerConfig>>,
+    verifiers: Vec<Option<Verifier>>,
     upstreams: Vec<Routes>,
     /// `lwa/token` goes to the token server of its upstream.
     token_operation: Option<OperationIx>,
@@ -153,6 +155,11 @@ impl Live {
             .iter()
             .map(|listener| server_config(&listener.tls))
             .collect::<Result<_, _>>()?;
+        let verifiers = snapshot
+            .listeners
+            .iter()
+            .map(|listener| verifier(&listener.tls))
+            .collect::<Result<_, _>>()?;
         let upstreams = snapshot
             .upstreams
             .iter()
@@ -160,7 +167,7 @@ impl Live {
             .collect::<Result<_, _>>()?;
         let token_operation = snapshot.operation("lwa/token");
         let meters = Meters::of(&snapshot, metrics);
-        Ok(Self { snapshot, quotas, tls, upstreams, token_operation, meters })
+        Ok(Self { snapshot, quotas, tls, verifiers, upstreams, token_operation, meters })
     }
 
     #[must_use]
@@ -176,6 +183,16 @@ impl Live {
     #[must_use]
     pub fn tls(&self, ix: ListenerIx) -> Option<&Arc<ServerConfig>> {
         self.tls.get(ix.index())
+    }
+
+    /// Whether a chain shown on this listener earlier would be accepted now.
+    pub(super) fn still_verifies(
+        &self,
+        ix: ListenerIx,
+        chain: &[CertificateDer<'static>],
+        now: Moment,
+    ) -> bool {
+        still_verifies(self.verifiers.get(ix.index()).and_then(Option::as_ref), chain, now)
     }
 
     #[must_use]

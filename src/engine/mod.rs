@@ -216,7 +216,9 @@ impl Engine {
         presented: Presented<'_>,
         now: Moment,
     ) -> Result<Proven, Refusal> {
-        let peer = link.facts.certificate.as_ref();
+        let peer = link.certificate_under(live.snapshot.generation, |chain| {
+            live.still_verifies(link.facts.listener, chain, now)
+        });
         let keys = self.jwks.current();
         identity::prove(peer, presented, &live.snapshot.trust, &keys, &self.tokens, now)
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{
@@ -11,8 +12,9 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::base::Use;
+use crate::base::{Moment, Use};
 use crate::config::{Alpn, CertifiedChain, ClientAuth, TlsSettings, TlsVersion};
 
 /// Why a listener's TLS could not be made. The configuration's checks find these first.
@@ -72,10 +74,36 @@ pub fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsFau
     Ok(Arc::new(config))
 }
 
+/// Judges client certificates as the listener's handshakes do; `None` where none is asked for.
+pub(super) fn verifier(settings: &TlsSettings) -> Result<Option<Verifier>, TlsFault> {
+    match settings.client_auth {
+        ClientAuth::None => Ok(None),
+        ClientAuth::Optional | ClientAuth::Required => {
+            client_verifier(settings, &provider()).map(Some)
+        }
+    }
+}
+
+/// Whether a chain that was shown in an earlier handshake would be accepted in one now.
+pub(super) fn still_verifies(
+    verifier: Option<&Verifier>,
+    chain: &[CertificateDer<'static>],
+    now: Moment,
+) -> bool {
+    let (Some(verifier), Some((leaf, intermediates))) = (verifier, chain.split_first()) else {
+        return false;
+    };
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(now.unix_secs()));
+    verifier.verify_client_cert(leaf, intermediates, now).is_ok()
+}
+
+/// See [`verifier`].
+pub(super) type Verifier = Arc<dyn rustls::server::danger::ClientCertVerifier>;
+
 fn client_verifier(
     settings: &TlsSettings,
     provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn rustls::server::danger::ClientCertVerifier>, TlsFault> {
+) -> Result<Verifier, TlsFault> {
     let mut roots = RootCertStore::empty();
     for anchor in settings.client_ca.iter().flatten() {
         roots.add(anchor.clone()).map_err(|_error| TlsFault::ClientCa)?;

@@ -85,10 +85,17 @@ fn networks_now(live: &Live, link: &ConnLink) -> Result<NetworkMask, Denial> {
     if conn.generation == live.snapshot.generation {
         return Ok(conn.networks);
     }
-    let networks = live.snapshot.networks.lookup(&conn.addr);
-    let listed = live
-        .listener(conn.listener)
-        .is_some_and(|listener| networks.intersects(&listener.networks));
+    let table = &live.snapshot.networks;
+    let networks = table.lookup(&conn.addr);
+    let listed = live.listener(conn.listener).is_some_and(|listener| {
+        let balancer = match (&conn.balancer, &listener.proxy_from) {
+            (None, None) => true,
+            (Some(balancer), Some(from)) => table.lookup(balancer).intersects(from),
+            // The listener changed between direct and balanced: nobody's facts hold any more.
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        balancer && networks.intersects(&listener.networks)
+    });
     if listed { Ok(networks) } else { Err(Denial::AddressRevoked) }
 }
 

@@ -268,6 +268,8 @@ impl Door {
             generation: self.live.snapshot.generation,
             server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
             certificate,
+            chain: session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
+            balancer: settings.proxy_from.is_some().then_some(self.peer),
             tls,
             http,
             bounds: settings.bounds.clone(),

@@ -336,3 +336,32 @@ async fn acc_1_a_reload_takes_up_a_new_identity() {
     assert_eq!(open.call(get("/stock/A1")).await.unwrap().status, 200);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_an_authority_taken_off_the_list_ends_its_certificates() {
+    let world = World::start().await;
+    let mut sessions = Vec::new();
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let caller = world.caller(|config| {
+            config.alpn = alpn;
+            config.identity = world.pki.client("label-printer").cloned();
+        });
+        let open = caller.connect(world.address()).await.unwrap();
+        assert_eq!(open.call(get(ORDERS)).await.unwrap().status, 200);
+        sessions.push((caller, open));
+    }
+    let edit = |text: String| {
+        text.replace("client_ca = \"pki/ca.pem\"", "client_ca = \"pki/rogue/ca.pem\"")
+    };
+    assert!(world.reload(edit).await);
+    for (caller, open) in &sessions {
+        assert!(caller.call(world.address(), get(ORDERS)).await.is_err(), "no new connection");
+        // The connection may be closed; what it may not do is let another request pass.
+        if let Ok(reply) = open.call(get(ORDERS)).await {
+            world.note(&reply);
+            assert_eq!(reply.status, 401, "{}", reply.text());
+        }
+    }
+    assert_eq!(world.amazon.total(), 2);
+    world.finish().await;
+}
