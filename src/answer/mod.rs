@@ -2,7 +2,7 @@
 //! Controls: LOG-2 (nothing of the request is echoed), PRIV-1, ACC-1 (each refusal names its control).
 //!
 //! Never sees: a request. Words come from this table, names from the configuration.
-//! 1. [`line`] is the one table; it has no catch-all arm, so a new denial does not compile without words.
+//! 1. [`line()`] is the one table; it has no catch-all arm, so a new denial does not compile without words.
 //! 2. The body is SP-API's error envelope, so that an unmodified SDK raises its usual exception.
 //! 3. Unknown, disabled, expired and foreign identities read the same (ACC-1).
 use std::fmt::Write as _;

@@ -74,7 +74,7 @@ pub trait Loggable: sealed::Sealed {
     }
 }
 
-/// What the log accepts. Implemented by [`record!`](crate::evidence::record) alone.
+/// What the log accepts. Implemented by [`record!`](crate::evidence::record!) alone.
 pub trait Record {
     /// The JSON keys in the order in which they are written.
     const KEYS: &'static [&'static str];

@@ -46,7 +46,7 @@ async fn a_caller_that_waits_is_told_to_go_on_only_where_it_may() {
 }
 
 /// Reads up to the end of a message's head.
-pub async fn read_head(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> String {
+pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     let read = async {
         while !head.ends_with(b"\r\n\r\n") {
