@@ -201,6 +201,26 @@ fn client(world: &World, reply: &Reply) -> (String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn net_3_a_balancer_taken_off_the_list_speaks_for_nobody_any_more() {
+    let world = World::with(balanced("[\"customers\"]")).await;
+    let caller = through(&world, &v1("203.0.113.7"));
+    let open = caller.connect(world.address()).await.unwrap();
+    assert_eq!(open.call(get(ORDERS)).await.unwrap().status, 200);
+    let elsewhere =
+        |text: String| text.replace("balancers = [\"127.0.0.9\"]", "balancers = [\"127.0.0.8\"]");
+    assert!(world.reload(elsewhere).await);
+    let reply = open.call(get(ORDERS)).await.unwrap();
+    world.note(&reply);
+    assert_eq!(
+        (reply.status.as_u16(), error_of(&reply).0.as_str()),
+        (403, "Sekisho.AddressRevoked")
+    );
+    assert!(caller.stream(world.address()).await.is_err());
+    assert_eq!(world.amazon.total(), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn net_3_the_client_that_the_balancer_names_is_the_one_that_counts() {
     let world = World::with(balanced("[\"customers\"]")).await;
     let mut seen = Vec::new();
