@@ -2,10 +2,14 @@
 //! proxy, alternating in one run. Prints CPU seconds per 10,000 requests of each and the latency
 //! that the gateway adds.
 //!
-//!     cargo bench --bench wire [-- --rounds 8 --requests 20000 --connections 32]
+//!     cargo bench --bench wire [-- --rounds 8 --requests 20000 --connections 32 --rate 2000]
+//!
+//! Once at a steady rate (requests a second over all connections), and once as fast as they answer.
+//! Compare CPU at the steady rate: a proxy that is saturated wakes its peers less often the faster
+//! it is, so there the cheaper one is also spared system calls.
 //!
 //! Both proxies run as processes of their own, with one worker thread, on CPU 0 where `taskset`
-//! exists; backend and load share the other CPU. Traffic is on loopback, and ends by itself.
+//! exists; backend and load have the other CPU. Traffic is on loopback, and ends by itself.
 #![allow(
     clippy::indexing_slicing,
     clippy::disallowed_methods,
@@ -50,12 +54,13 @@ struct Options {
     rounds: usize,
     requests: usize,
     connections: usize,
+    rate: usize,
 }
 
 impl Options {
     fn read(first: Option<&str>, rest: impl Iterator<Item = String>) -> Result<Self, Error> {
         let words: Vec<String> = first.map(str::to_owned).into_iter().chain(rest).collect();
-        let mut options = Self { rounds: 8, requests: 20_000, connections: 32 };
+        let mut options = Self { rounds: 8, requests: 20_000, connections: 32, rate: 2_000 };
         for pair in words.chunks(2) {
             let [key, value] = pair else { return Err("an option needs a value".into()) };
             let value = value.parse()?;
@@ -63,7 +68,10 @@ impl Options {
                 "--rounds" => options.rounds = value,
                 "--requests" => options.requests = value,
                 "--connections" => options.connections = value,
-                _ => return Err("options: --rounds N --requests N --connections N".into()),
+                "--rate" => options.rate = value,
+                _ => {
+                    return Err("options: --rounds N --requests N --connections N --rate N".into());
+                }
             }
         }
         Ok(options)
@@ -77,6 +85,15 @@ struct Proxy {
     address: SocketAddr,
     requests: Arc<Vec<Vec<u8>>>,
     rounds: Vec<Round>,
+}
+
+/// When a connection sends its next request.
+#[derive(Clone, Copy)]
+enum Pace {
+    /// So long after the one before was due, or at once if that has passed.
+    Every(Duration),
+    /// When it has the answer.
+    Flood,
 }
 
 #[derive(Clone, Copy)]
@@ -119,15 +136,28 @@ fn compare(options: &Options) -> Result<(), Error> {
     ];
     let load = Load::new(&dir.0.join("pki/ca.pem"), options)?;
     for proxy in &mut proxies {
-        load.round(proxy, options.requests / 4)?; // connections, caches, branch predictors
-        proxy.rounds.clear();
+        load.round(proxy, Pace::Flood, options.requests / 4)?; // connections, caches, branch predictors
     }
-    for round in 0..options.rounds {
-        for place in 0..proxies.len() {
-            load.round(&mut proxies[(round + place) % 2], options.requests)?;
+    let each = Duration::from_secs_f64(options.connections as f64 / options.rate.max(1) as f64);
+    println!(
+        "{} rounds of {} requests each, alternating; {} keep-alive HTTP/1.1 connections, 1 KiB answers; medians",
+        options.rounds, options.requests, options.connections
+    );
+    let steady = format!("{} requests a second", options.rate);
+    for (title, pace) in
+        [(steady.as_str(), Pace::Every(each)), ("as fast as they answer", Pace::Flood)]
+    {
+        for proxy in &mut proxies {
+            proxy.rounds.clear();
         }
+        for round in 0..options.rounds {
+            for place in 0..proxies.len() {
+                load.round(&mut proxies[(round + place) % 2], pace, options.requests)?;
+            }
+        }
+        report(title, &proxies);
     }
-    report(&proxies, options);
+    println!("\nmachine: {}", machine());
     Ok(())
 }
 
@@ -200,7 +230,7 @@ impl Load {
         })
     }
 
-    fn round(&self, proxy: &mut Proxy, total: usize) -> Result<(), Error> {
+    fn round(&self, proxy: &mut Proxy, pace: Pace, total: usize) -> Result<(), Error> {
         let before = proxy.cpu_seconds()?;
         let started = Instant::now();
         let each = total / self.connections;
@@ -209,7 +239,7 @@ impl Load {
                 .map(|offset| {
                     let (tls, address) = (self.tls.clone(), proxy.address);
                     let requests = Arc::clone(&proxy.requests);
-                    tokio::task::spawn(caller(tls, address, requests, offset, each))
+                    tokio::task::spawn(caller(tls, address, requests, pace, offset, each))
                 })
                 .collect();
             let mut all = Vec::with_capacity(total);
@@ -236,6 +266,7 @@ async fn caller(
     tls: tokio_rustls::TlsConnector,
     address: SocketAddr,
     requests: Arc<Vec<Vec<u8>>>,
+    pace: Pace,
     offset: usize,
     count: usize,
 ) -> Result<Vec<u32>, Error> {
@@ -244,8 +275,16 @@ async fn caller(
     let mut stream = tls.connect("localhost".try_into()?, tcp).await?;
     let mut latencies = Vec::with_capacity(count);
     let mut buffer = vec![0; 16 * 1024];
+    let mut due = Instant::now();
+    if let Pace::Every(step) = pace {
+        due += step.mul_f64((offset * 37 % 64) as f64 / 64.0); // not all at the same moment
+    }
     for place in 0..count {
         let request = &requests[(offset * 7_919 + place) % requests.len()];
+        if let Pace::Every(step) = pace {
+            tokio::time::sleep_until(due.into()).await;
+            due += step;
+        }
         let sent = Instant::now();
         stream.write_all(request).await?;
         read_answer(&mut stream, &mut buffer).await?;
@@ -285,17 +324,15 @@ async fn read_answer(
     }
 }
 
-fn report(proxies: &[Proxy; 2], options: &Options) {
+fn report(title: &str, proxies: &[Proxy; 2]) {
     let median = |proxy: &Proxy, of: fn(&Round) -> f64| {
         let mut all: Vec<f64> = proxy.rounds.iter().map(of).collect();
         all.sort_unstable_by(f64::total_cmp);
         all[all.len() / 2]
     };
     println!(
-        "\n{} rounds of {} requests each, alternating; {} keep-alive HTTP/1.1 connections, 1 KiB answers; medians\n",
-        options.rounds, options.requests, options.connections
+        "\n| {title} | cpu-s per 10,000 | p50 µs | p99 µs | requests/s |\n|---|---|---|---|---|"
     );
-    println!("| proxy | cpu-s per 10,000 | p50 µs | p99 µs | requests/s |\n|---|---|---|---|---|");
     for proxy in proxies {
         println!(
             "| {} | {:.3} | {:.0} | {:.0} | {:.0} |",
@@ -313,7 +350,6 @@ fn report(proxies: &[Proxy; 2], options: &Options) {
         median(gate, |r| r.p50_us) - median(bare, |r| r.p50_us),
         median(gate, |r| r.p99_us) - median(bare, |r| r.p99_us),
     );
-    println!("machine: {}", machine());
 }
 
 fn machine() -> String {
