@@ -1,17 +1,20 @@
 //! One configuration in force: the snapshot and what was built from it, swapped as a whole.
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use pingora::upstreams::peer::HttpPeer;
 use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
-use super::peers::{self, Anchors};
+use super::peers::{self, Anchors, Sharing};
 use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
-use crate::base::{ListenerIx, Moment, OperationIx, UpstreamFault, UpstreamIx};
-use crate::config::{Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamSettings};
+use crate::base::{ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
+use crate::config::{
+    Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamProtocol, UpstreamSettings,
+};
 use crate::observe::{ListenerMetrics, Metrics, OperationMetrics, UpstreamMetrics};
 use crate::policy::OperationTable;
 use crate::state::Quotas;
@@ -102,6 +105,8 @@ pub struct Route {
     pub pins: Vec<[u8; 32]>,
     pub(super) pool: Arc<Upstream>,
     template: HttpPeer,
+    /// Whether the last answer came over HTTP/2, which tells apart whose answer is whose.
+    multiplexed: AtomicBool,
 }
 
 impl Route {
@@ -122,9 +127,23 @@ impl Route {
         self.pool.ready(self.template.options.connection_timeout.unwrap_or_default()).await
     }
 
+    /// A peer for one request of `who`. HTTP/1 tells answers apart by their order alone: a byte too
+    /// many, sent when the connection was picked up again, would be read as the next answer. So such
+    /// a connection serves one identity only, and until the upstream has shown that it speaks HTTP/2
+    /// it is taken not to.
     #[must_use]
-    pub fn peer_at(&self, address: SocketAddr, speaks: Speaks) -> Box<HttpPeer> {
-        peers::at(&self.template, address, speaks)
+    pub fn peer_at(&self, address: SocketAddr, speaks: Speaks, who: &Name) -> Box<HttpPeer> {
+        let shared = speaks == Speaks::Configured && self.multiplexed.load(Ordering::Acquire);
+        let sharing = if shared { Sharing::All } else { Sharing::One(who) };
+        peers::at(&self.template, address, speaks, sharing)
+    }
+
+    /// An answer came in this version, on a connection that nobody else has got yet.
+    pub fn answered_in(&self, version: Version) {
+        let multiplexed = version == Version::HTTP_2;
+        if self.multiplexed.load(Ordering::Acquire) != multiplexed {
+            self.multiplexed.store(multiplexed, Ordering::Release);
+        }
     }
 }
 
@@ -266,6 +285,7 @@ impl Routes {
                 pool: known
                     .map_or_else(|| Arc::new(Upstream::new(spec)), |route| Arc::clone(&route.pool)),
                 template: peers::template(settings, endpoint, &anchors),
+                multiplexed: AtomicBool::new(settings.protocol == UpstreamProtocol::H2),
             })
         };
         Ok(Self {

@@ -3,6 +3,8 @@
 //! 1. Every peer has TLS, a name to verify, and its own roots; there is no other constructor.
 //! 2. The pool key covers everything that a connection's trust depends on, because Pingora's own does
 //!    not: it leaves out the roots and knows client certificates by serial number only.
+//! 3. A connection over which answers could be mistaken for one another is one identity's ([`Sharing`]).
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +19,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::FromDer as _;
 
 use super::live::Speaks;
-use crate::base::Use;
+use crate::base::{Name, Use};
 use crate::config::{Endpoint, Roots, UpstreamProtocol, UpstreamSettings};
 
 /// Requests at a time on one HTTP/2 connection. Pingora's default is one.
@@ -84,10 +86,30 @@ pub(super) fn template(
     peer
 }
 
+/// Who may use a pooled connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sharing<'a> {
+    All,
+    One(&'a Name),
+}
+
 /// The peer at one of its addresses.
-pub(super) fn at(template: &HttpPeer, address: SocketAddr, speaks: Speaks) -> Box<HttpPeer> {
+pub(super) fn at(
+    template: &HttpPeer,
+    address: SocketAddr,
+    speaks: Speaks,
+    sharing: Sharing<'_>,
+) -> Box<HttpPeer> {
     let mut peer = Box::new(template.clone());
     peer._address = address.into();
+    match sharing {
+        Sharing::All => {}
+        Sharing::One(name) => {
+            let mut key = DefaultHasher::new();
+            (template.group_key, name.as_str()).hash(&mut key);
+            peer.group_key = key.finish();
+        }
+    }
     match speaks {
         Speaks::Configured => {}
         // HTTP/1 connections have a pool of their own, and trust does not depend on the version.

@@ -32,7 +32,9 @@ pub(super) async fn peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPee
     // `decide` let an upgrade pass only where the operation has one.
     let upgrades = session.req_header().headers.contains_key(UPGRADE);
     let speaks = if upgrades { Speaks::Http11 } else { Speaks::Configured };
-    let peer = route.peer_at(picked.address(), speaks);
+    let names = &ctx.seen()?.live.snapshot.names;
+    let who = ctx.identity.and_then(|(ix, _proof)| names.identity(ix)).ok_or(Denial::Internal)?;
+    let peer = route.peer_at(picked.address(), speaks, who);
     if let Some(change) = picked.change() {
         ctx.breaker_changed(change);
     }
@@ -99,6 +101,7 @@ pub(super) fn response_head(
     ctx: &mut Ctx,
 ) -> Result<(), Denial> {
     let status = head.status;
+    route(ctx)?.answered_in(head.version);
     let sound = match status {
         // Switching to what nobody asked for would leave caller and gateway out of step.
         StatusCode::SWITCHING_PROTOCOLS => asked.headers.contains_key(UPGRADE),

@@ -30,7 +30,8 @@ impl Gateway {
             threads,
             // One try, and as many more as an upstream may be configured to have.
             max_retries: 6,
-            upstream_keepalive_pool_size: 256,
+            // Idle connections, of all upstreams. HTTP/1 ones are kept for each identity apart.
+            upstream_keepalive_pool_size: 512,
             // Pingora's own trust store stays empty: a peer without roots of its own verifies
             // against nobody (TLS-2).
             ca_file: Some("/dev/null".to_owned()),

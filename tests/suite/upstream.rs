@@ -1,5 +1,6 @@
 //! TLS-2: an upstream proves itself or gets nothing; and what happens when it fails: nothing is sent
 //! twice that may not be, one upstream's trust is never another's, and each failure has its name.
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::hygiene::printer;
-use crate::support::{Plan, World, error_of, get};
+use crate::support::{Plan, World, bearing, error_of, get};
 
 const STOCK: &str = "/stock/A";
 const DOWN: &str = "sekisho_upstream_breaker_open{upstream=\"warehouse\"}";
@@ -289,6 +290,46 @@ async fn tls_2_trust_in_one_upstream_is_no_trust_in_another_at_the_same_address(
         let reply = world.call(&caller, Call::get(STOCK)).await;
         assert_failed(&world, &reply, 502, "Untrusted");
         assert_eq!(world.warehouse.total(), 3);
+        world.finish().await;
+    }
+}
+
+/// Bytes that an upstream sends late could be read as the next answer on its connection: whose request
+/// that next one is decides whether they can leak.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_1_an_http_1_connection_to_an_upstream_serves_one_identity() {
+    let second = "[identity.packer]\nkind = \"service\"\nowner = \"platform@example.com\"\n\
+        token = { issuer = \"corp\", subject = \"packer\" }\n\
+        networks = [\"loopback\"]\nroles = [\"shipping\"]\n";
+    for (protocol, offered, shared) in [
+        ("http/1.1", Alpn::Both, false),
+        ("auto", Alpn::H1, false),
+        ("auto", Alpn::Absent, false),
+        ("auto", Alpn::Both, true),
+        ("h2", Alpn::Both, true),
+    ] {
+        let line = format!("protocol = \"{protocol}\"");
+        let plan = Plan::default().fill("warehouse", &line).fill("identities", second);
+        let world = World::with(plan).await;
+        let mock = warehouse(world.pki.upstream.clone(), |config| config.alpn = offered).await;
+        lead_to(&world, mock.address(), &line).await;
+        let (token, nobody) = (world.token("packer"), world.nobody());
+        let caller = printer(&world, Alpn::Both);
+        for _ in 0..4 {
+            assert_eq!(world.call(&caller, get("/stock/PRINTER")).await.status, 200);
+            let reply = world.call(&nobody, bearing(get("/stock/PACKER"), &token)).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        }
+        let of = |target: &str| {
+            let all = mock.requests().into_iter().filter(|asked| asked.target == target);
+            all.map(|asked| asked.connection).collect::<BTreeSet<_>>()
+        };
+        let (printers, packers) = (of("/stock/PRINTER"), of("/stock/PACKER"));
+        let what = format!("{protocol} {offered:?}: {printers:?} {packers:?}");
+        assert_eq!(!printers.is_disjoint(&packers), shared, "{what}");
+        // Where the version is found out first, the first request of each may have had its own.
+        assert!(printers.len() <= 2 && packers.len() <= 2, "not pooled: {what}");
+        mock.shutdown().await;
         world.finish().await;
     }
 }
