@@ -1,6 +1,5 @@
 //! `sekisho explain`: why a call would be allowed or refused. The decision is `policy`'s own, told
 //! step by step; around it stands what the door and the proof of identity would say.
-mod standing;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -12,22 +11,21 @@ use super::args::ExplainArgs;
 use super::check;
 use super::say::{self, Failure};
 use crate::base::{
-    ClientAddr, Clock, Denial, HeadFault, IdentityIx, Name, NetworkIx, OperationIx, RoleIx,
+    ClientAddr, Clock, Denial, HeadFault, IdentityIx, Moment, Name, NetworkIx, OperationIx, RoleIx,
     UpstreamIx,
 };
-use crate::config::{self, LimitSettings, ListenerSettings, Snapshot};
+use crate::config::{self, Barred, LimitSettings, ListenerSettings, Snapshot};
+use crate::evidence::Utc;
 use crate::policy::{
     Body, Decision, Facts, Method, NetworkMask, OperationTable, Step, Upgrade, decide_traced,
 };
-use standing::{Standing, Texts};
 
 pub(super) fn main(words: &ExplainArgs) -> Result<ExitCode, Failure> {
     let now = Clock::system().now();
-    let texts = Texts::default();
-    let loaded = config::load_from(&texts, &words.config, 1, now)
+    let loaded = config::load(&words.config, 1, now)
         .map_err(|errors| check::refusal(&words.config, &errors))?;
     let case = Case::of(words, &loaded.snapshot)?;
-    let told = case.judge(&texts.standing(case.name, &loaded.snapshot.environment, now));
+    let told = case.judge(now);
     if words.json {
         say::out(serde_json::to_string_pretty(&told.json(&case)).map_err(Failure::new)?);
     } else {
@@ -127,7 +125,7 @@ impl<'s> Case<'s> {
     }
 
     /// The checks in the order of a request: door, method, identity, policy.
-    fn judge(&self, standing: &Standing) -> Told {
+    fn judge(&self, now: Moment) -> Told {
         let at = self.network();
         let mut told = Told {
             at,
@@ -147,17 +145,16 @@ impl<'s> Case<'s> {
             told.verdict = Err(Stopped::Denied(Denial::Head(HeadFault::Method)));
             return told;
         };
-        let (mark, text) = match standing {
-            Standing::MayEnter => (Mark::Passed, format!("{} may enter", self.name)),
-            Standing::Barred(why) => (
-                Mark::Failed,
-                format!(
-                    "{} may not enter: {why} (what follows is what it could do else)",
-                    self.name
-                ),
-            ),
-        };
-        told.line(mark, "identity", text);
+        let may_enter = self.snapshot.trust.may_enter(self.who, now);
+        let name = self.name;
+        if may_enter {
+            told.line(Mark::Passed, "identity", format!("{name} may enter"));
+        } else {
+            let why = self.barred(now).join(", ");
+            let text =
+                format!("{name} may not enter: {why} (what follows is what it could do else)");
+            told.line(Mark::Failed, "identity", text);
+        }
 
         let (decision, steps) = self.decide(method, at);
         told.operation = match &decision {
@@ -167,14 +164,30 @@ impl<'s> Case<'s> {
         for step in steps {
             told.lines.extend(self.step(step, told.operation));
         }
-        told.verdict = match (standing, decision) {
-            (Standing::Barred(_), _) => Err(Stopped::Denied(Denial::NoIdentity)),
-            (Standing::MayEnter, Ok(permit)) => {
-                Ok(Allowed { role: permit.role(), upstream: permit.upstream() })
-            }
-            (Standing::MayEnter, Err(refused)) => Err(Stopped::Denied(refused.denial)),
+        told.verdict = match decision {
+            _ if !may_enter => Err(Stopped::Denied(Denial::NoIdentity)),
+            Ok(permit) => Ok(Allowed { role: permit.role(), upstream: permit.upstream() }),
+            Err(refused) => Err(Stopped::Denied(refused.denial)),
         };
         told
+    }
+
+    /// The reasons why the identity may not enter, in words.
+    fn barred(&self, now: Moment) -> Vec<String> {
+        let own = &self.snapshot.environment;
+        let reasons = self.snapshot.identity(self.who).map_or(&[][..], |of| of.barred.as_slice());
+        let words = reasons.iter().filter_map(|reason| match reason {
+            Barred::Disabled(why) => Some(format!("disabled ({why})")),
+            Barred::Environment(other) => {
+                Some(format!("of environment {other}, and this gateway serves {own}"))
+            }
+            Barred::After(day) => (now.unix_day() > *day).then(|| {
+                let last = Utc::of(Moment::new(u64::from(*day) * 86_400_000, 0)).rfc3339();
+                let day = last.get(..10).map(String::from_utf8_lossy).unwrap_or_default();
+                format!("expired (expires = {day})")
+            }),
+        });
+        words.collect()
     }
 
     /// The very code of the request path.
@@ -203,15 +216,10 @@ impl<'s> Case<'s> {
         first.map_or(NetworkMask::default(), |ix| NetworkMask::default().with(ix))
     }
 
-    /// The listener's networks from which the identity may come. The policy says that of a request
-    /// only, so it is asked about this one; where that fails before the question, none is known.
+    /// The listener's networks from which the identity may come.
     fn own_networks(&self) -> Vec<NetworkIx> {
-        let Some(method) = self.method else { return Vec::new() };
-        let may_come = |ix: &NetworkIx| {
-            let (_, steps) = self.decide(method, NetworkMask::default().with(*ix));
-            steps.contains(&Step::NetworkListed)
-        };
-        self.networks().filter(|ix| self.listener.networks.contains(*ix)).filter(may_come).collect()
+        let may_come = self.snapshot.policy.networks_of(self.who).and(&self.listener.networks);
+        self.networks().filter(|ix| may_come.contains(*ix)).collect()
     }
 
     fn networks(&self) -> impl Iterator<Item = NetworkIx> {

@@ -36,7 +36,7 @@ pub use outside::{COMMAND_TIMEOUT, CommandFault, Machine, Outside, ReadFault, SE
 pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;
 pub use settings::{
-    AccessLog, Addresses, AdminSettings, Alpn, Bounds, Breaker, CertifiedChain, ClientAuth,
+    AccessLog, Addresses, AdminSettings, Alpn, Barred, Bounds, Breaker, CertifiedChain, ClientAuth,
     Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, LimitSettings,
     ListenerSettings, LogSettings, Names, QuotaSettings, Rate, Region, Roots, Stage, TlsKey,
     TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamProtocol, UpstreamSettings,

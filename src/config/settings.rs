@@ -303,13 +303,27 @@ pub enum AccessLog {
 }
 
 /// What the configuration says of an identity beside its credentials and roles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentitySettings {
     pub kind: IdentityKind,
+    /// Why it may not enter, for the operator. Whether it may is [`Trust`](crate::identity::Trust)'s
+    /// to say, which does not know the reason, so that no answer can tell reasons apart (ACC-1).
+    pub barred: Vec<Barred>,
     /// Connections at a time; `None`: the listener's bound.
     pub connections: Option<u32>,
     /// The day (since 1970-01-01, UTC) its access must have been reviewed (ACC-3).
     pub review_by_unix_day: Option<u32>,
+}
+
+/// A reason not to let an identity enter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// Disabled, for this reason.
+    Disabled(String),
+    /// Of this other environment (PRIV-5).
+    Environment(Name),
+    /// After its last day, in days since 1970-01-01 UTC (ACC-3).
+    After(u32),
 }
 
 /// A person or a service.

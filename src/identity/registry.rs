@@ -240,6 +240,12 @@ impl Trust {
         self.identities.get(ix.index()).map(|identity| &identity.name)
     }
 
+    /// Whether an identity may enter at all: active, not expired, of this environment. Of nobody: no.
+    #[must_use]
+    pub fn may_enter(&self, ix: IdentityIx, now: Moment) -> bool {
+        self.record(Some(ix)).may_enter(now)
+    }
+
     /// How many identities are registered.
     pub fn identities(&self) -> usize {
         self.identities.len()

@@ -196,6 +196,11 @@ impl Policy {
         roles.filter(|(_, role)| role.grants(operation)).map(|(ix, _)| ix).collect()
     }
 
+    /// The networks an identity may come from.
+    pub fn networks_of(&self, identity: IdentityIx) -> NetworkMask {
+        self.identity(identity).map_or(NetworkMask::default(), |identity| identity.networks)
+    }
+
     /// What an identity's roles are.
     pub fn roles_of(&self, identity: IdentityIx) -> &[RoleIx] {
         self.identity(identity).map_or(&[], |identity| self.role_list(identity))

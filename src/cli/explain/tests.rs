@@ -1,7 +1,6 @@
 //! On a configuration as the demo writes it.
 use std::path::{Path, PathBuf};
 
-use super::standing::{Standing, Texts};
 use super::words::span;
 use super::*;
 use crate::base::Moment;
@@ -60,6 +59,27 @@ disabled = "left on Friday"
 certificate = { san_uri = "spiffe://sekisho.test/stock-reader" }
 networks = ["office"]
 roles = ["reporting"]
+[identity.former]
+kind = "person"
+owner = "x"
+expires = 2026-11-21
+certificate = { san_uri = "spiffe://sekisho.test/former" }
+networks = ["office"]
+roles = ["reporting"]
+[identity.leaving]
+kind = "person"
+owner = "x"
+expires = 2026-11-22
+certificate = { san_uri = "spiffe://sekisho.test/leaving" }
+networks = ["office"]
+roles = ["reporting"]
+[identity.rehearsal]
+kind = "person"
+owner = "x"
+environment = "staging"
+certificate = { san_uri = "spiffe://sekisho.test/rehearsal" }
+networks = ["office"]
+roles = ["reporting"]
 "#;
 
 const LIST: &str = "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528";
@@ -78,8 +98,8 @@ impl Folder {
         Self(path)
     }
 
-    fn load(&self, texts: &Texts) -> Loaded {
-        config::load_from(texts, &self.0.join("sekisho.toml"), 1, TODAY)
+    fn load(&self) -> Loaded {
+        config::load(&self.0.join("sekisho.toml"), 1, TODAY)
             .unwrap_or_else(|errors| panic!("{errors}"))
     }
 }
@@ -104,19 +124,18 @@ fn asked(identity: &str, method: &str, path: &str, from: Option<&str>) -> Explai
 }
 
 /// The text and the document of one explanation.
-fn explained(texts: &Texts, loaded: &Loaded, words: &ExplainArgs) -> (String, serde_json::Value) {
+fn explained(loaded: &Loaded, words: &ExplainArgs) -> (String, serde_json::Value) {
     let case = Case::of(words, &loaded.snapshot).unwrap();
-    let told = case.judge(&texts.standing(case.name, &loaded.snapshot.environment, TODAY));
+    let told = case.judge(TODAY);
     (told.text(&case), told.json(&case))
 }
 
 #[test]
 fn priv_1_decision_role_quota_and_way_out_are_told() {
     let folder = Folder::new("decisions");
-    let texts = Texts::default();
-    let loaded = folder.load(&texts);
+    let loaded = folder.load();
     let of = |who: &str, method: &str, path: &str, from: Option<&str>| {
-        explained(&texts, &loaded, &asked(who, method, path, from))
+        explained(&loaded, &asked(who, method, path, from))
     };
 
     let (text, document) = of("label-printer", "GET", ADDRESS, None);
@@ -146,11 +165,8 @@ fn priv_1_decision_role_quota_and_way_out_are_told() {
 #[test]
 fn net_1_where_a_call_comes_from_is_judged_or_said_to_be_assumed() {
     let folder = Folder::new("networks");
-    let texts = Texts::default();
-    let loaded = folder.load(&texts);
-    let of = |from| {
-        explained(&texts, &loaded, &asked("label-printer", "GET", "/orders/v0/orders", from))
-    };
+    let loaded = folder.load();
+    let of = |from| explained(&loaded, &asked("label-printer", "GET", "/orders/v0/orders", from));
     let (text, document) = of(None);
     assert!(text.contains("from vpc (assumed"), "{text}");
     assert_eq!(document["networks"], serde_json::json!(["vpc"]));
@@ -168,25 +184,28 @@ fn net_1_where_a_call_comes_from_is_judged_or_said_to_be_assumed() {
 #[test]
 fn acc_3_the_operator_is_told_why_an_identity_may_not_enter() {
     let folder = Folder::new("standing");
-    let texts = Texts::default();
-    let loaded = folder.load(&texts);
-    let words = asked("clerk", "GET", "/orders/v0/orders", None);
-    let (text, document) = explained(&texts, &loaded, &words);
-    assert!(text.contains("left on Friday"), "{text}");
-    assert_eq!(document["refusal"]["code"], "Sekisho.NoIdentity");
-    let active =
-        texts.standing(&Name::parse("analyst").unwrap(), &loaded.snapshot.environment, TODAY);
-    assert_eq!(active, Standing::MayEnter);
+    let loaded = folder.load();
+    for (name, word) in
+        [("clerk", "left on Friday"), ("former", "2026-11-21"), ("rehearsal", "environment staging")]
+    {
+        let (text, document) = explained(&loaded, &asked(name, "GET", "/orders/v0/orders", None));
+        assert!(text.contains(word), "{text}");
+        assert_eq!(document["refusal"]["code"], "Sekisho.NoIdentity");
+    }
+    let (text, _) = explained(&loaded, &asked("leaving", "GET", "/orders/v0/orders", None));
+    assert!(text.contains("leaving may enter"), "its last day: {text}");
 }
 
 #[test]
 fn names_that_do_not_exist_are_answered_with_those_that_do() {
     let folder = Folder::new("names");
-    let texts = Texts::default();
-    let loaded = folder.load(&texts);
+    let loaded = folder.load();
     let words = asked("label-printr", "GET", "/", None);
     let Err(failure) = Case::of(&words, &loaded.snapshot) else { panic!("found") };
-    assert!(failure.to_string().contains("there is analyst, clerk, label-printer"), "{failure}");
+    assert!(
+        failure.to_string().contains("there is analyst, clerk, former, label-printer"),
+        "{failure}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::config::raw::{
     BoundTo, CertificateMatch, ClientAuthName, IdentityKind as RawKind, RawIdentity,
 };
 use crate::config::read::Entry;
-use crate::config::settings::{IdentityKind, IdentitySettings};
+use crate::config::settings::{Barred, IdentityKind, IdentitySettings};
 use crate::config::source::Place;
 use crate::identity::{
     Binding, CertificateCredential, CredentialKind, IdentitySpec, Standing, TokenCredential, Trust,
@@ -223,7 +223,7 @@ impl<'c> Ctx<'c> {
         section.place(name.as_str()).and_then(|at| section.entries.get(at))
     }
 
-    pub(super) fn identity_settings(&self) -> Vec<IdentitySettings> {
+    pub(super) fn identity_settings(&self, own: &Name) -> Vec<IdentitySettings> {
         let entries = &self.document.identity.entries;
         entries
             .iter()
@@ -232,11 +232,20 @@ impl<'c> Ctx<'c> {
                     RawKind::Service => IdentityKind::Service,
                     RawKind::Person => IdentityKind::Person,
                 },
+                barred: barred(&entry.raw, own),
                 connections: entry.raw.connections,
                 review_by_unix_day: entry.raw.review_by.as_ref().map(|date| date.unix_day()),
             })
             .collect()
     }
+}
+
+fn barred(raw: &RawIdentity, own: &Name) -> Vec<Barred> {
+    let disabled = raw.disabled.iter().map(|reason| Barred::Disabled(reason.value.clone()));
+    let other = raw.environment.iter().filter(|name| name.0 != *own);
+    let other = other.map(|name| Barred::Environment(name.0.clone()));
+    let last = raw.expires.iter().map(|date| Barred::After(date.unix_day()));
+    disabled.chain(other).chain(last).collect()
 }
 
 fn credential_place(entry: &Entry<RawIdentity>, credential: CredentialKind) -> Place {

@@ -89,7 +89,7 @@ impl Ctx<'_> {
         let trust = self.trust(&own, generation, token.bytes_max);
         let quotas = operations.as_ref().map(|all| self.quotas(all));
         let policy = operations.and_then(|all| self.policy(all));
-        let identities = self.identity_settings();
+        let identities = self.identity_settings(&own);
         let gateway = document.gateway.as_ref()?;
         let names = self.names(policy.as_ref()?);
         Some(Snapshot {
