@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use divan::counter::ItemsCount;
-use sekisho::base::{Clock, IdentityIx, LimitIx, Moment, Name, OperationIx};
-use sekisho::state::{LimitSpec, Quotas, Window};
+use sekisho::base::{Clock, IdentityIx, LimitIx, Moment, Name, OperationIx, UpstreamIx};
+use sekisho::policy::{LimitSpec, Measure, Mode, Sharing, Window};
+use sekisho::state::Quotas;
 
 const IDENTITIES: u32 = 10_000;
 const OPERATION: OperationIx = OperationIx(200);
+const UPSTREAM: UpstreamIx = UpstreamIx(1);
 
 fn main() {
     divan::main();
@@ -24,7 +26,10 @@ fn quotas(windows: &[Window]) -> Quotas {
         .map(|ix| LimitSpec {
             name: name(&format!("limit-{ix}")),
             operations: if ix == 3 { vec![OPERATION] } else { vec![OperationIx(ix)] },
-            windows: windows.to_vec(),
+            upstreams: None,
+            measure: Measure::Requests(windows.to_vec()),
+            sharing: Sharing::Each,
+            mode: Mode::Enforced,
         })
         .collect();
     let limits: Vec<_> = (0..5).map(LimitIx).collect();
@@ -48,7 +53,7 @@ fn two_windows_one_identity(bencher: divan::Bencher<'_, '_>) {
     let (quotas, now) = (quotas(&[per(900_000, 1), per(50_000_000, 60)]), Clock::system().now());
     bencher
         .counter(ItemsCount::new(1_u32))
-        .bench(|| black_box(&quotas).charge(IdentityIx(7), OPERATION, black_box(now)));
+        .bench(|| black_box(&quotas).charge(IdentityIx(7), OPERATION, UPSTREAM, black_box(now)));
 }
 
 #[divan::bench(threads = [1, 2], sample_size = 100)]
@@ -60,7 +65,7 @@ fn two_windows_ten_thousand_identities(bencher: divan::Bencher<'_, '_>) {
         // Another stretch of the walk each time, or a hundred identities would stay in the cache.
         let mut step = starts.fetch_add(7_919, Ordering::Relaxed);
         for _ in 0..100 {
-            let _ = black_box(black_box(&quotas).charge(walk(&mut step), OPERATION, now));
+            let _ = black_box(black_box(&quotas).charge(walk(&mut step), OPERATION, UPSTREAM, now));
         }
     });
 }
@@ -68,15 +73,17 @@ fn two_windows_ten_thousand_identities(bencher: divan::Bencher<'_, '_>) {
 #[divan::bench]
 fn refused(bencher: divan::Bencher<'_, '_>) {
     let (quotas, now) = (quotas(&[per(1, 1), per(1, 60)]), Moment::new(0, 1));
-    let _ = quotas.charge(IdentityIx(7), OPERATION, now);
-    bencher.bench(|| black_box(&quotas).charge(IdentityIx(7), OPERATION, black_box(now)));
+    let _ = quotas.charge(IdentityIx(7), OPERATION, UPSTREAM, now);
+    bencher.bench(|| black_box(&quotas).charge(IdentityIx(7), OPERATION, UPSTREAM, black_box(now)));
 }
 
 #[divan::bench]
 fn header_fields(bencher: divan::Bencher<'_, '_>) {
     let (quotas, now) = (quotas(&[per(10, 1), per(300, 60)]), Moment::new(0, 1));
-    let standing =
-        quotas.charge(IdentityIx(7), OPERATION, now).ok().and_then(|charged| charged.tightest);
+    let standing = quotas
+        .charge(IdentityIx(7), OPERATION, UPSTREAM, now)
+        .ok()
+        .and_then(|charged| charged.tightest);
     let mut out = Vec::with_capacity(256);
     bencher.bench_local(|| {
         out.clear();

@@ -14,10 +14,11 @@ use crate::base::{
     ClientAddr, Clock, Denial, HeadFault, IdentityIx, Moment, Name, NetworkIx, OperationIx, RoleIx,
     UpstreamIx,
 };
-use crate::config::{self, Barred, LimitSettings, ListenerSettings, Snapshot};
+use crate::config::{self, Barred, ListenerSettings, Snapshot};
 use crate::evidence::Utc;
 use crate::policy::{
-    Body, Decision, Facts, Method, NetworkMask, OperationTable, Step, Upgrade, decide_traced,
+    Body, Decision, Facts, LimitSpec, Method, NetworkMask, OperationTable, Step, Upgrade,
+    decide_traced,
 };
 
 pub(super) fn main(words: &ExplainArgs) -> Result<ExitCode, Failure> {
@@ -228,7 +229,7 @@ impl<'s> Case<'s> {
     }
 
     /// The limits that count an operation of this identity.
-    fn limits(&self, operation: OperationIx) -> Vec<&'s LimitSettings> {
+    fn limits(&self, operation: OperationIx) -> Vec<&'s LimitSpec> {
         let quotas = &self.snapshot.quotas;
         let under = quotas.accounts.get(self.who.index()).map(|(_, limits)| limits.as_slice());
         let limits = under.unwrap_or_default().iter();

@@ -37,9 +37,9 @@ pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;
 pub use settings::{
     AccessLog, Addresses, AdminSettings, Alpn, Barred, Bounds, Breaker, CertifiedChain, ClientAuth,
-    Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, LimitSettings,
-    ListenerSettings, LogSettings, Names, QuotaSettings, Rate, Region, Roots, Stage, TlsKey,
-    TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamProtocol, UpstreamSettings,
+    Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, ListenerSettings,
+    LogSettings, Names, QuotaSettings, Rate, Region, Roots, Stage, TlsKey, TlsSettings, TlsVersion,
+    TokenSettings, UpstreamKind, UpstreamProtocol, UpstreamSettings,
 };
 pub use snapshot::Snapshot;
 

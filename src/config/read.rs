@@ -15,8 +15,8 @@ use super::error::Report;
 use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
-    RawAdmin, RawGateway, RawIdentity, RawIssuer, RawListener, RawLog, RawNetwork, RawOperation,
-    RawRole, RawToken, RawUpstream,
+    RawAdmin, RawGateway, RawIdentity, RawIssuer, RawLimit, RawListener, RawLog, RawNetwork,
+    RawOperation, RawRole, RawToken, RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};
@@ -97,6 +97,7 @@ pub(super) struct Document {
     pub(super) operation: Section<RawOperation>,
     pub(super) issuer: Section<RawIssuer>,
     pub(super) role: Section<RawRole>,
+    pub(super) limit: Section<RawLimit>,
     pub(super) identity: Section<RawIdentity>,
     /// A file could not be read, or its syntax is broken: names may be missing for that reason.
     pub(super) torn: bool,
@@ -255,6 +256,7 @@ impl<'r> Reader<'r> {
                 "admin" => self.single(&mut document.admin, value, schema, &seat, now),
                 "network" => self.keyed(&mut document.network, value, schema, &seat, now),
                 "role" => self.keyed(&mut document.role, value, schema, &seat, now),
+                "limit" => self.keyed(&mut document.limit, value, schema, &seat, now),
                 "identity" => self.keyed(&mut document.identity, value, schema, &seat, now),
                 "listener" => self.listed(&mut document.listener, value, schema, &seat, now),
                 "upstream" => self.listed(&mut document.upstream, value, schema, &seat, now),

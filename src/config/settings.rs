@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
 use crate::identity::Basic;
-use crate::policy::NetworkMask;
+use crate::policy::{LimitSpec, NetworkMask};
 
 /// One `[[listener]]` (NET-1, NET-3, TLS-1).
 #[derive(Clone, Debug)]
@@ -160,6 +160,8 @@ pub struct Rate {
 pub struct UpstreamSettings {
     pub ix: UpstreamIx,
     pub name: Name,
+    /// The account that is reached through it; see [`LimitSpec`].
+    pub seller: Name,
     pub kind: UpstreamKind,
     pub endpoint: Endpoint,
     /// Login with Amazon's token server; `Some` for SP-API upstreams only.
@@ -337,20 +339,10 @@ pub enum IdentityKind {
 #[derive(Clone, Debug, Default)]
 pub struct QuotaSettings {
     /// By `LimitIx`.
-    pub limits: Vec<LimitSettings>,
+    /// `role/NAME/1`, `identity/NAME/1`, `limit/NAME` and so on: the same over reloads.
+    pub limits: Vec<LimitSpec>,
     /// By `IdentityIx`: the identity's name, and the limits it is under.
     pub accounts: Vec<(Name, Vec<LimitIx>)>,
-}
-
-/// One limit. Each identity under it has buckets of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LimitSettings {
-    /// `role/NAME/1`, `identity/NAME/1` and so on: the same over reloads.
-    pub name: Name,
-    /// The operations that are counted together. Never empty.
-    pub operations: Vec<OperationIx>,
-    /// 1 to 8; all hold at once; no two have the same period.
-    pub windows: Vec<Rate>,
 }
 
 /// The listener for metrics and health: loopback only (PRIV-3).

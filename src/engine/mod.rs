@@ -291,7 +291,7 @@ impl Engine {
             .log
             .reserve()
             .map_err(|_full| Unsettled { denial: Denial::LogUnavailable, standing: None })?;
-        let unsettled = match live.quotas.charge(who, permit.operation(), now) {
+        let unsettled = match live.quotas.charge(who, permit.operation(), permit.upstream(), now) {
             Ok(charged) => return Ok(Clearance { permit, slot, charged }),
             Err(Refused::Exceeded(standing)) => {
                 Unsettled { denial: Denial::QuotaExceeded, standing: Some(standing) }

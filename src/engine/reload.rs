@@ -15,7 +15,7 @@ use crate::config::{
 };
 use crate::keys::{IssuerKeys, JwksFault, JwksRoots, JwksSource, JwksStore, JwksUrl, Prepared};
 use crate::observe::Metrics;
-use crate::state::{LimitSpec, QuotaError, Quotas, Window};
+use crate::state::{QuotaError, Quotas};
 use crate::upstream::{Addresses, BreakerSpec, UpstreamSpec, keep_resolved};
 
 /// Why a snapshot could not be put in force.
@@ -79,7 +79,7 @@ pub(super) fn build(
         unmoved(&before.snapshot, &snapshot)?;
     }
     let keys = jwks.prepare(issuers(&snapshot)).map_err(ReloadFault::Keys)?;
-    let mut quotas = Quotas::build(&limits(&snapshot), &snapshot.quotas.accounts)
+    let mut quotas = Quotas::build(&snapshot.quotas.limits, &snapshot.quotas.accounts)
         .map_err(ReloadFault::Quotas)?;
     if let Some(before) = before {
         quotas.carry_over(&before.quotas, now);
@@ -157,21 +157,6 @@ fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
     .filter_map(|(differs, key)| differs.then_some(key))
     .collect();
     if changed.is_empty() { Ok(()) } else { Err(ReloadFault::Fixed(changed)) }
-}
-
-fn limits(snapshot: &Snapshot) -> Vec<LimitSpec> {
-    let window =
-        |rate: &crate::config::Rate| Window { count: rate.count, per: rate.per, burst: None };
-    snapshot
-        .quotas
-        .limits
-        .iter()
-        .map(|limit| LimitSpec {
-            name: limit.name.clone(),
-            operations: limit.operations.clone(),
-            windows: limit.windows.iter().map(window).collect(),
-        })
-        .collect()
 }
 
 fn issuers(snapshot: &Snapshot) -> Vec<IssuerKeys> {

@@ -87,14 +87,14 @@ pub(super) fn write_standing(
     ctx: &Ctx,
     standing: &Standing,
 ) -> pingora::Result<()> {
-    let (Some(seen), Some((who, _proof)), Some(operation)) =
-        (&ctx.seen, ctx.identity, ctx.operation)
+    let (Some(seen), Some((who, _proof)), Some(operation), Some(upstream)) =
+        (&ctx.seen, ctx.identity, ctx.operation, ctx.upstream)
     else {
         return Ok(());
     };
     let quotas = seen.live.quotas();
     let (mut policy, mut limit) = (Vec::with_capacity(96), Vec::with_capacity(48));
-    quotas.write_policy(who, operation, &mut policy);
+    quotas.write_policy(who, operation, upstream, &mut policy);
     quotas.write_standing(standing, &mut limit);
     head.insert_header("RateLimit-Policy", policy)?;
     head.insert_header("RateLimit", limit)?;

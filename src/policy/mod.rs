@@ -12,6 +12,7 @@ mod catalogue;
 mod escape;
 mod glob;
 mod grant;
+mod limit;
 mod network;
 mod operation;
 mod path;
@@ -31,6 +32,7 @@ pub use catalogue::{
 pub use grant::{
     IdentitySpec, ParameterLimit, Place, Policy, PolicyError, PolicyFault, QueryRule, RoleSpec,
 };
+pub use limit::{Amount, LimitSpec, Measure, Mode, Sharing, Window};
 pub use network::{NETWORKS_MAX, NetTable, NetworkMask};
 pub use operation::{
     Access, Method, Operation, OperationError, OperationSet, Operations, PatternError, QueryNames,

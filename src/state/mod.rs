@@ -11,13 +11,12 @@
 //!
 //! On failure: an identity that is not registered is refused; a limit of zero admits nobody.
 mod connections;
-mod gcra;
 mod quota;
 
 pub use connections::{
     ConnectionCounts, ConnectionFault, ConnectionLimits, IdentityPermit, Permit,
 };
-pub use quota::{Charged, LimitSpec, QuotaError, QuotaFault, Quotas, Refused, Standing, Window};
+pub use quota::{Charged, Held, QuotaError, QuotaFault, Quotas, Refused, Spent, Standing};
 
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::{Clock, IdentityIx, LimitIx, Moment, Name, OperationIx};
+use crate::base::{Clock, IdentityIx, LimitIx, Moment, Name, OperationIx, UpstreamIx};
+use crate::policy::{Amount, LimitSpec, Measure, Mode, Sharing, Window};
 
 const WHO: IdentityIx = IdentityIx(0);
 const OP: OperationIx = OperationIx(70);
+const UP: UpstreamIx = UpstreamIx(2);
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
@@ -20,7 +22,18 @@ fn per(count: u32, secs: u64) -> Window {
 }
 
 fn limit(title: &str, windows: &[Window]) -> LimitSpec {
-    LimitSpec { name: name(title), operations: vec![OP], windows: windows.to_vec() }
+    measured(title, Measure::Requests(windows.to_vec()))
+}
+
+fn measured(title: &str, measure: Measure) -> LimitSpec {
+    LimitSpec {
+        name: name(title),
+        operations: vec![OP],
+        upstreams: None,
+        measure,
+        sharing: Sharing::Each,
+        mode: Mode::Enforced,
+    }
 }
 
 fn quotas_of(limits: &[LimitSpec]) -> Quotas {
@@ -33,11 +46,11 @@ fn at(millis: u64) -> Moment {
 }
 
 fn passes(quotas: &Quotas, now: Moment) -> usize {
-    std::iter::from_fn(|| quotas.charge(WHO, OP, now).ok()).take(1_000_000).count()
+    std::iter::from_fn(|| quotas.charge(WHO, OP, UP, now).ok()).take(1_000_000).count()
 }
 
 fn exceeded(quotas: &Quotas, now: Moment) -> Standing {
-    match quotas.charge(WHO, OP, now) {
+    match quotas.charge(WHO, OP, UP, now) {
         Err(Refused::Exceeded(standing)) => standing,
         other => panic!("{other:?}"),
     }
@@ -105,14 +118,15 @@ fn limits_bind_only_their_operations_and_identities() {
         &[(name("a"), vec![LimitIx(0)]), (name("b"), vec![LimitIx(0)]), (name("c"), vec![])],
     )
     .unwrap();
-    assert!(quotas.charge(IdentityIx(0), OP, at(0)).is_ok());
-    assert!(quotas.charge(IdentityIx(0), OP, at(0)).is_err());
-    assert!(quotas.charge(IdentityIx(1), OP, at(0)).is_ok(), "one's use is not another's");
+    assert!(quotas.charge(IdentityIx(0), OP, UP, at(0)).is_ok());
+    assert!(quotas.charge(IdentityIx(0), OP, UP, at(0)).is_err());
+    assert!(quotas.charge(IdentityIx(1), OP, UP, at(0)).is_ok(), "one's use is not another's");
     for (who, operation) in [(0, other), (0, OperationIx(u16::MAX)), (2, OP)] {
-        let charged = quotas.charge(IdentityIx(who), operation, at(0)).unwrap();
+        let charged = quotas.charge(IdentityIx(who), operation, UP, at(0)).unwrap();
         assert_eq!(charged.tightest, None);
     }
-    assert_eq!(quotas.charge(IdentityIx(3), OP, at(0)), Err(Refused::Unregistered));
+    let stranger = quotas.charge(IdentityIx(3), OP, UP, at(0));
+    assert!(matches!(stranger, Err(Refused::Unregistered)));
 }
 
 /// Threads that charge until they have been refused 1,000 times each, and what they got together.
@@ -125,7 +139,7 @@ fn race(quotas: [&Quotas; 4]) -> usize {
                 start.wait();
                 let (mut passed, mut refused) = (0, 0);
                 while refused < 1_000 {
-                    match quotas.charge(WHO, OP, at(0)) {
+                    match quotas.charge(WHO, OP, UP, at(0)) {
                         Ok(_) => passed += 1,
                         Err(_) => refused += 1,
                     }
@@ -152,14 +166,14 @@ fn mon_2_threads_together_get_no_more_than_the_limit() {
 #[test]
 fn the_tightest_window_is_told_after_success() {
     let quotas = quotas_of(&[limit("orders", &[per(10, 1), per(12, 60)])]);
-    let first = quotas.charge(WHO, OP, at(0)).unwrap().tightest.unwrap();
+    let first = quotas.charge(WHO, OP, UP, at(0)).unwrap().tightest.unwrap();
     assert_eq!((first.window, first.remaining), (0, 9));
     assert_eq!(first.reset, Duration::from_millis(900));
     assert_eq!(passes(&quotas, at(0)), 9);
-    let later = quotas.charge(WHO, OP, at(1_000)).unwrap().tightest.unwrap();
+    let later = quotas.charge(WHO, OP, UP, at(1_000)).unwrap().tightest.unwrap();
     assert_eq!((later.window, later.remaining), (1, 1));
     assert_eq!(later.reset_secs(), 5);
-    let last = quotas.charge(WHO, OP, at(1_000)).unwrap().tightest.unwrap();
+    let last = quotas.charge(WHO, OP, UP, at(1_000)).unwrap().tightest.unwrap();
     assert_eq!((last.window, last.remaining), (1, 0));
     assert_eq!(last.reset, Duration::from_secs(4), "12 taken, one came back at 5 s");
     assert_eq!(last.reset, exceeded(&quotas, at(1_000)).reset);
@@ -173,19 +187,19 @@ fn rate_limit_fields_are_those_of_the_draft() {
         limit("orders/getOrders", &[per(5_000, 86_400), per(7, 90), burst]),
     ]);
     let (mut policy, mut standing) = (Vec::new(), Vec::new());
-    quotas.write_policy(WHO, OP, &mut policy);
+    quotas.write_policy(WHO, OP, UP, &mut policy);
     assert_eq!(
         String::from_utf8(policy).unwrap(),
         "\"shipping.1-1s\";q=10;w=1, \"shipping.1-1m\";q=300;w=60, \
          \"shipping.1-1h\";q=1000;w=3600, \"orders/getOrders-1d\";q=5000;w=86400, \
          \"orders/getOrders-90s\";q=7;w=90, \"orders/getOrders-2s\";q=1;w=2;sekisho-burst=30"
     );
-    let tightest = quotas.charge(WHO, OP, at(0)).unwrap().tightest.unwrap();
+    let tightest = quotas.charge(WHO, OP, UP, at(0)).unwrap().tightest.unwrap();
     quotas.write_standing(&tightest, &mut standing);
     assert_eq!(String::from_utf8(standing).unwrap(), "\"orders/getOrders-90s\";r=6;t=78");
     let mut none = Vec::new();
-    quotas.write_policy(WHO, OperationIx(1), &mut none);
-    quotas.write_policy(IdentityIx(9), OP, &mut none);
+    quotas.write_policy(WHO, OperationIx(1), UP, &mut none);
+    quotas.write_policy(IdentityIx(9), OP, UP, &mut none);
     quotas.write_standing(&Standing { window: 9, ..tightest }, &mut none);
     assert!(none.is_empty());
 }
@@ -195,7 +209,7 @@ fn decimals_are_written_whole() {
     let quotas = quotas_of(&[limit("x", &[per(1, 1)])]);
     for (remaining, reset, expected) in [
         (0, Duration::ZERO, "\"x-1s\";r=0;t=0"),
-        (u32::MAX, Duration::MAX, "\"x-1s\";r=4294967295;t=18446744073709551615"),
+        (u64::MAX, Duration::MAX, "\"x-1s\";r=18446744073709551615;t=18446744073709551615"),
         (10, Duration::from_nanos(1), "\"x-1s\";r=10;t=1"),
     ] {
         let mut out = Vec::new();
@@ -217,10 +231,10 @@ fn mon_2_a_reload_does_not_refill() {
     .unwrap();
     new.carry_over(&old, at(0));
     let printer = IdentityIx(1);
-    assert!(new.charge(printer, OP, at(0)).is_err());
-    assert!(new.charge(IdentityIx(0), OP, at(0)).is_ok());
-    assert!(new.charge(printer, OP, at(100)).is_ok());
-    assert!(new.charge(printer, OP, at(100)).is_err());
+    assert!(new.charge(printer, OP, UP, at(0)).is_err());
+    assert!(new.charge(IdentityIx(0), OP, UP, at(0)).is_ok());
+    assert!(new.charge(printer, OP, UP, at(100)).is_ok());
+    assert!(new.charge(printer, OP, UP, at(100)).is_err());
 }
 
 #[test]
@@ -235,7 +249,7 @@ fn mon_2_requests_under_the_old_configuration_spend_from_the_same_buckets() {
 fn a_changed_rate_keeps_what_was_spent() {
     let old = quotas_of(&[limit("orders", &[per(300, 60)])]);
     for _ in 0..150 {
-        old.charge(WHO, OP, at(0)).unwrap();
+        old.charge(WHO, OP, UP, at(0)).unwrap();
     }
     let mut stricter = quotas_of(&[limit("orders", &[per(30, 60)])]);
     stricter.carry_over(&old, at(0));
@@ -281,7 +295,7 @@ fn every_mistake_is_reported_at_once() {
         limit("fast", &[per(1_000_001, 1)]),
         limit("now", &[per(1, 0)]),
         limit("split", &[Window { count: 1, per: Duration::from_millis(1_500), burst: None }]),
-        limit("aeon", &[per(1, 367 * 86_400)]),
+        limit("aeon", &[per(1, 401 * 86_400)]),
         limit("twice", &[per(1, 1), per(2, 1)]),
         limit("still", &[Window { burst: Some(0), ..per(1, 1) }]),
         limit("vast", &[Window { burst: Some(u32::MAX), ..per(1, 60) }]),
@@ -317,6 +331,168 @@ fn every_mistake_is_reported_at_once() {
         ("a", QuotaFault::NameTwice),
     ];
     assert_eq!(found, expected);
+}
+
+fn amount(count: u64, secs: u64) -> Amount {
+    Amount { count, per: Duration::from_secs(secs) }
+}
+
+fn two(limits: &[LimitSpec]) -> Quotas {
+    let all: Vec<_> = (0..limits.len()).map(|ix| LimitIx(u16::try_from(ix).unwrap())).collect();
+    Quotas::build(limits, &[(name("a"), all.clone()), (name("b"), all)]).unwrap()
+}
+
+const A: IdentityIx = IdentityIx(0);
+const B: IdentityIx = IdentityIx(1);
+
+fn may(quotas: &Quotas, who: IdentityIx, now: Moment) -> Result<(), Standing> {
+    match quotas.charge(who, OP, UP, now) {
+        Ok(_) => Ok(()),
+        Err(Refused::Exceeded(standing)) => Err(standing),
+        Err(Refused::Unregistered) => panic!("unregistered"),
+    }
+}
+
+#[test]
+fn mon_3_bytes_and_records_run_into_debt_that_has_to_be_paid() {
+    let quotas = two(&[
+        measured("volume", Measure::Bytes(vec![amount(1_000, 10)])),
+        measured("people", Measure::PiiRecords(vec![amount(50, 100)])),
+    ]);
+    assert_eq!(may(&quotas, A, at(0)), Ok(()));
+    let spend = |bytes, pii_records| {
+        quotas.spend(A, OP, UP, Spent { bytes, pii_records }, at(0));
+    };
+    spend(999, 49);
+    assert_eq!(may(&quotas, A, at(0)), Ok(()), "a byte and a record are left");
+    spend(1_001, 0);
+    // 2,000 bytes at 100 a second, of which 1,000 may be owed: one more at 10.01 s.
+    let standing = may(&quotas, A, at(0)).unwrap_err();
+    assert_eq!((standing.limit, standing.reset), (LimitIx(0), Duration::from_millis(10_010)));
+    assert!(may(&quotas, A, at(10_009)).is_err());
+    assert_eq!(may(&quotas, A, at(10_010)), Ok(()), "what was told is true");
+    spend(0, 51);
+    assert_eq!(may(&quotas, A, at(10_010)).unwrap_err().limit, LimitIx(1));
+    assert_eq!(may(&quotas, B, at(0)), Ok(()), "one's use is not another's");
+}
+
+#[test]
+fn mon_3_no_amount_overflows_and_no_debt_is_for_ever() {
+    let quotas = two(&[measured("volume", Measure::Bytes(vec![amount(1, 400 * 86_400)]))]);
+    for _ in 0..3 {
+        quotas.spend(A, OP, UP, Spent { bytes: u64::MAX, pii_records: u64::MAX }, at(0));
+    }
+    let standing = may(&quotas, A, at(0)).unwrap_err();
+    assert_eq!(standing.reset.as_secs(), 10 * 400 * 86_400);
+}
+
+#[test]
+fn mon_2_a_shared_limit_is_spent_by_all_and_refused_calls_charge_nothing() {
+    let mut shared = limit("limit/total", &[per(3, 60)]);
+    shared.sharing = Sharing::All;
+    let quotas = two(&[limit("own", &[per(2, 60)]), shared]);
+    assert_eq!((may(&quotas, A, at(0)), may(&quotas, A, at(0))), (Ok(()), Ok(())));
+    // Refused by its own limit: the shared one keeps its last unit for B.
+    for _ in 0..10 {
+        assert_eq!(may(&quotas, A, at(0)).unwrap_err().limit, LimitIx(0));
+    }
+    assert_eq!(may(&quotas, B, at(0)), Ok(()));
+    assert_eq!(may(&quotas, B, at(0)).unwrap_err().limit, LimitIx(1));
+    // A reload refills neither, whether it stays shared or not.
+    let again = |sharing| {
+        let mut total = limit("limit/total", &[per(3, 60)]);
+        total.sharing = sharing;
+        let mut new = two(&[total]);
+        new.carry_over(&quotas, at(0));
+        [may(&new, A, at(0)), may(&new, B, at(0))]
+    };
+    for sharing in [Sharing::All, Sharing::Each] {
+        assert!(again(sharing).iter().all(Result::is_err), "{sharing:?}");
+    }
+}
+
+#[test]
+fn mon_2_threads_of_two_identities_share_one_limit_exactly() {
+    let mut shared = limit("limit/total", &[per(200_000, 60)]);
+    shared.sharing = Sharing::All;
+    let quotas = two(&[shared]);
+    let granted = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for who in [A, B, A, B] {
+            let (quotas, granted) = (&quotas, &granted);
+            scope.spawn(move || {
+                let passed = std::iter::repeat_with(|| may(quotas, who, at(0)))
+                    .take_while(Result::is_ok)
+                    .count();
+                granted.fetch_add(passed, Ordering::Relaxed);
+            });
+        }
+    });
+    assert_eq!(granted.into_inner(), 200_000);
+}
+
+#[test]
+fn mon_2_requests_at_the_same_time_hold_their_places_until_they_end() {
+    let mut everybody = measured("limit/all", Measure::Concurrent(3));
+    everybody.sharing = Sharing::All;
+    let quotas = two(&[measured("own", Measure::Concurrent(2)), everybody]);
+    let first = quotas.charge(A, OP, UP, at(0)).unwrap();
+    let second = quotas.charge(A, OP, UP, at(0)).unwrap();
+    assert_eq!(may(&quotas, A, at(0)).unwrap_err().limit, LimitIx(0));
+    let third = quotas.charge(B, OP, UP, at(0)).unwrap();
+    assert_eq!(may(&quotas, B, at(0)).unwrap_err().limit, LimitIx(1));
+    drop(first);
+    // Under a new configuration the open ones still count.
+    let mut new = two(&[measured("own", Measure::Concurrent(1))]);
+    new.carry_over(&quotas, at(0));
+    assert!(may(&new, A, at(0)).is_err());
+    drop(second);
+    assert_eq!(may(&new, A, at(0)), Ok(()));
+    drop(third);
+    assert!((0..3).all(|_| may(&quotas, A, at(0)).is_ok()));
+}
+
+#[test]
+fn mon_2_a_shadow_limit_says_what_it_would_do_and_refuses_nobody() {
+    let mut shadow = limit("tried", &[per(1, 60)]);
+    shadow.mode = Mode::Shadow;
+    let quotas = two(&[limit("live", &[per(3, 60)]), shadow]);
+    let told: Vec<_> = (0..3).map(|_| quotas.charge(A, OP, UP, at(0)).unwrap().shadowed).collect();
+    assert_eq!(told, [None, Some(LimitIx(1)), Some(LimitIx(1))]);
+    assert_eq!(may(&quotas, A, at(0)).unwrap_err().limit, LimitIx(0));
+    let mut policy = Vec::new();
+    quotas.write_policy(A, OP, UP, &mut policy);
+    assert_eq!(policy, b"\"live-1m\";q=3;w=60", "callers are not told of it");
+}
+
+#[test]
+fn mon_2_a_limit_toward_one_seller_counts_what_goes_there() {
+    let mut seller = limit("limit/amazon@jp", &[per(1, 60)]);
+    seller.upstreams = Some(vec![UP]);
+    seller.sharing = Sharing::All;
+    let quotas = two(&[seller]);
+    assert_eq!(may(&quotas, A, at(0)), Ok(()));
+    assert!(may(&quotas, B, at(0)).is_err());
+    assert!(quotas.charge(B, OP, UpstreamIx(0), at(0)).is_ok(), "another account");
+    let mut policy = Vec::new();
+    quotas.write_policy(A, OP, UpstreamIx(0), &mut policy);
+    assert!(policy.is_empty());
+}
+
+#[test]
+fn fields_of_other_units_name_them() {
+    let quotas = two(&[
+        measured("v", Measure::Bytes(vec![amount(2_000_000_000, 86_400)])),
+        measured("p", Measure::PiiRecords(vec![amount(5_000, 86_400)])),
+        measured("c", Measure::Concurrent(4)),
+    ]);
+    let mut policy = Vec::new();
+    quotas.write_policy(A, OP, UP, &mut policy);
+    assert_eq!(
+        String::from_utf8(policy).unwrap(),
+        "\"v-1d\";q=2000000000;qu=\"content-bytes\";w=86400, \
+         \"p-1d\";q=5000;qu=\"sekisho-pii-records\";w=86400, \"c\";q=4;qu=\"concurrent-requests\""
+    );
 }
 
 /// GCRA written down once more, in the plainest way: what `governor` and the adapter must agree on.
@@ -359,7 +535,7 @@ proptest! {
             let moment = at(millis);
             let now = u128::from(moment.mono_ns());
             let wait = reference.iter().map(|window| window.wait(now)).max().unwrap();
-            match quotas.charge(WHO, OP, moment) {
+            match quotas.charge(WHO, OP, UP, moment) {
                 Ok(charged) => {
                     prop_assert_eq!(wait, 0);
                     for window in &mut reference {

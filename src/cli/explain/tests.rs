@@ -185,9 +185,11 @@ fn net_1_where_a_call_comes_from_is_judged_or_said_to_be_assumed() {
 fn acc_3_the_operator_is_told_why_an_identity_may_not_enter() {
     let folder = Folder::new("standing");
     let loaded = folder.load();
-    for (name, word) in
-        [("clerk", "left on Friday"), ("former", "2026-11-21"), ("rehearsal", "environment staging")]
-    {
+    for (name, word) in [
+        ("clerk", "left on Friday"),
+        ("former", "2026-11-21"),
+        ("rehearsal", "environment staging"),
+    ] {
         let (text, document) = explained(&loaded, &asked(name, "GET", "/orders/v0/orders", None));
         assert!(text.contains(word), "{text}");
         assert_eq!(document["refusal"]["code"], "Sekisho.NoIdentity");

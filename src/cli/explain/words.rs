@@ -8,9 +8,9 @@ use super::{Case, Line, Mark, Stopped, Told};
 use crate::answer;
 use crate::base::{Denial, Name, OperationIx, RoleIx};
 use crate::cli::say::{self, Colour, Stream};
-use crate::config::{IdentityKind, LimitSettings};
+use crate::config::IdentityKind;
 use crate::evidence::codes;
-use crate::policy::{NetworkMask, QueryRefusal, Step};
+use crate::policy::{LimitSpec, Measure, Mode, NetworkMask, QueryRefusal, Sharing, Step};
 
 impl Case<'_> {
     pub(super) fn network_words(&self, at: &NetworkMask) -> String {
@@ -283,24 +283,60 @@ impl Told {
 }
 
 /// Such as `role/shipping/1: 10 in 1 s, 300 in 1 min; 4 operations count together`.
-fn limit_words(limit: &LimitSettings) -> String {
-    let windows: Vec<String> =
-        limit.windows.iter().map(|rate| format!("{} in {}", rate.count, span(rate.per))).collect();
+fn limit_words(limit: &LimitSpec) -> String {
+    let (unit, windows) = windows(limit);
+    let windows: Vec<String> = windows
+        .iter()
+        .map(|(count, per)| match per {
+            Some(per) => format!("{count}{unit} in {}", span(*per)),
+            None => format!("{count} at the same time"),
+        })
+        .collect();
     let together = match limit.operations.len() {
         1 => String::new(),
         many => format!("; {many} operations count together"),
     };
-    format!("{}: {}{together}", limit.name, windows.join(", "))
+    let shared = match limit.sharing {
+        Sharing::Each => "",
+        Sharing::All => "; shared with other identities",
+    };
+    let shadow = match limit.mode {
+        Mode::Enforced => "",
+        Mode::Shadow => "; only watched",
+    };
+    format!("{}: {}{together}{shared}{shadow}", limit.name, windows.join(", "))
 }
 
-fn limit_json(limit: &LimitSettings) -> Value {
-    let windows: Vec<Value> = limit
-        .windows
+/// The unit of what a limit counts, and how much of it per period.
+fn windows(limit: &LimitSpec) -> (&'static str, Vec<(u64, Option<Duration>)>) {
+    let amounts = |all: &[crate::policy::Amount]| {
+        all.iter().map(|amount| (amount.count, Some(amount.per))).collect()
+    };
+    match &limit.measure {
+        Measure::Requests(all) => {
+            ("", all.iter().map(|window| (window.count.into(), Some(window.per))).collect())
+        }
+        Measure::Bytes(all) => (" bytes", amounts(all)),
+        Measure::PiiRecords(all) => (" personal records", amounts(all)),
+        Measure::Concurrent(most) => ("", vec![((*most).into(), None)]),
+    }
+}
+
+fn limit_json(limit: &LimitSpec) -> Value {
+    let key = match limit.measure {
+        Measure::Requests(_) => "requests",
+        Measure::Bytes(_) => "bytes",
+        Measure::PiiRecords(_) => "pii_records",
+        Measure::Concurrent(_) => "concurrent",
+    };
+    let (_, windows) = windows(limit);
+    let windows: Vec<Value> = windows
         .iter()
-        .map(|rate| json!({ "requests": rate.count, "seconds": rate.per.as_secs() }))
+        .map(|(count, per)| json!({ key: count, "seconds": per.map(|per| per.as_secs()) }))
         .collect();
     json!({
         "name": limit.name.as_str(), "windows": windows, "operations": limit.operations.len(),
+        "shared": limit.sharing == Sharing::All, "enforced": limit.mode == Mode::Enforced,
     })
 }
 

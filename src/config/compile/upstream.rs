@@ -102,6 +102,7 @@ impl Ctx<'_> {
         Some(UpstreamSettings {
             ix,
             name: raw.name.0.clone(),
+            seller: raw.seller.as_ref().map_or(&raw.name.0, |seller| &seller.0).clone(),
             kind: at.kind,
             endpoint: endpoint(&at.endpoint, addresses)?,
             token_endpoint: match at.token {

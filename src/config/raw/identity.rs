@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::At;
 use super::gateway::Environment;
-use super::role::RawLimit;
+use super::limit::RawLimit;
 use super::value::{HostText, KeyPin, NameText};
 
 /// One person or one service (ACC-1).

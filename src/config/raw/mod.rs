@@ -4,6 +4,7 @@
 mod gateway;
 mod identity;
 mod issuer;
+mod limit;
 mod listener;
 mod log;
 mod network;
@@ -24,13 +25,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
 pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
 pub(super) use issuer::{AlgorithmName, ClaimText, Presence, RawIssuer};
+pub(super) use limit::{ModeName, Per, RawLimit};
 pub(super) use listener::{
     AlpnName, ClientAuthName, RawBounds, RawCertified, RawListener, SecretRef, TlsVersionName,
 };
 pub(super) use log::{AccessTo, RawLog};
 pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
-pub(super) use role::{RawLimit, RawQuery, RawRole};
+pub(super) use role::{RawQuery, RawRole};
 pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
 
 /// Configuration of Sekisho: one main file, and policy files of the same form that are merged in.
@@ -69,6 +71,10 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-1"))]
     role: BTreeMap<String, RawRole>,
+    /// How much all identities may do together.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "MON-2"))]
+    limit: BTreeMap<String, RawLimit>,
     /// Who may do it: one entry per person or service.
     #[serde(default)]
     #[schemars(extend("x-control" = "ACC-1"))]

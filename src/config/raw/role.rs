@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::At;
 use super::issuer::Presence;
-use super::value::{PatternText, RateText};
+use super::limit::RawLimit;
+use super::value::PatternText;
 
 /// What may be done, for which purpose.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,16 +47,4 @@ pub(crate) struct RawQuery {
     /// Whether the parameter must be sent: leaving it out often means "all".
     #[serde(default)]
     pub(crate) presence: Presence,
-}
-
-/// How often, in each of several windows at once.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawLimit {
-    /// The operations that are counted together.
-    #[schemars(length(min = 1, max = 256))]
-    pub(crate) operations: Vec<At<PatternText>>,
-    /// Requests, such as `["10/s", "300/min"]`. All must hold.
-    #[schemars(length(min = 1, max = 8))]
-    pub(crate) requests: Vec<At<RateText>>,
 }

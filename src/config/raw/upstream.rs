@@ -18,6 +18,9 @@ pub(crate) struct RawUpstream {
     pub(crate) name: At<NameText>,
     /// `sp-api` knows Amazon's hosts and operations; `https` is an internal store.
     pub(crate) kind: At<KindName>,
+    /// The seller account that is reached through it; several upstreams may lead to one. Default: the
+    /// upstream's name.
+    pub(crate) seller: Option<NameText>,
     /// Amazon's region. Needed for `sp-api`, and only there.
     pub(crate) region: Option<At<RegionName>>,
     /// Amazon's production or its sandbox. For `sp-api` only. Default: production.

@@ -122,7 +122,7 @@ pub(crate) struct Format {
 }
 
 text_values! {
-    DurationText SizeText ByteRateText RateText NameText CidrText HttpsUrl KeyPin CertificatePin AddressText PathText
+    DurationText SizeText ByteRateText RateText VolumeText NameText CidrText HttpsUrl KeyPin CertificatePin AddressText PathText
     HostText MethodText HeaderText AuthSchemeText PatternText TemplateText PolicyGlob
 }
 
@@ -281,22 +281,71 @@ impl TextValue for RateText {
             let digits = count.bytes().all(|b| b.is_ascii_digit());
             let count =
                 count.parse().ok().filter(|n| digits && (1..=Self::COUNT_MAX).contains(n))?;
-            let (many, unit) =
-                number_and_unit(window).or_else(|| number_and_unit_of_one(window))?;
-            let per = Duration::from_millis(many.checked_mul(time_unit(unit)?)?);
-            let fits = (Duration::from_secs(1)..=Self::PER_MAX).contains(&per);
-            fits.then_some(Self { count, per })
+            Some(Self { count, per: window_of(window)? })
         };
         parse().ok_or_else(|| Self::misfit(text))
     }
 
     fn to_text(&self) -> Cow<'_, str> {
-        let ms = u64::try_from(self.per.as_millis()).unwrap_or(u64::MAX);
-        let window = match TIME_UNITS.iter().find(|(_, unit)| *unit == ms) {
-            Some((names, _)) => (*names.last().unwrap_or(&"s")).to_owned(),
-            None => DurationText(self.per).to_text().replace(' ', ""),
+        format!("{}/{}", self.count, window_text(self.per)).into()
+    }
+}
+
+/// So many bytes in so long: `2 GB/day`, `500 MiB/h`, `1 GiB/10 min`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeText {
+    /// At least 1.
+    pub bytes: u64,
+    /// 1 s to 400 days.
+    pub per: Duration,
+}
+
+/// Of a thousand, beside [`SIZE_UNITS`]: contracts and bills count so.
+const DECIMAL_UNITS: [(&str, u64); 4] =
+    [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000)];
+
+impl TextValue for VolumeText {
+    const FORMAT: &'static str = "sekisho-volume";
+    const WHAT: &'static str = "a volume (a size and per s, min, h or day, or per several of them)";
+    const EXAMPLE: &'static str = "2 GB/day";
+    const PATTERN: &'static str =
+        "^[0-9]+ ?(B|kB|MB|GB|TB|KiB|MiB|GiB)/([0-9]+ ?)?(s|min|h|hours?|d|days?)$";
+
+    fn parse_text(text: &str) -> Result<Self, Misfit> {
+        let parse = || {
+            let (volume, window) = text.split_once('/')?;
+            let (count, name) = number_and_unit(volume)?;
+            let mut units = SIZE_UNITS.iter().chain(&DECIMAL_UNITS);
+            let (_, unit) = units.find(|(unit, _)| *unit == name)?;
+            let bytes = count.checked_mul(*unit).filter(|bytes| *bytes > 0)?;
+            Some(Self { bytes, per: window_of(window)? })
         };
-        format!("{}/{window}", self.count).into()
+        parse().ok_or_else(|| Self::misfit(text))
+    }
+
+    fn to_text(&self) -> Cow<'_, str> {
+        let fits = |&&(_, unit): &&(&str, u64)| self.bytes.is_multiple_of(unit);
+        let decimal = DECIMAL_UNITS.iter().find(fits);
+        let volume = decimal.map_or_else(
+            || size_text(self.bytes),
+            |(name, unit)| format!("{} {name}", self.bytes / unit),
+        );
+        format!("{volume}/{}", window_text(self.per)).into()
+    }
+}
+
+/// The period behind the slash: `day`, `10s`, `10 min`; 1 s to 400 days.
+fn window_of(text: &str) -> Option<Duration> {
+    let (many, unit) = number_and_unit(text).or_else(|| number_and_unit_of_one(text))?;
+    let per = Duration::from_millis(many.checked_mul(time_unit(unit)?)?);
+    (Duration::from_secs(1)..=RateText::PER_MAX).contains(&per).then_some(per)
+}
+
+fn window_text(per: Duration) -> String {
+    let ms = u64::try_from(per.as_millis()).unwrap_or(u64::MAX);
+    match TIME_UNITS.iter().find(|(_, unit)| *unit == ms) {
+        Some((names, _)) => (*names.last().unwrap_or(&"s")).to_owned(),
+        None => DurationText(per).to_text().replace(' ', ""),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config::{
     Stage, TlsVersion, UpstreamKind,
 };
 use crate::identity::Basic;
-use crate::policy::Method;
+use crate::policy::{Amount, Measure, Method, Mode, Sharing};
 
 fn snapshot(text: &str) -> Snapshot {
     load(&world(text)).unwrap_or_else(|errors| panic!("{errors}"))
@@ -68,16 +68,50 @@ fn mon_2_limits_follow_roles_and_identities() {
     let limits = &snapshot.quotas.limits;
     let names: Vec<&str> = limits.iter().map(|limit| limit.name.as_str()).collect();
     assert_eq!(names, ["role/shipping/1", "identity/hanako.yamada/1"]);
-    assert_eq!(limits[0].windows[1].per, Duration::from_secs(60));
+    let Measure::Requests(windows) = &limits[0].measure else { panic!("{limits:?}") };
+    assert_eq!(windows[1].per, Duration::from_secs(60));
     let orders = snapshot.operation("orders/getOrders").unwrap();
     assert!(limits[0].operations.contains(&orders));
     assert!(!limits[0].operations.contains(&snapshot.operation("lwa/token").unwrap()));
     let (first, under) = &snapshot.quotas.accounts[0];
     assert_eq!(
         (first.as_str(), under.as_slice()),
-        ("hanako.yamada", &[LimitIx(0), LimitIx(1)][..])
+        ("hanako.yamada", &[LimitIx(1), LimitIx(0)][..])
     );
     assert_eq!(snapshot.quotas.accounts[1].1, [LimitIx(0)]);
+}
+
+#[test]
+fn mon_3_one_limit_is_one_for_each_thing_it_counts_and_for_each_seller() {
+    let more = "[limit.amazon]\nper = \"seller\"\noperations = [\"orders/*\"]\nbytes = [\"2 GB/day\"]\n\
+        pii_records = [\"5000/day\"]\nmode = \"shadow\"\n\
+        [limit.total]\noperations = [\"*\"]\nconcurrent = 50\n[role.shipping]";
+    let shop = "region = \"fe\"\nseller = \"shop-jp\"";
+    let text = changed("[role.shipping]", more).replace("region = \"fe\"", shop);
+    let snapshot = snapshot(&text);
+    let limits = &snapshot.quotas.limits;
+    let names: Vec<&str> = limits.iter().map(|limit| limit.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "role/shipping/1",
+            "limit/amazon/bytes@shop-jp",
+            "limit/amazon/pii@shop-jp",
+            "limit/amazon/bytes@warehouse",
+            "limit/amazon/pii@warehouse",
+            "limit/total/concurrent",
+        ]
+    );
+    let day = Duration::from_secs(86_400);
+    let volume = Amount { count: 2_000_000_000, per: day };
+    assert_eq!(limits[1].measure, Measure::Bytes(vec![volume]));
+    assert_eq!(limits[1].upstreams, Some(vec![UpstreamIx(0)]));
+    assert_eq!((limits[1].sharing, limits[1].mode), (Sharing::All, Mode::Shadow));
+    assert_eq!(limits[2].measure, Measure::PiiRecords(vec![Amount { count: 5_000, per: day }]));
+    assert_eq!(limits[5].measure, Measure::Concurrent(50));
+    assert_eq!((limits[5].upstreams.as_ref(), limits[5].mode), (None, Mode::Enforced));
+    let (_, under) = &snapshot.quotas.accounts[0];
+    assert_eq!(under.len(), 6, "everybody is under them");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! One mistake, one error: operations, roles, identities, issuers, figures.
 use super::rules::{refused, warned};
 use super::support::{GOOD, changed, world};
-use crate::base::ControlId::{Acc1, Acc3, Aud2, Log4, Mon2, Mon5, Net1};
+use crate::base::ControlId::{Acc1, Acc3, Aud2, Log4, Mon2, Mon3, Mon5, Net1};
 use crate::base::ControlId::{Priv1, Priv3, Priv4, Priv5, Tls1};
 
 #[test]
@@ -120,8 +120,22 @@ fn mon_2_limits() {
         "same period",
         "lower",
     );
-    refused(requests, "requests = []", "[]", Mon2, "0 entries", "1 to 8");
+    let empty = "{ operations = [\"orders/*\"], requests = []";
+    refused(requests, "requests = []", empty, Mon2, "counts nothing", "concurrent");
     refused(requests, "requests = [\"ten\"]", "\"ten\"", Mon2, "`ten`", "300/min");
+    for (bytes, text) in
+        [("2 GB", "`2 GB`"), ("0 MB/day", "`0 MB/day`"), ("1 EB/day", "`1 EB/day`")]
+    {
+        let line = format!("bytes = [\"{bytes}\"]");
+        refused(requests, &line, &format!("\"{bytes}\""), Mon3, text, "2 GB/day");
+    }
+    let twice = "pii_records = [\"5000/day\", '6000/24 h']";
+    refused(requests, twice, "'6000", Mon2, "same period", "lower");
+    refused(requests, "concurrent = 0", "0 }", Mon2, "0", "1 to 1000000");
+    let seller = "concurrent = 1, per = \"seller\"";
+    refused(requests, seller, "\"seller\"", Mon2, "one seller account", "[limit.…]");
+    let role = "[limit.total]\nper = \"role\"\noperations = [\"*\"]\nrequests = [\"1/s\"]\n[role.shipping]";
+    refused("[role.shipping]", role, "\"role\"", Mon2, "one role", "per = \"seller\" or");
 }
 
 #[test]

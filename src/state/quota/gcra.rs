@@ -14,11 +14,12 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 
-use super::quota::{QuotaFault, Window};
+use super::error::QuotaFault;
 use crate::base::Moment;
+use crate::policy::Window;
 
 const DAY: Duration = Duration::from_secs(86_400);
-const PERIOD_MAX: Duration = Duration::from_secs(366 * DAY.as_secs());
+pub(super) const PERIOD_MAX: Duration = Duration::from_secs(400 * DAY.as_secs());
 /// The longest time a full bucket may take to drain. Keeps every TAT far from the end of `u64`.
 const DRAIN_MAX: Duration = Duration::from_secs(10 * PERIOD_MAX.as_secs());
 /// Below this the rounding of the interval to nanoseconds would be felt (more than 0.1 %).

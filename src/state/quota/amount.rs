@@ -1,0 +1,70 @@
+//! A rate of bytes or records, which are known only after the answer: what is spent may run into
+//! debt, and whoever is in debt waits until it is paid.
+//!
+//! GCRA as in [`super::gcra`], but for any amount at once, which `governor` has no form for.
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::error::QuotaFault;
+use super::gcra::PERIOD_MAX;
+use crate::base::Moment;
+use crate::policy::Amount;
+
+/// The longest debt, in periods: a single answer of any size locks nobody out for longer.
+const DEBT_MAX: u32 = 10;
+
+/// A compiled [`Amount`].
+#[derive(Debug)]
+pub(super) struct Flow {
+    count: u64,
+    per: Duration,
+}
+
+impl Flow {
+    pub(super) fn compile(amount: &Amount) -> Result<Self, QuotaFault> {
+        let Amount { count, per } = *amount;
+        if count == 0 {
+            return Err(QuotaFault::Count);
+        }
+        if per.subsec_nanos() != 0 || per.is_zero() || per > PERIOD_MAX {
+            return Err(QuotaFault::Period);
+        }
+        Ok(Self { count, per })
+    }
+
+    pub(super) const fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) const fn per(&self) -> Duration {
+        self.per
+    }
+
+    /// What is left, or how long it takes until anything is. Changes nothing.
+    pub(super) fn test(&self, tat: &AtomicU64, now: Moment) -> Result<u64, Duration> {
+        let ahead = tat.load(Ordering::Relaxed).saturating_sub(now.mono_ns());
+        let (per, ahead) = (self.per.as_nanos(), u128::from(ahead));
+        let left = per.saturating_sub(ahead) * u128::from(self.count) / per;
+        if left > 0 {
+            return Ok(u64::try_from(left).unwrap_or(u64::MAX));
+        }
+        let one = per.div_ceil(u128::from(self.count));
+        let wait = (ahead + one).saturating_sub(per).max(1);
+        Err(Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX)))
+    }
+
+    /// Takes so much, whether it is there or not.
+    pub(super) fn spend(&self, tat: &AtomicU64, amount: u64, now: Moment) {
+        let takes = (u128::from(amount) * self.per.as_nanos()).div_ceil(u128::from(self.count));
+        let takes = u64::try_from(takes).unwrap_or(u64::MAX);
+        let most = now.plus(self.per.saturating_mul(DEBT_MAX)).mono_ns();
+        let spent =
+            |tat: u64| Some(tat.max(now.mono_ns()).saturating_add(takes).min(most.max(tat)));
+        let _ = tat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent);
+    }
+
+    /// The TAT of a bucket that has just been emptied.
+    pub(super) fn drained_tat(&self, now: Moment) -> u64 {
+        now.plus(self.per).mono_ns()
+    }
+}
