@@ -32,6 +32,11 @@ const fn row(
     Line { status, error_type, message, hint }
 }
 
+/// The header that carries a request's id on every answer.
+pub const REQUEST_ID: &str = "x-sekisho-request-id";
+/// The header by which Amazon's SDKs name exceptions.
+pub const ERROR_TYPE: &str = "x-amzn-errortype";
+
 const ASK_PLATFORM: &str = "ask the platform team; sekisho explain shows what decides";
 const FIX_REQUEST: &str = "correct the request; the same one will be refused again";
 const GET_TOKEN: &str = "get a new token from your issuer and try again";
@@ -183,7 +188,7 @@ const fn head_line(fault: HeadFault) -> Line {
             431,
             "InvalidInput",
             "the header is larger than the gateway allows",
-            "send smaller headers, or ask the platform team about listener.bounds.header_bytes",
+            "send smaller headers, or ask the platform team about listener.bounds.header_bytes and h2_header_bytes",
         ),
         HeadFault::TooMany => row(
             431,
@@ -201,6 +206,12 @@ const fn head_line(fault: HeadFault) -> Line {
             row(408, "RequestTimedOut", "the request head came too slowly", TRY_LATER)
         }
         HeadFault::Method => row(405, "InvalidInput", "this method is not served", FIX_REQUEST),
+        HeadFault::Streams => row(
+            503,
+            "ServiceUnavailable",
+            "more requests came at a time than one connection may have",
+            "open another connection, or ask the platform team about listener.bounds.h2_streams",
+        ),
         HeadFault::Engine => row(400, "InvalidInput", "the request head is malformed", FIX_REQUEST),
     }
 }
@@ -364,7 +375,7 @@ pub fn http1(denial: Denial, request: RequestId) -> Vec<u8> {
     let _ = write!(
         out,
         "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-         cache-control: no-store\r\nx-amzn-errortype: {}\r\nx-sekisho-request-id: {}\r\n\
+         cache-control: no-store\r\n{ERROR_TYPE}: {}\r\n{REQUEST_ID}: {}\r\n\
          {}connection: close\r\n\r\n{body}",
         row.status,
         body.len(),

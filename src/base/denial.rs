@@ -77,6 +77,8 @@ pub enum HeadFault {
     TooSlow,
     /// CONNECT, TRACE or a method that no operation can have.
     Method,
+    /// HTTP/2: more requests at a time than one connection may have, or after it was asked to end.
+    Streams,
     /// Refused by the HTTP engine's own parser.
     Engine,
 }

@@ -151,13 +151,14 @@ impl Engine {
         }
     }
 
-    /// A head was refused before the request path saw it: its record is written here.
-    pub fn report_head(&self, conn: &ConnFacts, denial: Denial) -> RequestId {
+    /// A head was refused before the request path saw it: its record is written here. `told` is the
+    /// status that the caller was or will be given.
+    pub fn report_head(&self, conn: &ConnFacts, denial: Denial, told: Option<u16>) -> RequestId {
         let (now, live) = (self.clock.now(), self.live());
         let request = self.ids.issue(now);
         let names = &live.snapshot.names;
         let mut record = AccessRecord::new(now, request);
-        record.status = Some(crate::answer::line(denial).status);
+        record.status = told;
         record.listener = names.listener(conn.listener);
         record.network = conn.networks.first().and_then(|ix| names.network(ix));
         record.source = Some(conn.source);

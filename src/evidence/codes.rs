@@ -127,7 +127,7 @@ denials! {
     ]
     Head = head(HeadFault) [
         BareLineEnd ControlByte RequestLine Version FieldLine Host Length TransferCoding TooLarge
-        TooMany TargetTooLong TooSlow Method Engine
+        TooMany TargetTooLong TooSlow Method Streams Engine
     ]
     Path = path(PathFault) [
         DotSegment EmptySegment EncodedSeparator BrokenEscape MixedEncoding BadUtf8 ControlByte

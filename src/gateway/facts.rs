@@ -26,6 +26,9 @@ pub(super) fn read<'a>(
     if target.len() > bounds.target_bytes {
         return Err(Denial::Head(HeadFault::TargetTooLong));
     }
+    if http == Protocol::Http2 && list_size(head) > u64::from(bounds.h2_header_bytes) {
+        return Err(Denial::Head(HeadFault::TooLarge));
+    }
     if head.headers.len() > bounds.header_count {
         return Err(Denial::Head(HeadFault::TooMany));
     }
@@ -47,6 +50,18 @@ pub(super) fn read<'a>(
         return Err(Denial::Head(HeadFault::FieldLine));
     }
     Ok(Facts { method, path, query, upgrade: upgrade(head), body })
+}
+
+/// The size of the header list as RFC 9113 §6.5.2 counts it: 32 bytes for each field beside its name
+/// and value, pseudo-header fields included.
+fn list_size(head: &RequestHeader) -> u64 {
+    let size = |name: usize, value: usize| name.saturating_add(value).saturating_add(32);
+    let authority = head.uri.authority().map(|own| size(10, own.as_str().len()));
+    let scheme = head.uri.scheme_str().map(|own| size(7, own.len()));
+    let sizes = [size(7, head.method.as_str().len()), size(5, head.raw_path().len())];
+    let fields = head.headers.iter().map(|(name, value)| size(name.as_str().len(), value.len()));
+    let all = sizes.into_iter().chain(authority).chain(scheme).chain(fields);
+    u64::try_from(all.fold(0, usize::saturating_add)).unwrap_or(u64::MAX)
 }
 
 /// The host the caller named, without port. HTTP/2: `:authority`, to which a Host beside it must be

@@ -14,6 +14,7 @@ use pingora::server::configuration::ServerConf;
 use tokio::sync::watch;
 
 use super::hooks::Hooks;
+use crate::base::{Denial, HeadFault};
 use crate::config::Bounds;
 use crate::engine::{ConnLink, Engine, Serve};
 use crate::evidence::Protocol;
@@ -21,6 +22,7 @@ use crate::evidence::Protocol;
 /// The request path for all listeners: one pool of upstream connections.
 pub struct Gateway {
     proxy: Arc<HttpProxy<Hooks>>,
+    engine: Arc<Engine>,
 }
 
 impl Gateway {
@@ -37,7 +39,8 @@ impl Gateway {
             ca_file: Some("/dev/null".to_owned()),
             ..ServerConf::default()
         };
-        Arc::new(Self { proxy: Arc::new(http_proxy(&Arc::new(conf), Hooks::new(engine))) })
+        let hooks = Hooks::new(Arc::clone(&engine));
+        Arc::new(Self { proxy: Arc::new(http_proxy(&Arc::new(conf), hooks)), engine })
     }
 
     /// Drops connections that wait for a next request; those with one in flight go on.
@@ -55,7 +58,7 @@ impl Serve for Gateway {
         mut shutdown: watch::Receiver<bool>,
     ) {
         let (retire, retired) = watch::channel(*shutdown.borrow());
-        let front = Arc::new(Front::new(Arc::clone(&self.proxy), link, retire));
+        let front = Arc::new(Front::new(self, link, retire));
         let serving = front.process_new(stream, &retired);
         tokio::pin!(serving);
         tokio::select! {
@@ -77,6 +80,7 @@ impl std::fmt::Debug for Gateway {
 /// One connection's view of the proxy.
 struct Front {
     proxy: Arc<HttpProxy<Hooks>>,
+    engine: Arc<Engine>,
     link: Arc<ConnLink>,
     options: HttpServerOptions,
     /// Takes no more requests on this connection than it has.
@@ -84,13 +88,14 @@ struct Front {
 }
 
 impl Front {
-    fn new(proxy: Arc<HttpProxy<Hooks>>, link: Arc<ConnLink>, retire: watch::Sender<bool>) -> Self {
+    fn new(gateway: &Gateway, link: Arc<ConnLink>, retire: watch::Sender<bool>) -> Self {
         let bounds = &link.facts.bounds;
         let mut options = HttpServerOptions::default();
         // Pingora serves one more than its limit says.
         options.keepalive_request_limit = Some(bounds.requests_per_connection.saturating_sub(1));
         options.h2_idle_timeout = Some(bounds.idle);
-        Self { proxy, link, options, retire }
+        let (proxy, engine) = (Arc::clone(&gateway.proxy), Arc::clone(&gateway.engine));
+        Self { proxy, engine, link, options, retire }
     }
 
     fn bounds(&self) -> &Bounds {
@@ -145,6 +150,9 @@ impl HttpServerApp for Front {
             return self.proxy.process_new_http(session, shutdown).await;
         }
         if self.count(begun) == Served::No {
+            // Dropped, it is reset.
+            let denial = Denial::Head(HeadFault::Streams);
+            self.engine.report_head(&self.link.facts, denial, None);
             return None;
         }
         super::request::within_body_rate(Arc::clone(&self.link), async {
@@ -161,7 +169,9 @@ impl HttpServerApp for Front {
         let bounds = self.bounds();
         let mut options = default_h2_options();
         options.max_concurrent_streams(bounds.h2_streams);
-        options.max_header_list_size(bounds.h2_header_bytes);
+        // The request path judges the bound and explains it; the engine, which can only say a bare
+        // 431, bounds what that may cost.
+        options.max_header_list_size(bounds.h2_header_bytes.saturating_mul(2));
         options.max_pending_accept_reset_streams(
             usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX),
         );

@@ -12,7 +12,7 @@ use crate::answer::{self, Subject};
 use crate::base::Denial;
 use crate::state::Standing;
 
-pub(super) const REQUEST_ID: &str = "x-sekisho-request-id";
+pub(super) use crate::answer::REQUEST_ID;
 const ERROR_TYPE: &str = "x-amzn-ErrorType";
 
 /// Answers in place of the upstream. The connection stays usable where the request was read whole.

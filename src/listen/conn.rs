@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::guard::{Armed, H1Guard, H2Guard, Verdict};
 use super::lent::{Lent, Peer};
+use super::replies::{Found, Next, Refused, with_fields};
 use crate::answer;
 use crate::base::{Denial, HeadFault};
 use crate::engine::{ConnLink, DoorFault, Engine};
@@ -36,7 +37,9 @@ pub(super) struct Conn {
     opened: Instant,
     pending_since: Option<Instant>,
     head_since: Option<Instant>,
-    closing: Option<Closing>,
+    closing: Option<Words>,
+    /// HTTP/2: an answer of the engine's own, with fields of ours behind it.
+    inserted: Option<Words>,
 }
 
 enum Guard {
@@ -44,10 +47,27 @@ enum Guard {
     H2(Box<H2Guard>),
 }
 
-/// Our own last words, written instead of the engine's.
-struct Closing {
-    answer: Vec<u8>,
+/// What is written in the engine's place.
+struct Words {
+    bytes: Vec<u8>,
     written: usize,
+}
+
+impl Words {
+    const fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, written: 0 }
+    }
+
+    fn poll_write(&mut self, to: &mut Lent, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest @ [_, ..]) = self.bytes.get(self.written..) {
+            let written = ready!(Pin::new(&mut *to).poll_write(cx, rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written = self.written.saturating_add(written);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl Conn {
@@ -70,6 +90,7 @@ impl Conn {
             pending_since: None,
             head_since: None,
             closing: None,
+            inserted: None,
         })
     }
 
@@ -115,24 +136,74 @@ impl Conn {
     fn refuse(&mut self, fault: HeadFault) {
         if self.closing.is_none() {
             let denial = Denial::Head(fault);
-            let request = self.engine.report_head(&self.link.facts, denial);
-            self.closing = Some(Closing { answer: answer::http1(denial, request), written: 0 });
+            let told = Some(answer::line(denial).status);
+            let request = self.engine.report_head(&self.link.facts, denial, told);
+            self.closing = Some(Words::new(answer::http1(denial, request)));
         }
     }
 
     fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(closing) = &mut self.closing {
-            let rest = closing.answer.get(closing.written..).unwrap_or_default();
-            if rest.is_empty() {
-                break;
-            }
-            let written = ready!(Pin::new(&mut self.tls).poll_write(cx, rest))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            closing.written = closing.written.saturating_add(written);
+        if let Some(closing) = &mut self.closing {
+            ready!(closing.poll_write(&mut self.tls, cx))?;
         }
         Pin::new(&mut self.tls).poll_flush(cx)
+    }
+
+    fn poll_inserted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(inserted) = &mut self.inserted {
+            ready!(inserted.poll_write(&mut self.tls, cx))?;
+            self.inserted = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// HTTP/2: the engine refuses malformed requests by itself and tells nobody, so what it writes is
+    /// watched.
+    fn poll_write_frames(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_inserted(cx))?;
+        let Guard::H2(guard) = &mut self.guard else {
+            return Pin::new(&mut self.tls).poll_write(cx, buf);
+        };
+        let (bytes, own) = match guard.next(buf) {
+            Next::Pass(length) => {
+                let bytes = buf.get(..length).unwrap_or(buf);
+                let written = ready!(Pin::new(&mut self.tls).poll_write(cx, bytes))?;
+                (bytes.get(..written).unwrap_or(bytes), false)
+            }
+            Next::Own(length) => (buf.get(..length).unwrap_or(buf), true),
+        };
+        let (engine, facts) = (&self.engine, &self.link.facts);
+        let mut answer = None;
+        guard.sent(bytes, self.link.begun(), |found| {
+            let refused = match found {
+                Found::Refused(refused) => Some(refused),
+                Found::ConnectionError(refused) => {
+                    engine.report_connection(facts, DoorFault::Frames("connection_error"));
+                    refused
+                }
+            };
+            if let Some(refused) = refused {
+                let denial = Denial::Head(fault_of(refused));
+                let line = answer::line(denial);
+                let request = engine.report_head(facts, denial, own.then_some(line.status));
+                answer = Some((line.error_type, request));
+            }
+        });
+        if own {
+            let bytes = match answer {
+                Some((error_type, request)) => with_fields(
+                    bytes,
+                    &[(answer::ERROR_TYPE, error_type), (answer::REQUEST_ID, request.as_str())],
+                ),
+                None => bytes.to_vec(),
+            };
+            self.inserted = Some(Words::new(bytes));
+            // What can't be written yet goes out with the next write or flush.
+            if let Poll::Ready(Err(error)) = self.poll_inserted(cx) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
     }
 
     /// A read is pending: waits for bytes or for the end of the guard's patience. `Ready` means
@@ -163,6 +234,15 @@ impl Conn {
             self.timer.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+}
+
+const fn fault_of(refused: Refused) -> HeadFault {
+    match refused {
+        Refused::Authority => HeadFault::Host,
+        Refused::HeaderList => HeadFault::TooLarge,
+        Refused::Malformed => HeadFault::Engine,
+        Refused::Streams => HeadFault::Streams,
     }
 }
 
@@ -219,21 +299,19 @@ impl AsyncWrite for Conn {
             ready!(this.poll_last_words(cx))?;
             return Poll::Ready(Ok(buf.len()));
         }
-        let written = ready!(Pin::new(&mut this.tls).poll_write(cx, buf))?;
-        if let Guard::H2(guard) = &mut this.guard {
-            guard.sent(written);
-        }
-        Poll::Ready(Ok(written))
+        this.poll_write_frames(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closing.is_some() {
             return self.poll_last_words(cx);
         }
+        ready!(self.poll_inserted(cx))?;
         Pin::new(&mut self.tls).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_inserted(cx))?;
         Pin::new(&mut self.tls).poll_shutdown(cx)
     }
 }
@@ -250,13 +328,7 @@ impl Drop for Conn {
             Guard::H1(guard) if self.closing.is_some() || !guard.is_idle() => {
                 self.tls.leave(Peer::Sending);
             }
-            Guard::H1(_) => {}
-            // The engine refuses malformed requests by itself and tells nobody.
-            Guard::H2(guard) if guard.requests() > u64::from(self.link.begun()) => {
-                let fault = DoorFault::Frames("request_refused");
-                self.engine.report_connection(&self.link.facts, fault);
-            }
-            Guard::H2(_) => {}
+            Guard::H1(_) | Guard::H2(_) => {}
         }
     }
 }

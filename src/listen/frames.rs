@@ -73,6 +73,7 @@ const HEADER: usize = 9;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
+const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const PUSH_PROMISE: u8 = 0x5;
 const WINDOW_UPDATE: u8 = 0x8;
@@ -133,6 +134,11 @@ impl FrameGuard {
         self.streams
     }
 
+    /// The youngest stream that the client has opened.
+    pub const fn newest(&self) -> u32 {
+        self.stream_max
+    }
+
     /// The server wrote so many bytes on this connection, which the client will acknowledge.
     pub const fn sent(&mut self, bytes: u64) {
         let credit = self.credit.saturating_add(bytes);
@@ -141,13 +147,23 @@ impl FrameGuard {
 
     /// Looks at the next bytes of the connection, read at `now_ns` by the monotonic clock.
     pub fn feed(&mut self, chunk: &[u8], now_ns: u64) -> FrameStep {
+        self.feed_telling(chunk, now_ns, |_stream| {})
+    }
+
+    /// The same, and tells the streams that the client gives up.
+    pub fn feed_telling(
+        &mut self,
+        chunk: &[u8],
+        now_ns: u64,
+        mut gave_up: impl FnMut(u32),
+    ) -> FrameStep {
         let mut rest = chunk;
         loop {
             let used = match self.state {
                 State::Refused(fault) => return FrameStep::Refuse(fault),
                 _ if rest.is_empty() => return FrameStep::Ok,
                 State::Preface(seen) => self.preface(seen, rest),
-                State::Header(seen) => self.frame_header(seen, rest, now_ns),
+                State::Header(seen) => self.frame_header(seen, rest, now_ns, &mut gave_up),
                 State::Payload(left) => {
                     let used = left.min(rest.len());
                     let left = left - used;
@@ -172,13 +188,19 @@ impl FrameGuard {
         used
     }
 
-    fn frame_header(&mut self, seen: usize, rest: &[u8], now_ns: u64) -> usize {
+    fn frame_header(
+        &mut self,
+        seen: usize,
+        rest: &[u8],
+        now_ns: u64,
+        gave_up: &mut impl FnMut(u32),
+    ) -> usize {
         let places = self.header.iter_mut().skip(seen);
         let used = places.zip(rest).map(|(place, byte)| *place = *byte).count();
         self.state = if seen + used < HEADER {
             State::Header(seen + used)
         } else {
-            match self.frame(now_ns) {
+            match self.frame(now_ns, gave_up) {
                 Ok(0) => State::Header(0),
                 Ok(length) => State::Payload(length),
                 Err(fault) => State::Refused(fault),
@@ -188,7 +210,7 @@ impl FrameGuard {
     }
 
     /// Judges the frame whose header is complete: the length of its payload.
-    fn frame(&mut self, now_ns: u64) -> Result<usize, FrameFault> {
+    fn frame(&mut self, now_ns: u64, gave_up: &mut impl FnMut(u32)) -> Result<usize, FrameFault> {
         let [l1, l2, l3, kind, flags, s1, s2, s3, s4] = self.header;
         let length = u32::from_be_bytes([0, l1, l2, l3]);
         let stream = u32::from_be_bytes([s1 & 0x7f, s2, s3, s4]);
@@ -217,6 +239,9 @@ impl FrameGuard {
             },
             _ => true,
         };
+        if kind == RST_STREAM {
+            gave_up(stream);
+        }
         if is_control && !self.control.admits(self.limits, now_ns) {
             return Err(FrameFault::Flood);
         }
@@ -316,7 +341,7 @@ mod tests {
             (SETTINGS, 1, 0),
             (PING, 0, 8),
             (0x2, 0, 5),
-            (0x3, 0, 4),
+            (RST_STREAM, 0, 4),
             (WINDOW_UPDATE, 0, 4),
             (DATA, 0, 0),
             (0x10, 0, 3),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::chunked::{ChunkGuard, ChunkStep};
 use super::frames::{FrameFault, FrameGuard, FrameLimits, FrameStep};
 use super::head::{BodyFraming, HeadGuard, HeadLimits, HeadStep};
+use super::replies::{Begun, Found, Next, ReplyWatch};
 use crate::base::HeadFault;
 use crate::config::Bounds;
 use crate::engine::BodyFault;
@@ -199,6 +200,7 @@ impl H1Guard {
 #[derive(Debug)]
 pub(super) struct H2Guard {
     frames: FrameGuard,
+    replies: ReplyWatch,
 }
 
 impl H2Guard {
@@ -211,24 +213,33 @@ impl H2Guard {
                 // RFC 9113 §6.5.2: the size nobody may exceed unless we had allowed more.
                 frame_max: 16_384,
             }),
+            replies: ReplyWatch::default(),
         }
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8], now_ns: u64) -> Verdict {
-        match self.frames.feed(bytes, now_ns) {
+        let replies = &mut self.replies;
+        match self.frames.feed_telling(bytes, now_ns, |stream| replies.given_up(stream)) {
             FrameStep::Ok => Verdict::Pass,
             FrameStep::Refuse(fault) => Verdict::Flood(fault),
         }
     }
 
-    /// Requests begun so far.
-    pub(super) const fn requests(&self) -> u64 {
-        self.frames.headers_seen()
+    /// What to do with the bytes that the engine wants to write.
+    pub(super) fn next(&self, bytes: &[u8]) -> Next {
+        self.replies.next(bytes)
     }
 
-    /// The engine sent so many bytes, which the client will acknowledge with frames of its own.
-    pub(super) fn sent(&mut self, bytes: usize) {
-        self.frames.sent(u64::try_from(bytes).unwrap_or(u64::MAX));
+    /// The engine sent these bytes, which the client will acknowledge with frames of its own, after it
+    /// had handed over so many requests.
+    pub(super) fn sent(&mut self, bytes: &[u8], handed_over: u32, found: impl FnMut(Found)) {
+        self.frames.sent(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let begun = Begun {
+            opened: self.frames.headers_seen(),
+            newest: self.frames.newest(),
+            handed_over: u64::from(handed_over),
+        };
+        self.replies.wrote(bytes, begun, found);
     }
 
     /// Until the first request came, the client has the first-byte time; afterwards the engine's

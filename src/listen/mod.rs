@@ -6,7 +6,8 @@
 //!    address behind a balancer (`accept`).
 //! 2. There is no path from a socket to the request path but through TLS (`accept`, `conn`).
 //! 3. Everything before the first request has one deadline; everything after has its own (`guard`).
-//! 4. Bytes are judged as they come, split anywhere, in fixed memory (`head`, `chunked`, `frames`).
+//! 4. Bytes are judged as they come, split anywhere, in fixed memory (`head`, `chunked`, `frames`),
+//!    and what the engine refuses by itself is found in what it writes (`replies`).
 //!
 //! On failure the connection is closed, counted and recorded; the caller is told where it can be.
 mod accept;
@@ -19,5 +20,6 @@ pub mod chunked;
 pub mod frames;
 pub mod head;
 pub mod proxy_header;
+pub mod replies;
 
 pub use accept::{Bound, bind};

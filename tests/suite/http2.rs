@@ -2,12 +2,13 @@
 use std::time::Duration;
 
 use sekisho::mock::{Flow, Scenario};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{ORDERS, Plan, World, error_of, get};
+use crate::support::{ORDERS, Plan, World, error_of, get, holds};
 use crate::wire::{
-    Ended, GOAWAY, H2, MARK, PING, RST_STREAM, all_closed, code, frame, headers, printer_h2,
-    reached, turned_back,
+    Ended, GOAWAY, H2, MARK, PING, RST_STREAM, all_closed, code, counted, frame, headers,
+    printer_h2, reached, turned_back,
 };
 
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -96,24 +97,112 @@ async fn mon_5_ambiguous_requests_never_pass_over_http_2() {
     world.finish().await;
 }
 
+/// The request id in a header block whose own fields are literals in plain text.
+fn id_in(block: &[u8]) -> String {
+    let name = b"x-sekisho-request-id";
+    let at = memchr::memmem::find(block, name).expect("a request id") + name.len();
+    let length = usize::from(block[at]);
+    String::from_utf8(block[at + 1..=at + length].to_vec()).unwrap()
+}
+
+/// The line of each request that the engine refused, as (detail, status).
+fn refusals(world: &World) -> Vec<(String, Option<u64>)> {
+    let told = |line: Value| {
+        assert_eq!(line["sekisho.denial"], "HeadNotAccepted", "{line}");
+        assert_eq!(line["sekisho.control"], "MON-5");
+        assert_eq!(line["event.outcome"], "denied");
+        assert_eq!(line["network.protocol"], "h2");
+        let detail = line["sekisho.detail"].as_str().unwrap_or_default().to_owned();
+        (detail, line["http.response.status_code"].as_u64())
+    };
+    world
+        .requests()
+        .into_iter()
+        .filter(|line| line["sekisho.denial"].is_string())
+        .map(told)
+        .collect()
+}
+
+async fn refused_so_far(world: &World, count: u32) {
+    counted(world, "sekisho_denials_total{code=\"HeadNotAccepted\"}", count).await;
+    counted(world, "sekisho_requests_total{operation=\"-\",outcome=\"denied\"}", count).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn mon_5_what_the_engine_refuses_over_http_2_is_counted() {
+async fn log_1_each_request_that_the_engine_refuses_over_http_2_leaves_its_line() {
     let world = World::start().await;
-    for fields in [with(&[("X-Upper", "1")]), with(&[("host", "other.test")])] {
-        let mut h2 = open(&world).await;
-        h2.headers(1, &fields, true).await;
-        h2.ended(1).await;
-        drop(h2);
-        all_closed(&world).await;
+    let mut h2 = open(&world).await;
+    let malformed = [
+        with(&[("te", "gzip")]),
+        with(&[("connection", "close")]),
+        with(&[("content-length", "5")]),
+        without(":path"),
+        with(&[(":path", "/stock/1")]),
+    ];
+    // On one connection, sound requests in between: those leave lines of their own.
+    for (fields, stream) in malformed.iter().zip((1..).step_by(4)) {
+        h2.headers(stream, fields, true).await;
+        assert_eq!(h2.ended(stream).await, Ended::Reset(PROTOCOL_ERROR), "{fields:?}");
+        h2.headers(stream + 2, &GET, true).await;
+        assert!(
+            matches!(h2.ended(stream + 2).await, Ended::Answered(body) if body.starts_with(STOCK))
+        );
     }
-    // A sound one is not.
-    assert_eq!(world.call(&printer_h2(&world), get(ORDERS)).await.status, 200);
+    refused_so_far(&world, 5).await;
+    assert_eq!(refusals(&world), vec![("Engine".to_owned(), None); 5]);
+    // Two at once, and one that breaks the connection for all.
+    let pair = [headers(21, &malformed[0], true), headers(23, &malformed[1], true)].concat();
+    h2.write(&pair).await;
+    refused_so_far(&world, 7).await;
+    h2.headers(25, &with(&[("X-Upper", "1")]), true).await;
+    assert_eq!(h2.ended(25).await, Ended::Closed(Some(PROTOCOL_ERROR)));
+    refused_so_far(&world, 8).await;
     all_closed(&world).await;
+    assert_eq!(refusals(&world).len(), 8);
     let lines = world.events("protocol-refused");
     let [line] = lines.as_slice() else { panic!("one line expected: {lines:?}") };
-    assert_eq!(line["sekisho.detail"], "request_refused");
-    assert_eq!(line["sekisho.count"], 2);
-    turned_back(&world, "http2_frames", 2).await;
+    assert_eq!(line["sekisho.detail"], "connection_error");
+    turned_back(&world, "http2_frames", 1).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_the_engine_s_own_answers_bear_a_request_id_and_leave_a_line() {
+    let world = World::with(Plan::default().fill("bounds", "h2_header_bytes = \"4 KiB\"")).await;
+    let mut h2 = open(&world).await;
+    let long = "f".repeat(10_000);
+    let host = with(&[("host", "other.test")]);
+    let size = with(&[("x-fill", long.as_str())]);
+    let cases = [
+        (&host, "Host", 400, true),
+        (&size, "TooLarge", 431, true),
+        (&size, "TooLarge", 431, false),
+    ];
+    for ((fields, detail, status, whole), stream) in cases.into_iter().zip((1..).step_by(2)) {
+        h2.headers(stream, fields, whole).await;
+        let head = h2.head_of(stream).await;
+        let id = id_in(&head);
+        let line = world.line(&id);
+        assert_eq!(line["sekisho.denial"], "HeadNotAccepted");
+        assert_eq!(line["sekisho.detail"], detail);
+        assert_eq!(line["http.response.status_code"], status);
+        assert!(holds(&head, "x-amzn-errortype") && holds(&head, "InvalidInput"), "{head:?}");
+    }
+    // What is compressed after those answers is still understood.
+    h2.headers(7, &GET, true).await;
+    assert!(matches!(h2.ended(7).await, Ended::Answered(body) if body.starts_with(STOCK)));
+    let session = printer_h2(&world).connect(world.address()).await.unwrap();
+    for _ in 0..3 {
+        let mut call = get(ORDERS);
+        crate::support::put(&mut call, "x-fill", &long);
+        let reply = session.call(call).await.unwrap();
+        assert_eq!(reply.status, 431);
+        assert_eq!(world.line_of(&reply)["sekisho.detail"], "TooLarge");
+        let reply = session.call(get(ORDERS)).await.unwrap();
+        assert_eq!(reply.status, 200);
+        assert!(reply.header("x-amzn-requestid").is_some(), "{reply:?}");
+    }
+    refused_so_far(&world, 6).await;
     world.finish().await;
 }
 
@@ -190,6 +279,8 @@ async fn mon_5_streams_at_a_time_are_bounded() {
         h2.headers(stream, &GET, true).await;
     }
     assert_eq!(h2.ended(5).await, Ended::Reset(REFUSED_STREAM));
+    refused_so_far(&world, 1).await;
+    assert_eq!(refusals(&world), [("Streams".to_owned(), None)]);
     assert!(matches!(h2.ended(3).await, Ended::Answered(_)));
     h2.headers(7, &GET, true).await;
     assert!(matches!(h2.ended(7).await, Ended::Answered(_)));
@@ -210,6 +301,8 @@ async fn mon_5_a_client_that_ignores_the_farewell_is_not_served_for_ever() {
     }
     h2.headers(7, &GET, true).await;
     assert!(matches!(h2.ended(7).await, Ended::Reset(_) | Ended::Closed(_)));
+    refused_so_far(&world, 1).await;
+    assert_eq!(refusals(&world), [("Streams".to_owned(), None)]);
     assert_eq!(reached(&world), 3);
     world.finish().await;
 }
@@ -224,7 +317,13 @@ async fn mon_5_the_header_list_has_a_size() {
         call
     };
     assert_eq!(session.call(filled(3_000)).await.unwrap().status, 200);
-    assert_eq!(session.call(filled(5_000)).await.unwrap().status, 431);
+    let reply = session.call(filled(5_000)).await.unwrap();
+    assert_eq!(
+        (reply.status.as_u16(), error_of(&reply).0.as_str()),
+        (431, "Sekisho.HeadNotAccepted")
+    );
+    assert_eq!(world.line_of(&reply)["sekisho.detail"], "TooLarge");
+    assert_eq!(session.call(filled(10_000)).await.unwrap().status, 431);
     // The connection goes on, unless it is much too much.
     assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
     assert!(session.call(filled(100_000)).await.is_err());

@@ -271,6 +271,17 @@ impl H2 {
         }
     }
 
+    /// The header block of a stream's answer, which is no more than that.
+    pub async fn head_of(&mut self, stream: u32) -> Vec<u8> {
+        while let Some(frame) = self.next().await {
+            if (frame.kind, frame.stream) == (HEADERS, stream) {
+                assert_eq!(frame.flags, END_STREAM | END_HEADERS);
+                return frame.payload;
+            }
+        }
+        panic!("no answer");
+    }
+
     /// Reads until a stream has ended; what else comes is passed over.
     pub async fn ended(&mut self, stream: u32) -> Ended {
         let (mut body, mut goaway) = (Vec::new(), None);
