@@ -113,6 +113,7 @@ pub(super) fn origin(head: &RequestHeader) -> &[u8] {
     origin_form(head.raw_path()).unwrap_or_default()
 }
 
+/// There is no fragment left: `listen::head` refuses one, and the HTTP/2 engine cuts it off.
 fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b'?', target) {
         None => (target, None),

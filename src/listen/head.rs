@@ -231,6 +231,10 @@ impl HeadGuard {
             return Err(HeadFault::TargetTooLong);
         }
         let (part, after) = rest.split_at(length);
+        // A request target has no fragment (RFC 9112 §3.2); the engine would drop it.
+        if memchr::memchr(b'#', part).is_some() {
+            return Err(HeadFault::RequestLine);
+        }
         let is_path = self.absolute.is_empty()
             && (self.target_len > 0 || part.first().is_some_and(|b| *b == b'/'));
         if !is_path {
@@ -261,7 +265,7 @@ impl HeadGuard {
         if !scheme.eq_ignore_ascii_case(SCHEME) {
             return Err(HeadFault::RequestLine);
         }
-        let end = rest.iter().position(|b| matches!(b, b'/' | b'?' | b'#'));
+        let end = rest.iter().position(|b| matches!(b, b'/' | b'?'));
         match end.and_then(|end| rest.get(..=end)) {
             Some([authority @ .., b'/']) if is_host(authority) => Ok(()),
             // User information, which is how one host is passed off as another, falls here too.

@@ -75,6 +75,22 @@ async fn mon_5_lines_have_one_spelling() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_target_has_no_fragment() {
+    let world = World::start().await;
+    heads(
+        &world,
+        &[
+            ("GET /stock/17#a HTTP/1.1\r\n", HOST, 400, "RequestLine"),
+            ("GET /stock/17?page=1#a HTTP/1.1\r\n", HOST, 400, "RequestLine"),
+            ("GET /stock/17# HTTP/1.1\r\n", HOST, 400, "RequestLine"),
+            ("GET https://localhost/stock/17#a HTTP/1.1\r\n", HOST, 400, "RequestLine"),
+        ],
+    )
+    .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mon_5_versions_and_methods_nobody_needs_are_refused() {
     let world = World::start().await;
     heads(
