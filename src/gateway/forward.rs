@@ -213,7 +213,7 @@ pub(super) fn failed_while_proxying(
     let answered = ctx.tries.first_byte.is_some() || ctx.tries.informational > 0;
     let bodiless = ctx.request_bytes == 0;
     let idle_close = reused && fault == UpstreamFault::Closed && !answered && bodiless;
-    let sent = if idle_close { Sent::Nothing } else { Sent::Something };
+    let sent = if idle_close { Sent::Unlikely } else { Sent::Something };
     retry(session, ctx, sent)
 }
 

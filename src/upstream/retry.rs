@@ -18,7 +18,10 @@ impl Idempotence {
 /// Whether a byte of the request can have reached the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
+    /// No: there was no connection.
     Nothing,
+    /// Hardly: a connection out of the pool had most likely ended before.
+    Unlikely,
     Something,
 }
 
@@ -29,13 +32,22 @@ pub enum Retry {
     No,
 }
 
-/// Only what is safe is repeated: an idempotent request, of which nothing was sent, while fewer
-/// than `retries` repeats were made. `attempts` are those made so far, the first one included.
+/// Only what is safe is repeated, while fewer than `retries` repeats were made: any request of which
+/// nothing was sent, an idempotent one where that is most likely (RFC 9110 §9.2.2). `attempts` are
+/// those made so far, the first one included.
 #[must_use]
 pub const fn may_retry(idempotence: Idempotence, sent: Sent, attempts: u8, retries: u8) -> Retry {
     match (idempotence, sent) {
-        (Idempotence::Safe, Sent::Nothing) if attempts <= retries => Retry::Yes,
-        (Idempotence::Safe | Idempotence::Unsafe, Sent::Nothing | Sent::Something) => Retry::No,
+        (Idempotence::Safe | Idempotence::Unsafe, Sent::Nothing)
+        | (Idempotence::Safe, Sent::Unlikely)
+            if attempts <= retries =>
+        {
+            Retry::Yes
+        }
+        (
+            Idempotence::Safe | Idempotence::Unsafe,
+            Sent::Nothing | Sent::Unlikely | Sent::Something,
+        ) => Retry::No,
     }
 }
 
@@ -46,12 +58,14 @@ mod tests {
     #[test]
     fn only_what_is_safe_is_repeated_and_only_so_often() {
         use Idempotence::{Safe, Unsafe};
-        use Sent::{Nothing, Something};
+        use Sent::{Nothing, Something, Unlikely};
         for (attempts, retries, expected) in
             [(1, 0, Retry::No), (1, 1, Retry::Yes), (2, 1, Retry::No), (2, 2, Retry::Yes)]
         {
             assert_eq!(may_retry(Safe, Nothing, attempts, retries), expected);
-            assert_eq!(may_retry(Unsafe, Nothing, attempts, retries), Retry::No);
+            assert_eq!(may_retry(Unsafe, Nothing, attempts, retries), expected);
+            assert_eq!(may_retry(Safe, Unlikely, attempts, retries), expected);
+            assert_eq!(may_retry(Unsafe, Unlikely, attempts, retries), Retry::No);
             assert_eq!(may_retry(Safe, Something, attempts, retries), Retry::No);
             assert_eq!(may_retry(Unsafe, Something, attempts, retries), Retry::No);
         }

@@ -375,7 +375,7 @@ async fn an_upstream_that_does_not_connect_is_told_apart() {
     assert_eq!(world.line_of(&reply)["sekisho.attempts"], 2);
     let reply = world.call(&caller, post(Flow::whole("x"))).await;
     assert_failed(&world, &reply, 502, "Unreachable");
-    assert_eq!(world.line_of(&reply)["sekisho.attempts"], 1, "a POST is not repeated");
+    assert_eq!(world.line_of(&reply)["sekisho.attempts"], 2, "nothing was sent");
     lead_to(&world, dead, "retries = 0").await;
     let reply = world.call(&caller, Call::get(STOCK)).await;
     assert_eq!(world.line_of(&reply)["sekisho.attempts"], 1);
@@ -418,6 +418,25 @@ async fn a_get_goes_on_to_another_address_and_nothing_that_was_sent_goes_twice()
     let retries = world.metric("sekisho_upstream_retries_total{upstream=\"warehouse\"}");
     assert!((retries - 3.0).abs() < 0.5, "{retries}");
     assert_eq!(world.warehouse.total(), 12);
+
+    // Of a POST nothing has left either where no connection came about.
+    lead_to_all(
+        &world,
+        alive.port(),
+        &[dead, alive],
+        "ca = \"pki/ca.pem\"\nbreaker = { failures = 50, open = \"10 s\" }",
+    )
+    .await;
+    let mut attempts = Vec::new();
+    for _ in 0..8 {
+        let before = world.warehouse.total();
+        let reply = world.call(&caller, post(Flow::whole("{\"quantity\":1}"))).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(world.warehouse.last().unwrap().body_bytes, 14, "its body, whole");
+        assert_eq!(world.warehouse.total() - before, 1);
+        attempts.push(world.line_of(&reply)["sekisho.attempts"].as_u64().unwrap());
+    }
+    assert_eq!(attempts.iter().filter(|n| **n == 2).count(), 3, "{attempts:?}");
 
     for protocol in ["http/1.1", "h2"] {
         let lines = format!("protocol = \"{protocol}\"\nretries = 5");
