@@ -5,6 +5,8 @@
 //! 2. The header that carried the gateway's own credential never travels on.
 //! 3. Amazon's token travels to Amazon only.
 //! 4. What the upstream says of itself (banner, hops, cookies) stays inside.
+//! 5. Cookies travel neither way, to internal stores neither: a session would stand beside the
+//!    credential that is checked here, and outlive it (ACC-1).
 use http::HeaderName;
 
 use crate::engine::Reader;
@@ -43,8 +45,9 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
         | "x-http-method-override"
         | "x-method-override"
         | "x-rewrite-url"
-        | "x-host" => false,
-        "authorization" | "cookie" => matches!(reader, Reader::Internal),
+        | "x-host"
+        | "cookie" => false,
+        "authorization" => matches!(reader, Reader::Internal),
         "x-amz-access-token" => matches!(reader, Reader::Amazon),
         _ => {
             !(text.starts_with("x-forwarded")
@@ -119,6 +122,14 @@ mod tests {
         assert!(!up("authorization", Reader::Internal));
         assert!(may_go_up(&http::header::AUTHORIZATION, Reader::Internal, &token));
         assert!(!may_go_up(&http::header::AUTHORIZATION, Reader::Amazon, &token));
+    }
+
+    #[test]
+    fn acc_1_cookies_travel_neither_way() {
+        for reader in [Reader::Amazon, Reader::TokenServer, Reader::Internal] {
+            assert!(!up("cookie", reader), "{reader:?}");
+        }
+        assert!(!may_go_down(&http::header::SET_COOKIE));
     }
 
     #[test]
