@@ -19,7 +19,7 @@ pub struct Line {
     pub error_type: &'static str,
     /// What happened. `{identity}` and `{operation}` stand for configured names.
     pub message: &'static str,
-    /// What to do about it, and whom to ask.
+    /// What to do about it, and whom to ask. `{wait}` stands for how long to wait.
     pub hint: &'static str,
 }
 
@@ -40,6 +40,7 @@ pub const ERROR_TYPE: &str = "x-amzn-errortype";
 const ASK_PLATFORM: &str = "ask the platform team; sekisho explain shows what decides";
 const FIX_REQUEST: &str = "correct the request; the same one will be refused again";
 const GET_TOKEN: &str = "get a new token from your issuer and try again";
+const COME_BACK: &str = "try again {wait}; if it lasts, tell the platform team";
 const TRY_LATER: &str = "try again with growing waits; if it lasts, tell the platform team";
 
 /// The table.
@@ -128,7 +129,7 @@ pub const fn line(denial: Denial) -> Line {
             429,
             "QuotaExceeded",
             "the gateway's quota of identity {identity} for {operation} is used up; this limit is the gateway's, not Amazon's",
-            "wait as long as Retry-After says",
+            "try again {wait}, as Retry-After says",
         ),
         Denial::IdentityConnections => row(
             429,
@@ -254,7 +255,7 @@ const fn token_line(fault: TokenFault) -> Line {
         TokenFault::KeysUnavailable => "the issuer's keys can't be fetched",
     };
     match fault {
-        TokenFault::KeysUnavailable => row(503, "ServiceUnavailable", words, TRY_LATER),
+        TokenFault::KeysUnavailable => row(503, "ServiceUnavailable", words, COME_BACK),
         TokenFault::Malformed
         | TokenFault::TooLarge
         | TokenFault::Algorithm
@@ -320,11 +321,13 @@ const fn upstream_line(fault: UpstreamFault) -> Line {
     }
 }
 
-/// Who and what a refusal is about, as far as it is known. Configured names only.
+/// Who and what a refusal is about, as far as it is known. Configured names only, and a number.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Subject<'a> {
     pub identity: Option<&'a Name>,
     pub operation: Option<&'a Name>,
+    /// Whole seconds until it is worth trying again; also the value of Retry-After.
+    pub wait_secs: Option<u64>,
 }
 
 /// The value of `WWW-Authenticate` where the status asks for one (RFC 9110 §11.6.1, RFC 6750 §3).
@@ -357,8 +360,9 @@ pub fn body(denial: Denial, subject: Subject<'_>, request: RequestId) -> String 
     out.push_str("\",\"message\":\"");
     fill(&mut out, row.message, subject);
     out.push_str("\",\"details\":\"");
-    let _ = write!(out, "{}; {}; request {}", denial.control(), row.hint, request.as_str());
-    out.push_str("\"}]}");
+    let _ = write!(out, "{}; ", denial.control());
+    fill(&mut out, row.hint, subject);
+    let _ = write!(out, "; request {}\"}}]}}", request.as_str());
     out
 }
 
@@ -396,11 +400,36 @@ fn fill(out: &mut String, template: &str, subject: Subject<'_>) {
         let Some((key, tail)) = after.split_once('}') else { break };
         match key {
             "identity" => out.push_str(&name(subject.identity, "of this connection")),
+            "wait" => wait(out, subject.wait_secs),
             _ => out.push_str(&name(subject.operation, "this operation")),
         }
         rest = tail;
     }
     out.push_str(rest);
+}
+
+/// `in 90 s`, and in the two largest units besides where nobody reads seconds.
+fn wait(out: &mut String, secs: Option<u64>) {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let Some(secs) = secs else {
+        out.push_str("later");
+        return;
+    };
+    let _ = write!(out, "in {secs} s");
+    let Some(pair) = UNITS.windows(2).find(|pair| pair.first().is_some_and(|u| secs >= u.0)) else {
+        return;
+    };
+    let mut left = secs;
+    for (place, (unit, word)) in pair.iter().enumerate() {
+        let (count, rest) = (left / unit, left % unit);
+        left = rest;
+        let _ = match (place, count) {
+            (0, _) => write!(out, " ({count} {word}"),
+            (_, 0) => Ok(()),
+            (_, _) => write!(out, " {count} {word}"),
+        };
+    }
+    out.push(')');
 }
 
 #[cfg(test)]
@@ -409,17 +438,36 @@ mod tests {
     use crate::base::{Moment, RequestIds};
 
     #[test]
+    fn a_wait_is_told_in_seconds_and_for_people() {
+        for (secs, expect) in [
+            (None, "later"),
+            (Some(0), "in 0 s"),
+            (Some(59), "in 59 s"),
+            (Some(60), "in 60 s (1 min)"),
+            (Some(5_400), "in 5400 s (1 h 30 min)"),
+            (Some(86_399), "in 86399 s (23 h 59 min)"),
+            (Some(604_800), "in 604800 s (7 d)"),
+        ] {
+            let mut out = String::new();
+            wait(&mut out, secs);
+            assert_eq!(out, expect);
+        }
+    }
+
+    #[test]
     fn every_answer_is_json_and_names_its_control() {
         let request = RequestIds::new([1, 2]).issue(Moment::new(0, 0));
         let name = Name::parse("label-printer").unwrap();
         let operation = Name::parse("orders/getOrderBuyerInfo").unwrap();
-        let subject = Subject { identity: Some(&name), operation: Some(&operation) };
+        let subject =
+            Subject { identity: Some(&name), operation: Some(&operation), wait_secs: Some(90) };
         for denial in codes::ALL_DENIALS {
             let text = body(*denial, subject, request);
             let json: serde_json::Value = serde_json::from_str(&text).unwrap();
             let error = &json["errors"][0];
             assert!(error["code"].as_str().unwrap().starts_with("Sekisho."));
             assert!(!error["message"].as_str().unwrap().contains('{'), "{text}");
+            assert!(!error["details"].as_str().unwrap().contains('{'), "{text}");
             let details = error["details"].as_str().unwrap();
             assert!(details.starts_with(denial.control().as_str()), "{details}");
             assert!(details.ends_with(request.as_str()));

@@ -31,6 +31,8 @@ pub(super) struct Ctx {
     pub(super) status: u16,
     /// A quota said no: where the caller stands in it.
     pub(super) exceeded: Option<Standing>,
+    /// Another reason to come back in so many seconds.
+    pub(super) wait_secs: Option<u64>,
     pub(super) tries: Tries,
     /// The place in the log of a request that was cleared and then failed.
     pub(super) slot: Option<LogSlot>,
@@ -91,6 +93,7 @@ impl Ctx {
             response_bytes: 0,
             status: 0,
             exceeded: None,
+            wait_secs: None,
             tries: Tries::default(),
             slot: None,
             recorded: Recorded::No,

@@ -8,7 +8,7 @@ use tokio::time::Duration;
 
 use super::ctx::{Ctx, Seen, Stage};
 use super::facts::{self, Ended};
-use crate::base::Denial;
+use crate::base::{Denial, TokenFault};
 use crate::engine::{Clearance, ConnLink, Live};
 use crate::evidence::Protocol;
 use crate::identity::{self, Presented, Proven, Refusal};
@@ -112,6 +112,9 @@ async fn prove(
     {
         ctx.engine.jwks.refetch(iss).await;
         proved = ctx.engine.prove(live, link, presented, ctx.started);
+        if let Err(Refusal { denial: Denial::Token(TokenFault::KeysUnavailable), .. }) = proved {
+            ctx.wait_secs = ctx.engine.jwks.wait_secs(iss);
+        }
     }
     match proved {
         Ok(who) => {

@@ -28,6 +28,7 @@ pub(super) async fn deny(
     let subject = Subject {
         identity: names.zip(ctx.identity).and_then(|(names, (ix, _proof))| names.identity(ix)),
         operation: names.zip(ctx.operation).and_then(|(names, ix)| names.operation(ix)),
+        wait_secs: ctx.exceeded.map(|standing| standing.reset_secs()).or(ctx.wait_secs),
     };
     let body = Bytes::from(answer::body(denial, subject, ctx.request));
 
@@ -43,8 +44,10 @@ pub(super) async fn deny(
     if let Some(challenge) = answer::challenge(denial) {
         head.insert_header(WWW_AUTHENTICATE, challenge)?;
     }
+    if let Some(secs) = subject.wait_secs {
+        head.insert_header(RETRY_AFTER, secs.to_string())?;
+    }
     if let Some(standing) = ctx.exceeded {
-        head.insert_header(RETRY_AFTER, standing.reset_secs().to_string())?;
         write_standing(&mut head, ctx, &standing)?;
     }
     if unread_body(session) {

@@ -170,6 +170,16 @@ impl JwksStore {
         self.current()
     }
 
+    /// Whole seconds until an issuer's keys, which could not be had, are asked for again; at least one.
+    pub fn wait_secs(&self, iss: &str) -> Option<u64> {
+        let sources = self.0.sources.load();
+        let source = sources.iter().find(|source| *source.issuer.iss == *iss)?;
+        let tried = source.state.lock().tried_at;
+        let passed = tried.map_or(Duration::ZERO, |tried| self.0.clock.now().since(tried));
+        let left = source.pause_after_failure().saturating_sub(passed);
+        Some(left.as_secs().saturating_add(u64::from(left.subsec_nanos() > 0)).max(1))
+    }
+
     fn flight_for(&self, iss: &str) -> Option<watch::Receiver<()>> {
         let sources = self.0.sources.load();
         let source = sources.iter().find(|source| *source.issuer.iss == *iss)?;
@@ -328,9 +338,13 @@ impl Source {
     fn is_due(&self, state: &State, now: Moment) -> bool {
         let pause = match state.fault {
             None => self.issuer.refresh,
-            Some(_) => self.issuer.cooldown.min(self.issuer.refresh),
+            Some(_) => self.pause_after_failure(),
         };
         state.tried_at.is_none_or(|tried| now.since(tried) >= pause)
+    }
+
+    fn pause_after_failure(&self) -> Duration {
+        self.issuer.cooldown.min(self.issuer.refresh)
     }
 
     async fn read(&self) -> Result<KeySet, JwksFault> {

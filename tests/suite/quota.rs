@@ -73,7 +73,8 @@ async fn mon_2_the_fourth_of_three_a_minute_waits() {
     for word in ["limited-caller", "orders/getOrders", "the gateway's, not Amazon's"] {
         assert!(message.contains(word), "{message}");
     }
-    assert!(reply.json()["errors"][0]["details"].as_str().unwrap().starts_with("MON-2; "));
+    let details = reply.json()["errors"][0]["details"].as_str().unwrap().to_owned();
+    assert!(details.starts_with("MON-2; try again in 20 s, as Retry-After says"), "{details}");
     let line = world.line_of(&reply);
     assert_eq!(
         (&line["sekisho.denial"], &line["user.name"]),

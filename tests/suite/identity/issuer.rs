@@ -50,8 +50,12 @@ async fn acc_1_an_issuer_that_never_came_up_is_503_and_heals() {
             (503, "Sekisho.TokenNotAccepted".to_owned(), "KeysUnavailable".to_owned());
         assert_eq!(fault(&world, &reply), unavailable);
         assert!(reply.header("www-authenticate").is_none(), "no new token would help");
+        assert_eq!(reply.header("retry-after"), Some("30"), "the cool-down");
+        assert!(reply.text().contains("in 30 s"), "{}", reply.text());
         seen.push(reply);
     }
+    world.advance(Duration::from_secs(12));
+    assert_eq!(try_with(&world, &own).await.header("retry-after"), Some("18"));
     publish(&world, &[&world.pki.signer]);
     // The cool-down is not over: the next attempt is the background's, and it comes by itself.
     world.advance(Duration::from_secs(31));
