@@ -15,6 +15,7 @@ use crate::base::{ListenerIx, Moment, Name, OperationIx, UpstreamFault, Upstream
 use crate::config::{
     Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamProtocol, UpstreamSettings,
 };
+use crate::evidence::Fixed;
 use crate::observe::{ListenerMetrics, Metrics, OperationMetrics, UpstreamMetrics};
 use crate::policy::OperationTable;
 use crate::state::Quotas;
@@ -125,6 +126,15 @@ impl Route {
     /// None is known by then.
     pub async fn resolved(&self) -> Result<(), UpstreamFault> {
         self.pool.ready(self.template.options.connection_timeout.unwrap_or_default()).await
+    }
+
+    /// Which of the upstream's endpoints this is, for the log and the metrics: `main` or `token`.
+    #[must_use]
+    pub const fn endpoint(&self) -> Fixed {
+        match self.reader {
+            Reader::Amazon | Reader::Internal => Fixed::new("main"),
+            Reader::TokenServer => Fixed::new("token"),
+        }
     }
 
     /// A peer for one request of `who`. HTTP/1 tells answers apart by their order alone: a byte too

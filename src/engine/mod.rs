@@ -182,7 +182,7 @@ impl Engine {
             jwks,
         });
         let live = engine.live();
-        Self::resolve(&live, None);
+        engine.resolve(&live, None);
         engine.report_configuration(&live);
         Ok(engine)
     }

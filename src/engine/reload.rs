@@ -13,10 +13,13 @@ use crate::config::{
     Addresses as Where, Endpoint, IssuerSettings, JwksSource as From, Roots, Snapshot,
     UpstreamSettings,
 };
+use crate::evidence::Event;
 use crate::keys::{IssuerKeys, JwksFault, JwksRoots, JwksSource, JwksStore, JwksUrl, Prepared};
 use crate::observe::Metrics;
 use crate::state::{QuotaError, Quotas};
-use crate::upstream::{Addresses, BreakerSpec, UpstreamSpec, keep_resolved};
+use crate::upstream::{
+    Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
+};
 
 /// Why a snapshot could not be put in force.
 #[derive(Debug)]
@@ -101,13 +104,13 @@ impl Engine {
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
         self.live.store(Arc::clone(&live));
-        Self::resolve(&live, Some(&before));
+        self.resolve(&live, Some(&before));
         self.report_configuration(&live);
         Ok(())
     }
 
     /// Keeps the names of new upstreams resolved, as long as a configuration uses them.
-    pub(super) fn resolve(live: &Live, before: Option<&Live>) {
+    pub(super) fn resolve(&self, live: &Live, before: Option<&Live>) {
         for route in live.routes() {
             let known = before.is_some_and(|before| {
                 before.routes().any(|earlier| Arc::ptr_eq(&earlier.pool, &route.pool))
@@ -115,12 +118,28 @@ impl Engine {
             if known {
                 continue;
             }
+            let Some(metrics) = live.meters.upstream(route.upstream) else { continue };
+            let endpoint = route.endpoint();
             // Its breaker is a new one and closed, whatever the one before it was.
-            if let Some(metrics) = live.meters.upstream(route.upstream) {
-                metrics.breakers_open.set(0);
-            }
-            // A name that stops resolving shows as requests that fail; the addresses known go on.
-            tokio::spawn(keep_resolved(Arc::downgrade(&route.pool), |_resolution| {}));
+            metrics.breaker_open(endpoint).set(0);
+            let unresolved = metrics.unresolved(endpoint);
+            unresolved.set(0);
+            let (log, upstream) = (self.log.clone(), route.pool.spec().name.clone());
+            let mut health = NameHealth::default();
+            tokio::spawn(keep_resolved(Arc::downgrade(&route.pool), move |resolution| {
+                let upstream = &upstream;
+                match health.note(resolution) {
+                    Some(NameChange::Lost) => {
+                        unresolved.set(1);
+                        log.event(&Event::UpstreamUnresolved { upstream, endpoint });
+                    }
+                    Some(NameChange::Found) => {
+                        unresolved.set(0);
+                        log.event(&Event::UpstreamResolved { upstream, endpoint });
+                    }
+                    None => {}
+                }
+            }));
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::Engine;
 use super::conn::ConnFacts;
 use super::door::DoorFault;
-use super::live::Live;
+use super::live::{Live, Route};
 use crate::base::{Denial, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
 use crate::evidence::{AccessRecord, AtDoor, Event, Fixed};
 use crate::keys::IssuerStatus;
@@ -205,25 +205,26 @@ impl Engine {
         }
     }
 
-    pub fn report_breaker(&self, live: &Live, upstream: UpstreamIx, change: BreakerChange) {
-        let Some(name) = live.snapshot.names.upstream(upstream) else { return };
-        let metrics = live.meters.upstream(upstream);
+    /// The breaker of one endpoint changed.
+    pub fn report_breaker(&self, live: &Live, route: &Route, change: BreakerChange) {
+        let Some(upstream) = live.snapshot.names.upstream(route.upstream) else { return };
+        let endpoint = route.endpoint();
+        let tell = |open| {
+            if let Some(metrics) = live.meters.upstream(route.upstream) {
+                metrics.breaker_open(endpoint).set(open);
+            }
+        };
         match change {
             BreakerChange::Opened => {
-                if let Some(metrics) = metrics {
-                    metrics.breakers_open.set(1);
-                }
-                let failures = live
-                    .upstream(upstream)
-                    .map_or(0, |settings| u64::from(settings.breaker.failures));
-                self.report_event(&Event::BreakerOpened { upstream: name, failures });
+                tell(1);
+                let settings = live.upstream(route.upstream);
+                let failures = settings.map_or(0, |settings| u64::from(settings.breaker.failures));
+                self.report_event(&Event::BreakerOpened { upstream, endpoint, failures });
             }
             BreakerChange::HalfOpened => {}
             BreakerChange::Closed => {
-                if let Some(metrics) = metrics {
-                    metrics.breakers_open.set(0);
-                }
-                self.report_event(&Event::BreakerClosed { upstream: name });
+                tell(0);
+                self.report_event(&Event::BreakerClosed { upstream, endpoint });
             }
         }
     }

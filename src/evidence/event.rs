@@ -45,12 +45,24 @@ pub enum Event<'a> {
     HandshakeFailed(AtDoor<'a>),
     /// Traffic that no request owns: malformed heads, floods of HTTP/2 frames (MON-5).
     ProtocolRefused(AtDoor<'a>),
+    /// `endpoint`: main or token, which have a breaker each.
     BreakerOpened {
         upstream: &'a Name,
+        endpoint: Fixed,
         failures: u64,
     },
     BreakerClosed {
         upstream: &'a Name,
+        endpoint: Fixed,
+    },
+    /// The name of an endpoint does not resolve; addresses known before stay in use.
+    UpstreamUnresolved {
+        upstream: &'a Name,
+        endpoint: Fixed,
+    },
+    UpstreamResolved {
+        upstream: &'a Name,
+        endpoint: Fixed,
     },
     /// Certificate, name or pin did not verify (TLS-2).
     UpstreamUntrusted {
@@ -131,6 +143,8 @@ words! {
         ProtocolRefused = "protocol-refused",
         BreakerOpened = "breaker-opened",
         BreakerClosed = "breaker-closed",
+        UpstreamUnresolved = "upstream-unresolved",
+        UpstreamResolved = "upstream-resolved",
         UpstreamUntrusted = "upstream-untrusted",
         JwksFailed = "jwks-failed",
         JwksRecovered = "jwks-recovered",
@@ -201,12 +215,18 @@ impl<'a> EventRecord<'a> {
                 count: Some(door.count),
                 ..bare
             },
-            Event::BreakerOpened { upstream, failures } => {
-                Self { upstream: Some(upstream), count: Some(*failures), ..bare }
+            Event::BreakerOpened { upstream, endpoint, failures } => Self {
+                upstream: Some(upstream),
+                fault: Some(*endpoint),
+                count: Some(*failures),
+                ..bare
+            },
+            Event::BreakerClosed { upstream, endpoint }
+            | Event::UpstreamUnresolved { upstream, endpoint }
+            | Event::UpstreamResolved { upstream, endpoint } => {
+                Self { upstream: Some(upstream), fault: Some(*endpoint), ..bare }
             }
-            Event::BreakerClosed { upstream } | Event::UpstreamUntrusted { upstream } => {
-                Self { upstream: Some(upstream), ..bare }
-            }
+            Event::UpstreamUntrusted { upstream } => Self { upstream: Some(upstream), ..bare },
             Event::JwksFailed { issuer, fault } => {
                 Self { issuer: Some(issuer), fault: Some(*fault), ..bare }
             }
@@ -276,6 +296,8 @@ const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::ProtocolRefused(_) => (Action::ProtocolRefused, Warning, Mon5),
         Event::BreakerOpened { .. } => (Action::BreakerOpened, Error, Log1),
         Event::BreakerClosed { .. } => (Action::BreakerClosed, Info, Log1),
+        Event::UpstreamUnresolved { .. } => (Action::UpstreamUnresolved, Error, Log1),
+        Event::UpstreamResolved { .. } => (Action::UpstreamResolved, Info, Log1),
         Event::UpstreamUntrusted { .. } => (Action::UpstreamUntrusted, Error, Tls2),
         Event::JwksFailed { .. } => (Action::JwksFailed, Error, Acc1),
         Event::JwksRecovered { .. } => (Action::JwksRecovered, Info, Acc1),

@@ -142,8 +142,11 @@ impl Ctx {
     }
 
     pub(super) fn breaker_changed(&self, change: BreakerChange) {
-        if let (Some(upstream), Ok(seen)) = (self.upstream, self.seen()) {
-            self.engine.report_breaker(&seen.live, upstream, change);
+        if let (Some(upstream), Some(operation), Ok(seen)) =
+            (self.upstream, self.operation, self.seen())
+            && let Some(route) = seen.live.route(upstream, operation)
+        {
+            self.engine.report_breaker(&seen.live, route, change);
         }
     }
 }

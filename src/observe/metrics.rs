@@ -63,8 +63,10 @@ metrics! {
         "From the first byte sent upstream to the first byte of its answer.";
     UPSTREAM_RETRIES = Counter "sekisho_upstream_retries_total" ["upstream"]
         "Connections to the upstream that were tried again.";
-    BREAKER_OPEN = Gauge "sekisho_upstream_breaker_open" ["upstream"]
-        "1 while a circuit breaker of the upstream is open.";
+    BREAKER_OPEN = Gauge "sekisho_upstream_breaker_open" ["endpoint", "upstream"]
+        "1 while the circuit breaker of the upstream's endpoint (main, token) is open.";
+    UNRESOLVED = Gauge "sekisho_upstream_unresolved" ["endpoint", "upstream"]
+        "1 while the name of the upstream's endpoint does not resolve; addresses known before stay in use.";
     CONNECTIONS = Gauge "sekisho_connections" ["listener"]
         "Connections that passed the door and are open.";
     CONNECTIONS_REFUSED = Counter "sekisho_connections_refused_total" ["listener", "reason"]
@@ -130,6 +132,7 @@ pub struct Metrics {
     upstream_seconds: HistogramVec,
     upstream_retries: IntCounterVec,
     breaker_open: IntGaugeVec,
+    unresolved: IntGaugeVec,
     connections: IntGaugeVec,
     connections_refused: IntCounterVec,
     handshakes: IntCounterVec,
@@ -172,7 +175,23 @@ pub struct UpstreamMetrics {
     /// In seconds.
     pub first_byte: Histogram,
     pub retries: IntCounter,
-    pub breakers_open: IntGauge,
+    name: Name,
+    breaker_open: IntGaugeVec,
+    unresolved: IntGaugeVec,
+}
+
+impl UpstreamMetrics {
+    /// 1 while the breaker is open; `endpoint` is a word of the program.
+    #[must_use]
+    pub fn breaker_open(&self, endpoint: Fixed) -> IntGauge {
+        self.breaker_open.with_label_values(&[endpoint.as_str(), self.name.as_str()])
+    }
+
+    /// 1 while the name does not resolve; `endpoint` is a word of the program.
+    #[must_use]
+    pub fn unresolved(&self, endpoint: Fixed) -> IntGauge {
+        self.unresolved.with_label_values(&[endpoint.as_str(), self.name.as_str()])
+    }
 }
 
 /// One listener's numbers.
@@ -245,6 +264,7 @@ impl Metrics {
             upstream_seconds: histograms(&registry, &UPSTREAM_SECONDS)?,
             upstream_retries: counters(&registry, &UPSTREAM_RETRIES)?,
             breaker_open: gauges(&registry, &BREAKER_OPEN)?,
+            unresolved: gauges(&registry, &UNRESOLVED)?,
             connections: gauges(&registry, &CONNECTIONS)?,
             connections_refused: counters(&registry, &CONNECTIONS_REFUSED)?,
             handshakes: counters(&registry, &HANDSHAKES)?,
@@ -288,7 +308,9 @@ impl Metrics {
         UpstreamMetrics {
             first_byte: self.upstream_seconds.with_label_values(&[name.as_str()]),
             retries: self.upstream_retries.with_label_values(&[name.as_str()]),
-            breakers_open: self.breaker_open.with_label_values(&[name.as_str()]),
+            name: name.clone(),
+            breaker_open: self.breaker_open.clone(),
+            unresolved: self.unresolved.clone(),
         }
     }
 
@@ -395,6 +417,8 @@ mod tests {
         metrics.operation(Some(&name)).count(Outcome::Allowed);
         metrics.operation(None).count(Outcome::Denied);
         metrics.upstream(&name).first_byte.observe(0.003);
+        metrics.upstream(&name).breaker_open(Fixed::new("token")).set(1);
+        metrics.upstream(&name).unresolved(Fixed::new("main")).set(1);
         metrics.listener(&name).refused(Fixed::new("address"));
         metrics.listener(&name).handshake_failed(Fixed::new("timed_out"));
         metrics.issuer(&name).fetch_failed(Fixed::new("unreachable"));
@@ -452,6 +476,7 @@ mod tests {
             r#"sekisho_denials_total{code="TokenNotAccepted"} 1"#,
             r#"sekisho_connections_refused_total{listener="some",reason="address"} 1"#,
             r#"sekisho_upstream_duration_seconds_bucket{upstream="some",le="0.005"} 1"#,
+            r#"sekisho_upstream_breaker_open{endpoint="token",upstream="some"} 1"#,
             r#"sekisho_framework_events_total{level="warning"} 1"#,
             r#"sekisho_build_info{version="0.1.0"} 1"#,
             "process_start_time_seconds 1795342500",

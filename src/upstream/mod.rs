@@ -18,7 +18,7 @@ mod retry;
 mod route;
 
 pub use breaker::{BreakerChange, BreakerSpec};
-pub use resolve::{Resolution, keep_resolved};
+pub use resolve::{NameChange, NameHealth, Resolution, keep_resolved};
 pub use retry::{Idempotence, Retry, Sent, may_retry};
 pub use route::{Addresses, Outcome, Picked, Upstream, UpstreamSpec};
 

@@ -23,12 +23,45 @@ pub enum Resolution {
     Unknown,
 }
 
+/// Whether a name resolves, as last told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NameHealth {
+    #[default]
+    Resolves,
+    Fails,
+}
+
+/// What is worth telling of a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameChange {
+    /// It resolves no more, or never did.
+    Lost,
+    /// It resolves again.
+    Found,
+}
+
+impl NameHealth {
+    /// What a look-up changed; most change nothing.
+    pub const fn note(&mut self, resolution: Resolution) -> Option<NameChange> {
+        let (now, change) = match (*self, resolution) {
+            (Self::Resolves, Resolution::Kept | Resolution::Unknown) => {
+                (Self::Fails, Some(NameChange::Lost))
+            }
+            (Self::Fails, Resolution::Fresh) => (Self::Resolves, Some(NameChange::Found)),
+            (Self::Resolves, Resolution::Fresh)
+            | (Self::Fails, Resolution::Kept | Resolution::Unknown) => (*self, None),
+        };
+        *self = now;
+        change
+    }
+}
+
 /// Resolves the upstream's name now and then every 30 s, until the upstream is dropped. Tells each
 /// look-up's end. Ends at once where the addresses are fixed.
 ///
 /// There is never more than one look-up under way: a system resolver that hangs can't be cancelled,
 /// only waited for.
-pub async fn keep_resolved(upstream: Weak<Upstream>, tell: impl Fn(Resolution) + Send) {
+pub async fn keep_resolved(upstream: Weak<Upstream>, mut tell: impl FnMut(Resolution) + Send) {
     loop {
         let pause = {
             let Some(upstream) = upstream.upgrade() else { return };
@@ -154,6 +187,16 @@ mod tests {
     async fn the_first_wait_is_bounded() {
         let upstream = upstream("localhost", Addresses::Dns);
         assert_eq!(upstream.ready(Duration::ZERO).await, Err(UpstreamFault::Unreachable));
+    }
+
+    #[test]
+    fn a_name_is_told_when_it_changes_and_not_for_every_look_up() {
+        use Resolution::{Fresh, Kept, Unknown};
+        let mut health = NameHealth::default();
+        let told = [Fresh, Fresh, Kept, Kept, Unknown, Fresh, Fresh].map(|what| health.note(what));
+        let (lost, found) = (Some(NameChange::Lost), Some(NameChange::Found));
+        assert_eq!(told, [None, None, lost, None, None, found, None]);
+        assert_eq!(NameHealth::default().note(Unknown), lost, "at the start, too");
     }
 
     #[test]

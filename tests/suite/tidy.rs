@@ -26,8 +26,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "engine",
         4,
         &[
-            "answer", "base", "config", "evidence", "identity", "keys", "observe", "policy",
-            "state", "upstream",
+            "base", "config", "evidence", "identity", "keys", "observe", "policy", "state",
+            "upstream",
         ],
     ),
     // The edges never use each other.

@@ -19,7 +19,7 @@ use crate::hygiene::printer;
 use crate::support::{Plan, World, bearing, error_of, get};
 
 const STOCK: &str = "/stock/A";
-const DOWN: &str = "sekisho_upstream_breaker_open{upstream=\"warehouse\"}";
+const DOWN: &str = "sekisho_upstream_breaker_open{endpoint=\"main\",upstream=\"warehouse\"}";
 
 /// An upstream that plays its bytes, one answer for each head that it reads.
 pub struct Scripted {
@@ -396,6 +396,54 @@ async fn an_upstream_that_does_not_connect_is_told_apart() {
     assert!(applied);
     let reply = world.call(&caller, Call::get(STOCK)).await;
     assert_failed(&world, &reply, 502, "Unreachable");
+    // That is told once, and what the name was before is not.
+    let unresolved = "sekisho_upstream_unresolved{endpoint=\"main\",upstream=\"warehouse\"}";
+    crate::wire::counted(&world, unresolved, 1).await;
+    let lines = world.events("upstream-unresolved");
+    let [line] = lines.as_slice() else { panic!("one line expected: {lines:?}") };
+    assert_eq!(
+        (&line["sekisho.upstream"], &line["sekisho.detail"]),
+        (&"warehouse".into(), &"main".into())
+    );
+    assert!(world.events("upstream-resolved").is_empty());
+    assert!(!line.to_string().contains("nowhere"));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_endpoint_of_an_upstream_has_a_breaker_that_is_told_apart() {
+    let lines = "protocol = \"http/1.1\"\nbreaker = { failures = 3, open = \"10 s\" }\nretries = 0";
+    let world = World::with(Plan::default().fill("amazon", lines).by_hand()).await;
+    let caller = printer(&world, Alpn::Both);
+    let open = |endpoint: &str| {
+        let labels = format!("{{endpoint=\"{endpoint}\",upstream=\"amazon\"}}");
+        world.metric(&format!("sekisho_upstream_breaker_open{labels}")) > 0.5
+    };
+    let orders = || get(crate::support::ORDERS);
+    let exchange = || crate::support::amazon(Method::POST, "/auth/o2/token");
+    world
+        .amazon
+        .set_for("/auth", Scenario::Error { status: http::StatusCode::SERVICE_UNAVAILABLE });
+    for _ in 0..4 {
+        assert_eq!(world.call(&caller, exchange()).await.status, 503);
+    }
+    assert_eq!((open("main"), open("token")), (false, true));
+    // The other endpoint opens and closes; this one stays as it is.
+    world.amazon.set_for("/orders", Scenario::Error { status: http::StatusCode::BAD_GATEWAY });
+    for _ in 0..3 {
+        assert_eq!(world.call(&caller, orders()).await.status, 502);
+    }
+    assert_eq!((open("main"), open("token")), (true, true));
+    world.amazon.clear_scenarios();
+    world.advance(Duration::from_secs(11));
+    assert_eq!(world.call(&caller, orders()).await.status, 200);
+    assert_eq!((open("main"), open("token")), (false, true));
+    let told = |action: &str| -> Vec<String> {
+        let lines = world.events(action).into_iter();
+        lines.map(|line| line["sekisho.detail"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(told("breaker-opened"), ["token", "main"]);
+    assert_eq!(told("breaker-closed"), ["main"]);
     world.finish().await;
 }
 
