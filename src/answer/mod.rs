@@ -360,7 +360,9 @@ pub fn body(denial: Denial, subject: Subject<'_>, request: RequestId) -> String 
     out.push_str("\",\"message\":\"");
     fill(&mut out, row.message, subject);
     out.push_str("\",\"details\":\"");
-    let _ = write!(out, "{}; ", denial.control());
+    if let Some(control) = denial.control() {
+        let _ = write!(out, "{control}; ");
+    }
     fill(&mut out, row.hint, subject);
     let _ = write!(out, "; request {}\"}}]}}", request.as_str());
     out
@@ -469,8 +471,25 @@ mod tests {
             assert!(!error["message"].as_str().unwrap().contains('{'), "{text}");
             assert!(!error["details"].as_str().unwrap().contains('{'), "{text}");
             let details = error["details"].as_str().unwrap();
-            assert!(details.starts_with(denial.control().as_str()), "{details}");
+            match denial.control() {
+                Some(control) => assert!(details.starts_with(&format!("{control}; ")), "{details}"),
+                None => assert!(!details.contains('-'), "no control: {details}"),
+            }
             assert!(details.ends_with(request.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_failure_names_no_control_but_the_one_that_stopped_it() {
+        use crate::base::ControlId;
+        for denial in codes::ALL_DENIALS {
+            let expect = match denial {
+                Denial::Upstream(UpstreamFault::Untrusted) => Some(ControlId::Tls2),
+                Denial::LogUnavailable => Some(ControlId::Log1),
+                Denial::Upstream(_) | Denial::Internal => None,
+                refusal => Some(refusal.control().expect("a refusal enforces something")),
+            };
+            assert_eq!(denial.control(), expect, "{denial:?}");
         }
     }
 

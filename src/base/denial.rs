@@ -161,10 +161,10 @@ pub enum UpstreamFault {
 }
 
 impl Denial {
-    /// The control this refusal serves.
+    /// The control this refusal serves. `None`: nothing was enforced, something failed.
     #[must_use]
-    pub const fn control(self) -> ControlId {
-        match self {
+    pub const fn control(self) -> Option<ControlId> {
+        Some(match self {
             Self::Head(_)
             | Self::Path(_)
             | Self::WrongHost
@@ -181,7 +181,8 @@ impl Denial {
             | Self::UpgradeNotAllowed => ControlId::Priv1,
             Self::QuotaExceeded => ControlId::Mon2,
             Self::Upstream(UpstreamFault::Untrusted) => ControlId::Tls2,
-            Self::LogUnavailable | Self::Upstream(_) | Self::Internal => ControlId::Log1,
-        }
+            Self::LogUnavailable => ControlId::Log1,
+            Self::Upstream(_) | Self::Internal => return None,
+        })
     }
 }

@@ -20,7 +20,7 @@ record! {
         pub operation: Option<&'a Name> = "sekisho.operation",
         /// One of the methods an operation can have.
         pub method: Option<Fixed> = "http.request.method",
-        /// None if the caller went away before an answer.
+        /// None if the caller was given none: it went away, or its HTTP/2 stream was reset.
         pub status: Option<u16> = "http.response.status_code",
         /// The identity's name in the configuration.
         pub identity: Option<&'a Name> = "user.name",
@@ -93,13 +93,14 @@ impl AccessRecord<'_> {
         }
     }
 
-    /// Notes why the request was not served: outcome, code, particulars and control at once.
+    /// Notes why the request was not served: outcome, code, particulars and control, where one was
+    /// enforced, at once.
     pub fn deny(&mut self, denial: Denial) {
         let code = DenialCode::of(denial);
         self.outcome = code.outcome();
         self.denial = Some(code);
         self.detail = detail(denial).map(Fixed::new);
-        self.control = Some(denial.control());
+        self.control = denial.control();
     }
 
     /// Notes that the caller went away before the answer was whole.

@@ -129,6 +129,8 @@ fn assert_failed(world: &World, reply: &Reply, status: u16, detail: &str) {
     let line = world.line_of(reply);
     assert_eq!(line["sekisho.detail"], detail, "{line}");
     assert_eq!(line["sekisho.denial"], "UpstreamFailed");
+    let control = if detail == "Untrusted" { "TLS-2".into() } else { serde_json::Value::Null };
+    assert_eq!(line["sekisho.control"], control, "a failure enforces no control");
     assert_eq!(line["event.outcome"], "failed");
     assert_eq!(line["sekisho.upstream"], "warehouse");
     assert_eq!(line["http.response.status_code"], status);

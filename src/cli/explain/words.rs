@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Case, Line, Mark, Stopped, Told};
 use crate::answer;
-use crate::base::{Denial, Name, OperationIx, RoleIx};
+use crate::base::{ControlId, Denial, Name, OperationIx, RoleIx};
 use crate::cli::say::{self, Colour, Stream};
 use crate::config::IdentityKind;
 use crate::evidence::codes;
@@ -93,6 +93,7 @@ impl Case<'_> {
         message
             .replace("{identity}", self.name.as_str())
             .replace("{operation}", self.operation_name(operation).unwrap_or("this operation"))
+            .replace("{wait}", "later")
     }
 
     /// What an operator can do about a refusal, beside what its answer says.
@@ -210,13 +211,13 @@ impl Told {
                 let row = answer::line(denial);
                 let _ = write!(
                     out,
-                    "{} {} Sekisho.{} ({})\n  the caller reads: {}\n  {}",
+                    "{} {} Sekisho.{}{}\n  the caller reads: {}\n  {}",
                     paint(Colour::Red, "REFUSED"),
                     row.status,
                     codes::code(denial),
-                    denial.control(),
+                    denial.control().map_or(String::new(), |control| format!(" ({control})")),
                     case.fill(row.message, self.operation),
-                    row.hint,
+                    case.fill(row.hint, self.operation),
                 );
                 if let Some(advice) = case.advice(denial, self.operation) {
                     let _ = write!(out, "\n  {advice}");
@@ -272,9 +273,9 @@ impl Told {
                     "status": row.status,
                     "code": format!("Sekisho.{}", codes::code(denial)),
                     "detail": codes::detail(denial),
-                    "control": denial.control().as_str(),
+                    "control": denial.control().map(ControlId::as_str),
                     "message": case.fill(row.message, self.operation),
-                    "hint": row.hint,
+                    "hint": case.fill(row.hint, self.operation),
                     "advice": case.advice(denial, self.operation),
                 })
             }

@@ -112,7 +112,8 @@ fn the_transcripts_are_up_to_date() {
 
 fn is_answer(denial: Denial, error: &Value) -> bool {
     let row = answer::line(denial);
-    let details = format!("{}; {}; request 01…", denial.control(), row.hint);
+    let control = denial.control().map_or(String::new(), |control| format!("{control}; "));
+    let details = format!("{control}{}; request 01…", row.hint.replace("{wait}", "in … s"));
     let mut rest = error["message"].as_str().unwrap();
     // Between the pieces stand configured names.
     let pieces = row.message.replace("{operation}", "{identity}");
