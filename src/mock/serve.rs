@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -105,7 +105,10 @@ pub(super) async fn request(
     if let Scenario::Delay { ms } = scenario {
         tokio::time::sleep(Duration::from_millis(ms).min(DELAY_MAX)).await;
     }
-    let answer = spoil(scenario, answer, asked.version)?;
+    let mut answer = spoil(scenario, answer, asked.version)?;
+    if asked.method == Method::HEAD && asked.version == Version::HTTP_2 {
+        answer = headless(answer);
+    }
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         shared.spawn(echo_bytes(upgrade));
     }
@@ -257,6 +260,15 @@ fn failure(status: StatusCode) -> Answer {
         _ => "Mock",
     };
     Answer::refusal(status, code, "The mock was told to answer this.", "")
+}
+
+/// An answer without its body, which hyper leaves out over HTTP/1 only (RFC 9110 §9.3.2).
+fn headless(mut answer: Answer) -> Answer {
+    let body = std::mem::replace(&mut answer.body, Flow::empty());
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        answer.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
+    }
+    answer
 }
 
 fn respond(answer: Answer) -> Response<Flow> {

@@ -71,6 +71,21 @@ async fn slow_uploads_and_request_trailers_arrive() {
 }
 
 #[tokio::test]
+async fn an_answer_to_head_has_no_body_in_either_version() {
+    let stage = Stage::amazon().await;
+    stage.mock.serve("/jwks", "application/json", stage.pki.signer.jwks());
+    for alpn in [Alpn::H1, Alpn::H2] {
+        let whole = stage.call(alpn, Call::get("/jwks")).await.unwrap();
+        let head = stage.call(alpn, Call::new(http::Method::HEAD, "/jwks")).await.unwrap();
+        assert_eq!(head.status, whole.status, "{alpn:?}");
+        assert_eq!((head.body.len(), head.end), (0, BodyEnd::Complete), "{alpn:?}");
+        for name in ["content-type", "content-length"] {
+            assert_eq!(head.header(name), whole.header(name), "{name} {alpn:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_web_socket_echoes_after_the_handshake_of_rfc_6455() {
     let stage = Stage::warehouse().await;
     let mut stream = stage.caller(Alpn::H1).stream(stage.mock.address()).await.unwrap();
