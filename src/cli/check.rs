@@ -48,7 +48,7 @@ fn document(read: &Result<Loaded, ConfigErrors>) -> Value {
     }
 }
 
-fn counts(loaded: &Loaded) -> [(String, usize); 8] {
+fn counts(loaded: &Loaded) -> [(&'static str, usize); 8] {
     let names = &loaded.snapshot.names;
     [
         ("networks", (0..=u8::MAX).map_while(|ix| names.network(NetworkIx(ix))).count()),
@@ -60,14 +60,6 @@ fn counts(loaded: &Loaded) -> [(String, usize); 8] {
         ("limits", loaded.snapshot.quotas.limits.len()),
         ("warnings", loaded.warnings.len()),
     ]
-    .map(|(what, count)| (what.to_owned(), count))
-}
-
-fn singular(what: &str) -> String {
-    match what.strip_suffix("ies") {
-        Some(stem) => format!("{stem}y"),
-        None => what.trim_end_matches('s').to_owned(),
-    }
 }
 
 /// What would be served, in a few lines.
@@ -107,11 +99,7 @@ fn summary(loaded: &Loaded) -> String {
     };
     let _ = writeln!(out, "  access log   {log}");
     let _ = writeln!(out, "  admin        http://{}", snapshot.admin.address);
-    let counted = counts(loaded).map(|(what, count)| match count {
-        1 => format!("1 {}", singular(&what)),
-        many => format!("{many} {what}"),
-    });
-    let _ = write!(out, "  {}", counted.join(", "));
+    let _ = write!(out, "  {} checked: ok", config::counted(&counts(loaded)));
     out
 }
 

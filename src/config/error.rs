@@ -52,6 +52,31 @@ pub struct ConfigErrors {
     pub errors: Vec<ConfigError>,
     /// How many more there were than are kept.
     pub omitted: usize,
+    #[serde(skip)]
+    pub(super) extent: Extent,
+}
+
+/// How much of a configuration was looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Such as (`identities`, 5): what the files name, usable or not.
+    pub(super) named: Vec<(&'static str, usize)>,
+    /// A file could not be read, or its syntax is broken, so that nothing behind it was looked at.
+    pub(super) torn: bool,
+}
+
+/// `2 networks, 1 identity`, of plural words.
+#[must_use]
+pub fn counted(counts: &[(&str, usize)]) -> String {
+    let one = |what: &str| match what.strip_suffix("ies") {
+        Some(stem) => format!("1 {stem}y"),
+        None => format!("1 {}", what.trim_end_matches('s')),
+    };
+    let texts = counts.iter().map(|(what, count)| match count {
+        1 => one(what),
+        many => format!("{many} {what}"),
+    });
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 impl std::error::Error for ConfigErrors {}
@@ -77,16 +102,22 @@ pub enum Severity {
 }
 
 impl ConfigErrors {
-    /// All of them for people, with a count at the end.
+    /// All of them for people; at the end what was looked at, and how many there are.
     #[must_use]
     pub fn render(&self, paint: Paint) -> String {
         let mut out: String =
             self.errors.iter().map(|e| e.render(Severity::Error, paint) + "\n").collect();
-        let total = self.errors.len() + self.omitted;
-        let plural = if total == 1 { "" } else { "s" };
-        let _ = write!(out, "{total} error{plural}; nothing was changed");
+        let named: Vec<_> =
+            self.extent.named.iter().copied().filter(|(_, count)| *count > 0).collect();
+        if !named.is_empty() {
+            let _ = write!(out, "{} checked: ", counted(&named));
+        }
+        out.push_str(&counted(&[("errors", self.errors.len() + self.omitted)]));
         if self.omitted > 0 {
             let _ = write!(out, " (the last {} are not shown)", self.omitted);
+        }
+        if self.extent.torn {
+            out.push_str("; not everything could be read, so more may follow when that is mended");
         }
         out.push('\n');
         out
@@ -147,6 +178,7 @@ pub(super) struct Report {
     errors: Vec<ConfigError>,
     omitted: usize,
     warnings: Vec<ConfigError>,
+    pub(super) extent: Extent,
 }
 
 impl Report {
@@ -219,7 +251,7 @@ impl Report {
     /// The errors, sorted.
     pub(super) fn refuse(mut self) -> ConfigErrors {
         self.errors.sort_by_cached_key(ConfigError::place);
-        ConfigErrors { errors: self.errors, omitted: self.omitted }
+        ConfigErrors { errors: self.errors, omitted: self.omitted, extent: self.extent }
     }
 }
 
@@ -267,8 +299,23 @@ mod tests {
             one(text, 25..33).render(Paint::Plain),
             "conf/sekisho.toml:2:13: error[NET-1]: no such network\n  \
              |\n2 | networks = [\"offise\"]\n  |             ^^^^^^^^\n  \
-             = write `office`\n\n1 error; nothing was changed\n"
+             = write `office`\n\n1 error\n"
         );
+    }
+
+    #[test]
+    fn the_last_line_says_what_was_looked_at_and_whether_more_may_follow() {
+        let mut errors = one("a = 1", 0..1);
+        errors.extent.named = vec![("networks", 0), ("listeners", 1), ("identities", 1)];
+        assert!(
+            errors.render(Paint::Plain).ends_with("\n1 listener, 1 identity checked: 1 error\n")
+        );
+        errors.extent = Extent { named: vec![("identities", 2)], torn: true };
+        errors.omitted = 3;
+        assert!(errors.render(Paint::Plain).ends_with(
+            "\n2 identities checked: 4 errors (the last 3 are not shown); not everything could be \
+             read, so more may follow when that is mended\n"
+        ));
     }
 
     #[test]

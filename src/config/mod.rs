@@ -31,7 +31,7 @@ use std::path::Path;
 use crate::base::Moment;
 
 pub use compile::{Loaded, load_from};
-pub use error::{ConfigError, ConfigErrors, ERRORS_MAX, Paint, Severity};
+pub use error::{ConfigError, ConfigErrors, ERRORS_MAX, Paint, Severity, counted};
 pub use outside::{COMMAND_TIMEOUT, CommandFault, Machine, Outside, ReadFault, SECRET_BYTES_MAX};
 pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;

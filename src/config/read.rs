@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::describe;
-use super::error::Report;
+use super::error::{Extent, Report};
 use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
@@ -101,6 +101,22 @@ pub(super) struct Document {
     pub(super) identity: Section<RawIdentity>,
     /// A file could not be read, or its syntax is broken: names may be missing for that reason.
     pub(super) torn: bool,
+}
+
+impl Document {
+    /// What the files name, and whether something may stand where nothing could be read.
+    pub(super) fn extent(&self) -> Extent {
+        let named = vec![
+            ("networks", self.network.names.len()),
+            ("listeners", self.listener.names.len()),
+            ("upstreams", self.upstream.names.len()),
+            ("operations", self.operation.names.len()),
+            ("issuers", self.issuer.names.len()),
+            ("roles", self.role.names.len()),
+            ("identities", self.identity.names.len()),
+        ];
+        Extent { named, torn: self.torn }
+    }
 }
 
 /// Reads the main file and its policy files. Mistakes go into `report`.

@@ -50,6 +50,7 @@ pub fn load_from(
 ) -> Result<Loaded, ConfigErrors> {
     let mut report = Report::default();
     let document = read::read(outside, main, &SCHEMA, &mut report);
+    report.extent = document.extent();
     let mut ctx = Ctx { outside, report: &mut report, document: &document, now };
     let snapshot = ctx.snapshot(generation);
     let Some(snapshot) = snapshot else {

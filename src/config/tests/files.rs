@@ -52,6 +52,7 @@ fn what_is_missing_in_a_torn_file_is_not_called_unknown() {
     );
     let errors = refuse(&world(&text).with("policy/a.toml", torn));
     assert!(errors.errors.iter().all(|e| e.file.ends_with("policy/a.toml")), "{errors}");
+    assert!(errors.to_string().ends_with("so more may follow when that is mended\n"), "{errors}");
 }
 
 #[test]

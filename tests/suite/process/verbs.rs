@@ -43,6 +43,8 @@ async fn check_says_what_would_be_served_or_every_mistake_at_once() {
     let good = sekisho(&place.dir, &["check", "sekisho.toml"]);
     ends(&good, 0);
     assert!(text(&good.stdout).contains("can be served"), "{}", text(&good.stdout));
+    assert!(text(&good.stdout).contains(" identit"), "{}", text(&good.stdout));
+    assert!(text(&good.stdout).ends_with(" 0 warnings checked: ok\n"), "{}", text(&good.stdout));
     let good = sekisho(&place.dir, &["check", "--json", "sekisho.toml"]);
     ends(&good, 0);
     assert_eq!(
@@ -79,7 +81,7 @@ async fn check_says_what_would_be_served_or_every_mistake_at_once() {
     ends(&bad, 1);
     assert_eq!(text(&bad.stdout), "");
     let said = text(&bad.stderr);
-    assert!(said.contains(&format!("{marks} errors; nothing was changed")), "{said}");
+    assert!(said.contains(&format!(" identities checked: {marks} errors")), "{said}");
     assert!(!said.contains('\x1b'), "no colour where nobody looks");
 }
 
