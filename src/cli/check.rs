@@ -40,7 +40,10 @@ fn document(read: &Result<Loaded, ConfigErrors>) -> Value {
     match read {
         Ok(loaded) => json!({
             "ok": true, "errors": [], "warnings": loaded.warnings,
-            "counts": counts(loaded).into_iter().collect::<BTreeMap<_, _>>(),
+            "counts": counts(loaded)
+                .into_iter()
+                .chain([("warnings", loaded.warnings.len())])
+                .collect::<BTreeMap<_, _>>(),
         }),
         Err(errors) => json!({
             "ok": false, "errors": errors.errors, "omitted": errors.omitted, "warnings": [],
@@ -48,7 +51,7 @@ fn document(read: &Result<Loaded, ConfigErrors>) -> Value {
     }
 }
 
-fn counts(loaded: &Loaded) -> [(&'static str, usize); 8] {
+fn counts(loaded: &Loaded) -> [(&'static str, usize); 7] {
     let names = &loaded.snapshot.names;
     [
         ("networks", (0..=u8::MAX).map_while(|ix| names.network(NetworkIx(ix))).count()),
@@ -58,7 +61,6 @@ fn counts(loaded: &Loaded) -> [(&'static str, usize); 8] {
         ("roles", (0..).map_while(|ix| names.role(RoleIx(ix))).count()),
         ("identities", (0..).map_while(|ix| names.identity(IdentityIx(ix))).count()),
         ("limits", loaded.snapshot.quotas.limits.len()),
-        ("warnings", loaded.warnings.len()),
     ]
 }
 
@@ -100,6 +102,9 @@ fn summary(loaded: &Loaded) -> String {
     let _ = writeln!(out, "  access log   {log}");
     let _ = writeln!(out, "  admin        http://{}", snapshot.admin.address);
     let _ = write!(out, "  {} checked: ok", config::counted(&counts(loaded)));
+    if !loaded.warnings.is_empty() {
+        let _ = write!(out, ", {}", config::counted(&[("warnings", loaded.warnings.len())]));
+    }
     out
 }
 
