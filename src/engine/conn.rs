@@ -1,7 +1,7 @@
 //! What the front door learned of a connection, carried to every request on it, and the few words
 //! that the door and the request path exchange while it lives.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
@@ -50,6 +50,7 @@ pub struct ConnLink {
     /// engine's parser and is replaced.
     owned: AtomicU32,
     body_fault: AtomicU8,
+    backed_up: AtomicBool,
     identities: Mutex<Vec<IdentityPermit>>,
     /// The generation under which the chain was verified last, and whether it held.
     verified: Mutex<(u64, Chain)>,
@@ -71,6 +72,7 @@ impl ConnLink {
             begun: AtomicU32::new(0),
             owned: AtomicU32::new(0),
             body_fault: AtomicU8::new(0),
+            backed_up: AtomicBool::new(false),
             identities: Mutex::new(Vec::new()),
         })
     }
@@ -106,6 +108,16 @@ impl ConnLink {
             2 => Some(Denial::Head(crate::base::HeadFault::TransferCoding)),
             _ => None,
         }
+    }
+
+    /// HTTP/2: the door tells whether bytes of bodies lie there that nobody takes.
+    pub fn set_backed_up(&self, backed_up: bool) {
+        self.backed_up.store(backed_up, Ordering::Release);
+    }
+
+    /// Whether it is not the client that is waited for.
+    pub fn is_backed_up(&self) -> bool {
+        self.backed_up.load(Ordering::Acquire)
     }
 
     /// The client's certificate, if it still counts under a configuration: `verify` is asked once for

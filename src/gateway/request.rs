@@ -151,7 +151,8 @@ pub(super) async fn within_body_rate<T>(
         if progress.is_slow() {
             return None;
         }
-        if !progress.is_reading() {
+        // An upstream that does not take a body is no fault of the caller's; its own time-out ends it.
+        if !progress.is_reading() || link.is_backed_up() {
             continue;
         }
         let fresh = progress.bytes().saturating_sub(seen);

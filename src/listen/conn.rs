@@ -106,7 +106,9 @@ impl Conn {
             }
             Guard::H2(guard) => {
                 self.pending_since = None;
-                guard.feed(fresh, self.engine.clock.now().mono_ns())
+                let verdict = guard.feed(fresh, self.engine.clock.now().mono_ns());
+                self.link.set_backed_up(guard.is_backed_up());
+                verdict
             }
         };
         self.follow(verdict, || buf.set_filled(before))
@@ -189,6 +191,7 @@ impl Conn {
                 answer = Some((line.error_type, request));
             }
         });
+        self.link.set_backed_up(guard.is_backed_up());
         if own {
             let bytes = match answer {
                 Some((error_type, request)) => with_fields(

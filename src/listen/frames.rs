@@ -110,6 +110,7 @@ pub struct FrameGuard {
     block: Option<Block>,
     stream_max: u32,
     streams: u64,
+    data: u64,
     credit: u64,
     control: Window,
 }
@@ -124,6 +125,7 @@ impl FrameGuard {
             block: None,
             stream_max: 0,
             streams: 0,
+            data: 0,
             credit: 0,
             control: Window { start_ns: 0, before: 0, now: 0 },
         }
@@ -132,6 +134,11 @@ impl FrameGuard {
     /// How many streams the client has opened: HEADERS frames, trailers not counted.
     pub const fn headers_seen(&self) -> u64 {
         self.streams
+    }
+
+    /// Bytes of `DATA` payloads that the client has begun to send, which its window paid for.
+    pub const fn data_seen(&self) -> u64 {
+        self.data
     }
 
     /// The youngest stream that the client has opened.
@@ -223,7 +230,10 @@ impl FrameGuard {
         }
         self.header_block(kind, flags, stream)?;
         let is_control = match kind {
-            DATA => length == 0 && flags & END_STREAM == 0,
+            DATA => {
+                self.data = self.data.saturating_add(u64::from(length));
+                length == 0 && flags & END_STREAM == 0
+            }
             HEADERS => {
                 // Trailers come on a stream that is open already; ids only grow (RFC 9113 §5.1.1).
                 self.streams += u64::from(stream > self.stream_max);

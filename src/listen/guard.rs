@@ -201,7 +201,12 @@ impl H1Guard {
 pub(super) struct H2Guard {
     frames: FrameGuard,
     replies: ReplyWatch,
+    /// The largest that the connection's window has been.
+    window_max: u64,
 }
+
+/// The window that every HTTP/2 connection begins with (RFC 9113 §6.9.2).
+const FIRST_WINDOW: u64 = 65_535;
 
 impl H2Guard {
     pub(super) fn new(bounds: &Bounds) -> Self {
@@ -214,6 +219,7 @@ impl H2Guard {
                 frame_max: 16_384,
             }),
             replies: ReplyWatch::default(),
+            window_max: FIRST_WINDOW,
         }
     }
 
@@ -240,6 +246,20 @@ impl H2Guard {
             handed_over: u64::from(handed_over),
         };
         self.replies.wrote(bytes, begun, found);
+        self.window_max = self.window_max.max(self.window());
+    }
+
+    /// What the client may still send.
+    fn window(&self) -> u64 {
+        let allowed = FIRST_WINDOW.saturating_add(self.replies.granted());
+        allowed.saturating_sub(self.frames.data_seen())
+    }
+
+    /// Whether bytes of bodies lie here that nobody takes: then it is not the client that is waited for.
+    /// The engine widens the window as bodies are read, and with all of them read more than two thirds
+    /// of it are open.
+    pub(super) fn is_backed_up(&self) -> bool {
+        self.window() < self.window_max / 2
     }
 
     /// Until the first request came, the client has the first-byte time; afterwards the engine's
@@ -303,6 +323,37 @@ mod tests {
         assert_eq!(guard.patience(&bounds), None, "the engine owns it");
         assert_eq!(guard.arm(2), Armed::Now);
         assert_eq!(guard.patience(&bounds), Some(bounds.idle));
+    }
+
+    #[test]
+    fn mon_5_bodies_that_nobody_takes_back_up() {
+        let frame = |kind, stream: u32, payload: &[u8]| {
+            let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            [&length[1..], &[kind, 0], &stream.to_be_bytes(), payload].concat()
+        };
+        let mut guard = H2Guard::new(&bounds());
+        let open = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[])].concat();
+        assert_eq!(guard.feed(&open, 0), Verdict::Pass);
+        let data = |bytes| frame(0, 1, &vec![b'.'; bytes]);
+        let update = |bytes: u32| frame(8, 0, &bytes.to_be_bytes());
+        assert_eq!(guard.feed(&data(16_384), 0), Verdict::Pass);
+        assert_eq!(guard.feed(&data(16_384), 0), Verdict::Pass);
+        assert!(!guard.is_backed_up());
+        assert_eq!(guard.feed(&data(1), 0), Verdict::Pass);
+        assert!(guard.is_backed_up());
+        // Of one stream only: nothing on the connection was taken.
+        guard.sent(&frame(8, 1, &32_769_u32.to_be_bytes()), 1, |_found| {});
+        assert!(guard.is_backed_up());
+        guard.sent(&update(32_769), 1, |_found| {});
+        assert!(!guard.is_backed_up());
+        // A larger window is half closed later.
+        guard.sent(&update(65_535), 1, |_found| {});
+        for _ in 0..3 {
+            assert_eq!(guard.feed(&data(16_384), 0), Verdict::Pass);
+        }
+        assert!(!guard.is_backed_up());
+        assert_eq!(guard.feed(&data(16_384), 0), Verdict::Pass);
+        assert!(guard.is_backed_up());
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //!    the bound with `REFUSED_STREAM`. A request that reached the request path and whose *body* then
 //!    breaks HTTP is reset the same way; it is taken for another only while the engine has not handed
 //!    over a stream that is younger.
-//! 3. Memory is bounded by the streams that are being answered.
+//! 3. What the engine's updates of the connection's window allow the client is added up.
+//! 4. Memory is bounded by the streams that are being answered.
 
 /// What the engine refused by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,7 @@ const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
 const GOAWAY: u8 = 0x7;
+const WINDOW_UPDATE: u8 = 0x8;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 
@@ -120,6 +122,7 @@ pub struct ReplyWatch {
     own: [u32; LATE_RESETS],
     owned: usize,
     refused: u64,
+    granted: u64,
     /// Every stream up to this one was either handed over or refused.
     settled: u32,
 }
@@ -200,6 +203,11 @@ impl ReplyWatch {
         (from, Head::parse(self.header).length.saturating_sub(from))
     }
 
+    /// Bytes that the client was allowed to send on the connection beyond the first window.
+    pub const fn granted(&self) -> u64 {
+        self.granted
+    }
+
     /// The client gave a stream up: it is answered no further.
     pub fn given_up(&mut self, stream: u32) {
         self.answering.retain(|own| *own != stream);
@@ -230,7 +238,7 @@ impl ReplyWatch {
                 let answered = self.answering.contains(&head.stream);
                 self.given_up(head.stream);
                 let known = answered || self.own.contains(&head.stream);
-                match self.reason(0) {
+                match self.number(0) {
                     REFUSED_STREAM if !known => Some(Found::Refused(Refused::Streams)),
                     PROTOCOL_ERROR if !known && open > 0 && head.stream > self.settled => {
                         Some(Found::Refused(Refused::Malformed))
@@ -238,7 +246,11 @@ impl ReplyWatch {
                     _ => None,
                 }
             }
-            GOAWAY => match self.reason(4) {
+            WINDOW_UPDATE if head.stream == 0 => {
+                self.granted = self.granted.saturating_add(u64::from(self.number(0)));
+                None
+            }
+            GOAWAY => match self.number(4) {
                 NO_ERROR => None,
                 // The names of fields are read while a block is decompressed.
                 PROTOCOL_ERROR | COMPRESSION_ERROR if open > 0 => {
@@ -263,7 +275,7 @@ impl ReplyWatch {
         if status == Some(&STATUS_400) { Refused::Authority } else { Refused::HeaderList }
     }
 
-    fn reason(&self, at: usize) -> u32 {
+    fn number(&self, at: usize) -> u32 {
         let bytes = self.payload.get(at..).and_then(<[u8]>::first_chunk::<4>);
         bytes.map_or(NO_ERROR, |bytes| u32::from_be_bytes(*bytes))
     }

@@ -1,11 +1,15 @@
 //! HTTP/2 by hand: malformed requests and floods (MON-5).
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sekisho::mock::{Flow, Scenario};
+use sekisho::mock::{Flow, Length, Scenario};
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{ORDERS, Plan, World, error_of, get, holds};
+use crate::support::{ORDERS, Plan, World, error_of, get, holds, until};
 use crate::wire::{
     Ended, GOAWAY, H2, MARK, PING, RST_STREAM, all_closed, code, counted, frame, headers,
     printer_h2, reached, turned_back,
@@ -380,4 +384,60 @@ async fn mon_5_a_body_that_stops_ends_its_stream_only() {
     assert_eq!(reached(&world), 0);
     assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200, "the connection goes on");
     world.finish().await;
+}
+
+/// An upstream that proves itself, reads so many bytes and then no more.
+async fn reads_no_further(
+    world: &World,
+    bytes: usize,
+) -> (SocketAddr, tokio::task::JoinHandle<()>) {
+    let tls = rustls::ServerConfig::builder_with_provider(sekisho::engine::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(world.pki.upstream.chain(), world.pki.upstream.private_key().unwrap());
+    let tls = tokio_rustls::TlsAcceptor::from(Arc::new(tls.unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((tcp, _)) = listener.accept().await {
+            let mut stream = tls.accept(tcp).await.unwrap();
+            stream.read_exact(&mut vec![0; bytes]).await.unwrap();
+            held.push(stream);
+        }
+    });
+    (address, task)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_an_upload_that_the_upstream_stops_reading_is_not_called_slow() {
+    let lines = "body_rate = \"1 KiB/s\"\nbody_rate_grace = \"1 s\"";
+    let world = World::with(Plan::default().fill("bounds", lines)).await;
+    let (address, task) = reads_no_further(&world, 100).await;
+    let lines = "protocol = \"http/1.1\"\nresponse_timeout = \"3 s\"\nretries = 0";
+    crate::upstream::lead_to(&world, address, lines).await;
+    let session = printer_h2(&world).connect(world.address()).await.unwrap();
+    let mut call = crate::support::amazon(http::Method::POST, "/upload");
+    // More than fits into the buffers of two sockets.
+    call.body = Flow::repeat(64 << 20, Length::Declared);
+    let upload = session.call(call).await;
+    // Whoever still sends may hear of the end before the answer; the line tells why.
+    if let Ok(reply) = upload {
+        assert_eq!(reply.status, 504, "{}", reply.text());
+    }
+    let line = until_line(&world).await;
+    assert_eq!(
+        (&line["sekisho.denial"], &line["sekisho.detail"]),
+        (&"UpstreamFailed".into(), &"TimedOut".into()),
+        "{line}"
+    );
+    assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200, "the connection goes on");
+    task.abort();
+    world.finish().await;
+}
+
+async fn until_line(world: &World) -> Value {
+    until("a request ends", || !world.requests().is_empty()).await;
+    world.requests().remove(0)
 }
