@@ -152,6 +152,7 @@ pub(super) async fn within_body_rate<T>(
             return None;
         }
         // An upstream that does not take a body is no fault of the caller's; its own time-out ends it.
+        // Until then the other bodies of the connection, whose window it holds, can't come either.
         if !progress.is_reading() || link.is_backed_up() {
             continue;
         }

@@ -15,11 +15,11 @@ mod conn;
 mod guard;
 mod lent;
 mod prefixed;
+mod replies;
 
 pub mod chunked;
 pub mod frames;
 pub mod head;
 pub mod proxy_header;
-pub mod replies;
 
 pub use accept::{Bound, bind};

@@ -14,7 +14,7 @@
 
 /// What the engine refused by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub(super) enum Refused {
     /// Answered 400: `:authority`, Host and `:path` contradict each other.
     Authority,
     /// Answered 431.
@@ -27,18 +27,18 @@ pub enum Refused {
 
 /// What the client began and what the request path has of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Begun {
+pub(super) struct Begun {
     /// Streams that the client opened.
-    pub opened: u64,
+    pub(super) opened: u64,
     /// The last of them.
-    pub newest: u32,
+    pub(super) newest: u32,
     /// Requests that the engine handed over.
-    pub handed_over: u64,
+    pub(super) handed_over: u64,
 }
 
 /// What to do with the bytes that the engine wants to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Write so many of them, then ask again.
     Pass(usize),
     /// They begin with an answer of the engine's own, so many bytes long.
@@ -47,7 +47,7 @@ pub enum Next {
 
 /// What was found in bytes that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub(super) enum Found {
     Refused(Refused),
     /// The engine ends the connection for the client's fault, which may be that of a request.
     ConnectionError(Option<Refused>),
@@ -111,7 +111,7 @@ impl Head {
 
 /// Follows what is written on one connection.
 #[derive(Clone, Debug, Default)]
-pub struct ReplyWatch {
+pub(super) struct ReplyWatch {
     header: [u8; HEADER],
     /// Bytes of the header and of the payload that were seen of the frame under way.
     seen: usize,
@@ -129,7 +129,7 @@ pub struct ReplyWatch {
 
 impl ReplyWatch {
     /// How much of `bytes`, which come next, may be written at once.
-    pub fn next(&self, bytes: &[u8]) -> Next {
+    pub(super) fn next(&self, bytes: &[u8]) -> Next {
         let mut at = self.rest_of_frame(bytes);
         while let Some((header, rest)) =
             bytes.get(at..).and_then(<[u8]>::split_first_chunk::<HEADER>)
@@ -166,7 +166,7 @@ impl ReplyWatch {
     }
 
     /// These bytes were written.
-    pub fn wrote(&mut self, bytes: &[u8], begun: Begun, mut found: impl FnMut(Found)) {
+    pub(super) fn wrote(&mut self, bytes: &[u8], begun: Begun, mut found: impl FnMut(Found)) {
         if begun.opened == begun.handed_over.saturating_add(self.refused) {
             self.settled = begun.newest;
         }
@@ -204,12 +204,12 @@ impl ReplyWatch {
     }
 
     /// Bytes that the client was allowed to send on the connection beyond the first window.
-    pub const fn granted(&self) -> u64 {
+    pub(super) const fn granted(&self) -> u64 {
         self.granted
     }
 
     /// The client gave a stream up: it is answered no further.
-    pub fn given_up(&mut self, stream: u32) {
+    pub(super) fn given_up(&mut self, stream: u32) {
         self.answering.retain(|own| *own != stream);
     }
 
@@ -284,7 +284,7 @@ impl ReplyWatch {
 /// An answer of the engine's own, a whole frame, with fields put behind its status. They are literals
 /// that enter no table (RFC 7541 §6.2.2), so both sides' compression goes on as if they were not there.
 #[must_use]
-pub fn with_fields(frame: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn with_fields(frame: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
     let mut out = frame.to_vec();
     for (name, value) in fields {
         // Names and values are the gateway's own and shorter than the 127 that one byte can say.
