@@ -458,13 +458,16 @@ async fn a_get_goes_on_to_another_address_and_nothing_that_was_sent_goes_twice()
             || Call { body: Flow::whole("{\"quantity\":1}"), ..Call::new(Method::PUT, STOCK) };
         if protocol == "http/1.1" {
             // Without a body, a connection that ends unanswered is taken for one that lay too long.
-            assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
-            world.warehouse.script(&[Scenario::CloseEarly]);
-            let reply = world.call(&caller, Call::get(STOCK)).await;
-            assert_eq!(
-                (reply.status.as_u16(), &world.line_of(&reply)["sekisho.attempts"]),
-                (200, &2.into())
-            );
+            // A connection comes back to the pool a moment after its answer: not always in time.
+            let mut ends = Vec::new();
+            while !ends.contains(&(200, 2)) && ends.len() < 10 {
+                assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
+                world.warehouse.script(&[Scenario::CloseEarly]);
+                let reply = world.call(&caller, Call::get(STOCK)).await;
+                let attempts = world.line_of(&reply)["sekisho.attempts"].as_u64().unwrap();
+                ends.push((reply.status.as_u16(), attempts));
+            }
+            assert!(ends.contains(&(200, 2)), "{ends:?}");
         }
         for call in [put(), post(Flow::whole("once")), put()] {
             // The connection lies in the pool; the upstream reads the request and closes.
