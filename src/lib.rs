@@ -12,6 +12,7 @@
 //!           policy::decide    operation, network, grant, query: pure, no allocation       PRIV-1 NET-1
 //!           engine.settle     a place in the log, then the quotas: a Clearance            LOG-1
 //!     ─► gateway::forward headers cleaned, upstream verified, retried only where safe      TLS-2
+//!        gateway::socket  the same for a WebSocket, which then is bytes both ways          MON-5
 //!     ─► gateway::finish  one access record, whatever happened                            LOG-1 LOG-2
 //! ```
 //!

@@ -133,7 +133,7 @@ pub struct Bounds {
     /// A body slower than this many bytes a second, after the grace, is cut off.
     pub body_rate: u64,
     pub body_rate_grace: Duration,
-    /// Between requests of one connection.
+    /// Between requests of one connection; of a socket, how long both sides may be silent.
     pub idle: Duration,
     pub requests_per_connection: u32,
     pub connections: u32,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use pingora::protocols::ALPN;
 use pingora::protocols::tls::CaType;
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
@@ -75,6 +75,8 @@ pub(super) fn template(
     options.read_timeout = Some(settings.response_timeout);
     options.write_timeout = Some(settings.response_timeout);
     options.idle_timeout = Some(settings.idle_timeout);
+    // The request path opens WebSockets by itself; nothing else may switch protocols.
+    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
     options.max_h2_streams = H2_STREAMS;
     options.h2_stream_window_size = Some(H2_STREAM_WINDOW);
     options.h2_connection_window_size = Some(H2_CONNECTION_WINDOW);

@@ -39,9 +39,9 @@ record! {
         control: Option<ControlId> = "sekisho.control",
         pub tls: Option<TlsVersion> = "tls.version",
         pub protocol: Option<Protocol> = "network.protocol",
-        /// Bytes of the request's body that were read.
+        /// Bytes of the request's body that were read; of a socket, those that passed to the upstream.
         pub request_bytes: u64 = "http.request.body.bytes",
-        /// Bytes of the answer's body that were sent.
+        /// Bytes of the answer's body that were sent; of a socket, those that passed to the caller.
         pub response_bytes: u64 = "http.response.body.bytes",
         /// From the request's first hook to its last byte, in nanoseconds.
         pub duration: Nanos = "event.duration",

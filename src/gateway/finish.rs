@@ -10,6 +10,12 @@ use crate::evidence::{AccessRecord, Fixed, Nanos, Proof};
 use crate::identity;
 use crate::upstream::Outcome;
 
+/// Carries a denial through Pingora's error type; [`answer_failure`] finds it in the context.
+pub(super) fn stop<T>(ctx: &mut Ctx, denial: Denial) -> pingora::Result<T> {
+    ctx.deny(denial);
+    Err(Error::new(ErrorType::InternalError))
+}
+
 /// Answers a request that could not be served, if the answer has not begun.
 pub(super) async fn answer_failure(
     session: &mut Session,

@@ -18,6 +18,8 @@ use crate::upstream::{Idempotence, Outcome, Retry, Sent, may_retry};
 
 /// An upstream that only ever says "wait" is cut here (RFC 9110 §15.2 sets no bound).
 const INFORMATIONAL_MAX: u8 = 8;
+/// The one protocol that callers may switch to (RFC 6455).
+const WEBSOCKET: &str = "websocket";
 
 pub(super) async fn peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>, Denial> {
     let route = route(ctx)?;
@@ -30,8 +32,7 @@ pub(super) async fn peer(session: &Session, ctx: &mut Ctx) -> Result<Box<HttpPee
     }
     let picked = picked.map_err(Denial::Upstream)?;
     // `decide` let an upgrade pass only where the operation has one.
-    let upgrades = session.req_header().headers.contains_key(UPGRADE);
-    let speaks = if upgrades { Speaks::Http11 } else { Speaks::Configured };
+    let speaks = if session.is_upgrade_req() { Speaks::Http11 } else { Speaks::Configured };
     let names = &ctx.seen()?.live.snapshot.names;
     let who = ctx.identity.and_then(|(ix, _proof)| names.identity(ix)).ok_or(Denial::Internal)?;
     let peer = route.peer_at(picked.address(), speaks, who);
@@ -79,10 +80,6 @@ pub(super) fn request_head(
     for name in drop_fields(&head.headers, |name| hygiene::may_go_up(name, route.reader, token)) {
         head.remove_header(&name);
     }
-    // Pingora leaves Upgrade only on a WebSocket handshake, which is none without its Connection.
-    if head.headers.contains_key(UPGRADE) {
-        head.insert_header(CONNECTION, "Upgrade").map_err(|_error| Denial::Internal)?;
-    }
     // A GET with a length, zero too, is answered 400 by Amazon; `decide` refused any other length.
     if matches!(original.method, http::Method::GET | http::Method::HEAD) {
         head.remove_header(&CONTENT_LENGTH);
@@ -95,30 +92,73 @@ pub(super) fn request_head(
     Ok(())
 }
 
-pub(super) fn response_head(
-    asked: &RequestHeader,
-    head: &mut ResponseHeader,
+/// The same for a WebSocket's handshake, which ends at this hop and is made anew for the next one
+/// (RFC 9110 §7.8).
+pub(super) fn handshake_head(
+    original: &RequestHeader,
     ctx: &mut Ctx,
-) -> Result<(), Denial> {
-    let status = head.status;
-    route(ctx)?.answered_in(head.version);
-    let sound = match status {
-        // Switching to what nobody asked for would leave caller and gateway out of step.
-        StatusCode::SWITCHING_PROTOCOLS => asked.headers.contains_key(UPGRADE),
-        _ => drop_hop(head).is_ok(),
-    };
-    if !sound {
-        ctx.report(Outcome::Malformed);
-        return Err(Denial::Upstream(UpstreamFault::Malformed));
+) -> Result<RequestHeader, Denial> {
+    let mut head = original.clone();
+    for name in named_by_connection(&head.headers) {
+        head.remove_header(&name);
     }
+    request_head(original, &mut head, ctx)?;
+    head.insert_header(UPGRADE, WEBSOCKET).map_err(|_error| Denial::Internal)?;
+    head.insert_header(CONNECTION, "Upgrade").map_err(|_error| Denial::Internal)?;
+    Ok(head)
+}
+
+/// What Pingora's pool gave was answered in this version.
+pub(super) fn learn_version(head: &ResponseHeader, ctx: &Ctx) -> Result<(), Denial> {
+    route(ctx)?.answered_in(head.version);
+    Ok(())
+}
+
+pub(super) fn response_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
+    // Switching to what nobody asked for would leave caller and gateway out of step.
+    if head.status == StatusCode::SWITCHING_PROTOCOLS || drop_hop(head).is_err() {
+        return Err(malformed(ctx));
+    }
+    pass_down(head, ctx)
+}
+
+/// A 101 that opens the WebSocket that was asked for.
+pub(super) fn switching_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
+    // One protocol was asked for, so it can't be another (RFC 6455 §4.1); HTTP/1.0 has no 101.
+    let opens = head.version == http::Version::HTTP_11 && is_websocket(&head.headers);
+    if !opens || drop_hop(head).is_err() {
+        return Err(malformed(ctx));
+    }
+    // Nothing frames what follows (RFC 9110 §15.2).
+    for name in FRAMING {
+        head.remove_header(&name);
+    }
+    head.insert_header(UPGRADE, WEBSOCKET).map_err(|_error| Denial::Internal)?;
+    head.insert_header(CONNECTION, "Upgrade").map_err(|_error| Denial::Internal)?;
+    pass_down(head, ctx)
+}
+
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut named = headers.get_all(UPGRADE).iter();
+    let first =
+        named.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
+    first && named.next().is_none()
+}
+
+fn malformed(ctx: &mut Ctx) -> Denial {
+    ctx.report(Outcome::Malformed);
+    Denial::Upstream(UpstreamFault::Malformed)
+}
+
+fn pass_down(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
+    let status = head.status;
     for name in drop_fields(&head.headers, hygiene::may_go_down) {
         head.remove_header(&name);
     }
     if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
         ctx.tries.informational = ctx.tries.informational.saturating_add(1);
         if ctx.tries.informational > INFORMATIONAL_MAX {
-            ctx.report(Outcome::Malformed);
-            return Err(Denial::Upstream(UpstreamFault::Malformed));
+            return Err(malformed(ctx));
         }
         return Ok(());
     }
@@ -144,13 +184,7 @@ fn drop_hop(head: &mut ResponseHeader) -> Result<(), Framing> {
     if !head.headers.contains_key(CONNECTION) {
         return Ok(());
     }
-    let named: Vec<HeaderName> = head
-        .headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
+    let named = named_by_connection(&head.headers);
     if named.iter().any(|name| FRAMING.contains(name)) {
         return Err(Framing);
     }
@@ -159,6 +193,15 @@ fn drop_hop(head: &mut ResponseHeader) -> Result<(), Framing> {
     }
     head.remove_header(&CONNECTION);
     Ok(())
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect()
 }
 
 /// What frames a message was to be taken from it.

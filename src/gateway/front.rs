@@ -14,6 +14,7 @@ use pingora::server::configuration::ServerConf;
 use tokio::sync::watch;
 
 use super::hooks::Hooks;
+use super::socket::Sockets;
 use crate::base::{Denial, HeadFault};
 use crate::config::Bounds;
 use crate::engine::{ConnLink, Engine, Serve};
@@ -23,6 +24,8 @@ use crate::evidence::Protocol;
 pub struct Gateway {
     proxy: Arc<HttpProxy<Hooks>>,
     engine: Arc<Engine>,
+    /// Tells open sockets that the gateway stops.
+    stop: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -39,12 +42,15 @@ impl Gateway {
             ca_file: Some("/dev/null".to_owned()),
             ..ServerConf::default()
         };
-        let hooks = Hooks::new(Arc::clone(&engine));
-        Arc::new(Self { proxy: Arc::new(http_proxy(&Arc::new(conf), hooks)), engine })
+        let stop = watch::Sender::new(false);
+        let hooks = Hooks::new(Arc::clone(&engine), Sockets::new(&conf, stop.subscribe()));
+        Arc::new(Self { proxy: Arc::new(http_proxy(&Arc::new(conf), hooks)), engine, stop })
     }
 
-    /// Drops connections that wait for a next request; those with one in flight go on.
+    /// Drops connections that wait for a next request; those with one in flight go on, a socket until
+    /// it pauses.
     pub async fn drain(&self) {
+        self.stop.send_replace(true);
         self.proxy.http_cleanup().await;
     }
 }
@@ -140,7 +146,7 @@ impl HttpServerApp for Front {
                 session.set_keepalive(Some(longest));
             }
         }
-        // Of bodies the door is the judge; this bounds what has been upgraded, too.
+        // Of bodies the door is the judge; this bounds what it can't see.
         let longest_read = bounds.idle.max(bounds.body_rate_grace);
         session.set_read_timeout(Some(longest_read.saturating_add(Duration::from_secs(5))));
         // A reader slower than a sender may be is cut as well: its answer would stay in memory.

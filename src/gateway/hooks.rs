@@ -6,30 +6,26 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, Result};
 use pingora_core::protocols::Digest;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::ctx::Ctx;
+use super::finish::stop;
+use super::socket::Sockets;
 use super::{finish, forward, request, respond};
-use crate::base::Denial;
 use crate::engine::Engine;
 use crate::upstream::Retry;
 
 pub(super) struct Hooks {
     engine: Arc<Engine>,
+    sockets: Sockets,
 }
 
 impl Hooks {
-    pub(super) const fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    pub(super) const fn new(engine: Arc<Engine>, sockets: Sockets) -> Self {
+        Self { engine, sockets }
     }
-}
-
-/// Carries a denial through Pingora's error type; `fail_to_proxy` finds it in the context.
-fn stop<T>(ctx: &mut Ctx, denial: Denial) -> Result<T> {
-    ctx.deny(denial);
-    Err(Error::new(ErrorType::InternalError))
 }
 
 #[async_trait]
@@ -42,6 +38,10 @@ impl ProxyHttp for Hooks {
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         match request::admit(session, ctx).await {
+            Ok(()) if session.is_upgrade_req() => {
+                self.sockets.serve(session, ctx).await?;
+                Ok(true)
+            }
             Ok(()) => {
                 respond::go_on(session).await?;
                 Ok(false)
@@ -93,11 +93,13 @@ impl ProxyHttp for Hooks {
 
     async fn upstream_response_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::response_head(session.req_header(), head, ctx).or_else(|denial| stop(ctx, denial))
+        forward::learn_version(head, ctx)
+            .and_then(|()| forward::response_head(head, ctx))
+            .or_else(|denial| stop(ctx, denial))
     }
 
     fn upstream_response_body_filter(

@@ -19,9 +19,11 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
     }
     let text = name.as_str();
     match text {
-        // Hop-by-hop (RFC 9110 §7.6.1). `transfer-encoding` and `upgrade` are the engine's to keep
-        // or drop, because they frame the message.
+        // Hop-by-hop (RFC 9110 §7.6.1). `transfer-encoding` is the engine's to keep or drop, because
+        // it frames the message; a WebSocket's handshake is made anew (`forward::handshake_head`).
         "connection"
+        | "upgrade"
+        | "http2-settings"
         | "keep-alive"
         | "proxy-connection"
         | "te"

@@ -1,6 +1,6 @@
 //! The request path on Pingora's engine. Controls: ACC-1, PRIV-1, NET-1, TLS-2, LOG-1, LOG-2, MON-5.
 //!
-//! Never sees: sockets, certificates' bytes, configuration text.
+//! Never sees: TCP, certificates' bytes, configuration text.
 //! 1. The order of the checks is `request::admit`, read top-down; nothing configures it.
 //! 2. Nothing goes upstream without a `Clearance`, which only `engine.settle` makes.
 //! 3. Every request leaves exactly one access record, also when its task is dropped (`finish`).
@@ -14,7 +14,9 @@ mod forward;
 mod front;
 mod hooks;
 mod hygiene;
+mod relay;
 mod request;
 mod respond;
+mod socket;
 
 pub use front::Gateway;

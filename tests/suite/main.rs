@@ -27,6 +27,7 @@ mod process;
 mod quota;
 mod reload;
 mod smoke;
+mod sockets;
 mod streams;
 mod tidy;
 mod upstream;

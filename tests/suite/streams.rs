@@ -1,15 +1,14 @@
-//! Messages that take their time: uploads, downloads, hints, upgrades, and who waits for whom.
+//! Messages that take their time: uploads, downloads, hints, and who waits for whom.
 use std::time::Duration;
 
 use http::Method;
 use sekisho::mock::{
     Alpn, BodyEnd, Call, Flow, Length, MockConfig, MockSpApi, Personality, RawEnd, Scenario,
 };
-use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::hygiene::printer;
-use crate::support::{Plan, World, until};
+use crate::support::{Plan, World};
 use crate::upstream::{Scripted, lead_to};
 
 const STOCK: &str = "/stock/A";
@@ -67,94 +66,6 @@ async fn hints_before_the_answer_pass_to_those_who_can_take_them() {
         assert_eq!(reply.json()["sku"], "A");
     }
     world.finish().await;
-}
-
-/// Whether frames come back through a socket as they were sent; false where it was closed instead.
-async fn echoes(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
-    for frame in [b"\x81\x05hello".to_vec(), vec![0x82; 70_000]] {
-        if stream.write_all(&frame).await.is_err() {
-            return false;
-        }
-        let mut back = vec![0; frame.len()];
-        let read = tokio::time::timeout(Duration::from_secs(10), stream.read_exact(&mut back));
-        if read.await.expect("an echo in time").is_err() {
-            return false;
-        }
-        assert_eq!(back, frame);
-    }
-    true
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn priv_1_a_web_socket_opens_where_the_operation_has_one() {
-    let handshake = |path: &str, upgrade: &str| {
-        format!(
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: {upgrade}\r\n\
-             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-    };
-    for protocol in ["auto", "http/1.1"] {
-        let lines = format!("protocol = \"{protocol}\"");
-        let world = World::with(Plan::default().fill("warehouse", &lines)).await;
-        let caller = printer(&world, Alpn::H1);
-        // Another request first, so that an HTTP/2 connection may lie in the pool.
-        assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
-        // Pingora 0.9.1 ends a socket when the 101 is there before it polled the request side: the
-        // end of the bodyless GET is then taken for the socket's (changelog, known limits). The
-        // caller opens another, as WebSocket clients do.
-        let mut echoed = false;
-        for _ in 0..8 {
-            let mut stream = caller.stream(world.address()).await.unwrap();
-            stream.write_all(handshake("/ws", "websocket").as_bytes()).await.unwrap();
-            let head = read_head(&mut stream).await;
-            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-            let lower = head.to_ascii_lowercase();
-            assert!(
-                lower.contains("upgrade: websocket") && lower.contains("connection: upgrade"),
-                "{head}"
-            );
-            assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-            echoed = echoes(&mut stream).await;
-            let _ = stream.shutdown().await;
-            let _ = stream.read_to_end(&mut Vec::new()).await;
-            if echoed {
-                break;
-            }
-        }
-        assert!(echoed, "no socket of eight stayed open");
-        let of_socket = |line: &Value| {
-            line["sekisho.operation"] == "warehouse/socket" && line["http.response.body.bytes"] != 0
-        };
-        let mut line = None;
-        until("a record of the socket", || {
-            line = world.requests().into_iter().find(of_socket);
-            line.is_some()
-        })
-        .await;
-        let line = line.unwrap();
-        assert_eq!(line["http.response.status_code"], 101);
-        assert_eq!(line["event.outcome"], "allowed", "{line}");
-        assert_eq!(line["http.response.body.bytes"], 70_007);
-        assert_eq!(line["http.request.body.bytes"], 70_007);
-        let before = world.warehouse.total();
-        for (path, upgrade) in
-            [(STOCK, "websocket"), ("/ws", "h2c"), ("/orders/v0/orders/902-1", "websocket")]
-        {
-            let mut stream = caller.stream(world.address()).await.unwrap();
-            stream.write_all(handshake(path, upgrade).as_bytes()).await.unwrap();
-            let head = read_head(&mut stream).await;
-            assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
-            let code = "x-amzn-errortype: invalidinput";
-            assert!(head.to_ascii_lowercase().contains(code), "{head}");
-        }
-        let refusals = "sekisho_denials_total{code=\"UpgradeNotAllowed\"}";
-        until("three refusals", || world.metric(refusals) > 2.5).await;
-        assert_eq!(world.warehouse.total(), before);
-        // A store that declines the upgrade is heard.
-        let plain = world.call(&caller, Call::get("/ws")).await;
-        assert_eq!(plain.status, 426);
-        world.finish().await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

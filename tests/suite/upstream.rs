@@ -31,15 +31,7 @@ pub struct Scripted {
 
 impl Scripted {
     pub async fn start(world: &World, answers: &'static [&'static [u8]]) -> Self {
-        let tls = rustls::ServerConfig::builder_with_provider(sekisho::engine::provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                world.pki.upstream.chain(),
-                world.pki.upstream.private_key().unwrap(),
-            );
-        let tls = tokio_rustls::TlsAcceptor::from(Arc::new(tls.unwrap()));
+        let tls = upstream_tls(world);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(AtomicUsize::new(0));
@@ -85,12 +77,23 @@ impl Drop for Scripted {
     }
 }
 
+/// TLS as the world's upstreams speak it.
+pub fn upstream_tls(world: &World) -> tokio_rustls::TlsAcceptor {
+    let leaf = &world.pki.upstream;
+    let tls = rustls::ServerConfig::builder_with_provider(sekisho::engine::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(leaf.chain(), leaf.private_key().unwrap());
+    tokio_rustls::TlsAcceptor::from(Arc::new(tls.unwrap()))
+}
+
 /// Makes `address` the warehouse, with these lines besides.
 pub async fn lead_to(world: &World, address: SocketAddr, lines: &str) {
     lead_to_all(world, address.port(), &[address], &format!("ca = \"pki/ca.pem\"\n{lines}")).await;
 }
 
-async fn lead_to_all(world: &World, port: u16, addresses: &[SocketAddr], lines: &str) {
+pub async fn lead_to_all(world: &World, port: u16, addresses: &[SocketAddr], lines: &str) {
     let applied = world.reload(|text| {
         let head = "name = \"warehouse\"\nkind = \"https\"\n";
         let (before, rest) = text.split_once(head).unwrap();
@@ -111,7 +114,7 @@ async fn warehouse(leaf: Leaf, edit: impl FnOnce(&mut MockConfig)) -> MockHandle
 }
 
 /// An address where nobody listens, kept from others as long as the socket lives.
-fn nobody_s() -> (tokio::net::TcpSocket, SocketAddr) {
+pub fn nobody_s() -> (tokio::net::TcpSocket, SocketAddr) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
@@ -183,7 +186,7 @@ async fn tls_2_an_upstream_that_can_t_prove_itself_gets_nothing() {
     world.finish().await;
 }
 
-fn pin(leaf: &Leaf) -> String {
+pub fn pin(leaf: &Leaf) -> String {
     let hex: Vec<_> = leaf.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
     hex.join(":")
 }

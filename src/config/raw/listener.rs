@@ -209,7 +209,7 @@ pub(crate) struct RawBounds {
     /// How long a body may be slower than `body_rate`.
     #[schemars(extend("x-range" = ["1 s", "5 min"]))]
     pub(crate) body_rate_grace: DurationText,
-    /// Between two requests of a connection.
+    /// Between two requests of a connection; of a WebSocket, how long both sides may be silent.
     #[schemars(extend("x-range" = ["1 s", "10 min"]))]
     pub(crate) idle: DurationText,
     /// Requests until a connection is closed.

@@ -321,8 +321,7 @@ impl World {
     /// Every line of the access log so far.
     pub fn log(&self) -> Vec<Value> {
         self.gateway.flush_log();
-        let text = std::fs::read_to_string(self.dir.join("access.log")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+        log_in(&self.dir)
     }
 
     /// Lines about requests.
@@ -376,6 +375,11 @@ impl World {
 
     /// Stops the gateway and searches everything it wrote.
     pub async fn finish(self) {
+        self.stop().await;
+    }
+
+    /// The same; returns every line of the access log.
+    pub async fn stop(self) -> Vec<Value> {
         let Self { dir, gateway, said, mut guard, .. } = self;
         guard.0 = true;
         let mut places = vec![
@@ -393,8 +397,15 @@ impl World {
                 assert!(!(is_ours && holds(bytes, address)), "an address in {place}");
             }
         }
+        let log = log_in(&dir);
         let _ = std::fs::remove_dir_all(&dir);
+        log
     }
+}
+
+fn log_in(dir: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(dir.join("access.log")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
 pub fn holds(bytes: &[u8], text: &str) -> bool {
