@@ -87,7 +87,7 @@ fn header_fields(bencher: divan::Bencher<'_, '_>) {
     let mut out = Vec::with_capacity(256);
     bencher.bench_local(|| {
         out.clear();
-        quotas.write_policy(IdentityIx(7), OPERATION, &mut out);
+        quotas.write_policy(IdentityIx(7), OPERATION, UPSTREAM, &mut out);
         if let Some(standing) = &standing {
             quotas.write_standing(standing, &mut out);
         }

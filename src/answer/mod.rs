@@ -128,7 +128,7 @@ pub const fn line(denial: Denial) -> Line {
         Denial::QuotaExceeded => row(
             429,
             "QuotaExceeded",
-            "the gateway's quota of identity {identity} for {operation} is used up; this limit is the gateway's, not Amazon's",
+            "limit {limit} leaves identity {identity} no further {operation} now; this limit is the gateway's, not Amazon's",
             "try again {wait}, as Retry-After says",
         ),
         Denial::IdentityConnections => row(
@@ -326,6 +326,8 @@ const fn upstream_line(fault: UpstreamFault) -> Line {
 pub struct Subject<'a> {
     pub identity: Option<&'a Name>,
     pub operation: Option<&'a Name>,
+    /// The limit that is used up.
+    pub limit: Option<&'a Name>,
     /// Whole seconds until it is worth trying again; also the value of Retry-After.
     pub wait_secs: Option<u64>,
 }
@@ -402,6 +404,7 @@ fn fill(out: &mut String, template: &str, subject: Subject<'_>) {
         let Some((key, tail)) = after.split_once('}') else { break };
         match key {
             "identity" => out.push_str(&name(subject.identity, "of this connection")),
+            "limit" => out.push_str(&name(subject.limit, "of the gateway")),
             "wait" => wait(out, subject.wait_secs),
             _ => out.push_str(&name(subject.operation, "this operation")),
         }

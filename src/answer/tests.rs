@@ -23,8 +23,12 @@ fn every_answer_is_json_and_names_its_control() {
     let request = RequestIds::new([1, 2]).issue(Moment::new(0, 0));
     let name = Name::parse("label-printer").unwrap();
     let operation = Name::parse("orders/getOrderBuyerInfo").unwrap();
-    let subject =
-        Subject { identity: Some(&name), operation: Some(&operation), wait_secs: Some(90) };
+    let subject = Subject {
+        identity: Some(&name),
+        operation: Some(&operation),
+        limit: None,
+        wait_secs: Some(90),
+    };
     for denial in codes::ALL_DENIALS {
         let text = body(*denial, subject, request);
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();

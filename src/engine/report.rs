@@ -192,6 +192,11 @@ impl Engine {
         if let Some(denial) = denial {
             metrics.denied(denial);
         }
+        for (limit, mode) in [(record.limit, "enforce"), (record.shadow_limit, "shadow")] {
+            if let Some(limit) = limit {
+                metrics.limit_exceeded(limit, Fixed::new(mode));
+            }
+        }
     }
 
     /// How an upstream did for one request.

@@ -37,6 +37,10 @@ record! {
         denial: Option<DenialCode> = "sekisho.denial",
         detail: Option<Fixed> = "sekisho.detail",
         control: Option<ControlId> = "sekisho.control",
+        /// The limit that was used up.
+        pub limit: Option<&'a Name> = "sekisho.limit",
+        /// A limit on trial that would have refused it.
+        pub shadow_limit: Option<&'a Name> = "sekisho.shadow_limit",
         pub tls: Option<TlsVersion> = "tls.version",
         pub protocol: Option<Protocol> = "network.protocol",
         /// Bytes of the request's body that were read; of a socket, those that passed to the upstream.
@@ -79,6 +83,8 @@ impl AccessRecord<'_> {
             denial: None,
             detail: None,
             control: None,
+            limit: None,
+            shadow_limit: None,
             tls: None,
             protocol: None,
             request_bytes: 0,

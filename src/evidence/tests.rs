@@ -45,6 +45,8 @@ fn longest(name: &Name) -> AccessRecord<'_> {
     record.request_bytes = u64::MAX;
     record.response_bytes = u64::MAX;
     record.duration = Nanos(Duration::MAX);
+    record.limit = Some(name);
+    record.shadow_limit = Some(name);
     record.upstream = Some(name);
     record.upstream_first_byte = Some(Duration::MAX);
     record.upstream_status = Some(u16::MAX);

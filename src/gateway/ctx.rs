@@ -2,7 +2,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{Denial, IdentityIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx};
+use crate::base::{
+    Denial, IdentityIx, LimitIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx,
+};
 use crate::engine::{Clearance, ConnLink, Engine, Live};
 use crate::evidence::SafeToken;
 use crate::identity::Proof;
@@ -31,6 +33,8 @@ pub(super) struct Ctx {
     pub(super) status: u16,
     /// A quota said no: where the caller stands in it.
     pub(super) exceeded: Option<Standing>,
+    /// A limit on trial would have said no.
+    pub(super) shadowed: Option<LimitIx>,
     /// Another reason to come back in so many seconds.
     pub(super) wait_secs: Option<u64>,
     pub(super) tries: Tries,
@@ -93,6 +97,7 @@ impl Ctx {
             response_bytes: 0,
             status: 0,
             exceeded: None,
+            shadowed: None,
             wait_secs: None,
             tries: Tries::default(),
             slot: None,

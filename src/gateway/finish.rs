@@ -8,6 +8,7 @@ use crate::answer;
 use crate::base::{Denial, HeadFault, Moment, UpstreamFault};
 use crate::evidence::{AccessRecord, Fixed, Nanos, Proof};
 use crate::identity;
+use crate::state::Spent;
 use crate::upstream::Outcome;
 
 /// Carries a denial through Pingora's error type; [`answer_failure`] finds it in the context.
@@ -96,6 +97,9 @@ pub(super) fn record(ctx: &mut Ctx) {
         }
         return;
     };
+    if slot.is_some() {
+        spend(ctx, seen, now);
+    }
     let record = access_record(ctx, seen, now);
     let denial = match ctx.stage {
         Stage::Denied(denial) => Some(denial),
@@ -109,6 +113,17 @@ pub(super) fn record(ctx: &mut Ctx) {
         && let Some(upstream) = record.upstream
     {
         ctx.engine.report_untrusted(upstream);
+    }
+}
+
+/// Charges what a cleared request turned out to take, however it ended: MON-3.
+fn spend(ctx: &Ctx, seen: &Seen, now: Moment) {
+    if let (Some((who, _proof)), Some(operation), Some(upstream)) =
+        (ctx.identity, ctx.operation, ctx.upstream)
+    {
+        let bytes = ctx.request_bytes.saturating_add(ctx.response_bytes);
+        let spent = Spent { bytes, pii_records: 0 };
+        seen.live.quotas().spend(who, operation, upstream, spent, now);
     }
 }
 
@@ -128,6 +143,9 @@ fn access_record<'a>(ctx: &'a Ctx, seen: &'a Seen, now: Moment) -> AccessRecord<
             identity::Proof::TokenAndCertificate => Proof::TokenAndCertificate,
         });
     }
+    let quotas = seen.live.quotas();
+    record.limit = ctx.exceeded.and_then(|standing| quotas.limit_name(standing.limit));
+    record.shadow_limit = ctx.shadowed.and_then(|ix| quotas.limit_name(ix));
     record.role = ctx.role.and_then(|ix| names.role(ix));
     record.listener = names.listener(conn.listener);
     record.network = conn.networks.first().and_then(|ix| names.network(ix));

@@ -67,11 +67,13 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     ctx.role = Some(permit.role());
 
     // Room in the log, then the quotas: refused calls charge nothing. LOG-1.
-    let cleared = ctx.engine.settle(&live, identity, permit, ctx.started);
-    cleared.map_err(|unsettled| {
-        ctx.exceeded = unsettled.standing;
-        unsettled.denial
-    })
+    let clearance =
+        ctx.engine.settle(&live, identity, permit, ctx.started).map_err(|unsettled| {
+            ctx.exceeded = unsettled.standing;
+            unsettled.denial
+        })?;
+    ctx.shadowed = clearance.charged().shadowed;
+    Ok(clearance)
 }
 
 /// The facts of the connection a request came on.

@@ -28,6 +28,11 @@ pub(super) async fn deny(
     let subject = Subject {
         identity: names.zip(ctx.identity).and_then(|(names, (ix, _proof))| names.identity(ix)),
         operation: names.zip(ctx.operation).and_then(|(names, ix)| names.operation(ix)),
+        limit: ctx
+            .seen
+            .as_ref()
+            .zip(ctx.exceeded)
+            .and_then(|(seen, standing)| seen.live.quotas().limit_name(standing.limit)),
         wait_secs: ctx.exceeded.map(|standing| standing.reset_secs()).or(ctx.wait_secs),
     };
     let body = Bytes::from(answer::body(denial, subject, ctx.request));

@@ -1,10 +1,10 @@
 //! Quotas over the wire: charged for what passes only, in every window or in none, to one identity.
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use sekisho::mock::{Alpn, Reply, Scenario, Session};
 
-use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get};
+use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, until};
 
 const MORE: &str = r#"
 [identity.second]
@@ -70,7 +70,7 @@ async fn mon_2_the_fourth_of_three_a_minute_waits() {
     assert_eq!(reply.header("ratelimit"), Some("\"role/limited/1-1m\";r=0;t=20"));
     assert_eq!(reply.header("x-amzn-errortype"), Some("QuotaExceeded"));
     let (_, message) = error_of(&reply);
-    for word in ["limited-caller", "orders/getOrders", "the gateway's, not Amazon's"] {
+    for word in ["limited-caller", "orders/getOrders", "role/limited/1", "not Amazon's"] {
         assert!(message.contains(word), "{message}");
     }
     let details = reply.json()["errors"][0]["details"].as_str().unwrap().to_owned();
@@ -79,6 +79,13 @@ async fn mon_2_the_fourth_of_three_a_minute_waits() {
     assert_eq!(
         (&line["sekisho.denial"], &line["user.name"]),
         (&"QuotaExceeded".into(), &"limited-caller".into())
+    );
+    assert_eq!(line["sekisho.limit"], "role/limited/1");
+    assert!(
+        (world.metric("sekisho_limits_exceeded_total{limit=\"role/limited/1\",mode=\"enforce\"}")
+            - 1.0)
+            .abs()
+            < 0.1
     );
     // Amazon's own 429 is Amazon's: it names no limit of the gateway.
     world.amazon.set(Scenario::Throttle);
@@ -281,5 +288,109 @@ async fn mon_2_a_burst_while_reloading_never_exceeds() {
     let passed = replies.iter().filter(|reply| reply.status == 200).count();
     assert_eq!(passed, 50);
     assert_eq!(world.amazon.total(), 50);
+    world.finish().await;
+}
+
+const OTHERS: &str = r#"
+[role.shop]
+purpose = "run the shop"
+allow = ["orders/getOrders", "warehouse/*"]
+limits = [
+    { operations = ["warehouse/download"], bytes = ["100 kB/min"] },
+    { operations = ["orders/*"], requests = ["4/min"], per = "role" },
+    { operations = ["orders/*"], requests = ["1/min"], mode = "shadow" },
+]
+[identity.one]
+kind = "service"
+owner = "platform@example.com"
+token = { issuer = "corp", subject = "one" }
+networks = ["loopback"]
+roles = ["shop"]
+[identity.other]
+kind = "service"
+owner = "platform@example.com"
+token = { issuer = "corp", subject = "other" }
+networks = ["loopback"]
+roles = ["shop"]
+[limit.warehouse]
+per = "seller"
+operations = ["warehouse/getStock"]
+concurrent = 1
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_3_bytes_that_passed_are_charged_and_debt_is_waited_for() {
+    let world = World::with(Plan::default().fill("identities", OTHERS).by_hand()).await;
+    let ask = |target: &'static str| ask(&world, "one", target);
+    assert_eq!(ask("/download/60000").await.status, 200);
+    // 40 kB are left; what comes now takes 100 kB more than that, which the next minute pays.
+    assert_eq!(ask("/download/140000").await.status, 200);
+    let reply = ask("/download/1").await;
+    exceeded(&reply);
+    assert_eq!(world.line_of(&reply)["sekisho.limit"], "role/shop/1/bytes");
+    assert_eq!(reply.header("retry-after"), Some("61"));
+    let policy = "\"role/shop/1/bytes-1m\";q=100000;qu=\"content-bytes\";w=60";
+    assert_eq!(reply.header("ratelimit-policy"), Some(policy));
+    world.advance(Duration::from_secs(60));
+    exceeded(&ask("/download/1").await);
+    world.advance(Duration::from_secs(1));
+    assert_eq!(ask("/download/1").await.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_a_role_shares_what_it_shares_and_a_limit_on_trial_refuses_nobody() {
+    let world = World::with(Plan::default().fill("identities", OTHERS).by_hand()).await;
+    for (who, shadowed) in [("one", false), ("one", true), ("other", false), ("one", true)] {
+        let reply = ask(&world, who, ORDERS).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let told = &world.line_of(&reply)["sekisho.shadow_limit"];
+        assert_eq!(told.as_str(), shadowed.then_some("role/shop/3"));
+        assert!(!reply.header("ratelimit-policy").unwrap().contains("role/shop/3"));
+    }
+    for who in ["one", "other"] {
+        let reply = ask(&world, who, ORDERS).await;
+        exceeded(&reply);
+        assert_eq!(world.line_of(&reply)["sekisho.limit"], "role/shop/2");
+    }
+    assert!(
+        (world.metric("sekisho_limits_exceeded_total{limit=\"role/shop/3\",mode=\"shadow\"}")
+            - 2.0)
+            .abs()
+            < 0.1
+    );
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_a_place_among_concurrent_requests_comes_back_however_one_ends() {
+    let world = World::with(Plan::default().fill("identities", OTHERS).by_hand()).await;
+    let unavailable = Scenario::Error { status: StatusCode::SERVICE_UNAVAILABLE };
+    for scenario in [Scenario::Normal, unavailable, Scenario::CloseEarly] {
+        world.warehouse.set(scenario);
+        let reply = ask(&world, "one", "/stock/A").await;
+        assert_ne!(reply.status, 429, "{}", reply.text());
+    }
+    world.warehouse.set(Scenario::Delay { ms: 60_000 });
+    let (nobody, token, before) = (world.nobody(), world.token("one"), world.warehouse.total());
+    let to = world.address();
+    let held = tokio::spawn(async move { nobody.call(to, bearing(get("/stock/A"), &token)).await });
+    until("the held request is upstream", || world.warehouse.total() > before).await;
+    let reply = ask(&world, "other", "/stock/B").await;
+    exceeded(&reply);
+    assert_eq!(world.line_of(&reply)["sekisho.limit"], "limit/warehouse/concurrent@warehouse");
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    // The caller goes away: its place is free.
+    held.abort();
+    world.warehouse.set(Scenario::Normal);
+    let mut reply = ask(&world, "other", "/stock/B").await;
+    for _ in 0..500 {
+        if reply.status == 200 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        reply = ask(&world, "other", "/stock/B").await;
+    }
+    assert_eq!(reply.status, 200, "{}", reply.text());
     world.finish().await;
 }

@@ -19,7 +19,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("answer", 3, &["base", "evidence"]),
     ("keys", 3, &["base", "identity"]),
     ("observe", 3, &["base", "evidence"]),
-    ("state", 3, &["base"]),
+    ("state", 3, &["base", "policy"]),
     ("upstream", 3, &["base"]),
     // Where the shells meet; no other room of their layer knows another.
     (

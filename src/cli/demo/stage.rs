@@ -4,6 +4,7 @@ use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -240,7 +241,9 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn make(now: Moment) -> Result<Self, Failure> {
-        let name = format!("sekisho-demo-{}-{}", std::process::id(), now.unix_ms());
+        static NTH: AtomicU32 = AtomicU32::new(0);
+        let (process, nth) = (std::process::id(), NTH.fetch_add(1, Ordering::Relaxed));
+        let name = format!("sekisho-demo-{process}-{nth}-{}", now.unix_ms());
         let path = std::env::temp_dir().join(name);
         // Fails where something is there already, so nobody can have prepared it.
         DirBuilder::new()

@@ -112,7 +112,7 @@ impl Ctx<'_> {
             ModeName::Enforce => Mode::Enforced,
             ModeName::Shadow => Mode::Shadow,
         };
-        let mut made = Vec::new();
+        let mut places = Vec::new();
         for (seller, upstreams) in reach {
             for (suffix, measure) in &measures {
                 let seller = seller.as_ref().map(|seller| format!("@{seller}")).unwrap_or_default();
@@ -121,13 +121,13 @@ impl Ctx<'_> {
                     let found = format!("the limit's name {} is too long", quoted(&full));
                     let instead = "give the role, identity, limit or seller a shorter name";
                     self.report.error(at, ControlId::Mon2, found, instead);
-                    return made;
+                    return places;
                 };
                 let Some(ix) = u16::try_from(making.limits.len()).ok().map(LimitIx) else {
                     let found = format!("there are more than {LIMITS_MAX} limits");
                     let instead = "move limits from identities to their roles";
                     self.report.error(at, ControlId::Mon2, found, instead);
-                    return made;
+                    return places;
                 };
                 making.limits.push(LimitSpec {
                     name,
@@ -137,10 +137,10 @@ impl Ctx<'_> {
                     sharing,
                     mode,
                 });
-                made.push(ix);
+                places.push(ix);
             }
         }
-        made
+        places
     }
 
     fn limited<T>(
@@ -227,8 +227,7 @@ impl Ctx<'_> {
     ) -> Option<(Sharing, Reach)> {
         let everywhere = || vec![(None, None)];
         let (per, instead) = match (home, raw.per.as_ref().map(|per| per.value)) {
-            (Home::Role | Home::Identity, None)
-            | (Home::Role | Home::Identity, Some(Per::Identity)) => {
+            (Home::Role | Home::Identity, None | Some(Per::Identity)) => {
                 return Some((Sharing::Each, everywhere()));
             }
             (Home::Role, Some(Per::Role)) | (Home::Gateway, None | Some(Per::Gateway)) => {

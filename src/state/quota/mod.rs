@@ -250,7 +250,7 @@ impl Quotas {
         for (bucket, _limit, lane) in self.applying(account, operation, upstream) {
             match &lane.gate {
                 Gate::Bytes(flow) if spent.bytes > 0 => {
-                    flow.spend(&bucket.number, spent.bytes, now)
+                    flow.spend(&bucket.number, spent.bytes, now);
                 }
                 Gate::PiiRecords(flow) if spent.pii_records > 0 => {
                     flow.spend(&bucket.number, spent.pii_records, now);
@@ -416,7 +416,7 @@ impl Account {
         shared: &[Box<[Number]>],
     ) -> Result<Self, QuotaFault> {
         let mut seen = HashSet::new();
-        let (mut buckets, mut shares) = (Vec::new(), Shares::Nothing);
+        let (mut buckets, mut spends) = (Vec::new(), Shares::Nothing);
         for &ix in under {
             let both = limits.get(ix.index()).zip(shared.get(ix.index()));
             let (limit, numbers) = both.ok_or(QuotaFault::LimitList)?;
@@ -428,14 +428,19 @@ impl Account {
                 let number = match limit.sharing {
                     Sharing::Each => Number::default(),
                     Sharing::All => {
-                        shares = Shares::Something;
+                        spends = Shares::Something;
                         Arc::clone(shared)
                     }
                 };
                 buckets.push(Bucket { limit: ix, window, number });
             }
         }
-        Ok(Self { name: name.clone(), turn: Arc::default(), shares, buckets: buckets.into() })
+        Ok(Self {
+            name: name.clone(),
+            turn: Arc::default(),
+            shares: spends,
+            buckets: buckets.into(),
+        })
     }
 }
 

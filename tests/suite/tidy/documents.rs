@@ -116,7 +116,7 @@ fn is_answer(denial: Denial, error: &Value) -> bool {
     let details = format!("{control}{}; request 01…", row.hint.replace("{wait}", "in … s"));
     let mut rest = error["message"].as_str().unwrap();
     // Between the pieces stand configured names.
-    let pieces = row.message.replace("{operation}", "{identity}");
+    let pieces = row.message.replace("{operation}", "{identity}").replace("{limit}", "{identity}");
     let mut in_order = pieces.split("{identity}").map(|piece| match rest.find(piece) {
         Some(at) => {
             rest = &rest[at + piece.len()..];
