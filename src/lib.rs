@@ -13,6 +13,7 @@
 //!           engine.settle     a place in the log, then the quotas: a Clearance            LOG-1
 //!     ─► gateway::forward headers cleaned, upstream verified, retried only where safe      TLS-2
 //!        gateway::socket  the same for a WebSocket, which then is bytes both ways          MON-5
+//!     ─► gateway::body    what the answer reveals is counted while it streams by          MON-3
 //!     ─► gateway::finish  one access record, whatever happened                            LOG-1 LOG-2
 //! ```
 //!
@@ -21,7 +22,7 @@
 //! | layer | rooms | may |
 //! |---|---|---|
 //! | words | [`base`] | read the clock, in one file |
-//! | pure | [`evidence`], [`identity`], [`policy`] | compute; no I/O, no time but what is passed in |
+//! | pure | [`evidence`], [`exposure`], [`identity`], [`policy`] | compute; no I/O, no time but what is passed in |
 //! | configuration | [`config`] | compile text into the pure rooms' types |
 //! | shells | [`answer`], [`state`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
 //! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
@@ -39,6 +40,7 @@
 pub mod base;
 
 pub mod evidence;
+pub mod exposure;
 pub mod identity;
 pub mod policy;
 

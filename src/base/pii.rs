@@ -50,6 +50,20 @@ impl<T> fmt::Debug for Pii<T> {
     }
 }
 
+impl Secret<[u8; 32]> {
+    /// A key for one purpose, from which neither this one nor another purpose's can be told:
+    /// HMAC-SHA-256 as in NIST SP 800-108.
+    #[must_use]
+    pub fn derive(&self, purpose: &'static str) -> [u8; 32] {
+        let own = hmac::Key::new(hmac::HMAC_SHA256, self.reveal_for(Use::Verify));
+        let mut derived = [0; 32];
+        for (to, from) in derived.iter_mut().zip(hmac::sign(&own, purpose.as_bytes()).as_ref()) {
+            *to = *from;
+        }
+        derived
+    }
+}
+
 /// A key, password or token: as closed as [`Pii`], and wiped from memory when dropped.
 #[derive(Clone)]
 pub struct Secret<T: Zeroize>(T);

@@ -16,8 +16,9 @@ use crate::config::{
     Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamProtocol, UpstreamSettings,
 };
 use crate::evidence::Fixed;
+use crate::exposure::{self, FieldTree};
 use crate::observe::{ListenerMetrics, Metrics, OperationMetrics, UpstreamMetrics};
-use crate::policy::OperationTable;
+use crate::policy::{Operation, OperationTable};
 use crate::state::Quotas;
 use crate::upstream::{Picked, Upstream};
 
@@ -51,6 +52,8 @@ pub struct Live {
     upstreams: Vec<Routes>,
     /// `lwa/token` goes to the token server of its upstream.
     token_operation: Option<OperationIx>,
+    /// What answers of each operation hold, where that is known.
+    contracts: Vec<Option<Arc<FieldTree>>>,
     pub(super) meters: Meters,
 }
 
@@ -196,7 +199,8 @@ impl Live {
             .collect::<Result<_, _>>()?;
         let token_operation = snapshot.operation("lwa/token");
         let meters = Meters::of(&snapshot, metrics);
-        Ok(Self { snapshot, quotas, tls, verifiers, upstreams, token_operation, meters })
+        let contracts = contracts(&snapshot);
+        Ok(Self { snapshot, quotas, tls, verifiers, upstreams, token_operation, contracts, meters })
     }
 
     #[must_use]
@@ -244,6 +248,12 @@ impl Live {
         Some(&routes.main)
     }
 
+    /// What answers of an operation hold, if it is one of Amazon's.
+    #[must_use]
+    pub fn contract(&self, operation: OperationIx) -> Option<&Arc<FieldTree>> {
+        self.contracts.get(operation.index())?.as_ref()
+    }
+
     pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
         self.upstreams.iter().flat_map(|routes| std::iter::once(&routes.main).chain(&routes.token))
     }
@@ -265,6 +275,17 @@ impl Live {
                 })
             })
     }
+}
+
+/// Only contracts of operations that somebody may call: each takes some KB.
+fn contracts(snapshot: &Snapshot) -> Vec<Option<Arc<FieldTree>>> {
+    let policy = &snapshot.policy;
+    let of = |(ix, operation): (OperationIx, &Operation)| {
+        let name = operation.alias.as_ref().unwrap_or(&operation.name);
+        let granted = !policy.roles_granting(ix).is_empty();
+        granted.then(|| exposure::contract(name.as_str())).flatten()
+    };
+    policy.operations().iter().map(of).collect()
 }
 
 impl Routes {

@@ -10,6 +10,7 @@
 //! On failure: refused with a [`Denial`]; nothing opens.
 mod conn;
 mod door;
+mod exposure;
 mod live;
 mod peers;
 mod reload;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 
 pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
+pub use exposure::Exposed;
 pub use live::{Live, Reader, Route, Speaks};
 pub use reload::ReloadFault;
 pub use report::OpenGauge;
@@ -118,6 +120,7 @@ pub struct Engine {
     sources: RandomState,
     door: Mutex<DoorTally>,
     issuers: Mutex<IssuerTally>,
+    exposures: exposure::Exposures,
     pseudonym_master: Secret<[u8; 32]>,
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
@@ -170,6 +173,7 @@ impl Engine {
                 &pseudonym_master,
                 now.unix_day(),
             )),
+            exposures: exposure::Exposures::new(&pseudonym_master, now),
             pseudonym_master,
             live: ArcSwap::from_pointee(built.live),
             door: Mutex::new(DoorTally::default()),

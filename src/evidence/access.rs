@@ -49,6 +49,10 @@ record! {
         pub response_bytes: u64 = "http.response.body.bytes",
         /// From the request's first hook to its last byte, in nanoseconds.
         pub duration: Nanos = "event.duration",
+        /// Records of personal data that the answer revealed, where that could be counted (MON-3).
+        pub pii_records: Option<u64> = "sekisho.pii_records",
+        /// Values in the answer that the contract of the operation does not know.
+        pub drift: Option<u64> = "sekisho.drift",
         pub upstream: Option<&'a Name> = "sekisho.upstream",
         /// From the first byte sent upstream to the answer's first byte, in microseconds.
         pub upstream_first_byte: Option<std::time::Duration> = "sekisho.upstream_us",
@@ -90,6 +94,8 @@ impl AccessRecord<'_> {
             request_bytes: 0,
             response_bytes: 0,
             duration: Nanos(std::time::Duration::ZERO),
+            pii_records: None,
+            drift: None,
             upstream: None,
             upstream_first_byte: None,
             upstream_status: None,

@@ -47,6 +47,8 @@ fn longest(name: &Name) -> AccessRecord<'_> {
     record.duration = Nanos(Duration::MAX);
     record.limit = Some(name);
     record.shadow_limit = Some(name);
+    record.pii_records = Some(u64::MAX);
+    record.drift = Some(u64::MAX);
     record.upstream = Some(name);
     record.upstream_first_byte = Some(Duration::MAX);
     record.upstream_status = Some(u16::MAX);

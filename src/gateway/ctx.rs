@@ -7,6 +7,7 @@ use crate::base::{
 };
 use crate::engine::{Clearance, ConnLink, Engine, Live};
 use crate::evidence::SafeToken;
+use crate::exposure::Scanner;
 use crate::identity::Proof;
 use crate::observe::LogSlot;
 use crate::policy::Method;
@@ -38,6 +39,8 @@ pub(super) struct Ctx {
     /// Another reason to come back in so many seconds.
     pub(super) wait_secs: Option<u64>,
     pub(super) tries: Tries,
+    /// Counts what the answer reveals.
+    pub(super) scanner: Option<Scanner>,
     /// The place in the log of a request that was cleared and then failed.
     pub(super) slot: Option<LogSlot>,
     pub(super) recorded: Recorded,
@@ -100,6 +103,7 @@ impl Ctx {
             shadowed: None,
             wait_secs: None,
             tries: Tries::default(),
+            scanner: None,
             slot: None,
             recorded: Recorded::No,
         }

@@ -3,9 +3,10 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::ctx::{Ctx, Recorded, Seen, Stage};
-use super::{forward, request, respond};
+use super::{body, forward, request, respond};
 use crate::answer;
 use crate::base::{Denial, HeadFault, Moment, UpstreamFault};
+use crate::engine::Exposed;
 use crate::evidence::{AccessRecord, Fixed, Nanos, Proof};
 use crate::identity;
 use crate::state::Spent;
@@ -90,6 +91,7 @@ pub(super) fn record(ctx: &mut Ctx) {
             ctx.slot.take()
         }
     };
+    let scanner = ctx.scanner.take();
     let Some(seen) = &ctx.seen else {
         // Nothing is known of a request that no hook saw; the door has told of it.
         if let Some(slot) = slot {
@@ -97,10 +99,13 @@ pub(super) fn record(ctx: &mut Ctx) {
         }
         return;
     };
+    let exposed = body::end(scanner, ctx, seen, now);
     if slot.is_some() {
-        spend(ctx, seen, now);
+        spend(ctx, seen, exposed, now);
     }
-    let record = access_record(ctx, seen, now);
+    let mut record = access_record(ctx, seen, now);
+    record.pii_records = exposed.map(|exposed| exposed.records);
+    record.drift = exposed.map(|exposed| exposed.drift).filter(|drift| *drift > 0);
     let denial = match ctx.stage {
         Stage::Denied(denial) => Some(denial),
         Stage::New | Stage::Cleared(_) | Stage::Aborted => None,
@@ -117,12 +122,13 @@ pub(super) fn record(ctx: &mut Ctx) {
 }
 
 /// Charges what a cleared request turned out to take, however it ended: MON-3.
-fn spend(ctx: &Ctx, seen: &Seen, now: Moment) {
+fn spend(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Moment) {
     if let (Some((who, _proof)), Some(operation), Some(upstream)) =
         (ctx.identity, ctx.operation, ctx.upstream)
     {
         let bytes = ctx.request_bytes.saturating_add(ctx.response_bytes);
-        let spent = Spent { bytes, pii_records: 0 };
+        let pii_records = exposed.map_or(0, |exposed| exposed.records);
+        let spent = Spent { bytes, pii_records };
         seen.live.quotas().spend(who, operation, upstream, spent, now);
     }
 }

@@ -1,5 +1,5 @@
 //! Upstream and back: which address, which headers, which failure. Controls: TLS-2, NET-3, PRIV-1.
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::protocols::Digest;
 use pingora::proxy::Session;
@@ -7,6 +7,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use super::body;
 use super::ctx::Ctx;
 use super::facts;
 use super::hygiene;
@@ -76,7 +77,9 @@ pub(super) fn request_head(
     ctx: &mut Ctx,
 ) -> Result<(), Denial> {
     let route = route(ctx)?;
-    let token = &ctx.seen()?.live.snapshot.token.header;
+    let live = &ctx.seen()?.live;
+    let token = &live.snapshot.token.header;
+    let counted = ctx.operation.is_some_and(|operation| live.contract(operation).is_some());
     for name in drop_fields(&head.headers, |name| hygiene::may_go_up(name, route.reader, token)) {
         head.remove_header(&name);
     }
@@ -89,6 +92,10 @@ pub(super) fn request_head(
         head.set_raw_path(target).map_err(|_error| Denial::Internal)?;
     }
     head.insert_header(HOST, route.authority.clone()).map_err(|_error| Denial::Internal)?;
+    // What is to be counted has to be readable (RFC 9110 §12.5.3: a server need not compress).
+    if counted && head.headers.contains_key(ACCEPT_ENCODING) {
+        head.insert_header(ACCEPT_ENCODING, "identity").map_err(|_error| Denial::Internal)?;
+    }
     Ok(())
 }
 
@@ -172,6 +179,7 @@ fn pass_down(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
         502..=504 => Outcome::Unavailable,
         _ => Outcome::Ok,
     });
+    body::begin(&head.headers, ctx);
     head.insert_header(REQUEST_ID, ctx.request.as_str()).map_err(|_error| Denial::Internal)?;
     if let Some(standing) = ctx.clearance()?.charged().tightest {
         respond::write_standing(head, ctx, &standing).map_err(|_error| Denial::Internal)?;

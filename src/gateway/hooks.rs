@@ -13,7 +13,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use super::ctx::Ctx;
 use super::finish::stop;
 use super::socket::Sockets;
-use super::{finish, forward, request, respond};
+use super::{body as answer, finish, forward, request, respond};
 use crate::engine::Engine;
 use crate::upstream::Retry;
 
@@ -110,6 +110,7 @@ impl ProxyHttp for Hooks {
         ctx: &mut Ctx,
     ) -> Result<Option<std::time::Duration>> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
+        answer::pass(body.as_deref().unwrap_or_default(), ctx);
         ctx.response_bytes =
             ctx.response_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         Ok(None)

@@ -7,6 +7,7 @@
 //! 4. Nothing of the request is echoed or logged (`answer`, `evidence`).
 //!
 //! On failure: refused, answered from the one table in `answer`, counted, recorded.
+mod body;
 mod ctx;
 mod facts;
 mod finish;

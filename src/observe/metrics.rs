@@ -61,6 +61,16 @@ metrics! {
         "Bytes of request bodies read from callers.";
     RESPONSE_BYTES = Counter "sekisho_response_body_bytes_total" []
         "Bytes of answer bodies sent to callers.";
+    PII_RECORDS = Counter "sekisho_pii_records_total" ["class"]
+        "Records in answers of Amazon's that revealed this class of data. MON-3.";
+    ANSWERS_UNREAD = Counter "sekisho_answers_unread_total" ["reason"]
+        "Answers that hold personal data by their contract and could not be counted, or not to their end.";
+    ANSWER_DRIFT = Counter "sekisho_answer_drift_total" []
+        "Values in answers that the contract of their operation does not know.";
+    LEDGER_BYTES = Gauge "sekisho_exposure_ledger_bytes" []
+        "Memory that the exposure ledger takes, about.";
+    LEDGER_LOST = Gauge "sekisho_exposure_ledger_lost_cells" []
+        "Hours and days that left the ledger before their time, for want of room.";
     UPSTREAM_SECONDS = Histogram "sekisho_upstream_duration_seconds" ["upstream"]
         "From the first byte sent upstream to the first byte of its answer.";
     UPSTREAM_RETRIES = Counter "sekisho_upstream_retries_total" ["upstream"]
@@ -132,6 +142,11 @@ pub struct Metrics {
     requests: IntCounterVec,
     denials: Vec<IntCounter>,
     limits_exceeded: IntCounterVec,
+    pii_records: IntCounterVec,
+    answers_unread: IntCounterVec,
+    pub drift: IntCounter,
+    ledger_bytes: IntGauge,
+    ledger_lost: IntGauge,
     upstream_seconds: HistogramVec,
     upstream_retries: IntCounterVec,
     breaker_open: IntGaugeVec,
@@ -265,6 +280,11 @@ impl Metrics {
                 .map(|code| denials.with_label_values(&[code.as_str()]))
                 .collect(),
             limits_exceeded: counters(&registry, &LIMITS_EXCEEDED)?,
+            pii_records: counters(&registry, &PII_RECORDS)?,
+            answers_unread: counters(&registry, &ANSWERS_UNREAD)?,
+            drift: counter(&registry, &ANSWER_DRIFT)?,
+            ledger_bytes: gauge(&registry, &LEDGER_BYTES)?,
+            ledger_lost: gauge(&registry, &LEDGER_LOST)?,
             upstream_seconds: histograms(&registry, &UPSTREAM_SECONDS)?,
             upstream_retries: counters(&registry, &UPSTREAM_RETRIES)?,
             breaker_open: gauges(&registry, &BREAKER_OPEN)?,
@@ -351,6 +371,22 @@ impl Metrics {
     /// Counts a request beyond a limit. There are as many series as limits that were ever exceeded.
     pub fn limit_exceeded(&self, limit: &Name, mode: Fixed) {
         self.limits_exceeded.with_label_values(&[limit.as_str(), mode.as_str()]).inc();
+    }
+
+    /// Counts the records of an answer that revealed a class of data.
+    pub fn exposed(&self, class: Fixed, records: u64) {
+        self.pii_records.with_label_values(&[class.as_str()]).inc_by(records);
+    }
+
+    /// Counts an answer that could not be read, or not to its end.
+    pub fn unread(&self, reason: Fixed) {
+        self.answers_unread.with_label_values(&[reason.as_str()]).inc();
+    }
+
+    /// How large the exposure ledger is, and what it lost.
+    pub fn ledger(&self, bytes: usize, lost: u64) {
+        self.ledger_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.ledger_lost.set(i64::try_from(lost).unwrap_or(i64::MAX));
     }
 
     #[must_use]

@@ -14,6 +14,7 @@ mod support;
 
 mod bounds;
 mod examples;
+mod exposure;
 mod forward;
 mod front_door;
 mod front_door_tls;

@@ -13,6 +13,7 @@ use sekisho::base::ControlId;
 const ROOMS: &[(&str, u8, &[&str])] = &[
     ("base", 0, &[]),
     ("evidence", 1, &["base"]),
+    ("exposure", 1, &["base"]),
     ("identity", 1, &["base"]),
     ("policy", 1, &["base"]),
     ("config", 2, &["base", "identity", "policy"]),
@@ -26,8 +27,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "engine",
         4,
         &[
-            "base", "config", "evidence", "identity", "keys", "observe", "policy", "state",
-            "upstream",
+            "base", "config", "evidence", "exposure", "identity", "keys", "observe", "policy",
+            "state", "upstream",
         ],
     ),
     // The edges never use each other.
@@ -36,8 +37,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "gateway",
         5,
         &[
-            "answer", "base", "config", "engine", "evidence", "identity", "observe", "policy",
-            "state", "upstream",
+            "answer", "base", "config", "engine", "evidence", "exposure", "identity", "observe",
+            "policy", "state", "upstream",
         ],
     ),
     (
@@ -58,7 +59,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 ];
 
 /// Rooms that compute and do nothing else, and what would betray that they do more.
-const PURE: &[&str] = &["evidence", "identity", "policy"];
+const PURE: &[&str] = &["evidence", "exposure", "identity", "policy"];
 const IMPURE: &[&str] = &[
     "async ",
     ".await",
@@ -91,6 +92,7 @@ const CLAIMED: &[ControlId] = &[
     ControlId::Log1,
     ControlId::Log2,
     ControlId::Mon2,
+    ControlId::Mon3,
     ControlId::Mon5,
 ];
 

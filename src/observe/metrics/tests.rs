@@ -18,6 +18,8 @@ fn touch_all(metrics: &Metrics) {
     metrics.listener(&name).handshake_failed(Fixed::new("timed_out"));
     metrics.issuer(&name).fetch_failed(Fixed::new("unreachable"));
     metrics.denied(Denial::OperationNotGranted);
+    metrics.exposed(Fixed::new("name"), 3);
+    metrics.unread(Fixed::new("malformed"));
     metrics.limit_exceeded(&name, Fixed::new("shadow"));
     metrics.framework(Severity::Warning);
 }

@@ -1,0 +1,119 @@
+//! What answers reveal, added up over all of them (MON-3): lends scanners, keeps the ledger.
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Engine, Live};
+use crate::base::{IdentityIx, Moment, OperationIx, Secret};
+use crate::evidence::Fixed;
+use crate::exposure::{Fault, FieldTree, HashKey, Hour, Ledger, Scanner};
+
+/// What the ledger may take of memory, in bytes: some 100,000 cells of an hour or a day.
+const LEDGER_BYTES: usize = 32 << 20;
+/// Scanners that wait for their next answer, at about 3 KB each.
+const IDLE_MAX: usize = 256;
+
+pub(super) struct Exposures {
+    key: HashKey,
+    idle: Mutex<Vec<Scanner>>,
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    ledger: Ledger,
+    /// The hour in which old cells were looked after.
+    tidied: Hour,
+}
+
+/// What one answer revealed, for its record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exposed {
+    /// Records with personal data of a buyer or recipient, which is what Amazon calls PII. A seller's
+    /// own address in each of them is not counted.
+    pub records: u64,
+    /// Values the contract does not know.
+    pub drift: u64,
+}
+
+impl Exposures {
+    pub(super) fn new(master: &Secret<[u8; 32]>, now: Moment) -> Self {
+        let mut key = [0; 16];
+        for (to, from) in key.iter_mut().zip(master.derive("exposure sketches")) {
+            *to = from;
+        }
+        Self {
+            key: HashKey::new(key),
+            idle: Mutex::new(Vec::new()),
+            kept: Mutex::new(Kept { ledger: Ledger::new(LEDGER_BYTES), tidied: Hour::of(now) }),
+        }
+    }
+
+    fn lend(&self, contract: &Arc<FieldTree>) -> Scanner {
+        let idle = self.idle.lock().pop();
+        match idle {
+            Some(mut scanner) => {
+                scanner.start(Arc::clone(contract));
+                scanner
+            }
+            None => Scanner::new(Arc::clone(contract), self.key),
+        }
+    }
+
+    fn take_back(&self, scanner: Scanner) {
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE_MAX {
+            idle.push(scanner);
+        }
+    }
+}
+
+impl Engine {
+    /// A scanner for an answer of this operation, if its contract is known.
+    #[must_use]
+    pub fn scanner(&self, live: &Live, operation: OperationIx) -> Option<Scanner> {
+        live.contract(operation).map(|contract| self.exposures.lend(contract))
+    }
+
+    /// Enters what an answer revealed into the ledger and the metrics.
+    pub fn report_exposure(
+        &self,
+        live: &Live,
+        who: IdentityIx,
+        operation: OperationIx,
+        mut scanner: Scanner,
+        now: Moment,
+    ) -> Exposed {
+        let (tally, fault) = scanner.finish();
+        let names = &live.snapshot.names;
+        if let Some((who, operation)) = names.identity(who).zip(names.operation(operation)) {
+            let mut kept = self.exposures.kept.lock();
+            let hour = Hour::of(now);
+            if kept.tidied != hour {
+                kept.tidied = hour;
+                kept.ledger.compact(now);
+            }
+            kept.ledger.record(who, operation, now, tally);
+            self.metrics.ledger(kept.ledger.bytes(), kept.ledger.lost());
+        }
+        for (class, records) in tally.by_class.iter() {
+            self.metrics.exposed(Fixed::new(class.as_str()), records);
+        }
+        let exposed = Exposed { records: tally.customers, drift: tally.drift };
+        // An answer without a body is no JSON, and reveals nothing.
+        if let Some(fault) = fault.filter(|_| tally.bytes > 0) {
+            self.metrics.unread(Fixed::new(unread(fault)));
+        }
+        self.metrics.drift.inc_by(exposed.drift);
+        self.exposures.take_back(scanner);
+        exposed
+    }
+}
+
+const fn unread(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Malformed | Fault::Trailing => "malformed",
+        Fault::TooDeep => "too_deep",
+        Fault::KeyTooLong | Fault::KeyEncoding => "key",
+        Fault::Truncated => "truncated",
+    }
+}

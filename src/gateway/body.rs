@@ -1,0 +1,58 @@
+//! Counts what an answer reveals while it streams by (MON-3). Masking by role will enter here.
+//! Never changes a byte, and never holds one back.
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
+use super::ctx::{Ctx, Seen};
+use crate::base::Moment;
+use crate::engine::Exposed;
+use crate::evidence::Fixed;
+use crate::exposure::Scanner;
+
+/// Before the body: whether it can be read.
+pub(super) fn begin(headers: &HeaderMap, ctx: &mut Ctx) {
+    let (Some(seen), Some(operation)) = (&ctx.seen, ctx.operation) else { return };
+    let Some(contract) = seen.live.contract(operation) else { return };
+    match unreadable(headers) {
+        None => ctx.scanner = ctx.engine.scanner(&seen.live, operation),
+        Some(reason) if contract.classes().any(|(class, _)| class.is_personal()) => {
+            ctx.engine.metrics.unread(Fixed::new(reason));
+        }
+        Some(_) => {}
+    }
+}
+
+fn unreadable(headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Some("encoding");
+    }
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], http::HeaderValue::as_bytes);
+    let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let json = kind.eq_ignore_ascii_case(b"application/json")
+        || kind
+            .len()
+            .checked_sub(5)
+            .and_then(|at| kind.get(at..))
+            .is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"));
+    // Without a type it may be anything, so JSON is tried.
+    (!json && !kind.is_empty()).then_some("media_type")
+}
+
+pub(super) fn pass(chunk: &[u8], ctx: &mut Ctx) {
+    if let Some(scanner) = &mut ctx.scanner {
+        // After a fault it counts bytes only; `end` tells of the fault.
+        let _ = scanner.feed(chunk);
+    }
+}
+
+/// Behind the body, whole or not: what passed was revealed.
+pub(super) fn end(
+    scanner: Option<Scanner>,
+    ctx: &Ctx,
+    seen: &Seen,
+    now: Moment,
+) -> Option<Exposed> {
+    let (who, _proof) = ctx.identity?;
+    Some(ctx.engine.report_exposure(&seen.live, who, ctx.operation?, scanner?, now))
+}
