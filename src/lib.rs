@@ -22,7 +22,7 @@
 //! | layer | rooms | may |
 //! |---|---|---|
 //! | words | [`base`] | read the clock, in one file |
-//! | pure | [`evidence`], [`exposure`], [`identity`], [`policy`] | compute; no I/O, no time but what is passed in |
+//! | pure | [`evidence`], [`exposure`], [`identity`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
 //! | configuration | [`config`] | compile text into the pure rooms' types |
 //! | shells | [`answer`], [`state`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
 //! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
@@ -42,6 +42,7 @@ pub mod base;
 pub mod evidence;
 pub mod exposure;
 pub mod identity;
+pub mod pacing;
 pub mod policy;
 
 pub mod config;

@@ -23,6 +23,7 @@ mod hygiene;
 mod identity;
 mod logs;
 mod malformed;
+mod pacing;
 mod privilege;
 mod process;
 mod quota;

@@ -15,6 +15,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("evidence", 1, &["base"]),
     ("exposure", 1, &["base"]),
     ("identity", 1, &["base"]),
+    ("pacing", 1, &["base"]),
     ("policy", 1, &["base"]),
     ("config", 2, &["base", "identity", "policy"]),
     ("answer", 3, &["base", "evidence"]),
@@ -59,7 +60,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 ];
 
 /// Rooms that compute and do nothing else, and what would betray that they do more.
-const PURE: &[&str] = &["evidence", "exposure", "identity", "policy"];
+const PURE: &[&str] = &["evidence", "exposure", "identity", "pacing", "policy"];
 const IMPURE: &[&str] = &[
     "async ",
     ".await",
