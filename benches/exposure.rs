@@ -6,8 +6,9 @@ use std::hint::black_box;
 use std::sync::LazyLock;
 
 use divan::counter::BytesCount;
+use sekisho::base::HashKey;
 use sekisho::base::{Moment, Name};
-use sekisho::exposure::{Class, HashKey, Ledger, Scanner, contract};
+use sekisho::exposure::{Class, Ledger, Scanner, contract};
 use serde::de::IgnoredAny;
 
 fn main() {

@@ -22,7 +22,7 @@
 //! | layer | rooms | may |
 //! |---|---|---|
 //! | words | [`base`] | read the clock, in one file |
-//! | pure | [`evidence`], [`exposure`], [`identity`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
+//! | pure | [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
 //! | configuration | [`config`] | compile text into the pure rooms' types |
 //! | shells | [`answer`], [`state`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
 //! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
@@ -39,9 +39,11 @@
 //! 6. `policy` never sees a socket; `listen` never sees an operation; Pingora never sees an address.
 pub mod base;
 
+pub mod detect;
 pub mod evidence;
 pub mod exposure;
 pub mod identity;
+pub mod lockout;
 pub mod pacing;
 pub mod policy;
 

@@ -6,6 +6,7 @@ mod denial;
 mod names;
 mod net;
 mod pii;
+mod siphash;
 
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
@@ -16,3 +17,4 @@ pub use names::{
 };
 pub use net::ClientAddr;
 pub use pii::{Pii, Pseudonym, PseudonymKey, Secret, Use};
+pub use siphash::{HashKey, SipHasher};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{Engine, Live};
-use crate::base::{IdentityIx, Moment, OperationIx, Secret};
+use crate::base::{HashKey, IdentityIx, Moment, OperationIx, Secret};
 use crate::evidence::Fixed;
-use crate::exposure::{Fault, FieldTree, HashKey, Hour, Ledger, Scanner};
+use crate::exposure::{Fault, FieldTree, Hour, Ledger, Scanner};
 
 /// What the ledger may take of memory, in bytes: some 100,000 cells of an hour or a day.
 const LEDGER_BYTES: usize = 32 << 20;

@@ -30,7 +30,6 @@ mod key;
 mod ledger;
 mod scan;
 mod series;
-mod siphash;
 mod sketch;
 mod tally;
 #[cfg(test)]
@@ -45,7 +44,6 @@ pub use cell::Cell;
 pub use class::{Class, ClassSet, PerClass, RecordKind, Subject};
 pub use ledger::{HOURS_DAYS, Hour, KEPT_DAYS, Ledger, LedgerFault, Range, Span};
 pub use scan::{DEPTH_MAX, KEY_MAX, Scan};
-pub use siphash::{HashKey, SipHasher};
 pub use sketch::Sketch;
 pub use tally::{Scanner, Tally};
 pub use tree::{Field, FieldTree, Mark, TreeError, Unit};

@@ -1,8 +1,8 @@
 //! The cells of one identity and operation, and their stored form.
 use super::cell::{Cell, put, take};
 use super::ledger::{DAY, Hour, LedgerFault, Range, Span};
-use super::siphash::HashKey;
 use super::tally::Tally;
+use crate::base::HashKey;
 use crate::base::Name;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use super::class::{ClassSet, PerClass, RecordKind};
 use super::scan::Scan;
-use super::siphash::{HashKey, SipHasher};
 use super::sketch::Sketch;
 use super::tree::{FieldTree, Mark};
 use super::visit::{Descend, Fault, Halt, Kind, Piece, Visitor};
+use crate::base::{HashKey, SipHasher};
 
 /// What one answer revealed. It holds counts and a sketch of keyed hashes, nothing of the values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

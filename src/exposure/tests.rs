@@ -8,6 +8,7 @@ mod reference;
 mod sketch;
 mod splice;
 
+use crate::base::HashKey;
 use std::sync::Arc;
 
 use super::*;

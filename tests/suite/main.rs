@@ -13,6 +13,7 @@
 mod support;
 
 mod bounds;
+mod detectors;
 mod examples;
 mod exposure;
 mod forward;

@@ -12,9 +12,11 @@ use sekisho::base::ControlId;
 /// a new arrow is added here on purpose, and one that is gone is taken out.
 const ROOMS: &[(&str, u8, &[&str])] = &[
     ("base", 0, &[]),
+    ("detect", 1, &["base"]),
     ("evidence", 1, &["base"]),
     ("exposure", 1, &["base"]),
     ("identity", 1, &["base"]),
+    ("lockout", 1, &["base"]),
     ("pacing", 1, &["base"]),
     ("policy", 1, &["base"]),
     ("config", 2, &["base", "identity", "policy"]),
@@ -60,7 +62,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 ];
 
 /// Rooms that compute and do nothing else, and what would betray that they do more.
-const PURE: &[&str] = &["evidence", "exposure", "identity", "pacing", "policy"];
+const PURE: &[&str] =
+    &["detect", "evidence", "exposure", "identity", "lockout", "pacing", "policy"];
 const IMPURE: &[&str] = &[
     "async ",
     ".await",

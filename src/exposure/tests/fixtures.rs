@@ -1,5 +1,6 @@
 //! MON-3 on answers as Amazon gives them; all people are invented.
 use super::*;
+use crate::base::HashKey;
 
 const ORDERS: &str = r#"{"payload":{"NextToken":"abc","Orders":[
  {"AmazonOrderId":"902-1","OrderTotal":{"Amount":"12.5","CurrencyCode":"USD"},"IsPrime":false,

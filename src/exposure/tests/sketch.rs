@@ -1,4 +1,5 @@
 //! The keyed hash and the count of different things.
+use crate::base::HashKey;
 use std::hash::Hasher;
 
 use proptest::prelude::*;

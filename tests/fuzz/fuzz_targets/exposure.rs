@@ -2,12 +2,13 @@
 //! all.
 #![no_main]
 
+use sekisho::base::HashKey;
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use sekisho::base::Name;
 use sekisho::exposure::{
-    Fault, FieldTree, Halt, HashKey, KEY_MAX, Ledger, Scanner, Tally, contract,
+    Fault, FieldTree, Halt, KEY_MAX, Ledger, Scanner, Tally, contract,
 };
 
 /// A list, one record, a free-form answer, a contract that contains itself.

@@ -1,0 +1,135 @@
+//! Distinct objects per hour and per day, against the most that the identity's own hours and days
+//! have brought (MON-3).
+use super::scale::{count_of, octaves, real, whole};
+use super::settings::EnumerationSettings;
+use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
+use super::sketch::Sketch;
+use super::tail::Tail;
+use super::watch::{Beat, Turned};
+
+/// The part that is kept within an identity's 1 KiB.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Enumeration {
+    pub(super) hour_tail: Tail,
+    pub(super) day_tail: Tail,
+    told_hour: Option<Level>,
+    told_day: Option<Level>,
+}
+
+/// What was asked for in this hour and in this day.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Objects {
+    hour: Sketch,
+    day: Sketch,
+}
+
+/// Distinct objects that count for as good as nothing.
+const FLOOR: f32 = 16.0;
+
+impl Enumeration {
+    pub(super) fn turn(&mut self, turned: &Turned, objects: &mut Objects) {
+        if let Some(ended) = turned.hour {
+            let seen = octaves(objects.hour.estimate(), FLOOR);
+            if ended.whole && seen >= 0.5 && self.told_hour < Some(Level::Act) {
+                self.hour_tail.learn(seen);
+            }
+            objects.hour.clear();
+            self.told_hour = None;
+        }
+        if let Some(ended) = turned.day {
+            let seen = octaves(objects.day.estimate(), FLOOR);
+            if ended.whole && seen >= 0.5 && self.told_day < Some(Level::Act) {
+                self.day_tail.learn(seen);
+            }
+            objects.day.clear();
+            self.told_day = None;
+        }
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        beat: &Beat<'_>,
+        objects: &mut Objects,
+        age: u16,
+    ) -> Option<Signal> {
+        let object = beat.event.object.filter(|_| beat.event.is_served())?;
+        // Most of the time an object changes no sketch, and then there is nothing to judge.
+        let (hour, day) = (objects.hour.add(object), objects.day.add(object));
+        if !hour && !day {
+            return None;
+        }
+        let settings = &beat.settings.enumeration;
+        let young = age < settings.learn_hours;
+        let mut strongest: Option<Signal> = None;
+        for (seen, tail, told, is_hour) in [
+            (objects.hour.estimate(), &self.hour_tail, &mut self.told_hour, true),
+            (objects.day.estimate(), &self.day_tail, &mut self.told_day, false),
+        ] {
+            let limits = limits(tail, young, is_hour, settings);
+            let Some((level, limit)) = passed(seen, limits) else { continue };
+            if *told >= Some(level) {
+                continue;
+            }
+            *told = Some(level);
+            if strongest.is_none_or(|signal| signal.level < level) {
+                let expected = whole(count_of(tail.quantile(0.05), FLOOR));
+                strongest = Some(signal(beat, level, (seen, expected, whole(limit)), is_hour));
+            }
+        }
+        strongest?.under(settings.mode)
+    }
+}
+
+/// For a note, and to act.
+fn limits(tail: &Tail, young: bool, is_hour: bool, settings: &EnumerationSettings) -> (f32, f32) {
+    let (least, cold) = if is_hour {
+        (settings.least_hour, settings.cold_hour)
+    } else {
+        (settings.least_day, settings.cold_day)
+    };
+    if young {
+        return (cold / 2.0, cold);
+    }
+    let at = |risk| count_of(tail.quantile(risk), FLOOR);
+    let most = at(0.05) * settings.factor;
+    (at(settings.risk_note).max(least), at(settings.risk_act).max(most).max(least))
+}
+
+fn passed(seen: u64, (note, act): (f32, f32)) -> Option<(Level, f32)> {
+    let seen = real(seen);
+    match () {
+        () if seen > act => Some((Level::Act, act)),
+        () if seen > note => Some((Level::Note, note)),
+        () => None,
+    }
+}
+
+fn signal(
+    beat: &Beat<'_>,
+    level: Level,
+    (seen, expected, limit): (u64, u64, u64),
+    is_hour: bool,
+) -> Signal {
+    let (asks, severity) = match level {
+        Level::Note => (Response::Note, Severity::Low),
+        Level::Act => (Response::StepUp, Severity::High),
+    };
+    let window = if is_hour { &beat.hour } else { &beat.day };
+    Signal {
+        detector: Detector::Enumeration,
+        subject: Subject::Identity(beat.identity),
+        level,
+        severity,
+        asks,
+        authenticated: true,
+        why: Explanation {
+            seen,
+            expected,
+            limit,
+            unit: "distinct objects",
+            since_ms: window.began_ms(),
+            setting: "detect.enumeration.factor",
+        },
+        at: beat.event.at,
+    }
+}

@@ -1,0 +1,102 @@
+//! What happened in one request, without a word of it.
+use crate::base::{IdentityIx, Moment, NetworkIx, OperationIx, RoleIx};
+
+/// How a request ended, as far as detectors care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    Allowed,
+    /// 401: no credential, or one that is not accepted.
+    NotAuthenticated,
+    /// 403: genuine, and not permitted.
+    NotPermitted,
+    /// 404 of the upstream: the object does not exist.
+    NotFound,
+    /// 429 of a quota of ours.
+    OverQuota,
+    /// 429 of Amazon.
+    Throttled,
+    /// Not HTTP as it must be.
+    Malformed,
+    /// No operation has such a path, and the path is one that scanners try.
+    ScannerPath,
+    /// Any other failure, which says nothing about the caller.
+    Failed,
+}
+
+/// Whether proof of possession came with the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proof {
+    Carried,
+    Absent,
+}
+
+/// One finished request. Hashes are keyed, under a key that lives as long as the state does; none
+/// of them is ever written to a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    pub at: Moment,
+    /// Proved, or only claimed where the outcome is `NotAuthenticated`.
+    pub identity: Option<IdentityIx>,
+    /// The role by whose peers a new identity is judged.
+    pub role: Option<RoleIx>,
+    /// A named network that holds the source.
+    pub network: Option<NetworkIx>,
+    /// Keyed hash of the source network.
+    pub source: u64,
+    pub operation: Option<OperationIx>,
+    pub outcome: Outcome,
+    /// Bytes of the answer's body.
+    pub bytes: u64,
+    /// Personal records that the answer revealed.
+    pub records: u64,
+    /// Keyed hash of the object that was asked for.
+    pub object: Option<u64>,
+    /// Hash of what the client's TLS looks like.
+    pub fingerprint: u64,
+    pub proof: Proof,
+    /// A canary was in the request or the answer.
+    pub canary: Option<super::Canary>,
+}
+
+impl Event {
+    /// Whether the request was served, so that its bytes and records count.
+    pub(super) const fn is_served(&self) -> bool {
+        matches!(self.outcome, Outcome::Allowed | Outcome::NotFound)
+    }
+
+    /// Whether the identity is proved rather than claimed.
+    pub(super) const fn is_authenticated(&self) -> bool {
+        !matches!(
+            self.outcome,
+            Outcome::NotAuthenticated | Outcome::Malformed | Outcome::ScannerPath
+        )
+    }
+}
+
+/// What an identity's history is kept of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Metric {
+    Requests,
+    Bytes,
+    Records,
+}
+
+impl Metric {
+    pub const ALL: [Self; 3] = [Self::Requests, Self::Bytes, Self::Records];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Bytes => "bytes",
+            Self::Records => "records",
+        }
+    }
+
+    pub(super) const fn of(self, event: &Event) -> u64 {
+        match self {
+            Self::Requests => 1,
+            Self::Bytes => event.bytes,
+            Self::Records => event.records,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Scanner paths, malformed protocol (MON-5) and failed logins (MON-6) of one source.
+use crate::base::Moment;
+
+use super::event::{Event, Outcome};
+use super::settings::Settings;
+use super::signal::{Detector, Explanation, Level, Mode, Response, Severity, Signal, Subject};
+
+const WINDOW_NS: u64 = 900_000_000_000;
+
+/// What one source did in its last quarter of an hour, which begins with its first bad event.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct SourceCounts {
+    began_ns: u64,
+    began_ms: u64,
+    scanner: u16,
+    malformed: u16,
+    logins: u16,
+    /// Which identities it tried, one of 256 bits each.
+    tried: [u64; 4],
+    told_intrusion: Option<Level>,
+    told_logins: Option<Level>,
+}
+
+impl SourceCounts {
+    /// Intrusion and logins.
+    pub(super) fn observe(
+        &mut self,
+        event: &Event,
+        settings: &Settings,
+    ) -> (Option<Signal>, Option<Signal>) {
+        if event.at.mono_ns().saturating_sub(self.began_ns) > WINDOW_NS || self.began_ns == 0 {
+            *self = Self { began_ns: event.at.mono_ns().max(1), ..Self::default() };
+            self.began_ms = event.at.unix_ms();
+        }
+        match event.outcome {
+            Outcome::ScannerPath => self.scanner = self.scanner.saturating_add(1),
+            Outcome::Malformed => self.malformed = self.malformed.saturating_add(1),
+            Outcome::NotAuthenticated => {
+                // A typing error at the office is for the login rules.
+                self.logins = self.logins.saturating_add(u16::from(event.network.is_none()));
+                self.try_identity(event);
+            }
+            _ => return (None, None),
+        }
+        let subject = Subject::Source(event.source);
+        (self.intrusion(subject, event.at, settings), self.logins(subject, event.at, settings))
+    }
+
+    fn try_identity(&mut self, event: &Event) {
+        let Some(identity) = event.identity else { return };
+        let mixed = u64::from(identity.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+        let word = usize::try_from(mixed >> 6).unwrap_or(0);
+        if let Some(word) = self.tried.get_mut(word) {
+            *word |= 1 << (mixed & 63);
+        }
+    }
+
+    fn intrusion(&mut self, subject: Subject, at: Moment, settings: &Settings) -> Option<Signal> {
+        let own = &settings.intrusion;
+        let scanner = reached(self.scanner, own.scanner_note, own.scanner_act);
+        let malformed = reached(self.malformed, own.malformed_note, own.malformed_act);
+        let (level, seen, limit, unit, setting) = match (scanner, malformed) {
+            (Some((level, limit)), other) if other.is_none_or(|(other, _)| level >= other) => {
+                (level, self.scanner, limit, "scanner paths", "detect.intrusion.scanner_act")
+            }
+            (_, Some((level, limit))) => {
+                let setting = "detect.intrusion.malformed_act";
+                (level, self.malformed, limit, "malformed requests", setting)
+            }
+            _ => return None,
+        };
+        let why = self.explain((seen, limit), unit, setting);
+        said(&mut self.told_intrusion, level)?;
+        signal(Detector::Intrusion, (subject, at), level, why, own.mode)
+    }
+
+    fn logins(&mut self, subject: Subject, at: Moment, settings: &Settings) -> Option<Signal> {
+        let own = &settings.logins;
+        let tried: u32 = self.tried.iter().map(|word| word.count_ones()).sum();
+        let tried = u16::try_from(tried).unwrap_or(u16::MAX);
+        let (level, seen, limit, unit, setting) = if tried >= own.spray_act {
+            let setting = "detect.logins.spray_act";
+            (Level::Act, tried, own.spray_act, "identities that one source failed to be", setting)
+        } else {
+            let (level, limit) = reached(self.logins, own.source_note, own.source_act)?;
+            (level, self.logins, limit, "failed logins of one source", "detect.logins.source_act")
+        };
+        let why = self.explain((seen, limit), unit, setting);
+        said(&mut self.told_logins, level)?;
+        signal(Detector::Logins, (subject, at), level, why, own.mode)
+    }
+
+    fn explain(
+        &self,
+        (seen, limit): (u16, u16),
+        unit: &'static str,
+        setting: &'static str,
+    ) -> Explanation {
+        Explanation {
+            seen: u64::from(seen),
+            expected: 0,
+            limit: u64::from(limit),
+            unit,
+            since_ms: self.began_ms,
+            setting,
+        }
+    }
+}
+
+fn reached(seen: u16, note: u16, act: u16) -> Option<(Level, u16)> {
+    match () {
+        () if seen >= act => Some((Level::Act, act)),
+        () if seen >= note => Some((Level::Note, note)),
+        () => None,
+    }
+}
+
+/// Nothing if it was said before.
+fn said(told: &mut Option<Level>, level: Level) -> Option<()> {
+    (*told < Some(level)).then(|| *told = Some(level))
+}
+
+fn signal(
+    detector: Detector,
+    (subject, at): (Subject, Moment),
+    level: Level,
+    why: Explanation,
+    mode: Mode,
+) -> Option<Signal> {
+    let (asks, severity) = match level {
+        Level::Note => (Response::Note, Severity::Low),
+        // The source is locked, never an identity that it names.
+        Level::Act => (Response::Lock, Severity::Medium),
+    };
+    let authenticated = false;
+    Signal { detector, subject, level, severity, asks, authenticated, why, at }.under(mode)
+}

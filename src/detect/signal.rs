@@ -1,0 +1,195 @@
+//! What a detector says: who, what, how bad, and the numbers.
+use crate::base::{ControlId, IdentityIx, Moment};
+
+/// One way of looking at events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Detector {
+    /// Refused calls (MON-1).
+    Failures,
+    /// Requests against the identity's history (MON-2).
+    Rate,
+    /// Bytes and personal records against the identity's history (MON-3).
+    Volume,
+    /// A share of answers with personal data that rose a little and stayed (MON-3).
+    Slow,
+    /// Distinct objects against the identity's history (MON-3).
+    Enumeration,
+    /// A planted record was touched (MON-4).
+    Canary,
+    /// Scanner paths and malformed protocol (MON-5).
+    Intrusion,
+    /// Failed logins from unknown networks, and of many identities from one source (MON-6).
+    Logins,
+    /// One credential in several places at once (ACC-1).
+    Sharing,
+}
+
+impl Detector {
+    pub const ALL: &'static [Self] = &[
+        Self::Failures,
+        Self::Rate,
+        Self::Volume,
+        Self::Slow,
+        Self::Enumeration,
+        Self::Canary,
+        Self::Intrusion,
+        Self::Logins,
+        Self::Sharing,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failures => "failures",
+            Self::Rate => "rate",
+            Self::Volume => "volume",
+            Self::Slow => "slow",
+            Self::Enumeration => "enumeration",
+            Self::Canary => "canary",
+            Self::Intrusion => "intrusion",
+            Self::Logins => "logins",
+            Self::Sharing => "sharing",
+        }
+    }
+
+    pub const fn control(self) -> ControlId {
+        match self {
+            Self::Failures => ControlId::Mon1,
+            Self::Rate => ControlId::Mon2,
+            Self::Volume | Self::Slow | Self::Enumeration => ControlId::Mon3,
+            Self::Canary => ControlId::Mon4,
+            Self::Intrusion => ControlId::Mon5,
+            Self::Logins => ControlId::Mon6,
+            Self::Sharing => ControlId::Acc1,
+        }
+    }
+}
+
+/// What a detector's signals may lead to (MON-8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Nothing is looked at; history is learned still, so that it can be switched on at any time.
+    Off,
+    /// Alarms only.
+    #[default]
+    Observe,
+    /// Alarms, and what the signal asks for.
+    Enforce,
+}
+
+/// How loud an alarm is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Severity {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Which of a detector's two limits was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Unusual: worth a note.
+    Note,
+    /// Beyond what normal use explains: worth the response.
+    Act,
+}
+
+/// What a signal asks for where its detector is enforced. The lockout rules decide what becomes of
+/// it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Response {
+    Note,
+    Slow,
+    StepUp,
+    Lock,
+}
+
+/// Whom a signal is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    Identity(IdentityIx),
+    /// Keyed hash of a source network. For the lock table, not for the log.
+    Source(u64),
+}
+
+/// Why, in numbers and words of this program (MON-8): "seen 840 records within 900 s, expected 52, at
+/// most 410 by `volume.hour_factor`".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    pub seen: u64,
+    /// What history or settings expect.
+    pub expected: u64,
+    /// The limit that was passed.
+    pub limit: u64,
+    /// What is counted.
+    pub unit: &'static str,
+    /// When the counting began, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// The setting that moves the limit.
+    pub setting: &'static str,
+}
+
+/// Something out of the ordinary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    pub detector: Detector,
+    pub subject: Subject,
+    pub level: Level,
+    pub severity: Severity,
+    pub asks: Response,
+    /// Only a request that was authenticated could do this.
+    pub authenticated: bool,
+    pub why: Explanation,
+    pub at: Moment,
+}
+
+impl Signal {
+    /// Whether what it asks for is to be done.
+    pub const fn is_enforced(&self) -> bool {
+        !matches!(self.asks, Response::Note)
+    }
+
+    /// In observe mode a signal keeps its level and severity and asks for no more than a note.
+    pub(super) fn under(self, mode: Mode) -> Option<Self> {
+        match mode {
+            Mode::Off => None,
+            Mode::Observe => Some(Self { asks: Response::Note, ..self }),
+            Mode::Enforce => Some(self),
+        }
+    }
+}
+
+/// The signals of one event: at most one of each detector.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signals([Option<Signal>; 9]);
+
+impl Signals {
+    pub(super) fn add(&mut self, signal: Option<Signal>) {
+        if let Some(signal) = signal {
+            for (place, _) in
+                self.0.iter_mut().zip(Detector::ALL).filter(|(_, own)| **own == signal.detector)
+            {
+                *place = Some(signal);
+            }
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Signal> {
+        self.0.iter().flatten()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+}

@@ -1,0 +1,360 @@
+//! Requests, bytes and personal records against the identity's own history (MON-2, MON-3).
+//!
+//! Expected is what the hour of the week has brought; the limit is where the tail of what differed
+//! from it ends. The hour is judged as a whole and by its busiest quarter: a fast scraper takes in
+//! some minutes what belongs to an hour, while a busy month's end is only busier throughout.
+use crate::base::{Moment, RoleIx};
+
+use super::event::Metric;
+use super::peers::Peers;
+use super::scale::{count_of, octaves, real, whole};
+use super::settings::VolumeSettings;
+use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
+use super::tail::Tail;
+use super::watch::{Beat, Turned};
+use super::week::Week;
+use super::window::{QUARTER_MS, hour_of_week};
+
+/// What an identity did in an hour that is over: for its role's peers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HourTotals {
+    pub role: RoleIx,
+    /// Octaves of each metric.
+    pub(super) octaves: [f32; 3],
+}
+
+/// Bytes are counted in blocks, so that 32 bits are enough for a terabyte.
+const BLOCK: u64 = 256;
+/// Longer silence is absence, not habit, and teaches nothing.
+const SILENCE_HOURS: u64 = 72;
+/// Octaves in an hour.
+const FADING: f32 = 0.01;
+/// A job that is run again is not much larger than it was.
+const RECENT_FACTOR: f32 = 1.5;
+/// In octaves of the hour's normal: in nineteen of twenty hours no quarter has more than so much.
+const EVEN: f32 = -0.5;
+const BURSTS: f32 = 0.1;
+const WEEKS_WEIGHED: u16 = 3;
+const HOURS_OF_WEEK: u16 = 168;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    hour_note: f32,
+    hour_act: f32,
+    quarter_note: f32,
+    quarter_act: f32,
+}
+
+/// One metric's history and counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gauge {
+    pub(super) week: Week,
+    pub(super) hour_tail: Tail,
+    pub(super) quarter_tail: Tail,
+    limits: Limits,
+    hour: u32,
+    quarter: u32,
+    before: u32,
+    /// The most of a sliding quarter within this hour.
+    peak: u32,
+    /// The most of an hour in the last days, in octaves; fades by an octave in four days.
+    pub(super) recent: f32,
+    told: Told,
+}
+
+/// What was said in this hour already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    #[default]
+    Nothing,
+    Note,
+    Act,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Volume {
+    pub(super) gauges: [Gauge; 3],
+    /// Hours since the first event.
+    pub(super) age: u16,
+}
+
+/// The strongest signal of each detector.
+pub(super) type Both = (Option<Signal>, Option<Signal>);
+
+impl Volume {
+    /// Learns what is over and sets the limits of what begins.
+    pub(super) fn turn(
+        &mut self,
+        turned: &Turned,
+        beat: &Beat<'_>,
+        peers: &Peers,
+    ) -> Option<HourTotals> {
+        if turned.quarter.is_some() {
+            for gauge in &mut self.gauges {
+                gauge.before = match turned.quarter {
+                    Some(ended) if ended.silent == 0 => gauge.quarter,
+                    _ => 0,
+                };
+                gauge.quarter = 0;
+            }
+        }
+        let settings = &beat.settings.volume;
+        let mut totals = None;
+        if let Some(ended) = turned.hour {
+            let hour = hour_of_week(ended.began_ms);
+            let role = beat.event.role.filter(|_| ended.whole);
+            totals = role.map(|role| HourTotals { role, octaves: self.octaves(settings) });
+            let silent = ended.silent.min(SILENCE_HOURS);
+            for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
+                let floor = floor(metric, settings);
+                if ended.whole {
+                    gauge.learn(hour, self.age, floor);
+                }
+                for silence in 1..=silent {
+                    gauge.learn_silence(hour + silence, self.age, floor);
+                }
+            }
+            let passed = u16::try_from(ended.silent.saturating_add(1)).unwrap_or(u16::MAX);
+            for gauge in &mut self.gauges {
+                gauge.recent = (gauge.recent - FADING * f32::from(passed)).max(0.0);
+            }
+            self.age = self.age.saturating_add(passed);
+        }
+        if turned.hour.is_some() || turned.first {
+            let young = self.age < settings.learn_hours;
+            for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
+                gauge.begin();
+                gauge.limits = if young {
+                    Limits::of_peers(peers.ceiling(beat.event.role, metric), metric, settings)
+                } else {
+                    gauge.limits(hour_of_week(beat.event.at.unix_ms()), metric, settings)
+                };
+            }
+        }
+        totals
+    }
+
+    /// Rate, and volume.
+    pub(super) fn observe(&mut self, beat: &Beat<'_>) -> Both {
+        let (mut rate, mut volume) = (None, None);
+        if !beat.event.is_served() {
+            return (rate, volume);
+        }
+        let left = beat.quarter.left(beat.event.at, QUARTER_MS);
+        for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
+            gauge.count(metric.of(beat.event), metric, left);
+            let Some(level) = gauge.rises() else { continue };
+            let signal = gauge.signal(level, metric, self.age, beat);
+            match metric {
+                Metric::Requests => rate = signal.under(beat.settings.volume.rate_mode),
+                Metric::Bytes | Metric::Records => {
+                    let signal = signal.under(beat.settings.volume.mode);
+                    volume = stronger(volume, signal);
+                }
+            }
+        }
+        (rate, volume)
+    }
+
+    fn octaves(&self, settings: &VolumeSettings) -> [f32; 3] {
+        let mut all = [0.0; 3];
+        for ((to, gauge), metric) in all.iter_mut().zip(&self.gauges).zip(Metric::ALL) {
+            *to = octaves(u64::from(gauge.hour), floor(metric, settings));
+        }
+        all
+    }
+}
+
+fn stronger(one: Option<Signal>, other: Option<Signal>) -> Option<Signal> {
+    let rank = |signal: &Option<Signal>| signal.map(|signal| (signal.level, signal.severity));
+    if rank(&other) > rank(&one) { other } else { one }
+}
+
+/// In what is counted: blocks, for bytes.
+fn floor(metric: Metric, settings: &VolumeSettings) -> f32 {
+    in_blocks(settings.floor.of(metric), metric).max(1.0)
+}
+
+fn in_blocks(count: f32, metric: Metric) -> f32 {
+    match metric {
+        Metric::Bytes => count / real(BLOCK),
+        Metric::Requests | Metric::Records => count,
+    }
+}
+
+impl Limits {
+    fn of_peers(ceiling: f32, metric: Metric, settings: &VolumeSettings) -> Self {
+        let peers = count_of(ceiling, floor(metric, settings)) * settings.peer_factor;
+        let act = peers.max(in_blocks(settings.cold.of(metric), metric));
+        Self { hour_note: act / 2.0, hour_act: act, quarter_note: act / 2.0, quarter_act: act }
+    }
+}
+
+impl Gauge {
+    fn begin(&mut self) {
+        self.hour = 0;
+        self.peak = 0;
+        self.told = Told::Nothing;
+    }
+
+    fn learn(&mut self, hour: u64, age: u16, floor: f32) {
+        let seen = octaves(u64::from(self.hour), floor);
+        if self.told < Told::Act {
+            self.recent = self.recent.max(seen);
+        }
+        let usual = self.week.around(hour);
+        let worked = seen >= 1.0 || usual >= 1.0;
+        // The first week has nothing to differ from, and an attack is no part of what is usual.
+        if age >= HOURS_OF_WEEK && worked && self.told < Told::Act {
+            self.hour_tail.learn(seen - usual);
+            if usual >= 1.5 && self.peak > 0 {
+                self.quarter_tail.learn(octaves(u64::from(self.peak), floor) - usual);
+            }
+        }
+        self.learn_hour(hour, seen, age);
+    }
+
+    fn learn_silence(&mut self, hour: u64, age: u16, floor: f32) {
+        self.learn_hour(hour, octaves(0, floor), age);
+    }
+
+    fn learn_hour(&mut self, hour: u64, seen: f32, age: u16) {
+        let weeks = age / HOURS_OF_WEEK;
+        let before = self.week.at(hour);
+        // A holiday or a month's end is no new habit; what is done in other hours already may become
+        // one in this hour too.
+        let most = match self.told {
+            Told::Act => before,
+            Told::Nothing | Told::Note => self.week.highest() + 0.5,
+        };
+        let seen = if weeks < 2 { seen } else { seen.clamp(before - 2.0, most) };
+        // Forgetting is slower: what was normal a month ago is no surprise.
+        let weighed = if seen < before { 3 * WEEKS_WEIGHED } else { WEEKS_WEIGHED };
+        let weight = 1.0 / f32::from((weeks + 1).min(weighed));
+        self.week.learn(hour, seen, weight, dither(hour, age));
+    }
+
+    fn limits(&self, hour: u64, metric: Metric, settings: &VolumeSettings) -> Limits {
+        let floor = floor(metric, settings);
+        let least = in_blocks(settings.least.of(metric), metric);
+        let (usual, highest) = (self.week.around(hour), self.week.highest());
+        let normal = count_of(usual, floor);
+        // A job that runs at another hour than ever is noted, and acted upon only if it takes more
+        // than the identity takes in an hour in which it works.
+        let worked = f32::max(
+            count_of(highest, floor) * settings.elsewhere_factor,
+            count_of(self.recent, floor) * RECENT_FACTOR,
+        );
+        // An identity that never does in a quarter what belongs to an hour has no need to; one that
+        // always does is judged by the hour.
+        let habit = self.quarter_tail.threshold();
+        let quarter_factor = settings.quarter_factor.of(metric);
+        let (quarter_factor, quarter_most) = match () {
+            () if habit < EVEN => (quarter_factor, settings.quarter_most),
+            () if habit < BURSTS => (quarter_factor, 2.0 * quarter_factor),
+            () => (settings.hour_factor, settings.factor_max),
+        };
+        let elsewhere = if usual < highest - 1.5 { worked } else { 0.0 };
+        let limit = |tail: &Tail, risk, factor: f32, most: f32| {
+            let by_tail = count_of(usual + tail.quantile(risk), floor);
+            by_tail.max(normal * factor).min(normal * most.max(factor)).max(least)
+        };
+        let hour = |risk, factor| limit(&self.hour_tail, risk, factor, settings.factor_max);
+        let quarter = |risk, factor| limit(&self.quarter_tail, risk, factor, quarter_most);
+        Limits {
+            hour_note: hour(settings.risk_note, settings.hour_factor / 2.0),
+            hour_act: hour(settings.risk_act, settings.hour_factor).max(elsewhere),
+            quarter_note: quarter(settings.risk_note, quarter_factor / 2.0),
+            quarter_act: quarter(settings.risk_act, quarter_factor).max(elsewhere),
+        }
+    }
+
+    fn count(&mut self, amount: u64, metric: Metric, left: f32) {
+        let amount = match metric {
+            Metric::Bytes => amount.div_ceil(BLOCK),
+            Metric::Requests | Metric::Records => amount,
+        };
+        let amount = u32::try_from(amount).unwrap_or(u32::MAX);
+        self.hour = self.hour.saturating_add(amount);
+        self.quarter = self.quarter.saturating_add(amount);
+        self.peak = self.peak.max(self.sliding(left));
+    }
+
+    /// What the last fifteen minutes brought, if the quarter before was an even one.
+    fn sliding(&self, left: f32) -> u32 {
+        let before = whole(real(u64::from(self.before)) * left);
+        self.quarter.saturating_add(u32::try_from(before).unwrap_or(u32::MAX))
+    }
+
+    /// The level that is reached for the first time in this hour.
+    fn rises(&mut self) -> Option<Level> {
+        let (hour, peak) = (real(u64::from(self.hour)), real(u64::from(self.peak)));
+        let limits = &self.limits;
+        let (told, level) = if hour > limits.hour_act || peak > limits.quarter_act {
+            (Told::Act, Level::Act)
+        } else if hour > limits.hour_note || peak > limits.quarter_note {
+            (Told::Note, Level::Note)
+        } else {
+            return None;
+        };
+        if told <= self.told {
+            return None;
+        }
+        self.told = told;
+        Some(level)
+    }
+
+    fn signal(&self, level: Level, metric: Metric, age: u16, beat: &Beat<'_>) -> Signal {
+        let settings = &beat.settings.volume;
+        let at: Moment = beat.event.at;
+        let limits = &self.limits;
+        let (hour_limit, quarter_limit) = match level {
+            Level::Note => (limits.hour_note, limits.quarter_note),
+            Level::Act => (limits.hour_act, limits.quarter_act),
+        };
+        let by_hour = real(u64::from(self.hour)) > hour_limit;
+        let young = age < settings.learn_hours;
+        let usual = count_of(self.week.around(hour_of_week(at.unix_ms())), floor(metric, settings));
+        let unit = if metric == Metric::Bytes { BLOCK } else { 1 };
+        let (asks, severity) = match (level, metric) {
+            (Level::Note, _) => (Response::Note, Severity::Low),
+            (Level::Act, Metric::Requests) => (Response::Slow, Severity::Medium),
+            (Level::Act, Metric::Bytes) => (Response::StepUp, Severity::High),
+            (Level::Act, Metric::Records) => (Response::Lock, Severity::Critical),
+        };
+        Signal {
+            detector: match metric {
+                Metric::Requests => Detector::Rate,
+                Metric::Bytes | Metric::Records => Detector::Volume,
+            },
+            subject: Subject::Identity(beat.identity),
+            level,
+            severity,
+            asks,
+            authenticated: true,
+            why: Explanation {
+                seen: u64::from(if by_hour { self.hour } else { self.peak }).saturating_mul(unit),
+                expected: whole(usual).saturating_mul(unit),
+                limit: whole(if by_hour { hour_limit } else { quarter_limit }).saturating_mul(unit),
+                unit: metric.as_str(),
+                since_ms: if by_hour {
+                    beat.hour.began_ms()
+                } else {
+                    at.unix_ms().saturating_sub(QUARTER_MS)
+                },
+                setting: match (young, by_hour) {
+                    (true, _) => "detect.volume.cold",
+                    (false, true) => "detect.volume.hour_factor",
+                    (false, false) => "detect.volume.quarter_factor",
+                },
+            },
+            at,
+        }
+    }
+}
+
+/// Evenly spread over 0 to 1 and the same on every run.
+fn dither(hour: u64, age: u16) -> f32 {
+    let mixed = (hour ^ u64::from(age) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+    real(mixed) / 65_536.0
+}

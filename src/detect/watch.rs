@@ -1,0 +1,147 @@
+//! All detectors of one identity.
+use crate::base::IdentityIx;
+
+use super::enumeration::{Enumeration, Objects};
+use super::event::Event;
+use super::failures::Failures;
+use super::logins::Logins;
+use super::peers::Peers;
+use super::settings::Settings;
+use super::sharing::Sharing;
+use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Signals, Subject};
+use super::slow::Slow;
+use super::volume::{HourTotals, Volume};
+use super::window::{DAY_MS, Ended, HOUR_MS, QUARTER_MS, Window};
+
+/// What one identity's detectors remember. The first part is at most 1 KiB; the sketches of distinct
+/// objects stand beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    pub(super) core: Core,
+    objects: Objects,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Core {
+    quarter: Window,
+    hour: Window,
+    day: Window,
+    pub(super) volume: Volume,
+    pub(super) slow: Slow,
+    pub(super) enumeration: Enumeration,
+    pub(super) failures: Failures,
+    logins: Logins,
+    pub(super) sharing: Sharing,
+}
+
+const _: () = assert!(size_of::<Core>() <= 1_024);
+const _: () = assert!(size_of::<Watch>() <= 1_024 + 2 * 272);
+
+/// What one event brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Watched {
+    pub signals: Signals,
+    /// For [`Peers::learn`], when an hour is over.
+    pub hour: Option<HourTotals>,
+}
+
+/// One event as the detectors see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Beat<'a> {
+    pub(super) event: &'a Event,
+    pub(super) settings: &'a Settings,
+    pub(super) identity: IdentityIx,
+    pub(super) quarter: Window,
+    pub(super) hour: Window,
+    pub(super) day: Window,
+}
+
+/// Which stretches of time ended with this event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turned {
+    /// It is the first event since this process knows the identity.
+    pub(super) first: bool,
+    pub(super) quarter: Option<Ended>,
+    pub(super) hour: Option<Ended>,
+    pub(super) day: Option<Ended>,
+}
+
+impl Watch {
+    /// `identity` is whose watch this is. An event of which the identity is only claimed counts as a
+    /// failed login and as nothing else.
+    pub fn observe(
+        &mut self,
+        identity: IdentityIx,
+        event: &Event,
+        peers: &Peers,
+        settings: &Settings,
+    ) -> Watched {
+        let mut watched = Watched::default();
+        let core = &mut self.core;
+        let first = core.hour.is_unused();
+        let turned = Turned {
+            first,
+            quarter: core.quarter.turn(event.at, QUARTER_MS),
+            hour: core.hour.turn(event.at, HOUR_MS),
+            day: core.day.turn(event.at, DAY_MS),
+        };
+        let (quarter, hour, day) = (core.quarter, core.hour, core.day);
+        let beat = Beat { event, settings, identity, quarter, hour, day };
+        if first || turned.quarter.is_some() || turned.hour.is_some() || turned.day.is_some() {
+            watched.hour = core.volume.turn(&turned, &beat, peers);
+            core.slow.turn(&turned);
+            core.enumeration.turn(&turned, &mut self.objects);
+            core.failures.turn(&turned);
+            core.logins.turn(&turned);
+            core.sharing.turn(&turned);
+        }
+        let signals = &mut watched.signals;
+        if !event.is_authenticated() {
+            signals.add(core.logins.observe(&beat));
+            return watched;
+        }
+        let (rate, volume) = core.volume.observe(&beat);
+        signals.add(rate);
+        signals.add(volume);
+        signals.add(core.slow.observe(&beat));
+        signals.add(core.enumeration.observe(&beat, &mut self.objects, core.volume.age));
+        signals.add(core.failures.observe(&beat));
+        signals.add(core.sharing.observe(&beat, core.volume.age));
+        signals.add(touched(&beat));
+        watched
+    }
+
+    /// An operator says that what this identity does now is its normal use: it is young again, and
+    /// learns anew.
+    pub fn accept(&mut self) {
+        self.core.volume.age = 0;
+        self.core.slow = Slow::default();
+        self.core.enumeration = Enumeration::default();
+        self.core.failures = Failures::default();
+    }
+}
+
+/// A canary was touched. Nobody has a reason to, so once is enough.
+fn touched(beat: &Beat<'_>) -> Option<Signal> {
+    let canary = beat.event.canary?;
+    let own = canary.planted_for.is_none_or(|owner| owner == beat.identity);
+    let signal = Signal {
+        detector: Detector::Canary,
+        subject: Subject::Identity(beat.identity),
+        level: Level::Act,
+        severity: Severity::Critical,
+        asks: Response::Lock,
+        authenticated: true,
+        why: Explanation {
+            seen: u64::from(canary.number),
+            expected: 0,
+            limit: 0,
+            // Planted for somebody else: it has leaked there.
+            unit: if own { "canary by number" } else { "another's canary by number" },
+            since_ms: beat.event.at.unix_ms(),
+            setting: "detect.canary.mode",
+        },
+        at: beat.event.at,
+    };
+    signal.under(beat.settings.canary.0)
+}

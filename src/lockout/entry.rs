@@ -1,0 +1,159 @@
+//! What a table knows of one subject, and how two tables' knowledge of it becomes one.
+use std::collections::BTreeMap;
+
+use crate::base::{Moment, Name};
+
+use super::{Cause, Deadline, Step, Until};
+
+/// Names one gateway among those that share a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GatewayId(pub u16);
+
+/// Who imposed a lock.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Author {
+    /// The machine; counts towards the cap of what it may lock.
+    Detector,
+    Operator(Name),
+}
+
+/// One hold on a subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Lock {
+    /// Grows with each lock of its gateway; the order of the fields is that of a tie.
+    pub version: u64,
+    pub until: Until,
+    /// Milliseconds since 1970.
+    pub since_ms: u64,
+    pub cause: Cause,
+    pub author: Author,
+}
+
+/// Why an operator ended a lock. The particulars are in the case that `Release::case` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReleaseReason {
+    FalseAlarm,
+    CredentialReplaced,
+    OwnerConfirmed,
+    InvestigationClosed,
+    /// It keeps a business-critical process from running, and the risk is accepted.
+    Business,
+}
+
+impl ReleaseReason {
+    pub const ALL: &'static [Self] = &[
+        Self::FalseAlarm,
+        Self::CredentialReplaced,
+        Self::OwnerConfirmed,
+        Self::InvestigationClosed,
+        Self::Business,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FalseAlarm => "false-alarm",
+            Self::CredentialReplaced => "credential-replaced",
+            Self::OwnerConfirmed => "owner-confirmed",
+            Self::InvestigationClosed => "investigation-closed",
+            Self::Business => "business",
+        }
+    }
+
+    pub(super) const fn code(self) -> u8 {
+        self as u8
+    }
+
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}
+
+/// The act of a named operator that ended a subject's locks. Later is stricter only in that the
+/// latest is the one that is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    pub probation: Deadline,
+    pub by: Name,
+    pub reason: ReleaseReason,
+    /// Where the reason is written down, such as a ticket's number.
+    pub case: Name,
+}
+
+/// Every part is a join of its own (the greater one wins), so the whole is: merging is commutative,
+/// associative and idempotent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// The latest lock of each gateway and step.
+    pub(super) locks: BTreeMap<(GatewayId, Step), Lock>,
+    /// Up to which version each gateway's locks are released. A release covers what its author saw:
+    /// a lock imposed elsewhere at the same time stays.
+    pub(super) released: BTreeMap<GatewayId, u64>,
+    pub(super) release: Option<Release>,
+    /// Requests refused because of a lock, as each gateway counted them.
+    pub(super) attempts: BTreeMap<GatewayId, u64>,
+}
+
+impl Entry {
+    pub(super) fn merge(&mut self, other: &Self, now: Moment) {
+        for (place, lock) in &other.locks {
+            join(&mut self.locks, *place, lock, |lock| lock.learned(now));
+        }
+        for (gateway, version) in &other.released {
+            join(&mut self.released, *gateway, version, |version| version);
+        }
+        for (gateway, count) in &other.attempts {
+            join(&mut self.attempts, *gateway, count, |count| count);
+        }
+        if other.release > self.release {
+            self.release = other.release.clone().map(|release| release.learned(now));
+        }
+    }
+
+    /// The locks that no release has ended, past or not.
+    pub(super) fn unreleased(&self) -> impl Iterator<Item = (Step, &Lock)> {
+        self.locks.iter().filter_map(|((gateway, step), lock)| {
+            let released = self.released.get(gateway).copied().unwrap_or(0);
+            (lock.version > released).then_some((*step, lock))
+        })
+    }
+
+    /// The locks that hold.
+    pub(super) fn held(&self, now: Moment) -> impl Iterator<Item = (Step, &Lock)> {
+        self.unreleased().filter(move |(_, lock)| !lock.until.is_past(now))
+    }
+
+    pub(super) fn on_probation(&self, now: Moment) -> bool {
+        self.release.as_ref().is_some_and(|release| !release.probation.is_past(now))
+    }
+}
+
+fn join<K: Ord, V: Ord + Clone>(
+    into: &mut BTreeMap<K, V>,
+    key: K,
+    value: &V,
+    learn: impl FnOnce(V) -> V,
+) {
+    match into.get_mut(&key) {
+        Some(own) if *own >= *value => {}
+        Some(own) => *own = learn(value.clone()),
+        None => drop(into.insert(key, learn(value.clone()))),
+    }
+}
+
+impl Lock {
+    fn learned(mut self, now: Moment) -> Self {
+        if let Until::At(deadline) = self.until {
+            self.until = Until::At(Deadline::learned(deadline.unix_ms(), now));
+        }
+        self
+    }
+}
+
+impl Release {
+    fn learned(mut self, now: Moment) -> Self {
+        self.probation = Deadline::learned(self.probation.unix_ms(), now);
+        self
+    }
+}

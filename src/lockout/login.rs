@@ -1,0 +1,128 @@
+//! Failed and successful logins, and what they lead to.
+use std::time::Duration;
+
+use crate::base::{IdentityIx, Moment};
+
+use super::account::Account;
+use super::ladder::{Accusation, Probation, Rules};
+use super::pair::Pairs;
+use super::{Backing, Cause, Proof, Step};
+
+/// Somebody presents a credential in the name of an identity.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt {
+    /// As claimed; nothing is proved by a name.
+    pub identity: IdentityIx,
+    /// Keyed hash of the source network, under a key that lives as long as this table.
+    pub source: u64,
+    pub proof: Proof,
+    pub at: Moment,
+}
+
+/// Whether the caller is more than a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    Proof,
+    KnownSource,
+    Stranger,
+}
+
+/// What a failed login leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// The pair is not listened to for so long.
+    pub wait: Duration,
+    /// What is to be judged about the identity.
+    pub accuses: Option<Accusation>,
+}
+
+/// The memory of logins: 192 bytes for each identity and 32 for each pair there is room for.
+#[derive(Debug)]
+pub struct Logins {
+    pairs: Pairs,
+    accounts: Box<[Account]>,
+}
+
+impl Logins {
+    pub fn new(identities: usize, pairs: usize) -> Self {
+        Self {
+            pairs: Pairs::new(pairs),
+            accounts: vec![Account::default(); identities].into_boxed_slice(),
+        }
+    }
+
+    /// The same memory for a new configuration: `before[n]` is where its identity `n` was.
+    #[must_use]
+    pub fn moved(self, before: &[Option<IdentityIx>]) -> Self {
+        let mut after = vec![None; self.accounts.len()];
+        for (new, old) in (0..).zip(before) {
+            if let Some(place) = old.and_then(|old| after.get_mut(old.index())) {
+                *place = Some(IdentityIx(new));
+            }
+        }
+        let of = |old: &Option<IdentityIx>| old.and_then(|ix| self.accounts.get(ix.index()));
+        let accounts = before.iter().map(|old| of(old).copied().unwrap_or_default()).collect();
+        Self { pairs: self.pairs.moved(&after), accounts }
+    }
+
+    /// How long until this pair may try again. Until then the credential is not looked at, the
+    /// answer is that of a wrong one, and no failure is counted.
+    pub fn wait(&self, attempt: &Attempt) -> Duration {
+        self.pairs.wait(attempt.identity, attempt.source, attempt.at)
+    }
+
+    pub fn trust(&self, attempt: &Attempt) -> Trust {
+        let account = self.accounts.get(attempt.identity.index());
+        match attempt.proof {
+            Proof::Carried => Trust::Proof,
+            Proof::Absent if account.is_some_and(|a| a.knows(attempt.source, attempt.at)) => {
+                Trust::KnownSource
+            }
+            Proof::Absent => Trust::Stranger,
+        }
+    }
+
+    /// Counts a credential that was looked at and found wrong.
+    pub fn failed(&mut self, attempt: &Attempt, probation: Probation, rules: &Rules) -> Failed {
+        let (identity, at) = (attempt.identity, attempt.at);
+        let free = rules.free_tries(probation);
+        let wait = self.pairs.fail((identity, attempt.source), at, free, rules.wait_max);
+        let trust = self.trust(attempt);
+        let Some(account) = self.accounts.get_mut(identity.index()) else {
+            return Failed { wait, accuses: None };
+        };
+        let (limit, window) = (rules.failures(probation), rules.failures_window);
+        let (reached, asks, backing, cause) = match trust {
+            Trust::Proof | Trust::KnownSource => (
+                account.familiar_failure(at, window, limit) >= limit,
+                Step::Lock,
+                Backing::Familiar,
+                Cause::LoginFailures,
+            ),
+            Trust::Stranger => (
+                account.stranger_failure(at, window, rules.stranger_failures)
+                    >= rules.stranger_failures,
+                Step::StepUp,
+                Backing::Stranger,
+                Cause::Strangers,
+            ),
+        };
+        let accuses = reached.then_some(Accusation { identity, asks, backing, cause, at });
+        Failed { wait, accuses }
+    }
+
+    /// The pair is forgiven, and its source is no stranger from now on.
+    pub fn succeeded(&mut self, attempt: &Attempt) {
+        self.pairs.succeed(attempt.identity, attempt.source);
+        if let Some(account) = self.accounts.get_mut(attempt.identity.index()) {
+            account.succeeded_from(attempt.source, attempt.at);
+        }
+    }
+
+    /// An operator released the identity.
+    pub fn released(&mut self, identity: IdentityIx) {
+        if let Some(account) = self.accounts.get_mut(identity.index()) {
+            account.forgive();
+        }
+    }
+}

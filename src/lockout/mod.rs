@@ -1,0 +1,41 @@
+//! Decides what follows from a failed login or an accusation, and who is locked. Controls: ACC-2,
+//! ACC-5, MON-6.
+//!
+//! Never sees: addresses, tokens, order ids or seller accounts (only their keyed hashes), sockets,
+//! files.
+//! 1. A failed login slows down the pair of identity and source, and nobody else.
+//! 2. An account locks by itself only on failures that carried proof of possession or came from a
+//!    source it has used before. Strangers bring it to step-up, which asks nothing of callers who
+//!    prove themselves or come from such a source.
+//! 3. A lock for what was done needs an act that was possible only with a valid credential.
+//! 4. The share of identities locked by the machine is capped; beyond it, there is an alarm and no
+//!    lock.
+//! 5. A lock ends by its own time or by a release that names who and why; probation follows.
+//! 6. Tables of several gateways merge to the same table in any order, and a release ends only the
+//!    locks that its author saw.
+//!
+//! On failure: a full table refuses the new lock and says so, and forgets none it has. A jump of the
+//! wall clock neither ends a lock nor prolongs one, as long as the process runs. After a restart the
+//! wall clock is believed.
+mod account;
+mod codec;
+mod deadline;
+mod entry;
+mod ladder;
+mod login;
+mod pair;
+mod standing;
+mod step;
+mod table;
+
+pub use codec::DecodeFault;
+pub use deadline::{Deadline, Until};
+pub use entry::{Author, GatewayId, Lock, Release, ReleaseReason};
+pub use ladder::{Accusation, Census, Probation, Rules, Verdict, judge};
+pub use login::{Attempt, Failed, Logins, Trust};
+pub use standing::{Asked, Places, Standing, Standings};
+pub use step::{Backing, Cause, Proof, Step};
+pub use table::{Imposed, LockTable, Subject, TableFault};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The ladder's steps, what can lead onto it, and how well an act is backed.
+use crate::base::ControlId;
+
+/// What is done about somebody, from mild to hard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// An alarm; requests go on.
+    Note,
+    /// Requests wait.
+    Slow,
+    /// A stronger proof is demanded (RFC 9470), or proof of possession from a service.
+    StepUp,
+    /// Refused, as if the credential were wrong.
+    Lock,
+    /// As a lock; open connections are cut and remembered tokens forgotten. Never expires.
+    Kill,
+}
+
+impl Step {
+    pub const ALL: &'static [Self] =
+        &[Self::Note, Self::Slow, Self::StepUp, Self::Lock, Self::Kill];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Slow => "slow",
+            Self::StepUp => "step-up",
+            Self::Lock => "lock",
+            Self::Kill => "kill",
+        }
+    }
+
+    pub(super) const fn code(self) -> u8 {
+        self as u8
+    }
+
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// One step harder, but no harder than a lock.
+    pub(super) const fn harder(self) -> Self {
+        match self {
+            Self::Note => Self::Note,
+            Self::Slow => Self::StepUp,
+            Self::StepUp | Self::Lock => Self::Lock,
+            Self::Kill => Self::Kill,
+        }
+    }
+}
+
+/// Whether the caller proved that it holds a private key: a client certificate, or a token bound to
+/// one (RFC 8705).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Proof {
+    Carried,
+    Absent,
+}
+
+/// How much the one who is accused must have had to do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Backing {
+    /// Anybody who knows the name can do it.
+    Stranger,
+    /// A failed login with proof of possession, or from a source the identity has used.
+    Familiar,
+    /// A request that was authenticated.
+    Credential,
+}
+
+impl Backing {
+    /// The hardest step an act of this kind can lead to.
+    pub(super) const fn ceiling(self) -> Step {
+        match self {
+            Self::Stranger => Step::StepUp,
+            Self::Familiar => Step::Lock,
+            Self::Credential => Step::Kill,
+        }
+    }
+}
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $word:ident = $text:literal for $control:ident;)+) => {
+        /// Why somebody stands on the ladder.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Cause { $($(#[$doc])* $word,)+ }
+
+        impl Cause {
+            pub const ALL: &'static [Self] = &[$(Self::$word,)+];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$word => $text,)+ }
+            }
+
+            pub const fn control(self) -> ControlId {
+                match self { $(Self::$word => ControlId::$control,)+ }
+            }
+        }
+    };
+}
+
+causes! {
+    /// Ten failed logins with proof of possession, or from sources used before.
+    LoginFailures = "login-failures" for Acc2;
+    /// Failed logins from strangers.
+    Strangers = "strangers" for Mon6;
+    /// One source tried many identities.
+    Spraying = "spraying" for Mon6;
+    /// Refused calls: operations that no role grants, objects that do not exist.
+    RefusedCalls = "refused-calls" for Mon1;
+    Rate = "rate" for Mon2;
+    Volume = "volume" for Mon3;
+    SlowExfiltration = "slow-exfiltration" for Mon3;
+    Enumeration = "enumeration" for Mon3;
+    Canary = "canary" for Mon4;
+    Intrusion = "intrusion" for Mon5;
+    CredentialSharing = "credential-sharing" for Acc1;
+    /// An operator asked for it.
+    Emergency = "emergency" for Acc5;
+}
+
+impl Cause {
+    pub(super) const fn code(self) -> u8 {
+        self as u8
+    }
+
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+}

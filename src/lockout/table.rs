@@ -1,0 +1,213 @@
+//! All locks there are: imposed, released, merged.
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::{Moment, Name};
+
+use super::entry::{Author, Entry, GatewayId, Lock, Release, ReleaseReason};
+use super::ladder::{Census, Probation};
+use super::{Cause, Deadline, Step, Until};
+
+/// What a lock can be on. Hashes are keyed, under a key that all gateways of the table share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    Identity(Name),
+    /// Keyed hash of a source network.
+    Source(u64),
+    Operation(Name),
+    Upstream(Name),
+    /// Keyed hash of a seller account's id.
+    Account(u64),
+    /// Keyed hash of one order's id.
+    Order(u64),
+}
+
+/// A lock to be imposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imposed {
+    pub step: Step,
+    pub until: Until,
+    pub cause: Cause,
+    pub author: Author,
+}
+
+/// Why a table did not change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableFault {
+    /// No room for another subject of this kind. Operators' locks have room of their own.
+    Full,
+    /// A note is no lock.
+    NoLock,
+    /// There is nothing to release.
+    NotLocked,
+}
+
+/// Subjects that the machine may hold, and those that only operators may add beyond.
+pub(super) const SUBJECTS_MAX: usize = 65_536;
+pub(super) const RESERVED: usize = 4_096;
+
+/// The locks of one gateway, or of several that merge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockTable {
+    /// Greater than every version in the table. Begins at the wall clock's milliseconds, so that a
+    /// gateway that lost its table does not begin with versions that were released long ago.
+    pub(super) tick: u64,
+    pub(super) entries: BTreeMap<Subject, Entry>,
+}
+
+impl LockTable {
+    pub fn new(now: Moment) -> Self {
+        Self { tick: now.unix_ms(), entries: BTreeMap::new() }
+    }
+
+    /// # Errors
+    /// If there is no room, or the step is a note.
+    pub fn impose(
+        &mut self,
+        subject: &Subject,
+        lock: &Imposed,
+        me: GatewayId,
+        now: Moment,
+    ) -> Result<(), TableFault> {
+        if lock.step == Step::Note {
+            return Err(TableFault::NoLock);
+        }
+        let room = match lock.author {
+            Author::Detector => SUBJECTS_MAX,
+            Author::Operator(_) => SUBJECTS_MAX + RESERVED,
+        };
+        if !self.entries.contains_key(subject) && self.entries.len() >= room {
+            self.prune(now);
+            if self.entries.len() >= room {
+                return Err(TableFault::Full);
+            }
+        }
+        let version = self.next_version(now);
+        // A kill is looked at by somebody, whatever was asked.
+        let asked = if lock.step == Step::Kill { Until::Released } else { lock.until };
+        let entry = self.entries.entry(subject.clone()).or_default();
+        let released = entry.released.get(&me).copied().unwrap_or(0);
+        let own = entry.locks.get(&(me, lock.step));
+        let own = own.filter(|own| own.version > released && !own.until.is_past(now));
+        // What is imposed anew may be longer, never shorter; an operator's lock stays an operator's.
+        let (until, since_ms, author) = match own {
+            Some(own) => {
+                (own.until.max(asked), own.since_ms, own.author.clone().max(lock.author.clone()))
+            }
+            None => (asked, now.unix_ms(), lock.author.clone()),
+        };
+        let lock_now = Lock { version, until, since_ms, cause: lock.cause, author };
+        entry.locks.insert((me, lock.step), lock_now);
+        Ok(())
+    }
+
+    /// Ends every lock of the subject that this table knows of. The act of `by`, for `reason`;
+    /// probation follows.
+    ///
+    /// # Errors
+    /// If no lock holds.
+    pub fn release(
+        &mut self,
+        subject: &Subject,
+        (by, reason, case): (&Name, ReleaseReason, &Name),
+        probation: Duration,
+        now: Moment,
+    ) -> Result<(), TableFault> {
+        let entry = self.entries.get_mut(subject).ok_or(TableFault::NotLocked)?;
+        if entry.held(now).next().is_none() {
+            return Err(TableFault::NotLocked);
+        }
+        for ((gateway, _), lock) in &entry.locks {
+            let released = entry.released.entry(*gateway).or_default();
+            *released = (*released).max(lock.version);
+        }
+        let release = Release {
+            at_ms: now.unix_ms(),
+            probation: Deadline::after(now, probation),
+            by: by.clone(),
+            reason,
+            case: case.clone(),
+        };
+        // The latest is remembered even if the wall clock went back between two of them.
+        let at_ms = entry.release.as_ref().map_or(0, |last| last.at_ms.saturating_add(1));
+        entry.release = Some(Release { at_ms: release.at_ms.max(at_ms), ..release });
+        Ok(())
+    }
+
+    /// Notes that somebody tried to enter in spite of a lock.
+    pub fn attempted(&mut self, subject: &Subject, me: GatewayId) {
+        if let Some(entry) = self.entries.get_mut(subject) {
+            let count = entry.attempts.entry(me).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// What another gateway knows is known here too. The stricter and the later wins.
+    ///
+    /// # Errors
+    /// If there was no room for some subjects; all others are merged.
+    pub fn merge(&mut self, other: &Self, now: Moment) -> Result<(), TableFault> {
+        self.tick = self.tick.max(other.tick);
+        let mut outcome = Ok(());
+        for (subject, theirs) in &other.entries {
+            if !self.entries.contains_key(subject) && self.entries.len() >= SUBJECTS_MAX + RESERVED
+            {
+                outcome = Err(TableFault::Full);
+                continue;
+            }
+            self.entries.entry(subject.clone()).or_default().merge(theirs, now);
+        }
+        outcome
+    }
+
+    /// Forgets subjects that are neither locked nor on probation.
+    pub fn prune(&mut self, now: Moment) {
+        self.entries.retain(|_, entry| entry.held(now).next().is_some() || entry.on_probation(now));
+    }
+
+    /// The strictest lock that holds.
+    pub fn held(&self, subject: &Subject, now: Moment) -> Option<(Step, &Lock)> {
+        self.entries.get(subject)?.held(now).max_by_key(|(step, lock)| (*step, lock.until))
+    }
+
+    /// Every lock that holds, for people.
+    pub fn all_held(&self, now: Moment) -> impl Iterator<Item = (&Subject, Step, &Lock)> {
+        self.entries.iter().flat_map(move |(subject, entry)| {
+            entry.held(now).map(move |(step, lock)| (subject, step, lock))
+        })
+    }
+
+    pub fn probation(&self, subject: &Subject, now: Moment) -> Probation {
+        match self.entries.get(subject) {
+            Some(entry) if entry.on_probation(now) => Probation::Running,
+            _ => Probation::Over,
+        }
+    }
+
+    /// The last release of the subject, while it is remembered.
+    pub fn last_release(&self, subject: &Subject) -> Option<&Release> {
+        self.entries.get(subject)?.release.as_ref()
+    }
+
+    /// Attempts during locks, on all gateways.
+    pub fn attempts(&self, subject: &Subject) -> u64 {
+        let counts = self.entries.get(subject).map(|entry| entry.attempts.values());
+        counts.into_iter().flatten().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// For [`judge`](super::judge): `identities` is how many the configuration has.
+    pub fn census(&self, identities: u32, now: Moment) -> Census {
+        let locked = self.entries.iter().filter(|(subject, entry)| {
+            let automatic =
+                |(step, lock): (Step, &Lock)| step >= Step::Lock && lock.author == Author::Detector;
+            matches!(subject, Subject::Identity(_)) && entry.held(now).any(automatic)
+        });
+        let locked_automatically = u32::try_from(locked.count()).unwrap_or(u32::MAX);
+        Census { identities, locked_automatically }
+    }
+
+    fn next_version(&mut self, now: Moment) -> u64 {
+        self.tick = self.tick.max(now.unix_ms()).saturating_add(1);
+        self.tick
+    }
+}
