@@ -1,3 +1,4 @@
+use std::iter::repeat;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
@@ -34,6 +35,16 @@ fn naive(networks: &[Vec<IpNet>], addr: IpAddr) -> NetworkMask {
         }
     }
     mask
+}
+
+/// The first and the last address of a prefix, and those next to them.
+fn edges(prefix: &IpNet) -> [IpAddr; 6] {
+    let step = |addr: IpAddr, by: i8| match addr {
+        IpAddr::V4(a) => IpAddr::V4(u32::from(a).wrapping_add_signed(by.into()).into()),
+        IpAddr::V6(a) => IpAddr::V6(u128::from(a).wrapping_add_signed(by.into()).into()),
+    };
+    let (first, last) = (prefix.network(), prefix.broadcast());
+    [step(first, -1), first, step(first, 1), step(last, -1), last, step(last, 1)]
 }
 
 #[test]
@@ -133,6 +144,71 @@ fn net_1_many_hosts_in_one_slash_64() {
     }
 }
 
+fn v6(addr: u128, length: u8) -> IpNet {
+    Ipv6Net::new(addr.into(), length).unwrap().into()
+}
+
+fn v4(addr: u32, length: u8) -> IpNet {
+    IpNet::new(Ipv4Addr::from(addr).into(), length).unwrap()
+}
+
+/// What crowds, nests and alternates so that lines, slots and nodes overflow.
+fn bad_lists() -> Vec<(&'static str, Vec<IpNet>)> {
+    let base = 0x2001_0db8_u128 << 96;
+    let six = |at: u128| (0..6).map(move |n| v6(at + (n << 64), 64));
+    let mut lists = vec![
+        ("one /24", (0..256).map(|n| v4(0x0a00_0100 + n, 32)).collect()),
+        ("neighbours", (0..400).map(|n| v4(0x0aff_ff80 + n, 32)).collect()),
+        ("neighbours", (0..400).map(|n| v6(base + (n << 64), 64)).collect()),
+        ("neighbours in one /64", (0..400).map(|n| v6(base + 0xff80 + n, 128)).collect()),
+        (
+            "the ends of one /64",
+            (0..9)
+                .flat_map(|n| [n * 3, u64::MAX - n * 3])
+                .map(|n| v6(base + u128::from(n), 128))
+                .collect(),
+        ),
+        ("each in its own /64", (0..200).map(|n| v6(base + ((n * 5) << 64) + n, 128)).collect()),
+        ("all lengths", (0..=128).map(|length| v6(base + 5, length)).collect()),
+        ("all lengths", (0..=32).map(|length| v4(0xc000_0207, length)).collect()),
+        ("ever further", (0..128).map(|bit| v6(1 << bit, 128)).collect()),
+        ("ever nearer", (0..128).map(|bit| v6(u128::MAX - (1 << bit), 128)).collect()),
+        ("ever further", (0..32).map(|bit| v4(1 << bit, 32)).collect()),
+        ("sixes far apart", (0..60).flat_map(|n| six(base + ((n * n) << 90))).collect()),
+        ("three quarters", vec![v6(0, 1), v6(1 << 127, 2), v4(1 << 30, 2), v4(1 << 31, 1)]),
+        ("no first one", (0..16).map(|bit| v6(1 << bit, 128 - bit)).collect()),
+    ];
+    // As many as fit in a line, in a line of lines, in all lines that a slot can tell; and one more.
+    for (size, far) in (1..80).flat_map(|size| [(size, 1_600), (size, 1 << 20)]) {
+        let crowd = (0..size).chain([far]);
+        lists.push(("a crowd and one afar", crowd.clone().map(|n| v4(n, 32)).collect()));
+        lists.push((
+            "a crowd and one afar",
+            crowd.map(|n| v6(base + (u128::from(n) << 64), 64)).collect(),
+        ));
+    }
+    lists
+}
+
+#[test]
+fn net_1_lists_made_up_to_be_bad_agree_with_a_scan() {
+    let covers = [vec![], vec![v4(0, 0), v6(0, 0)], vec![v6(0x2001 << 112, 17)]];
+    for (cover, (name, list)) in covers.iter().flat_map(|cover| repeat(cover).zip(bad_lists())) {
+        // In three networks by turns, so that neighbours stay apart.
+        let mut networks = vec![cover.clone(), vec![], vec![], vec![]];
+        for (n, prefix) in list.iter().enumerate() {
+            networks[1 + n % 3].push(*prefix);
+        }
+        let table = NetTable::build(&networks);
+        for addr in list.iter().flat_map(edges) {
+            let found = table.lookup(&ClientAddr::new(addr));
+            assert_eq!(found, naive(&networks, addr), "{name}: {addr}");
+        }
+        assert!(table.v4.depth() <= 15 && table.v6.depth() <= 15, "{name}");
+        assert!(table.bytes() < (48 << 10) + 512 * list.len(), "{name}: {}", table.bytes());
+    }
+}
+
 #[test]
 fn net_1_a_table_of_hosts_stays_small() {
     let hosts: Vec<IpNet> = (0..50_000_u32)
@@ -158,8 +234,9 @@ fn a_mask_is_a_set() {
 fn some_addr() -> impl Strategy<Value = IpAddr> {
     let near = prop_oneof![
         any::<u128>(),
-        (0..4_u128, 0..4_u128, 0..4_u128)
-            .prop_map(|(a, b, c)| (0x2001_0db8_0000 | a) << 80 | b << 64 | c),
+        (0..4_u128, 0..4_u128, -3..4_i64).prop_map(|(a, b, c)| {
+            (0x2001_0db8_0000 | a) << 80 | b << 64 | u128::from(c.cast_unsigned())
+        }),
         (0..3_u128).prop_map(|n| u128::MAX - n),
         (0..3_u128),
         (0..70_000_u128).prop_map(|n| 0xffff_0000_0000 | n),
@@ -187,14 +264,7 @@ proptest! {
         others in prop::collection::vec(some_addr(), 0..64),
     ) {
         let table = NetTable::build(&networks);
-        let edges = networks.iter().flatten().flat_map(|prefix| {
-            let step = |addr: IpAddr, by: i8| match addr {
-                IpAddr::V4(a) => IpAddr::V4(u32::from(a).wrapping_add_signed(by.into()).into()),
-                IpAddr::V6(a) => IpAddr::V6(u128::from(a).wrapping_add_signed(by.into()).into()),
-            };
-            let (first, last) = (prefix.network(), prefix.broadcast());
-            [first, last, step(first, -1), step(last, 1), step(first, 1)]
-        });
+        let edges = networks.iter().flatten().flat_map(edges);
         for addr in edges.chain(others) {
             let found = table.lookup(&ClientAddr::new(addr));
             prop_assert_eq!(found, naive(&networks, addr), "{}", addr);
