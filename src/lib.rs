@@ -24,9 +24,11 @@
 //! | words | [`base`] | read the clock, in one file |
 //! | pure | [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
 //! | configuration | [`config`] | compile text into the pure rooms' types |
-//! | shells | [`answer`], [`state`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
+//! | shells | [`answer`], [`state`], [`store`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
 //! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
 //! | program | [`cli`], [`mock`], [`devcerts`] | wire it all; `cli::run` alone |
+//!
+//! [`pacing`], [`detect`], [`lockout`] and [`store`] stand ready and are not in the request path yet.
 //!
 //! # Invariants and absences
 //!
@@ -54,6 +56,7 @@ pub mod engine;
 pub mod keys;
 pub mod observe;
 pub mod state;
+pub mod store;
 pub mod upstream;
 
 pub mod admin;

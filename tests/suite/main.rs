@@ -31,6 +31,7 @@ mod quota;
 mod reload;
 mod smoke;
 mod sockets;
+mod store;
 mod streams;
 mod tidy;
 mod upstream;

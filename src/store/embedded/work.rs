@@ -1,0 +1,143 @@
+//! What each verb does inside a transaction. A refusal of one piece of work leaves the rest of the
+//! batch alone, so it is decided before the first write.
+use redb::{ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
+
+use super::tables::{
+    ALARM_SEQUENCE, ALARMS, ALARMS_LOST, BLOBS, BUCKETS, Broken, COUNTERS, LOCK_ORDER,
+    LOCK_SEQUENCE, LOCKS, META, bucket, bucket_row, lock_row, lock_state, register,
+};
+use super::writer::Turn;
+use crate::store::bucket::{self, Ask, Asked, Lease};
+use crate::store::fault::StoreFault;
+use crate::store::key::CounterKey;
+use crate::store::register::VALUE_MAX;
+use crate::store::{ALARMS_MAX, Blob, LockRecord, Put};
+
+/// Locks and releases together.
+const LOCKS_MAX: u64 = 1_000_000;
+const BUCKETS_MAX: u64 = 1_000_000;
+const COUNTERS_MAX: u64 = 1_000_000;
+const BLOBS_MAX: u64 = 1_000_000;
+/// Rows that mean nothing any more are looked for at most this often.
+const SWEEP_EVERY_US: u64 = 60_000_000;
+const SUM_MAX: u64 = i64::MAX.unsigned_abs();
+
+/// The inner error refuses this piece of work; the outer one means that the file is in trouble.
+pub(super) type Done<T> = Result<Result<T, StoreFault>, Broken>;
+
+pub(super) fn put_locks(txn: &WriteTransaction, turn: &mut Turn, locks: &[LockRecord]) -> Done<()> {
+    let mut meta = txn.open_table(META)?;
+    let mut order = txn.open_table(LOCK_ORDER)?;
+    let mut table = txn.open_table(LOCKS)?;
+    let room = LOCKS_MAX.saturating_sub(table.len()?);
+    if u64::try_from(locks.len()).unwrap_or(u64::MAX) > room {
+        let mut new = 0_u64;
+        for lock in locks {
+            new += u64::from(table.get(&lock.key.encode()[..])?.is_none());
+        }
+        if new > room {
+            return Ok(Err(StoreFault::Full));
+        }
+    }
+    let mut sequence = meta.get(LOCK_SEQUENCE)?.map_or(0, |last| last.value());
+    for lock in locks {
+        let key = lock.key.encode();
+        let known = table.get(&key[..])?.map(|row| lock_state(row.value())).transpose()?;
+        if let Some((old, state)) = known {
+            if state >= lock.state {
+                continue;
+            }
+            order.remove(old)?;
+        }
+        sequence = sequence.saturating_add(1);
+        order.insert(sequence, &key[..])?;
+        table.insert(&key[..], &lock_row(sequence, &lock.state)[..])?;
+        turn.locks_changed = true;
+    }
+    meta.insert(LOCK_SEQUENCE, sequence)?;
+    Ok(Ok(()))
+}
+
+pub(super) fn lease(
+    txn: &WriteTransaction,
+    turn: &mut Turn,
+    ask: &Ask,
+    asked: &Asked,
+) -> Done<Lease> {
+    let key = ask.key.encode();
+    let mut table = txn.open_table(BUCKETS)?;
+    let known = table.get(&key[..])?.map(|row| bucket(row.value())).transpose()?;
+    if known.is_none() && table.len()? >= BUCKETS_MAX {
+        if turn.may_sweep(asked.now_us, SWEEP_EVERY_US) {
+            table.retain(|_, row| {
+                bucket(row).is_ok_and(|bucket| !bucket.is_forgettable(asked.now_us))
+            })?;
+        }
+        if table.len()? >= BUCKETS_MAX {
+            return Ok(Err(StoreFault::Full));
+        }
+    }
+    let (after, lease) = bucket::grant(known, ask, asked);
+    table.insert(&key[..], &bucket_row(&after)[..])?;
+    Ok(Ok(lease))
+}
+
+pub(super) fn count(
+    txn: &WriteTransaction,
+    turn: &mut Turn,
+    key: CounterKey,
+    add: u32,
+    now_us: u64,
+    until_us: u64,
+) -> Done<u64> {
+    let key = key.encode();
+    let mut table = txn.open_table(COUNTERS)?;
+    let known = table.get(&key[..])?.map(|row| row.value());
+    if known.is_none() && table.len()? >= COUNTERS_MAX {
+        if turn.may_sweep(now_us, SWEEP_EVERY_US) {
+            table.retain(|_, (_, until)| until > now_us)?;
+        }
+        if table.len()? >= COUNTERS_MAX {
+            return Ok(Err(StoreFault::Full));
+        }
+    }
+    let sum = known.filter(|(_, until)| *until > now_us).map_or(0, |(sum, _)| sum);
+    let sum = sum.saturating_add(u64::from(add)).min(SUM_MAX);
+    table.insert(&key[..], (sum, until_us))?;
+    Ok(Ok(sum))
+}
+
+pub(super) fn put_blob(txn: &WriteTransaction, blob: &Blob) -> Done<Put> {
+    let key = blob.key.encode();
+    let mut table = txn.open_table(BLOBS)?;
+    let known = table.get(&key[..])?.map(|row| register(row.value(), VALUE_MAX)).transpose()?;
+    match known {
+        Some(state) if state >= blob.state => return Ok(Ok(Put::Stale)),
+        None if table.len()? >= BLOBS_MAX => return Ok(Err(StoreFault::Full)),
+        Some(_) | None => {}
+    }
+    table.insert(&key[..], &blob.state.encode()[..])?;
+    Ok(Ok(Put::Stored))
+}
+
+pub(super) fn push_alarm(txn: &WriteTransaction, body: &[u8]) -> Done<u64> {
+    let mut meta = txn.open_table(META)?;
+    let mut table = txn.open_table(ALARMS)?;
+    let number = |meta: &redb::Table<'_, &'static str, u64>, name| {
+        Ok::<_, Broken>(meta.get(name)?.map_or(0, |last| last.value()).saturating_add(1))
+    };
+    if table.len()? >= ALARMS_MAX {
+        let lost = number(&meta, ALARMS_LOST)?;
+        meta.insert(ALARMS_LOST, lost)?;
+        return Ok(Err(StoreFault::Full));
+    }
+    let sequence = number(&meta, ALARM_SEQUENCE)?;
+    meta.insert(ALARM_SEQUENCE, sequence)?;
+    table.insert(sequence, body)?;
+    Ok(Ok(sequence))
+}
+
+pub(super) fn ack_alarms(txn: &WriteTransaction, sequence: u64) -> Done<()> {
+    txn.open_table(ALARMS)?.retain_in(..=sequence, |_, _| false)?;
+    Ok(Ok(()))
+}

@@ -1,0 +1,245 @@
+//! Several gateways: each keeps all locks in its own file, and Redis carries them between the files.
+//!
+//! So a lock holds on every gateway that has heard of it, through any failure or restart of Redis,
+//! of the gateway, or of both; an empty or hostile Redis can take none away. When the server has
+//! forgotten, or could not be had for a while, each gateway tells it all it knows.
+//! Quotas and counters are the server's alone; while it can't be had they fail, and
+//! [`allowance`](super::allowance) says what holds. Blobs and alarms are a gateway's own.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::bell::Ringing;
+use super::bucket::{Ask, Lease};
+use super::embedded::Embedded;
+use super::fault::{Condition, StoreFault};
+use super::key::{BlobKey, CounterKey, Shelf};
+use super::register::Register;
+use super::remote::{Memory, Remote, RemoteSettings};
+use super::stance::Peers;
+use super::{AlarmPage, Blob, Cursor, LockPage, LockRecord, Meta, Put, Reach, Store};
+use crate::base::Moment;
+
+/// Pages carried at one ring: more than all locks there may be.
+const PAGES_AT_ONCE: usize = 4_096;
+
+/// The store of one of several gateways.
+#[derive(Debug)]
+pub struct Shared {
+    own: Arc<Embedded>,
+    remote: Arc<Remote>,
+    carrier: JoinHandle<()>,
+    forged: Arc<AtomicU64>,
+    condition: watch::Receiver<Condition>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.carrier.abort();
+    }
+}
+
+/// How far the carrier has come in both directions.
+#[derive(Debug, Default)]
+struct Progress {
+    /// In the server's order of changes.
+    fetched: Cursor,
+    /// In the file's own.
+    told: Cursor,
+    /// The connection and the server to which they apply.
+    connection: u64,
+    epoch: u64,
+}
+
+impl Shared {
+    /// Begins to connect and to carry locks. Needs a runtime around it.
+    ///
+    /// # Errors
+    /// If the file fails.
+    pub async fn start(own: Embedded, settings: RemoteSettings) -> Result<Self, StoreFault> {
+        let memory = Memory { instance: own.epoch(), known_epoch: own.known_server().await? };
+        let (own, remote) = (Arc::new(own), Arc::new(Remote::start(settings, memory)));
+        let forged = Arc::new(AtomicU64::new(0));
+        let (both, condition) = watch::channel(Condition::Faulty(StoreFault::Unreachable));
+        let carrier = Carrier {
+            own: Arc::clone(&own),
+            remote: Arc::clone(&remote),
+            forged: Arc::clone(&forged),
+            condition: both,
+            progress: Progress { epoch: memory.known_epoch, ..Progress::default() },
+        };
+        Ok(Self { own, remote, carrier: tokio::spawn(carrier.carry()), forged, condition })
+    }
+
+    /// Records that came from the server and that no gateway wrote, since the start.
+    #[must_use]
+    pub fn forged(&self) -> u64 {
+        self.forged.load(Ordering::Relaxed)
+    }
+
+    /// Tells the other gateways that this one goes, if they can be told, and lets go of the file.
+    pub async fn close(mut self) {
+        // Otherwise they learn it by its silence.
+        let _silently = self.remote.leave().await;
+        self.carrier.abort();
+        let _ended = (&mut self.carrier).await;
+    }
+}
+
+/// Goes between the two.
+struct Carrier {
+    own: Arc<Embedded>,
+    remote: Arc<Remote>,
+    forged: Arc<AtomicU64>,
+    condition: watch::Sender<Condition>,
+    progress: Progress,
+}
+
+impl Carrier {
+    async fn carry(mut self) {
+        let (mut theirs, mut ours) = (self.remote.bell(), self.own.bell());
+        let (mut at_remote, mut at_own) = (self.remote.condition(), self.own.condition());
+        loop {
+            let open = tokio::select! {
+                open = theirs.rung() => open,
+                open = ours.rung() => open,
+                changed = at_remote.changed() => changed.is_ok(),
+                changed = at_own.changed() => changed.is_ok(),
+            };
+            if !open {
+                return;
+            }
+            // A file that fails is the graver of the two.
+            let own = *at_own.borrow_and_update();
+            let remote = *at_remote.borrow_and_update();
+            let both = if own == Condition::Sound { remote } else { own };
+            self.condition.send_if_modified(|was| std::mem::replace(was, both) != both);
+            // What fails now is tried at the next ring, from where it stood.
+            if self.fetch().await.is_ok() {
+                let _until_next_ring = self.tell().await;
+            }
+        }
+    }
+
+    /// Writes down what the others know.
+    async fn fetch(&mut self) -> Result<(), StoreFault> {
+        let (connection, epoch) = (self.remote.connections(), self.remote.epoch());
+        if self.progress.connection != connection || self.progress.epoch != epoch {
+            // Another server, or the same after a restart from an older copy: what was fetched and
+            // told before may not be there any more.
+            if epoch != 0 && self.progress.epoch != epoch {
+                self.own.remember_server(epoch).await?;
+            }
+            self.progress = Progress { connection, epoch, ..Progress::default() };
+        }
+        for _ in 0..PAGES_AT_ONCE {
+            let page = self.remote.locks_since(self.progress.fetched).await?;
+            if !page.records.is_empty() {
+                self.own.put_locks(&page.records).await?;
+            }
+            if page.forged > 0 {
+                self.forged.fetch_add(u64::from(page.forged), Ordering::Relaxed);
+                // Whatever sits in a lock's place there is overwritten with what is known here.
+                self.progress.told = Cursor::START;
+            }
+            self.progress.fetched = page.next;
+            if !page.more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the server what it has not heard from here.
+    async fn tell(&mut self) -> Result<(), StoreFault> {
+        for _ in 0..PAGES_AT_ONCE {
+            let page = self.own.locks_since(self.progress.told).await?;
+            if !page.records.is_empty() {
+                self.remote.put_locks(&page.records).await?;
+            }
+            self.progress.told = page.next;
+            if !page.more {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Shared {
+    async fn put_locks(&self, locks: &[LockRecord]) -> Result<Reach, StoreFault> {
+        self.own.put_locks(locks).await?;
+        // The carrier would tell the server as well; this is quicker by a turn, and knows.
+        match self.remote.put_locks(locks).await {
+            Ok(reach) => Ok(reach),
+            Err(_told_by_condition) => Ok(Reach::HereOnly),
+        }
+    }
+
+    async fn locks_since(&self, cursor: Cursor) -> Result<LockPage, StoreFault> {
+        self.own.locks_since(cursor).await
+    }
+
+    fn bell(&self) -> Ringing {
+        self.own.bell()
+    }
+
+    async fn lease(&self, ask: Ask, now: Moment) -> Result<Lease, StoreFault> {
+        self.remote.lease(ask, now).await
+    }
+
+    async fn count(
+        &self,
+        key: CounterKey,
+        add: u32,
+        keep: Duration,
+        now: Moment,
+    ) -> Result<u64, StoreFault> {
+        self.remote.count(key, add, keep, now).await
+    }
+
+    async fn put_blob(&self, blob: &Blob) -> Result<Put, StoreFault> {
+        self.own.put_blob(blob).await
+    }
+
+    async fn blob(&self, key: BlobKey) -> Result<Option<Register>, StoreFault> {
+        self.own.blob(key).await
+    }
+
+    async fn scan_blobs(&self, on: Shelf, after: Option<BlobKey>) -> Result<Vec<Blob>, StoreFault> {
+        self.own.scan_blobs(on, after).await
+    }
+
+    async fn push_alarm(&self, body: &[u8]) -> Result<u64, StoreFault> {
+        self.own.push_alarm(body).await
+    }
+
+    async fn peek_alarms(&self) -> Result<AlarmPage, StoreFault> {
+        self.own.peek_alarms().await
+    }
+
+    async fn ack_alarms(&self, sequence: u64) -> Result<(), StoreFault> {
+        self.own.ack_alarms(sequence).await
+    }
+
+    async fn peers(&self) -> Result<Peers, StoreFault> {
+        self.remote.peers().await
+    }
+
+    async fn meta(&self) -> Result<Meta, StoreFault> {
+        self.own.meta().await
+    }
+
+    async fn flush(&self) -> Result<(), StoreFault> {
+        self.own.flush().await
+    }
+
+    fn condition(&self) -> watch::Receiver<Condition> {
+        self.condition.clone()
+    }
+}
