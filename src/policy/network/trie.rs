@@ -2,10 +2,11 @@
 //! Never sees: addresses, prefixes or masks, only integers.
 //!
 //! The runs lie in order in lines of one cache line each. A node cuts its stretch of keys into equal
-//! steps, two or three for each run, and a line holds the runs of as many steps as fit. For 32 steps
-//! a slot tells which line the last of them is in and, with a bit for each, behind which ones another
-//! line begins: counting bits leads from a step to its line. Where keys crowd, so that the runs of a
-//! single step do not fit in a line, the slot leads to another node instead, which has finer steps.
+//! steps, one and a half to three for each run, and a line holds the runs of as many steps as fit.
+//! For 32 steps a slot tells which line the last of them is in and, with a bit for each, behind which
+//! ones another line begins: counting bits leads from a step to its line. Where keys crowd, so that
+//! the runs of a single step do not fit in a line, the slot leads to a line of lines instead or, if
+//! there are too many, to another node, whose steps are finer.
 //!
 //! 1. Every key has exactly one value; that of keys in no run is 0.
 //! 2. The slots of a million runs are half a megabyte, which the core's own cache holds, so a lookup
@@ -90,7 +91,7 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Line<K,
         let (Some(last), Some(value)) = (self.lasts.get(place), self.values.get(place)) else {
             return 0;
         };
-        // Behind the last one this wraps, and is more than any run has.
+        // For a key behind the last one this wraps, and is more than any run has.
         let ahead = (*last).into().wrapping_sub(key.into());
         if ahead >> (value & 63) == 0 { value >> 6 } else { 0 }
     }
@@ -106,13 +107,11 @@ struct Slot {
 }
 
 const STEPS: usize = 32;
-/// In `later`: `last` is a node to go on with.
+/// In `later`: `last` is a node. With a number in the lower bits: a line that has the last runs of so
+/// many lines, which are those before it.
 const NODE: u32 = 1 << 31;
-/// In `later`: `last` is a line that for each of up to `N` lines has their last run, with the line as
-/// its value.
-const INDEX: u32 = NODE | 1;
-/// As many as can be counted without the end of what `count_ones` does where the processor does not
-/// count by itself, as those of baseline x86-64: a twentieth of a lookup.
+/// What a slot can count. Up to here it takes a third less than `count_ones`, for which baseline
+/// x86-64 has no instruction.
 const LATER_MAX: u32 = 15;
 
 impl Slot {
@@ -209,15 +208,14 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
             self.nodes.push(node);
             return Slot { last: number(self.nodes.len() - 1), later: NODE };
         }
-        let lines = runs.chunks(N).zip(self.lines.len()..);
-        let ends =
-            lines.filter_map(|(runs, line)| Some(Run { value: number(line), ..*runs.last()? }));
-        let ends: Vec<_> = ends.collect();
+        let ends: Vec<_> = runs.chunks(N).filter_map(|line| line.last().copied()).collect();
         self.lines.extend(runs.chunks(N).map(Line::new));
+        let mut later = 0;
         if ends.len() > 1 {
             self.lines.push(Line::new(&ends));
+            later = NODE | number(ends.len());
         }
-        Slot { last: number(self.lines.len() - 1), later: if ends.len() > 1 { INDEX } else { 0 } }
+        Slot { last: number(self.lines.len() - 1), later }
     }
 
     fn node(&mut self, runs: &[Run]) -> Node {
@@ -250,7 +248,7 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
         node
     }
 
-    /// `open`: the runs of the last line, which takes in more as long as they fit.
+    /// `open`: the runs of the line before, which takes in more as long as they fit.
     fn slot(
         &mut self,
         runs: &[Run],
@@ -281,7 +279,7 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
         self.lines.extend(lines.into_iter().filter_map(|line| runs.get(line)).map(Line::new));
     }
 
-    // Small enough for its callers to be inlined, which saves them more.
+    // Its callers are then small enough to be inlined, which saves more.
     #[inline(never)]
     pub(super) fn find(&self, key: K) -> u32 {
         let byte = usize::try_from(key.into() >> Self::ROOT_SHIFT).unwrap_or(usize::MAX);
@@ -311,9 +309,10 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
             return self.nodes.get(slot.last as usize).map_or(0, |node| self.find_in(node, key));
         }
         let mut line = self.lines.get(slot.last as usize);
-        if slot.later == INDEX {
-            let value = line.and_then(|line| line.values.get(line.place(key)));
-            line = value.and_then(|value| self.lines.get((value >> 6) as usize));
+        if slot.later > NODE {
+            let lines = (slot.later - NODE) as usize;
+            let place = line.map_or(0, |ends| ends.place(key)).min(lines - 1);
+            line = self.lines.get((slot.last as usize).wrapping_sub(lines - place));
         }
         line.map_or(0, |line| line.find(key))
     }
