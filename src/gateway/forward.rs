@@ -92,8 +92,9 @@ pub(super) fn request_head(
         head.set_raw_path(target).map_err(|_error| Denial::Internal)?;
     }
     head.insert_header(HOST, route.authority.clone()).map_err(|_error| Denial::Internal)?;
-    // What is to be counted has to be readable (RFC 9110 §12.5.3: a server need not compress).
-    if counted && head.headers.contains_key(ACCEPT_ENCODING) {
+    // What is to be counted has to be readable; saying nothing would allow any coding (RFC 9110
+    // §12.5.3).
+    if counted {
         head.insert_header(ACCEPT_ENCODING, "identity").map_err(|_error| Denial::Internal)?;
     }
     Ok(())

@@ -94,6 +94,9 @@ async fn mon_3_what_is_to_be_counted_comes_readable_or_is_told() {
     };
     assert_eq!(world.call(&caller, asked(ADDRESS)).await.status, 200);
     assert_eq!(world.amazon.last().unwrap().headers["accept-encoding"], "identity");
+    // Who says nothing of codings would take any.
+    assert_eq!(world.call(&caller, get(ADDRESS)).await.status, 200);
+    assert_eq!(world.amazon.last().unwrap().headers["accept-encoding"], "identity");
     // A store's answers are not counted, so they may be compressed.
     assert_eq!(world.call(&caller, asked("/stock/A")).await.status, 200);
     assert_eq!(world.warehouse.last().unwrap().headers["accept-encoding"], "gzip, br");
