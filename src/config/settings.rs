@@ -8,8 +8,9 @@ use std::time::Duration;
 use http::HeaderName;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
+use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Pii, Use};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
+use crate::detect::Settings;
 use crate::identity::Basic;
 use crate::policy::{LimitSpec, NetworkMask};
 
@@ -345,6 +346,22 @@ pub struct QuotaSettings {
     pub accounts: Vec<(Name, Vec<LimitIx>)>,
 }
 
+/// `[detect]`.
+#[derive(Clone, Debug, Default)]
+pub struct DetectSettings {
+    pub settings: Settings,
+    /// Planted records, in the order of their file (MON-4).
+    pub canaries: Vec<CanarySpec>,
+}
+
+/// One planted record.
+#[derive(Clone, Debug)]
+pub struct CanarySpec {
+    pub id: Pii<String>,
+    /// For whom it was planted, so that a leak names its source.
+    pub planted_for: Option<IdentityIx>,
+}
+
 /// The listener for metrics and health: loopback only (PRIV-3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
@@ -364,7 +381,13 @@ pub struct Names {
 
 macro_rules! names {
     ($($one:ident, $many:ident: $ix:ty;)*) => {
-        impl Names {$(
+        impl Names {
+            /// The place of an identity. Slow: for acts of people.
+            #[must_use]
+            pub fn identity_named(&self, name: &Name) -> Option<IdentityIx> {
+                (0..).map(IdentityIx).zip(&self.identities).find(|(_, own)| *own == name).map(|(ix, _)| ix)
+            }
+        $(
             /// `None` for an index of another snapshot.
             #[must_use]
             pub fn $one(&self, ix: $ix) -> Option<&Name> {

@@ -8,16 +8,17 @@
 //! 3. A configuration that can't be built leaves the old one in force.
 //!
 //! On failure: refused with a [`Denial`]; nothing opens.
+mod acts;
 mod conn;
 mod door;
 mod exposure;
 mod live;
+mod locks;
 mod peers;
 mod reload;
 mod report;
 mod tls;
 
-use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,6 +28,7 @@ use parking_lot::Mutex;
 use pingora::protocols::Stream;
 use tokio::sync::watch;
 
+pub use acts::{ActFault, Listed, LockOrder, OrderId, Target, Unlock};
 pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
@@ -49,6 +51,7 @@ use crate::state::{
     Charged, ConnectionCounts, ConnectionFault, ConnectionLimits, Permit as ConnectionPermit,
     Refused, Standing,
 };
+use crate::store::{Gateway, SharedSecret, Store};
 
 /// Verified tokens that are remembered; at some 100 bytes each.
 const TOKENS_MAX: usize = 65_536;
@@ -116,8 +119,7 @@ pub struct Engine {
     connections: Vec<Arc<ConnectionCounts>>,
     /// Real clients behind balancers, and identities.
     clients: Arc<ConnectionCounts>,
-    /// Keys the per-source counts, so that nobody can choose colliding addresses.
-    sources: RandomState,
+    locks: locks::Locks,
     door: Mutex<DoorTally>,
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
@@ -135,6 +137,11 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// From which each day's pseudonym key is derived.
     pub pseudonym_master: Secret<[u8; 32]>,
+    pub store: Arc<dyn Store>,
+    /// This gateway's number among those that share the store.
+    pub number: Gateway,
+    /// Under which they name and hash things alike.
+    pub shared: SharedSecret,
 }
 
 impl Engine {
@@ -143,7 +150,7 @@ impl Engine {
     /// # Errors
     /// See [`ReloadFault`].
     pub fn start(parts: Parts, snapshot: Snapshot) -> Result<Arc<Self>, ReloadFault> {
-        let Parts { clock, log, metrics, pseudonym_master } = parts;
+        let Parts { clock, log, metrics, pseudonym_master, store, number, shared } = parts;
         let now = clock.now();
         let jwks = JwksStore::new(clock.clone(), Patience::default());
         let built = reload::build(snapshot, &jwks, None, now, &metrics)?;
@@ -167,7 +174,7 @@ impl Engine {
                 .map(|_listener| ConnectionCounts::new())
                 .collect(),
             clients: ConnectionCounts::new(),
-            sources: RandomState::new(),
+            locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
                 &pseudonym_master,
@@ -207,9 +214,11 @@ impl Engine {
         key
     }
 
+    /// Stands for a client's address where it is counted; keyed, so that nobody can choose addresses
+    /// that meet.
     #[must_use]
     pub fn source(&self, addr: &ClientAddr) -> u64 {
-        addr.source(&self.sources)
+        addr.source(&self.locks.keys().source)
     }
 
     /// Who calls. Pure but for the cache of verified tokens.

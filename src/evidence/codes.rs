@@ -1,6 +1,8 @@
 //! The stable words for refusals: callers' programs, alarms and searches depend on them. They are
 //! added to, never changed.
-use crate::base::{Denial, HeadFault, PathFault, TokenFault, UpstreamFault};
+use crate::base::{
+    ClosedFault, Denial, HeadFault, LockFault, PathFault, TokenFault, UpstreamFault,
+};
 
 use super::words::{Outcome, words};
 
@@ -13,6 +15,10 @@ words! {
         NoCredential = "NoCredential",
         Token = "TokenNotAccepted",
         NoIdentity = "NoIdentity",
+        Locked = "Locked",
+        Closed = "Closed",
+        StepUp = "StepUpRequired",
+        Canary = "Canary",
         NetworkNotListed = "NetworkNotListed",
         AddressRevoked = "AddressRevoked",
         OperationUnknown = "OperationUnknown",
@@ -40,6 +46,10 @@ impl DenialCode {
             Denial::NoCredential => Self::NoCredential,
             Denial::Token(_) => Self::Token,
             Denial::NoIdentity => Self::NoIdentity,
+            Denial::Locked(_) => Self::Locked,
+            Denial::Closed(_) => Self::Closed,
+            Denial::StepUp => Self::StepUp,
+            Denial::Canary => Self::Canary,
             Denial::NetworkNotListed => Self::NetworkNotListed,
             Denial::AddressRevoked => Self::AddressRevoked,
             Denial::OperationUnknown => Self::OperationUnknown,
@@ -68,6 +78,10 @@ impl DenialCode {
             | Self::NoCredential
             | Self::Token
             | Self::NoIdentity
+            | Self::Locked
+            | Self::Closed
+            | Self::StepUp
+            | Self::Canary
             | Self::NetworkNotListed
             | Self::AddressRevoked
             | Self::OperationUnknown
@@ -121,7 +135,7 @@ macro_rules! denials {
 
 denials! {
     plain [
-        WrongHost NoCredential NoIdentity NetworkNotListed AddressRevoked OperationUnknown
+        WrongHost NoCredential NoIdentity StepUp Canary NetworkNotListed AddressRevoked OperationUnknown
         OperationNotGranted QueryNotGranted UpgradeNotAllowed BodyNotAllowed BodyTooLarge
         BodyTooSlow QuotaExceeded IdentityConnections LogUnavailable Internal
     ]
@@ -137,6 +151,8 @@ denials! {
         Malformed TooLarge Algorithm Header Issuer UnknownKey Signature Audience Expired NotYetValid
         Claim CertificateBinding ProofRequired KeysUnavailable
     ]
+    Locked = locked(LockFault) [ Identity Source Waiting ]
+    Closed = closed(ClosedFault) [ Operation Upstream Account Record ]
     Upstream = upstream(UpstreamFault) [
         Unreachable Untrusted TimedOut Malformed CircuitOpen Closed
     ]

@@ -52,7 +52,7 @@ pub use shared::Shared;
 pub use stance::{Allowance, Peers, Sight, allowance};
 
 /// The most bytes a lock's value may have.
-pub const LOCK_VALUE_MAX: usize = 512;
+pub const LOCK_VALUE_MAX: usize = 1_024;
 /// The most locks in one call of [`Store::put_locks`], and on one page of [`Store::locks_since`].
 pub const PAGE_MAX: usize = 256;
 /// The most blobs on one page of [`Store::scan_blobs`]; they may be large.

@@ -19,7 +19,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("lockout", 1, &["base"]),
     ("pacing", 1, &["base"]),
     ("policy", 1, &["base"]),
-    ("config", 2, &["base", "identity", "policy"]),
+    ("config", 2, &["base", "detect", "identity", "lockout", "policy"]),
     ("answer", 3, &["base", "evidence"]),
     ("keys", 3, &["base", "identity"]),
     ("observe", 3, &["base", "evidence"]),
@@ -31,8 +31,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "engine",
         4,
         &[
-            "base", "config", "evidence", "exposure", "identity", "keys", "observe", "policy",
-            "state", "upstream",
+            "base", "config", "evidence", "exposure", "identity", "keys", "lockout", "observe",
+            "policy", "state", "store", "upstream",
         ],
     ),
     // The edges never use each other.
@@ -57,7 +57,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         8,
         &[
             "admin", "answer", "base", "config", "devcerts", "engine", "evidence", "gateway",
-            "listen", "mock", "observe", "policy",
+            "listen", "mock", "observe", "policy", "store",
         ],
     ),
 ];

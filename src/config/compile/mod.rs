@@ -23,10 +23,11 @@ use super::raw::At;
 use super::raw::value::{NameText, TextValue, quoted};
 use super::read::{self, Document, Entry, Section};
 use super::schema::SCHEMA;
-use super::settings::Names;
+use super::settings::{DetectSettings, Names};
 use super::source::Place;
 use super::suggest::nearest;
 use crate::base::{ControlId, Moment, Name};
+use crate::lockout::Rules;
 use crate::policy::NetworkMask;
 
 /// A configuration that was read, and what an operator should know of it all the same.
@@ -107,6 +108,8 @@ impl Ctx<'_> {
             policy: policy?,
             identities,
             quotas: quotas?,
+            detect: DetectSettings::default(),
+            lockout: Rules::default(),
             token,
             log,
             admin,
