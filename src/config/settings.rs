@@ -8,9 +8,9 @@ use std::time::Duration;
 use http::HeaderName;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Pii, Use};
+use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
-use crate::detect::Settings;
+use crate::detect::{CanarySet, Settings};
 use crate::identity::Basic;
 use crate::policy::{LimitSpec, NetworkMask};
 
@@ -350,16 +350,8 @@ pub struct QuotaSettings {
 #[derive(Clone, Debug, Default)]
 pub struct DetectSettings {
     pub settings: Settings,
-    /// Planted records, in the order of their file (MON-4).
-    pub canaries: Vec<CanarySpec>,
-}
-
-/// One planted record.
-#[derive(Clone, Debug)]
-pub struct CanarySpec {
-    pub id: Pii<String>,
-    /// For whom it was planted, so that a leak names its source.
-    pub planted_for: Option<IdentityIx>,
+    /// Planted records (MON-4).
+    pub canaries: CanarySet,
 }
 
 /// The listener for metrics and health: loopback only (PRIV-3).

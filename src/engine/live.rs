@@ -55,6 +55,7 @@ pub struct Live {
     /// What answers of each operation hold, where that is known.
     contracts: Vec<Option<Arc<FieldTree>>>,
     pub(super) meters: Meters,
+    pub(super) guarded: super::watches::Guarded,
 }
 
 /// Handles of the metrics that requests touch, looked up once.
@@ -200,7 +201,18 @@ impl Live {
         let token_operation = snapshot.operation("lwa/token");
         let meters = Meters::of(&snapshot, metrics);
         let contracts = contracts(&snapshot);
-        Ok(Self { snapshot, quotas, tls, verifiers, upstreams, token_operation, contracts, meters })
+        let guarded = super::watches::Guarded::build(&snapshot, before);
+        Ok(Self {
+            snapshot,
+            quotas,
+            tls,
+            verifiers,
+            upstreams,
+            token_operation,
+            contracts,
+            meters,
+            guarded,
+        })
     }
 
     #[must_use]

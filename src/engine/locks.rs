@@ -177,6 +177,11 @@ impl Locks {
         self.changed.subscribe()
     }
 
+    /// Whether any order is locked, so that nobody hashes ids for nothing.
+    pub(super) fn holds_orders(&self) -> bool {
+        self.compiled.load().standings.holds_orders()
+    }
+
     /// Changes the table; what holds is compiled anew if that succeeded.
     pub(super) fn change<T>(
         &self,

@@ -12,12 +12,14 @@ mod acts;
 mod conn;
 mod door;
 mod exposure;
+mod guard;
 mod live;
 mod locks;
 mod peers;
 mod reload;
 mod report;
 mod tls;
+mod watches;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +34,7 @@ pub use acts::{ActFault, Listed, LockOrder, OrderId, Target, Unlock};
 pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
+pub use guard::{Caller, Pace};
 pub use live::{Live, Reader, Route, Speaks};
 pub use reload::ReloadFault;
 pub use report::OpenGauge;
@@ -45,6 +48,7 @@ use crate::base::{
 use crate::config::{ListenerSettings, Snapshot};
 use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
 use crate::keys::{JwksStore, Patience};
+use crate::lockout::Proof;
 use crate::observe::{LogSink, LogSlot, Metrics};
 use crate::policy::Permit;
 use crate::state::{
@@ -120,6 +124,8 @@ pub struct Engine {
     /// Real clients behind balancers, and identities.
     clients: Arc<ConnectionCounts>,
     locks: locks::Locks,
+    waits: guard::Waits,
+    watches: watches::Watches,
     door: Mutex<DoorTally>,
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
@@ -174,6 +180,8 @@ impl Engine {
                 .map(|_listener| ConnectionCounts::new())
                 .collect(),
             clients: ConnectionCounts::new(),
+            waits: guard::Waits::default(),
+            watches: watches::Watches::new(&shared),
             locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
@@ -282,13 +290,23 @@ impl Engine {
         &self,
         live: &Live,
         link: &ConnLink,
-        who: IdentityIx,
+        who: &Proven,
+        now: Moment,
     ) -> Result<(), Denial> {
-        let name = live.snapshot.names.identity(who).ok_or(Denial::Internal)?;
-        let own = live.snapshot.identity(who).and_then(|identity| identity.connections);
+        let (ix, proof) = (who.identity(), who.proof());
+        let name = live.snapshot.names.identity(ix).ok_or(Denial::Internal)?;
+        let own = live.snapshot.identity(ix).and_then(|identity| identity.connections);
         let most = own.unwrap_or(link.facts.bounds.connections_per_identity);
-        link.hold_identity(name, || self.clients.try_identity(name, most))
-            .map_err(|_fault| Denial::IdentityConnections)
+        let mut first = false;
+        let held = link.hold_identity(name, || {
+            first = true;
+            self.clients.try_identity(name, most)
+        });
+        if first {
+            let proof = if proof.is_of_possession() { Proof::Carried } else { Proof::Absent };
+            self.logged_in(link, ix, proof, now);
+        }
+        held.map_err(|_fault| Denial::IdentityConnections)
     }
 
     /// Charges the quotas of a permitted request. Refused calls charge nothing; without a place in

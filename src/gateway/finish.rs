@@ -3,7 +3,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::ctx::{Ctx, Recorded, Seen, Stage};
-use super::{body, forward, request, respond};
+use super::{body, forward, guard, request, respond};
 use crate::answer;
 use crate::base::{Denial, HeadFault, Moment, UpstreamFault};
 use crate::engine::Exposed;
@@ -103,6 +103,7 @@ pub(super) fn record(ctx: &mut Ctx) {
     if slot.is_some() {
         spend(ctx, seen, exposed, now);
     }
+    guard::observe(ctx, seen, exposed, now);
     let mut record = access_record(ctx, seen, now);
     record.pii_records = exposed.map(|exposed| exposed.records);
     record.drift = exposed.map(|exposed| exposed.drift).filter(|drift| *drift > 0);

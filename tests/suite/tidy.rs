@@ -31,8 +31,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "engine",
         4,
         &[
-            "base", "config", "evidence", "exposure", "identity", "keys", "lockout", "observe",
-            "policy", "state", "store", "upstream",
+            "base", "config", "detect", "evidence", "exposure", "identity", "keys", "lockout",
+            "observe", "policy", "state", "store", "upstream",
         ],
     ),
     // The edges never use each other.
@@ -41,8 +41,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "gateway",
         5,
         &[
-            "answer", "base", "config", "engine", "evidence", "exposure", "identity", "observe",
-            "policy", "state", "upstream",
+            "answer", "base", "config", "detect", "engine", "evidence", "exposure", "identity",
+            "observe", "policy", "state", "upstream",
         ],
     ),
     (
