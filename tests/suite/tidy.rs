@@ -105,6 +105,7 @@ const CLAIMED: &[ControlId] = &[
 const REVEALERS: &[(&str, &str)] = &[
     ("src/base/net.rs", "defines the address's one exit; pseudonyms and counts are made here"),
     ("src/base/pii.rs", "defines the exits; derives the day's pseudonym key"),
+    ("src/engine/acts.rs", "hashes an order's id as soon as it is there"),
     ("src/config/settings.rs", "defines the TLS key's one exit"),
     ("src/devcerts/authority.rs", "throw-away keys for tests"),
     ("src/devcerts/pki.rs", "writes throw-away keys"),

@@ -2,6 +2,7 @@
 //! files and secrets, and builds the runtime's types. Each rule stands where its value is compiled,
 //! so none is checked twice or forgotten. Every mistake goes into the report; what can still be
 //! judged after one, is.
+mod detect;
 mod identity;
 mod issuer;
 mod listener;
@@ -23,11 +24,10 @@ use super::raw::At;
 use super::raw::value::{NameText, TextValue, quoted};
 use super::read::{self, Document, Entry, Section};
 use super::schema::SCHEMA;
-use super::settings::{DetectSettings, Names};
+use super::settings::Names;
 use super::source::Place;
 use super::suggest::nearest;
 use crate::base::{ControlId, Moment, Name};
-use crate::lockout::Rules;
 use crate::policy::NetworkMask;
 
 /// A configuration that was read, and what an operator should know of it all the same.
@@ -92,6 +92,7 @@ impl Ctx<'_> {
         let quotas = operations.as_ref().map(|all| self.quotas(all));
         let policy = operations.and_then(|all| self.policy(all));
         let identities = self.identity_settings(&own);
+        let detect = self.detect();
         let gateway = document.gateway.as_ref()?;
         let names = self.names(policy.as_ref()?);
         Some(Snapshot {
@@ -108,8 +109,8 @@ impl Ctx<'_> {
             policy: policy?,
             identities,
             quotas: quotas?,
-            detect: DetectSettings::default(),
-            lockout: Rules::default(),
+            detect,
+            lockout: self.lockout(),
             token,
             log,
             admin,
