@@ -195,6 +195,8 @@ pub struct Plan {
     pub fill: HashMap<&'static str, String>,
     /// Texts replaced by others.
     pub replace: Vec<(String, String)>,
+    /// Files beside the configuration.
+    pub files: Vec<(&'static str, String)>,
     pub clock: Option<(Clock, Arc<ManualClock>)>,
     pub amazon: Option<MockConfig>,
     pub warehouse: Option<MockConfig>,
@@ -203,6 +205,11 @@ pub struct Plan {
 impl Plan {
     pub fn fill(mut self, place: &'static str, lines: &str) -> Self {
         self.fill.insert(place, lines.to_owned());
+        self
+    }
+
+    pub fn file(mut self, name: &'static str, text: &str) -> Self {
+        self.files.push((name, text.to_owned()));
         self
     }
 
@@ -251,6 +258,9 @@ impl World {
             .replace("{amazon}", &amazon.address().port().to_string())
             .replace("{warehouse}", &warehouse.address().port().to_string());
         std::fs::write(dir.join("sekisho.toml"), text).unwrap();
+        for (name, text) in &plan.files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
         let (clock, hand) = match plan.clock {
             Some((clock, hand)) => (clock, Some(hand)),
             None => (Clock::system(), None),
@@ -367,6 +377,17 @@ impl World {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, edit(text)).unwrap();
         self.gateway.reload(&path, &self.watched).await
+    }
+
+    /// Stops the gateway and starts another one on the same state and configuration.
+    pub async fn restart(self) -> Self {
+        let Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard } = self;
+        let clock = gateway.engine.clock.clone();
+        gateway.stop().await;
+        let path = dir.join("sekisho.toml");
+        let loaded = config::load_from(&*watched, &path, 1, clock.now()).unwrap();
+        let gateway = Running::start(loaded, clock).await.unwrap();
+        Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard }
     }
 
     pub fn advance(&self, by: Duration) {
