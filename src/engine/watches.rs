@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{Engine, Live};
-use crate::base::{HashKey, IdentityIx, Name, Pseudonym, RoleIx};
+use super::{ConnFacts, Engine, Live};
+use crate::base::{HashKey, IdentityIx, Moment, Name, Pseudonym, RoleIx};
 use crate::config::Snapshot;
 use crate::detect::{
     Detector, Event as Seen, Level, Outcome, Peers, Response, Signal, Sources, Subject, Watch,
@@ -107,6 +107,26 @@ impl Engine {
             live.guarded.peers.write().learn(hour);
         }
         watched.signals.iter().for_each(|signal| self.follow_up(live, signal, event, source));
+    }
+
+    /// The same for what was no request at all: nobody is behind it but its source.
+    pub(super) fn observe_malformed(&self, live: &Live, conn: &ConnFacts, now: Moment) {
+        let event = Seen {
+            at: now,
+            identity: None,
+            role: None,
+            network: conn.networks.first(),
+            source: conn.source_hash,
+            operation: None,
+            outcome: Outcome::Malformed,
+            bytes: 0,
+            records: 0,
+            object: None,
+            fingerprint: conn.fingerprint,
+            proof: crate::detect::Proof::Absent,
+            canary: None,
+        };
+        self.observe(live, &event, Some((conn.source, conn.source_day)));
     }
 
     fn follow_up(

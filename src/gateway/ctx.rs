@@ -48,6 +48,8 @@ pub(super) struct Ctx {
     pub(super) tries: Tries,
     /// Counts what the answer reveals.
     pub(super) scanner: Option<Scanner>,
+    /// The answer can't be read and may reveal anything.
+    pub(super) unread: bool,
     /// The place in the log of a request that was cleared and then failed.
     pub(super) slot: Option<LogSlot>,
     pub(super) recorded: Recorded,
@@ -136,6 +138,7 @@ impl Ctx {
             wait_secs: None,
             tries: Tries::default(),
             scanner: None,
+            unread: false,
             slot: None,
             recorded: Recorded::No,
         }
