@@ -2,6 +2,7 @@
 //! front of both. `World::finish` stops everything and searches all that the gateway wrote for the
 //! personal data that the mocks are full of (LOG-2); a world that is dropped without it fails.
 mod encode;
+mod wait;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use sekisho::mock::{
 use serde_json::Value;
 
 pub use encode::{base64url, basic};
+pub use wait::{until, until_some};
 
 pub const ISSUER: &str = "https://issuer.sekisho.test";
 pub const AUDIENCE: &str = "sekisho";
@@ -505,15 +507,4 @@ pub fn masked(reply: &Reply) -> String {
     fields.sort();
     let whole = format!("{}\n{}\n\n{}", reply.status, fields.join("\n"), reply.text());
     whole.replace(id, "[request]")
-}
-
-/// Waits until something holds, for ten seconds at most.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within ten seconds: {what}");
 }
