@@ -90,15 +90,21 @@ const CLAIMED: &[ControlId] = &[
     ControlId::Net2,
     ControlId::Net3,
     ControlId::Acc1,
+    ControlId::Acc2,
+    ControlId::Acc5,
     ControlId::Tls1,
     ControlId::Tls2,
     ControlId::Priv1,
     ControlId::Priv5,
     ControlId::Log1,
     ControlId::Log2,
+    ControlId::Mon1,
     ControlId::Mon2,
     ControlId::Mon3,
+    ControlId::Mon4,
     ControlId::Mon5,
+    ControlId::Mon6,
+    ControlId::Mon8,
 ];
 
 /// The only files that look at a protected value, and why each may.
