@@ -3,6 +3,7 @@
 mod clock;
 mod control;
 mod denial;
+mod marks;
 mod names;
 mod net;
 mod pii;
@@ -11,6 +12,7 @@ mod siphash;
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
 pub use denial::{ClosedFault, Denial, HeadFault, LockFault, PathFault, TokenFault, UpstreamFault};
+pub use marks::Marks;
 pub use names::{
     IdentityIx, LimitIx, ListenerIx, Name, NameError, NetworkIx, OperationIx, RequestId,
     RequestIds, RoleIx, UpstreamIx,

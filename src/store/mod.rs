@@ -181,6 +181,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// [`BLOB_PAGE_MAX`].
     async fn scan_blobs(&self, on: Shelf, after: Option<BlobKey>) -> Result<Vec<Blob>, StoreFault>;
 
+    /// Takes a blob away, whatever its version; one that is not there is away already.
+    async fn forget_blob(&self, key: BlobKey) -> Result<(), StoreFault>;
+
     /// Queues an alarm; [`StoreFault::Full`] once [`ALARMS_MAX`] wait, and the loss is counted.
     async fn push_alarm(&self, body: &[u8]) -> Result<u64, StoreFault>;
 
