@@ -230,9 +230,17 @@ impl Engine {
     }
 
     /// A caller proved itself on a connection for the first time.
-    pub(super) fn logged_in(&self, link: &ConnLink, who: IdentityIx, proof: Proof, now: Moment) {
+    pub(super) fn logged_in(
+        &self,
+        live: &Live,
+        link: &ConnLink,
+        (who, proof): (IdentityIx, Proof),
+        now: Moment,
+    ) {
         let attempt = attempt(who, link, proof, now);
-        self.locks.logins(|logins, _table| logins.succeeded(&attempt));
+        if self.locks.logins(|logins, _table| logins.succeeded(&attempt)) {
+            self.histories.changed_login(live, who);
+        }
     }
 
     /// A credential was looked at and was not this identity's: slows down the pair of identity and
@@ -258,6 +266,7 @@ impl Engine {
             (!waits).then(|| logins.failed(&attempt, table.probation(&subject, now), rules))
         });
         let Some(failed) = failed else { return };
+        self.histories.changed_login(live, who);
         if !failed.wait.is_zero() {
             self.waits.until_ns.fetch_max(now.plus(failed.wait).mono_ns(), Ordering::Relaxed);
         }

@@ -177,6 +177,11 @@ impl Locks {
         self.changed.subscribe()
     }
 
+    /// Where the configuration in force keeps an identity.
+    pub(super) fn identity_named(&self, name: &Name) -> Option<IdentityIx> {
+        self.compiled.load().names.identities.get(name).copied()
+    }
+
     /// Whether any order is locked, so that nobody hashes ids for nothing.
     pub(super) fn holds_orders(&self) -> bool {
         self.compiled.load().standings.holds_orders()

@@ -13,6 +13,7 @@ mod conn;
 mod door;
 mod exposure;
 mod guard;
+mod histories;
 mod live;
 mod locks;
 mod memory;
@@ -128,6 +129,7 @@ pub struct Engine {
     locks: locks::Locks,
     waits: guard::Waits,
     watches: watches::Watches,
+    histories: histories::Histories,
     door: Mutex<DoorTally>,
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
@@ -184,6 +186,7 @@ impl Engine {
             clients: ConnectionCounts::new(),
             waits: guard::Waits::default(),
             watches: watches::Watches::new(&shared),
+            histories: histories::Histories::default(),
             locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
@@ -306,7 +309,7 @@ impl Engine {
         });
         if first {
             let proof = if proof.is_of_possession() { Proof::Carried } else { Proof::Absent };
-            self.logged_in(link, ix, proof, now);
+            self.logged_in(live, link, (ix, proof), now);
         }
         held.map_err(|_fault| Denial::IdentityConnections)
     }

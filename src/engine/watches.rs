@@ -10,7 +10,8 @@ use super::{ConnFacts, Engine, Live};
 use crate::base::{HashKey, IdentityIx, Moment, Name, Pseudonym, RoleIx};
 use crate::config::Snapshot;
 use crate::detect::{
-    Detector, Event as Seen, Level, Outcome, Peers, Response, Signal, Sources, Subject, Watch,
+    Detector, Event as Seen, HistoryFault, Level, Outcome, Peers, Response, Signal, Sources,
+    Subject, Watch,
 };
 use crate::evidence::{Event, Fixed, Noticed};
 use crate::lockout::{Accusation, Backing, Cause, Step};
@@ -76,6 +77,23 @@ impl Guarded {
     }
 }
 
+impl Live {
+    /// What an identity's watch has learned, as bytes; nothing if it was never asked.
+    pub(super) fn watch_bytes(&self, ix: IdentityIx) -> Option<Vec<u8>> {
+        let place = self.guarded.places.get(ix.index())?;
+        place.lock().as_ref().map(|watch| watch.encode())
+    }
+
+    /// Takes back what a watch had learned.
+    pub(super) fn recall_watch(&self, ix: IdentityIx, bytes: &[u8]) -> Result<(), HistoryFault> {
+        let watch = Watch::decode(bytes)?;
+        if let Some(place) = self.guarded.places.get(ix.index()) {
+            *place.lock() = Some(Box::new(watch));
+        }
+        Ok(())
+    }
+}
+
 impl Engine {
     /// Stands for the object that a request asked for.
     pub fn object<'p>(&self, parameters: impl Iterator<Item = &'p [u8]>) -> Option<u64> {
@@ -105,6 +123,7 @@ impl Engine {
         };
         if let Some(hour) = &watched.hour {
             live.guarded.peers.write().learn(hour);
+            self.histories.changed_watch(live, identity);
         }
         watched.signals.iter().for_each(|signal| self.follow_up(live, signal, event, source));
     }

@@ -40,14 +40,17 @@ impl Account {
         })
     }
 
-    pub(super) fn succeeded_from(&mut self, source: u64, now: Moment) {
+    /// Whether that is anything new: once a day it is.
+    pub(super) fn succeeded_from(&mut self, source: u64, now: Moment) -> bool {
         let own = self.known.iter().position(|known| known.day > 0 && known.source == source);
         let place = own.or_else(|| {
             (0..).zip(&self.known).min_by_key(|(_, known)| known.day).map(|(place, _)| place)
         });
-        if let Some(known) = place.and_then(|place| self.known.get_mut(place)) {
-            *known = KnownSource { source, day: now.unix_day().saturating_add(1) };
-        }
+        let day = now.unix_day().saturating_add(1);
+        place.and_then(|place| self.known.get_mut(place)).is_some_and(|known| {
+            let before = std::mem::replace(known, KnownSource { source, day });
+            (before.source, before.day) != (source, day)
+        })
     }
 
     /// One more; how many count now. A success forgives none: who sits beside the victim could

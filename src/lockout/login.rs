@@ -126,12 +126,13 @@ impl Logins {
         Failed { wait, accuses }
     }
 
-    /// The pair is forgiven, and its source is no stranger from now on.
-    pub fn succeeded(&mut self, attempt: &Attempt) {
+    /// The pair is forgiven, and its source is no stranger from now on. Whether there is anything new
+    /// to be remembered.
+    pub fn succeeded(&mut self, attempt: &Attempt) -> bool {
         self.pairs.succeed(attempt.identity, attempt.source);
-        if let Some(account) = self.accounts.get_mut(attempt.identity.index()) {
-            account.succeeded_from(attempt.source, attempt.at);
-        }
+        self.accounts
+            .get_mut(attempt.identity.index())
+            .is_some_and(|account| account.succeeded_from(attempt.source, attempt.at))
     }
 
     /// An operator released the identity.
