@@ -10,7 +10,7 @@ mod siphash;
 
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
-pub use denial::{Denial, HeadFault, PathFault, TokenFault, UpstreamFault};
+pub use denial::{Denial, HeadFault, PacingFault, PathFault, TokenFault, UpstreamFault};
 pub use names::{
     IdentityIx, LimitIx, ListenerIx, Name, NameError, NetworkIx, OperationIx, RequestId,
     RequestIds, RoleIx, UpstreamIx,

@@ -38,8 +38,8 @@ pub use schema::schema;
 pub use settings::{
     AccessLog, Addresses, AdminSettings, Alpn, Barred, Bounds, Breaker, CertifiedChain, ClientAuth,
     Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, ListenerSettings,
-    LogSettings, Names, QuotaSettings, Rate, Region, Roots, Stage, TlsKey, TlsSettings, TlsVersion,
-    TokenSettings, UpstreamKind, UpstreamProtocol, UpstreamSettings,
+    LogSettings, Names, PacingSettings, QuotaSettings, Rate, Region, Roots, Stage, TlsKey, TlsSettings, TlsVersion,
+    TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol, UpstreamSettings,
 };
 pub use snapshot::Snapshot;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::settings::{
     AdminSettings, IdentitySettings, IssuerSettings, ListenerSettings, LogSettings, Names,
-    QuotaSettings, TokenSettings, UpstreamSettings,
+    PacingSettings, QuotaSettings, TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -35,6 +35,7 @@ pub struct Snapshot {
     /// By [`IdentityIx`].
     pub identities: Vec<IdentitySettings>,
     pub quotas: QuotaSettings,
+    pub pacing: PacingSettings,
     pub token: TokenSettings,
     pub log: LogSettings,
     pub admin: AdminSettings,

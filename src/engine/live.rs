@@ -9,9 +9,10 @@ use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
+use super::pacing::Plans;
 use super::peers::{self, Anchors, Sharing};
 use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
-use crate::base::{ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
+use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
 use crate::config::{
     Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamProtocol, UpstreamSettings,
 };
@@ -55,6 +56,7 @@ pub struct Live {
     /// What answers of each operation hold, where that is known.
     contracts: Vec<Option<Arc<FieldTree>>>,
     pub(super) meters: Meters,
+    pub(super) pacing: Plans,
 }
 
 /// Handles of the metrics that requests touch, looked up once.
@@ -181,6 +183,7 @@ impl Live {
         system: &Anchors,
         before: Option<&Self>,
         metrics: &Metrics,
+        pacing: &HashKey,
     ) -> Result<Self, TlsFault> {
         let tls = snapshot
             .listeners
@@ -200,7 +203,18 @@ impl Live {
         let token_operation = snapshot.operation("lwa/token");
         let meters = Meters::of(&snapshot, metrics);
         let contracts = contracts(&snapshot);
-        Ok(Self { snapshot, quotas, tls, verifiers, upstreams, token_operation, contracts, meters })
+        let pacing = Plans::of(&snapshot, pacing);
+        Ok(Self {
+            snapshot,
+            quotas,
+            tls,
+            verifiers,
+            upstreams,
+            token_operation,
+            contracts,
+            meters,
+            pacing,
+        })
     }
 
     #[must_use]

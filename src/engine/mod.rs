@@ -12,6 +12,7 @@ mod conn;
 mod door;
 mod exposure;
 mod live;
+mod pacing;
 mod peers;
 mod reload;
 mod report;
@@ -31,6 +32,7 @@ pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
 pub use live::{Live, Reader, Route, Speaks};
+pub use pacing::{Admission, Offer, Queued, Terms, Unpaced, Waiting};
 pub use reload::ReloadFault;
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
@@ -44,6 +46,7 @@ use crate::config::{ListenerSettings, Snapshot};
 use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
 use crate::keys::{JwksStore, Patience};
 use crate::observe::{LogSink, LogSlot, Metrics};
+use crate::pacing::Limits;
 use crate::policy::Permit;
 use crate::state::{
     Charged, ConnectionCounts, ConnectionFault, ConnectionLimits, Permit as ConnectionPermit,
@@ -121,6 +124,7 @@ pub struct Engine {
     door: Mutex<DoorTally>,
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
+    pacing: Arc<pacing::Pacing>,
     pseudonym_master: Secret<[u8; 32]>,
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
@@ -146,7 +150,13 @@ impl Engine {
         let Parts { clock, log, metrics, pseudonym_master } = parts;
         let now = clock.now();
         let jwks = JwksStore::new(clock.clone(), Patience::default());
-        let built = reload::build(snapshot, &jwks, None, now, &metrics)?;
+        let pacing = pacing::Pacing::start(
+            &pseudonym_master,
+            clock.clone(),
+            Limits::default(),
+            metrics.pacing.clone(),
+        );
+        let built = reload::build(snapshot, &jwks, None, now, &metrics, pacing.key())?;
         jwks.adopt(built.keys);
         let mut random = [0_u8; 48];
         // aws-lc's generator fails only where the process can't run at all; zeros would make ids
@@ -174,6 +184,7 @@ impl Engine {
                 now.unix_day(),
             )),
             exposures: exposure::Exposures::new(&pseudonym_master, now),
+            pacing,
             pseudonym_master,
             live: ArcSwap::from_pointee(built.live),
             door: Mutex::new(DoorTally::default()),
@@ -309,6 +320,7 @@ impl Engine {
     /// From now on the process finishes what it has and takes no more.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.pacing.end_within(self.live().snapshot.shutdown_grace);
     }
 
     /// Ends every connection now. Their requests leave their records on the way out.

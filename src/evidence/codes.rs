@@ -1,6 +1,6 @@
 //! The stable words for refusals: callers' programs, alarms and searches depend on them. They are
 //! added to, never changed.
-use crate::base::{Denial, HeadFault, PathFault, TokenFault, UpstreamFault};
+use crate::base::{Denial, HeadFault, PacingFault, PathFault, TokenFault, UpstreamFault};
 
 use super::words::{Outcome, words};
 
@@ -23,6 +23,7 @@ words! {
         BodyTooLarge = "BodyTooLarge",
         BodyTooSlow = "BodyTooSlow",
         QuotaExceeded = "QuotaExceeded",
+        UpstreamQuota = "UpstreamQuotaExceeded",
         IdentityConnections = "TooManyConnections",
         LogUnavailable = "LogUnavailable",
         Upstream = "UpstreamFailed",
@@ -50,6 +51,7 @@ impl DenialCode {
             Denial::BodyTooLarge => Self::BodyTooLarge,
             Denial::BodyTooSlow => Self::BodyTooSlow,
             Denial::QuotaExceeded => Self::QuotaExceeded,
+            Denial::UpstreamQuota(_) => Self::UpstreamQuota,
             Denial::IdentityConnections => Self::IdentityConnections,
             Denial::LogUnavailable => Self::LogUnavailable,
             Denial::Upstream(_) => Self::Upstream,
@@ -78,6 +80,7 @@ impl DenialCode {
             | Self::BodyTooLarge
             | Self::BodyTooSlow
             | Self::QuotaExceeded
+            | Self::UpstreamQuota
             | Self::IdentityConnections => Outcome::Denied,
         }
     }
@@ -127,7 +130,7 @@ denials! {
     ]
     Head = head(HeadFault) [
         BareLineEnd ControlByte RequestLine Version FieldLine Host Length TransferCoding TooLarge
-        TooMany TargetTooLong TooSlow Method Streams Engine
+        TooMany TargetTooLong TooSlow Method MaxWait Streams Engine
     ]
     Path = path(PathFault) [
         DotSegment EmptySegment EncodedSeparator BrokenEscape MixedEncoding BadUtf8 ControlByte
@@ -137,6 +140,7 @@ denials! {
         Malformed TooLarge Algorithm Header Issuer UnknownKey Signature Audience Expired NotYetValid
         Claim CertificateBinding ProofRequired KeysUnavailable
     ]
+    UpstreamQuota = upstream_quota(PacingFault) [Patience Places Buckets Late Draining]
     Upstream = upstream(UpstreamFault) [
         Unreachable Untrusted TimedOut Malformed CircuitOpen Closed
     ]

@@ -15,6 +15,7 @@ mod forward;
 mod front;
 mod hooks;
 mod hygiene;
+mod pace;
 mod relay;
 mod request;
 mod respond;

@@ -24,6 +24,7 @@ mod hygiene;
 mod identity;
 mod logs;
 mod malformed;
+mod paced;
 mod pacing;
 mod privilege;
 mod process;

@@ -19,8 +19,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("lockout", 1, &["base"]),
     ("pacing", 1, &["base"]),
     ("policy", 1, &["base"]),
-    ("config", 2, &["base", "identity", "policy"]),
-    ("answer", 3, &["base", "evidence"]),
+    ("config", 2, &["base", "identity", "pacing", "policy"]),
+    ("answer", 3, &["base", "evidence", "pacing"]),
     ("keys", 3, &["base", "identity"]),
     ("observe", 3, &["base", "evidence"]),
     ("state", 3, &["base", "policy"]),
@@ -31,8 +31,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "engine",
         4,
         &[
-            "base", "config", "evidence", "exposure", "identity", "keys", "observe", "policy",
-            "state", "upstream",
+            "base", "config", "evidence", "exposure", "identity", "keys", "observe", "pacing",
+            "policy", "state", "upstream",
         ],
     ),
     // The edges never use each other.
@@ -42,7 +42,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         5,
         &[
             "answer", "base", "config", "engine", "evidence", "exposure", "identity", "observe",
-            "policy", "state", "upstream",
+            "pacing", "policy", "state", "upstream",
         ],
     ),
     (

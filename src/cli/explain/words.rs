@@ -94,6 +94,7 @@ impl Case<'_> {
             .replace("{identity}", self.name.as_str())
             .replace("{operation}", self.operation_name(operation).unwrap_or("this operation"))
             .replace("{wait}", "later")
+            .replace("{pace}", "for now")
     }
 
     /// What an operator can do about a refusal, beside what its answer says.
@@ -154,6 +155,7 @@ const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
         | Denial::NoIdentity
         | Denial::IdentityConnections
         | Denial::QuotaExceeded
+        | Denial::UpstreamQuota(_)
         | Denial::Head(_)
         | Denial::WrongHost
         | Denial::LogUnavailable

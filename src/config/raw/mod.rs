@@ -9,6 +9,7 @@ mod listener;
 mod log;
 mod network;
 mod operation;
+mod pacing;
 mod pin;
 mod role;
 mod text;
@@ -32,6 +33,7 @@ pub(super) use listener::{
 pub(super) use log::{AccessTo, RawLog};
 pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
+pub(super) use pacing::{RawPacing, RawPlan};
 pub(super) use role::{RawQuery, RawRole};
 pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
 
