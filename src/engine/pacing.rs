@@ -22,11 +22,13 @@ use tokio::time::Instant;
 
 pub(super) use plans::Plans;
 pub use plans::Terms;
-use waiting::{Told, Waiter};
 pub use waiting::{Queued, Waiting};
+use waiting::{Told, Waiter};
 
 use super::{Engine, Live};
-use crate::base::{Clock, Denial, HashKey, Moment, Name, OperationIx, PacingFault, Secret, UpstreamIx};
+use crate::base::{
+    Clock, Denial, HashKey, Moment, Name, OperationIx, PacingFault, Secret, UpstreamIx,
+};
 use crate::evidence::Fixed;
 use crate::observe::PacingMetrics;
 use crate::pacing::{
@@ -150,8 +152,7 @@ impl Pacing {
         for (to, from) in key.iter_mut().zip(master.derive("pacing keys")) {
             *to = from;
         }
-        let state =
-            State { pacer: Pacer::new(limits), waiters: HashMap::new(), due: Vec::new() };
+        let state = State { pacer: Pacer::new(limits), waiters: HashMap::new(), due: Vec::new() };
         let pacing = Arc::new(Self {
             key: HashKey::new(key),
             clock,

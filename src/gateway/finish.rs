@@ -101,7 +101,10 @@ pub(super) fn record(ctx: &mut Ctx) {
     };
     let exposed = body::end(scanner, ctx, seen, now);
     // Refused calls charge nothing, not even the bytes of the refusal.
-    let unsent = matches!(ctx.stage, Stage::Denied(Denial::UpstreamQuota(_) | Denial::Head(HeadFault::MaxWait)));
+    let unsent = matches!(
+        ctx.stage,
+        Stage::Denied(Denial::UpstreamQuota(_) | Denial::Head(HeadFault::MaxWait))
+    );
     if slot.is_some() && !unsent {
         spend(ctx, seen, exposed, now);
     }

@@ -93,7 +93,8 @@ impl ProxyHttp for Hooks {
         head: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::request_head(session.req_header(), head, ctx).or_else(|denial| stop(ctx, denial))?;
+        forward::request_head(session.req_header(), head, ctx)
+            .or_else(|denial| stop(ctx, denial))?;
         ctx.pace.depart();
         Ok(())
     }

@@ -196,7 +196,9 @@ impl BodyProgress {
 
     fn exchange(&self, from: u8, to: u8) -> bool {
         let ordering = std::sync::atomic::Ordering::AcqRel;
-        self.state.compare_exchange(from, to, ordering, std::sync::atomic::Ordering::Acquire).is_ok()
+        self.state
+            .compare_exchange(from, to, ordering, std::sync::atomic::Ordering::Acquire)
+            .is_ok()
     }
 
     fn is_reading(&self) -> bool {

@@ -443,12 +443,15 @@ fn mon_2_a_call_that_leaves_late_counts_late() {
     let pass = admitted(pacer.offer(&asked, at(0.0)));
     // Connecting takes a second: the call may be counted up to two seconds after that.
     let pass = pacer.depart(pass, at(1.0));
-    assert!(matches!(pacer.offer(&asked, at(12.5)), Verdict::Refuse(_)), "counted at 3, back at 13");
+    assert!(
+        matches!(pacer.offer(&asked, at(12.5)), Verdict::Refuse(_)),
+        "counted at 3, back at 13"
+    );
     let second = admitted(pacer.offer(&asked, at(13.1)));
     pacer.settle(pass, Answer::Served { limit: None }, at(13.1));
     // One that left after it was given up for counted is counted once more, and never given back.
     let second = pacer.depart(second, at(20.0));
-    assert!(matches!(pacer.offer(&asked, at(31.5)), Verdict::Refuse(_)));
     pacer.settle(second, Answer::Unsent, at(31.5));
-    assert_eq!(pacer.standing(KEY, at(31.6)).unwrap().spare, 1);
+    assert!(matches!(pacer.offer(&asked, at(34.5)), Verdict::Refuse(_)), "back at 25, at 35 again");
+    assert_eq!(pacer.standing(KEY, at(35.5)).unwrap().spare, 1);
 }

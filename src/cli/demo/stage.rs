@@ -116,6 +116,7 @@ impl Stage {
         notes.tokens.extend(act.bearer.clone());
         self.amazon.clear_scenarios();
         self.amazon.set(act.amazon);
+        self.amazon.script(act.first);
         let mut reply = Err(CallFault::Config);
         for _ in 0..act.times {
             reply = self.send(act, &target, &notes.access).await;

@@ -200,6 +200,9 @@ impl Told {
                 for limit in limits {
                     let _ = write!(out, "\n  quota {}", limit_words(limit));
                 }
+                if let Some(paced) = case.paced_words(self.operation, allowed) {
+                    let _ = write!(out, "\n  {paced}");
+                }
             }
             Err(Stopped::AtDoor) => {
                 let _ = write!(
@@ -258,6 +261,9 @@ impl Told {
             "refusal": self.verdict.err().map(|stopped| self.refusal(case, stopped)),
             "roles_granting": self.operation.map(|ix| case.granting(ix)).unwrap_or_default(),
             "quotas": limits.into_iter().map(limit_json).collect::<Vec<_>>(),
+            "amazon_quota": self
+                .verdict
+                .map_or(Value::Null, |allowed| case.paced_json(self.operation, allowed)),
             "steps": steps,
         })
     }

@@ -88,7 +88,8 @@ impl Ctx<'_> {
         identities
             .map(|entry| {
                 let raw = &entry.raw;
-                let greatest = || raw.roles.iter().filter_map(|role| of_role(role.0.as_str())).max();
+                let greatest =
+                    || raw.roles.iter().filter_map(|role| of_role(role.0.as_str())).max();
                 let weight = raw.weight.or_else(greatest).unwrap_or(1);
                 Weight::new(u16::from(weight)).unwrap_or(Weight::ONE)
             })

@@ -136,11 +136,7 @@ impl Plans {
         })
     }
 
-    fn quota(
-        &self,
-        ix: OperationIx,
-        upstream: UpstreamIx,
-    ) -> Option<(BucketKey, Plan, &Reach)> {
+    fn quota(&self, ix: OperationIx, upstream: UpstreamIx) -> Option<(BucketKey, Plan, &Reach)> {
         let own = self.operations.get(ix.index())?.as_ref()?;
         let reach = self.upstreams.get(upstream.index())?.as_ref()?;
         let (operation, plan) = match (reach.granted.get(&ix), reach.everything) {
