@@ -16,7 +16,7 @@ use super::ctx::Ctx;
 use super::request::{hold_body, resume_body};
 use crate::base::{Denial, HeadFault};
 use crate::engine::{Admission, Offer, Terms, Unpaced, Waiting};
-use crate::pacing::{Answer, Patience, Rate, Standing, retry_after};
+use crate::pacing::{Answer, Patience, Standing, retry_after};
 
 /// How long the caller is willing to wait; stays here, as all `Sekisho-` fields do.
 const MAX_WAIT: &str = "sekisho-max-wait";
@@ -191,7 +191,9 @@ pub(super) fn answered(status: u16, headers: &HeaderMap, ctx: &mut Ctx) {
         503 => Answer::Overloaded { retry_after: rest(headers) },
         _ => {
             let told = headers.get(LIMIT);
-            Answer::Served { limit: told.and_then(|value| Rate::parse(value.as_bytes()).ok()) }
+            let terms = ctx.pace.asked.as_ref().map(|(terms, _)| terms);
+            let limit = told.zip(terms).and_then(|(told, terms)| terms.learn(told.as_bytes()));
+            Answer::Served { limit }
         }
     };
     admission.settle(answer);

@@ -44,7 +44,7 @@ pub(crate) struct RawPlan {
     pub(crate) burst: u32,
 }
 
-/// Half of the shortest time after which a common client gives an answer up (OkHttp's 10 s, which
+/// Half of the shortest time after which a common client gives an answer up (the 10 s of `OkHttp`, which
 /// Amazon's SDK for Java has): the other half is for Amazon's answer.
 const fn wait() -> At<DurationText> {
     At::default_of(DurationText(Duration::from_secs(5)))

@@ -62,13 +62,31 @@ pub struct Terms {
     plan: Plan,
     caller: Caller,
     weight: Weight,
+    lesson: Lesson,
     /// How long it waits if it says nothing of it.
     pub wait: Patience,
     /// How long it may wait.
     pub max_wait: Patience,
 }
 
+/// Whether what Amazon says of a rate is about the quota that the call was taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lesson {
+    Own,
+    /// One operation's rate is not that of all together.
+    Another,
+}
+
 impl Terms {
+    /// What `x-amzn-RateLimit-Limit` teaches; nonsense teaches nothing.
+    #[must_use]
+    pub fn learn(&self, told: &[u8]) -> Option<Rate> {
+        match self.lesson {
+            Lesson::Own => Rate::parse(told).ok(),
+            Lesson::Another => None,
+        }
+    }
+
     #[must_use]
     pub const fn ask(&self, patience: Patience) -> Ask {
         let Self { bucket, plan, caller, weight, .. } = *self;
@@ -119,8 +137,19 @@ impl Plans {
     ) -> Option<Terms> {
         let (bucket, plan, reach) = self.quota(operation, upstream)?;
         let (caller, weight) = *self.callers.get(who.index())?;
-        let (wait, max_wait) = (reach.wait, reach.max_wait);
-        Some(Terms { who, operation, upstream, bucket, plan, caller, weight, wait, max_wait })
+        let shared = reach.everything.is_some_and(|(number, _)| number == bucket.operation);
+        Some(Terms {
+            who,
+            operation,
+            upstream,
+            bucket,
+            plan,
+            caller,
+            weight,
+            lesson: if shared { Lesson::Another } else { Lesson::Own },
+            wait: reach.wait,
+            max_wait: reach.max_wait,
+        })
     }
 
     /// Every quota there may be, with an upstream and an operation that take from it.
