@@ -12,6 +12,7 @@
 //!           engine.admit_…    locked, waiting, slowed down, closed to everybody           ACC-2 ACC-5
 //!           policy::decide    operation, network, grant, query: pure, no allocation       PRIV-1 NET-1
 //!           engine.settle     a place in the log, then the quotas: a Clearance            LOG-1
+//!     ─► gateway::pace    its turn at Amazon, or at once how long to stay away             MON-2
 //!     ─► gateway::forward headers cleaned, upstream verified, retried only where safe      TLS-2
 //!        gateway::socket  the same for a WebSocket, which then is bytes both ways          MON-5
 //!     ─► gateway::body    what the answer reveals is counted while it streams by          MON-3
@@ -29,6 +30,8 @@
 //! | shells | [`answer`], [`state`], [`store`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
 //! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
 //! | program | [`cli`], [`mock`], [`devcerts`] | wire it all; `cli::run` alone |
+//!
+//! [`detect`], [`lockout`] and [`store`] stand ready and are not in the request path yet.
 //!
 //! # Invariants and absences
 //!

@@ -5,12 +5,15 @@
 //! 1. [`line()`] is the one table; it has no catch-all arm, so a new denial does not compile without words.
 //! 2. The body is SP-API's error envelope, so that an unmodified SDK raises its usual exception.
 //! 3. Unknown, disabled, expired and foreign identities read the same (ACC-1).
+mod pacing;
+
 use std::fmt::Write as _;
 
 use crate::base::{
     ClosedFault, Denial, HeadFault, Name, PathFault, RequestId, TokenFault, UpstreamFault,
 };
 use crate::evidence::codes;
+use crate::pacing::Standing;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +22,8 @@ pub struct Line {
     pub status: u16,
     /// Value of `x-amzn-ErrorType`, by which Amazon's SDKs name exceptions.
     pub error_type: &'static str,
-    /// What happened. `{identity}` and `{operation}` stand for configured names.
+    /// What happened. `{identity}` and `{operation}` stand for configured names, `{pace}` for a rate of
+    /// Amazon's.
     pub message: &'static str,
     /// What to do about it, and whom to ask. `{wait}` stands for how long to wait.
     pub hint: &'static str,
@@ -145,6 +149,7 @@ pub const fn line(denial: Denial) -> Line {
             "limit {limit} leaves identity {identity} no further {operation} now; this limit is the gateway's, not Amazon's",
             "try again {wait}, as Retry-After says",
         ),
+        Denial::UpstreamQuota(fault) => pacing::line(fault),
         Denial::IdentityConnections => row(
             429,
             "QuotaExceeded",
@@ -232,6 +237,12 @@ const fn head_line(fault: HeadFault) -> Line {
             row(408, "RequestTimedOut", "the request head came too slowly", TRY_LATER)
         }
         HeadFault::Method => row(405, "InvalidInput", "this method is not served", FIX_REQUEST),
+        HeadFault::MaxWait => row(
+            400,
+            "InvalidInput",
+            "Sekisho-Max-Wait is given twice or is no plain number of seconds",
+            "write it once, such as `Sekisho-Max-Wait: 2.5`; 0 means not to wait, leaving it out what the platform team configured",
+        ),
         HeadFault::Streams => row(
             503,
             "ServiceUnavailable",
@@ -353,6 +364,8 @@ pub struct Subject<'a> {
     pub operation: Option<&'a Name>,
     /// The limit that is used up.
     pub limit: Option<&'a Name>,
+    /// What Amazon allows of the operation, as far as the gateway knows.
+    pub pace: Option<Standing>,
     /// Whole seconds until it is worth trying again; also the value of Retry-After.
     pub wait_secs: Option<u64>,
 }
@@ -436,6 +449,7 @@ fn fill(out: &mut String, template: &str, subject: Subject<'_>) {
             "identity" => out.push_str(&name(subject.identity, "of this connection")),
             "limit" => out.push_str(&name(subject.limit, "of the gateway")),
             "wait" => wait(out, subject.wait_secs),
+            "pace" => pacing::write_pace(out, subject.pace),
             _ => out.push_str(&name(subject.operation, "this operation")),
         }
         rest = tail;

@@ -27,6 +27,7 @@ fn every_answer_is_json_and_names_its_control() {
         identity: Some(&name),
         operation: Some(&operation),
         limit: None,
+        pace: None,
         wait_secs: Some(90),
     };
     for denial in codes::ALL_DENIALS {

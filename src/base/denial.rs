@@ -46,6 +46,8 @@ pub enum Denial {
     BodyTooSlow,
     /// A quota of the identity is used up.
     QuotaExceeded,
+    /// A quota of Amazon's is used up for longer than the call may wait (MON-2).
+    UpstreamQuota(PacingFault),
     /// The identity has as many connections open as it may (ACC-1).
     IdentityConnections,
     /// The access log can't take another line; what can't be written down does not pass (LOG-1).
@@ -85,6 +87,8 @@ pub enum HeadFault {
     TooSlow,
     /// CONNECT, TRACE or a method that no operation can have.
     Method,
+    /// `Sekisho-Max-Wait` twice, or no plain number of seconds.
+    MaxWait,
     /// HTTP/2: more requests at a time than one connection may have, or after it was asked to end.
     Streams,
     /// Refused by the HTTP engine's own parser.
@@ -172,6 +176,21 @@ pub enum ClosedFault {
     Record,
 }
 
+/// Why a call does not wait, or no longer, for its turn at Amazon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PacingFault {
+    /// Its turn comes after it may wait.
+    Patience,
+    /// Too many calls wait already: of this caller, or of all.
+    Places,
+    /// Too many of Amazon's quotas are in use to keep another one.
+    Buckets,
+    /// It waited, and its turn did not come in time.
+    Late,
+    /// The gateway stops before its turn comes.
+    Draining,
+}
+
 /// How an upstream failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamFault {
@@ -220,7 +239,7 @@ impl Denial {
             | Self::OperationNotGranted
             | Self::QueryNotGranted
             | Self::UpgradeNotAllowed => ControlId::Priv1,
-            Self::QuotaExceeded => ControlId::Mon2,
+            Self::QuotaExceeded | Self::UpstreamQuota(_) => ControlId::Mon2,
             Self::Upstream(UpstreamFault::Untrusted) => ControlId::Tls2,
             Self::LogUnavailable => ControlId::Log1,
             Self::Upstream(_) | Self::Internal => return None,

@@ -11,7 +11,9 @@ mod siphash;
 
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
-pub use denial::{ClosedFault, Denial, HeadFault, LockFault, PathFault, TokenFault, UpstreamFault};
+pub use denial::{
+    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, TokenFault, UpstreamFault,
+};
 pub use marks::Marks;
 pub use names::{
     IdentityIx, LimitIx, ListenerIx, Name, NameError, NetworkIx, OperationIx, RequestId,

@@ -1,5 +1,6 @@
 //! `sekisho explain`: why a call would be allowed or refused. The decision is `policy`'s own, told
 //! step by step; around it stands what the door and the proof of identity would say.
+mod paced;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -12,6 +12,7 @@ use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
 use crate::detect::{CanarySet, Settings};
 use crate::identity::Basic;
+use crate::pacing::{Plan, Weight};
 use crate::policy::{LimitSpec, NetworkMask};
 
 /// One `[[listener]]` (NET-1, NET-3, TLS-1).
@@ -352,6 +353,28 @@ pub struct DetectSettings {
     pub settings: Settings,
     /// Planted records (MON-4).
     pub canaries: CanarySet,
+}
+
+/// How identities share Amazon's quotas (MON-2); where the quotas stand is kept elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct PacingSettings {
+    /// By `UpstreamIx`; none for internal stores.
+    pub upstreams: Vec<Option<UpstreamPacing>>,
+    /// By `IdentityIx`.
+    pub weights: Vec<Weight>,
+}
+
+/// How one upstream's calls are paced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamPacing {
+    /// How long a call waits at most that says nothing of it.
+    pub wait: Duration,
+    /// How long one may wait that asks for it. At least `wait`.
+    pub max_wait: Duration,
+    /// Whose tokens callers bring, as far as that is configured.
+    pub application: Option<Name>,
+    /// Plans that differ from those that Amazon publishes.
+    pub plans: Vec<(OperationIx, Plan)>,
 }
 
 /// The listener for metrics and health: loopback only (PRIV-3).

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::settings::{
     AdminSettings, DetectSettings, IdentitySettings, IssuerSettings, ListenerSettings, LogSettings,
-    Names, QuotaSettings, TokenSettings, UpstreamSettings,
+    Names, PacingSettings, QuotaSettings, TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -40,6 +40,7 @@ pub struct Snapshot {
     pub detect: DetectSettings,
     /// What follows from it (ACC-2).
     pub lockout: Rules,
+    pub pacing: PacingSettings,
     pub token: TokenSettings,
     pub log: LogSettings,
     pub admin: AdminSettings,

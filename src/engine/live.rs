@@ -9,9 +9,10 @@ use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
+use super::pacing::Plans;
 use super::peers::{self, Anchors, Sharing};
 use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
-use crate::base::{ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
+use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
 use crate::config::{
     Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamProtocol, UpstreamSettings,
 };
@@ -56,6 +57,7 @@ pub struct Live {
     contracts: Vec<Option<Arc<FieldTree>>>,
     pub(super) meters: Meters,
     pub(super) guarded: super::watches::Guarded,
+    pub(super) pacing: Plans,
 }
 
 /// Handles of the metrics that requests touch, looked up once.
@@ -182,6 +184,7 @@ impl Live {
         system: &Anchors,
         before: Option<&Self>,
         metrics: &Metrics,
+        pacing: &HashKey,
     ) -> Result<Self, TlsFault> {
         let tls = snapshot
             .listeners
@@ -202,6 +205,7 @@ impl Live {
         let meters = Meters::of(&snapshot, metrics);
         let contracts = contracts(&snapshot);
         let guarded = super::watches::Guarded::build(&snapshot, before);
+        let pacing = Plans::of(&snapshot, pacing);
         Ok(Self {
             snapshot,
             quotas,
@@ -211,7 +215,9 @@ impl Live {
             token_operation,
             contracts,
             meters,
+
             guarded,
+            pacing,
         })
     }
 

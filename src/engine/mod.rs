@@ -17,6 +17,7 @@ mod histories;
 mod live;
 mod locks;
 mod memory;
+mod pacing;
 mod peers;
 mod reload;
 mod report;
@@ -39,6 +40,7 @@ pub use exposure::Exposed;
 pub use guard::{Caller, Pace};
 pub use live::{Live, Reader, Route, Speaks};
 pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
+pub use pacing::{Admission, Offer, Queued, Terms, Unpaced, Waiting};
 pub use reload::ReloadFault;
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
@@ -53,6 +55,7 @@ use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
 use crate::keys::{JwksStore, Patience};
 use crate::lockout::Proof;
 use crate::observe::{LogSink, LogSlot, Metrics};
+use crate::pacing::Limits;
 use crate::policy::Permit;
 use crate::state::{
     Charged, ConnectionCounts, ConnectionFault, ConnectionLimits, Permit as ConnectionPermit,
@@ -133,6 +136,7 @@ pub struct Engine {
     door: Mutex<DoorTally>,
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
+    pacing: Arc<pacing::Pacing>,
     pseudonym_master: Secret<[u8; 32]>,
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
@@ -163,7 +167,13 @@ impl Engine {
         let Parts { clock, log, metrics, pseudonym_master, store, number, shared } = parts;
         let now = clock.now();
         let jwks = JwksStore::new(clock.clone(), Patience::default());
-        let built = reload::build(snapshot, &jwks, None, now, &metrics)?;
+        let pacing = pacing::Pacing::start(
+            &pseudonym_master,
+            clock.clone(),
+            Limits::default(),
+            metrics.pacing.clone(),
+        );
+        let built = reload::build(snapshot, &jwks, None, now, &metrics, pacing.key())?;
         jwks.adopt(built.keys);
         let mut random = [0_u8; 48];
         // aws-lc's generator fails only where the process can't run at all; zeros would make ids
@@ -194,6 +204,7 @@ impl Engine {
                 now.unix_day(),
             )),
             exposures: exposure::Exposures::new(&pseudonym_master, now),
+            pacing,
             pseudonym_master,
             live: ArcSwap::from_pointee(built.live),
             door: Mutex::new(DoorTally::default()),
@@ -341,6 +352,7 @@ impl Engine {
     /// From now on the process finishes what it has and takes no more.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
+        self.pacing.end_within(self.live().snapshot.shutdown_grace);
     }
 
     /// Ends every connection now. Their requests leave their records on the way out.

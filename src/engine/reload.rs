@@ -8,7 +8,7 @@ use super::Engine;
 use super::live::Live;
 use super::peers;
 use super::tls::TlsFault;
-use crate::base::{Moment, Name};
+use crate::base::{HashKey, Moment, Name};
 use crate::config::{
     Addresses as Where, Endpoint, IssuerSettings, JwksSource as From, Roots, Snapshot,
     UpstreamSettings,
@@ -77,6 +77,7 @@ pub(super) fn build(
     before: Option<&Live>,
     now: Moment,
     metrics: &Metrics,
+    pacing: &HashKey,
 ) -> Result<Built, ReloadFault> {
     if let Some(before) = before {
         unmoved(&before.snapshot, &snapshot)?;
@@ -88,7 +89,7 @@ pub(super) fn build(
         quotas.carry_over(&before.quotas, now);
     }
     let system = peers::system_anchors();
-    let live = Live::build(Arc::new(snapshot), quotas, &system, before, metrics)
+    let live = Live::build(Arc::new(snapshot), quotas, &system, before, metrics, pacing)
         .map_err(ReloadFault::Tls)?;
     Ok(Built { live, keys })
 }
@@ -100,7 +101,8 @@ impl Engine {
     /// See [`ReloadFault`]; the configuration before it then stays in force.
     pub fn reload(&self, snapshot: Snapshot) -> Result<(), ReloadFault> {
         let before = self.live();
-        let built = build(snapshot, &self.jwks, Some(&before), self.clock.now(), &self.metrics)?;
+        let (now, key) = (self.clock.now(), self.pacing.key());
+        let built = build(snapshot, &self.jwks, Some(&before), now, &self.metrics, key)?;
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
         self.locks.adopt(&live.snapshot, self.clock.now());

@@ -49,6 +49,8 @@ record! {
         pub response_bytes: u64 = "http.response.body.bytes",
         /// From the request's first hook to its last byte, in nanoseconds.
         pub duration: Nanos = "event.duration",
+        /// How long it waited for a quota of Amazon's, in microseconds, if it did (MON-2).
+        pub paced: Option<std::time::Duration> = "sekisho.paced_us",
         /// Records of personal data that the answer revealed, where that could be counted (MON-3).
         pub pii_records: Option<u64> = "sekisho.pii_records",
         /// Values in the answer that the contract of the operation does not know.
@@ -94,6 +96,7 @@ impl AccessRecord<'_> {
             request_bytes: 0,
             response_bytes: 0,
             duration: Nanos(std::time::Duration::ZERO),
+            paced: None,
             pii_records: None,
             drift: None,
             upstream: None,

@@ -1,7 +1,7 @@
 //! The stable words for refusals: callers' programs, alarms and searches depend on them. They are
 //! added to, never changed.
 use crate::base::{
-    ClosedFault, Denial, HeadFault, LockFault, PathFault, TokenFault, UpstreamFault,
+    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, TokenFault, UpstreamFault,
 };
 
 use super::words::{Outcome, words};
@@ -29,6 +29,7 @@ words! {
         BodyTooLarge = "BodyTooLarge",
         BodyTooSlow = "BodyTooSlow",
         QuotaExceeded = "QuotaExceeded",
+        UpstreamQuota = "UpstreamQuotaExceeded",
         IdentityConnections = "TooManyConnections",
         LogUnavailable = "LogUnavailable",
         Upstream = "UpstreamFailed",
@@ -60,6 +61,7 @@ impl DenialCode {
             Denial::BodyTooLarge => Self::BodyTooLarge,
             Denial::BodyTooSlow => Self::BodyTooSlow,
             Denial::QuotaExceeded => Self::QuotaExceeded,
+            Denial::UpstreamQuota(_) => Self::UpstreamQuota,
             Denial::IdentityConnections => Self::IdentityConnections,
             Denial::LogUnavailable => Self::LogUnavailable,
             Denial::Upstream(_) => Self::Upstream,
@@ -92,6 +94,7 @@ impl DenialCode {
             | Self::BodyTooLarge
             | Self::BodyTooSlow
             | Self::QuotaExceeded
+            | Self::UpstreamQuota
             | Self::IdentityConnections => Outcome::Denied,
         }
     }
@@ -141,7 +144,7 @@ denials! {
     ]
     Head = head(HeadFault) [
         BareLineEnd ControlByte RequestLine Version FieldLine Host Length TransferCoding TooLarge
-        TooMany TargetTooLong TooSlow Method Streams Engine
+        TooMany TargetTooLong TooSlow Method MaxWait Streams Engine
     ]
     Path = path(PathFault) [
         DotSegment EmptySegment EncodedSeparator BrokenEscape MixedEncoding BadUtf8 ControlByte
@@ -153,6 +156,7 @@ denials! {
     ]
     Locked = locked(LockFault) [ Identity Source Waiting ]
     Closed = closed(ClosedFault) [ Operation Upstream Account Record ]
+    UpstreamQuota = upstream_quota(PacingFault) [Patience Places Buckets Late Draining]
     Upstream = upstream(UpstreamFault) [
         Unreachable Untrusted TimedOut Malformed CircuitOpen Closed
     ]

@@ -47,6 +47,7 @@ fn longest(name: &Name) -> AccessRecord<'_> {
     record.duration = Nanos(Duration::MAX);
     record.limit = Some(name);
     record.shadow_limit = Some(name);
+    record.paced = Some(Duration::MAX);
     record.pii_records = Some(u64::MAX);
     record.drift = Some(u64::MAX);
     record.upstream = Some(name);

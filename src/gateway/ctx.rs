@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::pace::Pace;
 use crate::base::{
     Denial, IdentityIx, LimitIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx,
 };
@@ -45,6 +46,8 @@ pub(super) struct Ctx {
     pub(super) shadowed: Option<LimitIx>,
     /// Another reason to come back in so many seconds.
     pub(super) wait_secs: Option<u64>,
+    /// Its turn at Amazon.
+    pub(super) pace: Pace,
     pub(super) tries: Tries,
     /// Counts what the answer reveals.
     pub(super) scanner: Option<Scanner>,
@@ -136,6 +139,7 @@ impl Ctx {
             exceeded: None,
             shadowed: None,
             wait_secs: None,
+            pace: Pace::default(),
             tries: Tries::default(),
             scanner: None,
             unread: false,

@@ -100,11 +100,17 @@ pub(super) fn record(ctx: &mut Ctx) {
         return;
     };
     let exposed = body::end(scanner, ctx, seen, now);
-    if slot.is_some() {
+    // Refused calls charge nothing, not even the bytes of the refusal.
+    let unsent = matches!(
+        ctx.stage,
+        Stage::Denied(Denial::UpstreamQuota(_) | Denial::Head(HeadFault::MaxWait))
+    );
+    if slot.is_some() && !unsent {
         spend(ctx, seen, exposed, now);
     }
     guard::observe(ctx, seen, exposed, now);
     let mut record = access_record(ctx, seen, now);
+    record.paced = ctx.pace.waited;
     record.pii_records = exposed.map(|exposed| exposed.records);
     record.drift = exposed.map(|exposed| exposed.drift).filter(|drift| *drift > 0);
     let denial = match ctx.stage {

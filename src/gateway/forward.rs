@@ -12,6 +12,7 @@ use super::ctx::Ctx;
 use super::facts;
 use super::guard;
 use super::hygiene;
+use super::pace;
 use super::respond::{self, REQUEST_ID};
 use crate::base::{Denial, UpstreamFault};
 use crate::engine::{Route, Speaks};
@@ -172,6 +173,7 @@ fn pass_down(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
         }
         return Ok(());
     }
+    pace::answered(status.as_u16(), &head.headers, ctx);
     let now = ctx.engine.clock.now();
     ctx.status = status.as_u16();
     ctx.tries.first_byte = Some(now);
@@ -263,6 +265,7 @@ pub(super) fn failed_while_proxying(
     }
     let fault = fault_of(error);
     ctx.report(outcome_of(fault));
+    ctx.pace.lose();
     // A pooled connection that ends before a byte of the answer was most likely closed while it lay
     // idle (RFC 9110 §9.2.2). It could also have been closed over the request, so a body that left
     // is never sent again.

@@ -13,7 +13,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use super::ctx::Ctx;
 use super::finish::stop;
 use super::socket::Sockets;
-use super::{body as answer, finish, forward, guard, request, respond};
+use super::{body as answer, finish, forward, guard, pace, request, respond};
 use crate::engine::Engine;
 use crate::upstream::Retry;
 
@@ -37,7 +37,11 @@ impl ProxyHttp for Hooks {
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        match request::admit(session, ctx).await {
+        let admitted = match request::admit(session, ctx).await {
+            Ok(()) => pace::turn(session, ctx).await?,
+            Err(denial) => Err(denial),
+        };
+        match admitted {
             Ok(()) if session.is_upgrade_req() => {
                 self.sockets.serve(session, ctx).await?;
                 Ok(true)
@@ -68,6 +72,7 @@ impl ProxyHttp for Hooks {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        pace::again(session, ctx).await?.or_else(|denial| stop(ctx, denial))?;
         forward::peer(session, ctx).await.or_else(|denial| stop(ctx, denial))
     }
 
@@ -89,7 +94,10 @@ impl ProxyHttp for Hooks {
         head: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::request_head(session.req_header(), head, ctx).or_else(|denial| stop(ctx, denial))
+        forward::request_head(session.req_header(), head, ctx)
+            .or_else(|denial| stop(ctx, denial))?;
+        ctx.pace.depart();
+        Ok(())
     }
 
     async fn upstream_response_filter(

@@ -16,6 +16,7 @@ mod front;
 mod guard;
 mod hooks;
 mod hygiene;
+mod pace;
 mod relay;
 mod request;
 mod respond;

@@ -204,6 +204,8 @@ impl BodyProgress {
     const READING: u8 = 1;
     const DONE: u8 = 2;
     const SLOW: u8 = 3;
+    /// Nobody reads it yet.
+    const HELD: u8 = 4;
 
     fn is_slow(&self) -> bool {
         self.state.load(std::sync::atomic::Ordering::Acquire) == Self::SLOW
@@ -211,6 +213,13 @@ impl BodyProgress {
 
     fn set(&self, state: u8) {
         self.state.store(state, std::sync::atomic::Ordering::Release);
+    }
+
+    fn exchange(&self, from: u8, to: u8) -> bool {
+        let ordering = std::sync::atomic::Ordering::AcqRel;
+        self.state
+            .compare_exchange(from, to, ordering, std::sync::atomic::Ordering::Acquire)
+            .is_ok()
     }
 
     fn is_reading(&self) -> bool {
@@ -232,6 +241,20 @@ impl BodyProgress {
 
     pub(super) fn end(&self) {
         self.set(Self::DONE);
+    }
+}
+
+/// The request waits for its turn, and its body with it. Whether there is one that was expected.
+pub(super) fn hold_body() -> bool {
+    BODY.try_with(|progress| progress.exchange(BodyProgress::READING, BodyProgress::HELD))
+        .unwrap_or(false)
+}
+
+/// What [`hold_body`] held comes again.
+pub(super) fn resume_body(held: bool) {
+    if held {
+        let _ =
+            BODY.try_with(|progress| progress.exchange(BodyProgress::HELD, BodyProgress::READING));
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) async fn deny(
             .as_ref()
             .zip(ctx.exceeded)
             .and_then(|(seen, standing)| seen.live.quotas().limit_name(standing.limit)),
+        pace: ctx.pace.standing,
         wait_secs: ctx.exceeded.map(|standing| standing.reset_secs()).or(ctx.wait_secs),
     };
     let body = Bytes::from(answer::body(denial, subject, ctx.request));

@@ -1,5 +1,7 @@
 //! The numbers, all from one table. Labels are names from the configuration or words of the program,
 //! never anything of a request (LOG-2), so that the number of series is bounded.
+mod pacing;
+
 use prometheus::core::Collector;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -8,6 +10,7 @@ use prometheus::{
 
 use crate::base::{Denial, Moment, Name};
 use crate::evidence::{DenialCode, Fixed, Outcome, Severity};
+pub use pacing::PacingMetrics;
 
 /// What a metric is, in Prometheus' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,14 @@ metrics! {
         "Steps of the ladder that the gateway took by itself. ACC-2.";
     LOCKS_WITHHELD = Counter "sekisho_locks_withheld_total" []
         "Locks that were due and not imposed: too many identities are locked already, or no room. ACC-2.";
+    PACING_WAIT = Histogram "sekisho_pacing_wait_seconds" []
+        "How long calls that had to wait for a quota of Amazon's did so, sent or not. MON-2.";
+    PACING_WAITING = Gauge "sekisho_pacing_waiting" []
+        "Calls that wait for a quota of Amazon's.";
+    PACING_REFUSED = Counter "sekisho_pacing_refused_total" ["reason"]
+        "Calls not sent because of a quota of Amazon's: their turn came too late (patience, late), no place to wait (places), no room for another quota (buckets), the gateway stopped (draining).";
+    UPSTREAM_THROTTLED = Counter "sekisho_upstream_throttled_total" ["status", "upstream"]
+        "Amazon's own 429 and 503, to which its pace was adapted.";
     REQUEST_SECONDS = Histogram "sekisho_request_duration_seconds" []
         "From a request's first hook to its last byte.";
     REQUEST_BYTES = Counter "sekisho_request_body_bytes_total" []
@@ -168,6 +179,7 @@ pub struct Metrics {
     jwks_fetched: GaugeVec,
     certificate_expiry: GaugeVec,
     framework: [IntCounter; Severity::ALL.len()],
+    pub pacing: PacingMetrics,
     log: LogMetrics,
     pub request_seconds: Histogram,
     pub request_bytes: IntCounter,
@@ -310,6 +322,7 @@ impl Metrics {
             certificate_expiry: times(&registry, &CERTIFICATE_EXPIRY)?,
             framework: [Severity::Info, Severity::Warning, Severity::Error]
                 .map(|level| framework.with_label_values(&[level.as_str()])),
+            pacing: PacingMetrics::new(&registry)?,
             log: LogMetrics {
                 written: counter(&registry, &LOG_LINES)?,
                 lost: counter(&registry, &LOG_LINES_LOST)?,

@@ -98,6 +98,21 @@ impl Bucket {
         Some(self.first.saturating_add(self.sent.len() as u64 - 1))
     }
 
+    /// A call that was let through leaves only now: it may count as much later than thought. Its new
+    /// number.
+    pub(super) fn depart(&mut self, call: u64, now: u64) -> u64 {
+        let place = call.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        match place.and_then(|place| self.sent.get_mut(place)) {
+            Some(sent) if sent.state == State::Open => sent.state = State::Closed,
+            // Debited already, and not given back: that would be a token which Amazon may not have.
+            Some(_) | None => self.in_flight = self.in_flight.saturating_add(1),
+        }
+        self.sent.push_back(Sent { at_ns: now, state: State::Open });
+        let call = self.first.saturating_add(self.sent.len() as u64 - 1);
+        self.advance(now);
+        call
+    }
+
     /// Tokens beyond the calls under way.
     pub(super) fn spare(&self, now: u64) -> u32 {
         let missing = self.full_ns.saturating_sub(now).div_ceil(self.interval_ns);

@@ -137,6 +137,11 @@ impl Lane {
         None
     }
 
+    /// See [`Bucket::depart`].
+    pub(super) fn depart(&mut self, call: u64, now: u64) -> u64 {
+        self.bucket.depart(call, now)
+    }
+
     /// When [`Self::release`] will have something to do. Nothing if nobody waits.
     pub(super) fn wake_at(&self, now: u64) -> Option<u64> {
         // A deadline is inclusive: whoever waits until then may still be let through then.

@@ -270,6 +270,17 @@ impl Pacer {
         }
     }
 
+    /// A call leaves later than it was let through, because connecting took its time: from now on
+    /// Amazon has `counted_within` to count it.
+    pub fn depart(&mut self, pass: Pass, now: Moment) -> Pass {
+        let now_ns = self.tick(now);
+        let same = |lane: &&mut Lane| lane.key == pass.key && lane.made_ns <= pass.sent_ns;
+        let Some(lane) = self.lane(pass.lane).filter(same) else { return pass };
+        lane.advance(now_ns);
+        let call = lane.depart(pass.call, now_ns);
+        Pass { call, sent_ns: now_ns, ..pass }
+    }
+
     /// Tells what became of a call.
     #[expect(clippy::needless_pass_by_value, reason = "a pass is used up: settled once")]
     pub fn settle(&mut self, pass: Pass, answer: Answer, now: Moment) {

@@ -26,6 +26,11 @@ impl Weight {
         NonZeroU16::new(weight).filter(|weight| weight.get() <= Self::MAX).map(Self)
     }
 
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0.get()
+    }
+
     /// Virtual time of one call. At 10,000 calls a second `u64` lasts 3,000 years of weight one.
     const fn cost(self) -> u64 {
         (1 << 24) / self.0.get() as u64

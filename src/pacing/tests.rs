@@ -435,3 +435,23 @@ fn mon_2_an_idle_quota_takes_half_a_kilobyte() {
     let bytes = size_of::<lane::Lane>();
     assert!(bytes <= 480, "{bytes}");
 }
+
+#[test]
+fn mon_2_a_call_that_leaves_late_counts_late() {
+    let mut pacer = Pacer::new(Limits::default());
+    let asked = ask(plan(0.1, 1), 1, 0.0);
+    let pass = admitted(pacer.offer(&asked, at(0.0)));
+    // Connecting takes a second: the call may be counted up to two seconds after that.
+    let pass = pacer.depart(pass, at(1.0));
+    assert!(
+        matches!(pacer.offer(&asked, at(12.5)), Verdict::Refuse(_)),
+        "counted at 3, back at 13"
+    );
+    let second = admitted(pacer.offer(&asked, at(13.1)));
+    pacer.settle(pass, Answer::Served { limit: None }, at(13.1));
+    // One that left after it was given up for counted is counted once more, and never given back.
+    let second = pacer.depart(second, at(20.0));
+    pacer.settle(second, Answer::Unsent, at(31.5));
+    assert!(matches!(pacer.offer(&asked, at(34.5)), Verdict::Refuse(_)), "back at 25, at 35 again");
+    assert_eq!(pacer.standing(KEY, at(35.5)).unwrap().spare, 1);
+}

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod given_back;
 mod shared;
 use crate::base::{Clock, IdentityIx, LimitIx, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Measure, Mode, Sharing, Window};

@@ -25,6 +25,7 @@ mod identity;
 mod lockout;
 mod logs;
 mod malformed;
+mod paced;
 mod pacing;
 mod privilege;
 mod process;

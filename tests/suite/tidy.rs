@@ -21,6 +21,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("policy", 1, &["base"]),
     ("config", 2, &["base", "detect", "identity", "lockout", "policy"]),
     ("answer", 3, &["base", "evidence"]),
+    ("config", 2, &["base", "identity", "pacing", "policy"]),
+    ("answer", 3, &["base", "evidence", "pacing"]),
     ("keys", 3, &["base", "identity"]),
     ("observe", 3, &["base", "evidence"]),
     ("state", 3, &["base", "policy"]),
@@ -32,7 +34,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         4,
         &[
             "base", "config", "detect", "evidence", "exposure", "identity", "keys", "lockout",
-            "observe", "policy", "state", "store", "upstream",
+            "observe", "pacing", "policy", "state", "store", "upstream",
         ],
     ),
     // The edges never use each other.
@@ -42,7 +44,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         5,
         &[
             "answer", "base", "config", "detect", "engine", "evidence", "exposure", "identity",
-            "observe", "policy", "state", "upstream",
+            "observe", "pacing", "policy", "state", "upstream",
         ],
     ),
     (

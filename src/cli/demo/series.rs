@@ -28,6 +28,8 @@ pub(super) struct Act {
     pub(super) times: u32,
     /// What the mock does.
     pub(super) amazon: Scenario,
+    /// What it does before, request by request.
+    pub(super) first: &'static [Scenario],
     pub(super) expect: Expect,
 }
 
@@ -56,6 +58,8 @@ pub(super) enum Expect {
     Refused { status: u16, code: &'static str, detail: Option<&'static str> },
     /// The gateway's limit: as a refusal, and the caller is told when to come again.
     Limited,
+    /// The upstream's answer, for which the gateway waited until the call's turn came.
+    Waited,
     /// No TLS, no answer.
     Closed,
 }
@@ -171,6 +175,17 @@ fn limits() -> Vec<Act> {
             )
             .with_certificate("label-printer")
         },
+        Act {
+            times: 2,
+            first: &[Scenario::Throttle],
+            expect: Expect::Waited,
+            ..Act::new(
+                "Call again right after Amazon refused: the gateway holds the call until its turn",
+                "label-printer, by its client certificate",
+                ORDERS,
+            )
+            .with_certificate("label-printer")
+        },
     ]
 }
 
@@ -212,6 +227,7 @@ impl Act {
             form: None,
             times: 1,
             amazon: Scenario::Normal,
+            first: &[],
             expect: Expect::Served { status: 200, version: Version::HTTP_2 },
         }
     }
@@ -245,9 +261,10 @@ pub(super) fn differs(act: &Act, seen: &Seen) -> Option<String> {
         (Expect::Closed, Ok(reply)) => {
             Some(format!("expected a closed connection, got {}", reply.status))
         }
-        (Expect::Served { .. } | Expect::Refused { .. } | Expect::Limited, Err(fault)) => {
-            Some(format!("no answer: {fault}"))
-        }
+        (
+            Expect::Served { .. } | Expect::Refused { .. } | Expect::Limited | Expect::Waited,
+            Err(fault),
+        ) => Some(format!("no answer: {fault}")),
         (Expect::Served { status, version }, Ok(reply)) => first(&[
             equal("status", &reply.status.as_u16(), &status),
             equal("version", &reply.version, &version),
@@ -259,6 +276,11 @@ pub(super) fn differs(act: &Act, seen: &Seen) -> Option<String> {
             equal("code", &code(reply), &format!("Sekisho.{wanted}")),
             equal("code in the log", text(&line, "sekisho.denial"), wanted),
             equal("detail in the log", text(&line, "sekisho.detail"), detail.unwrap_or_default()),
+        ]),
+        (Expect::Waited, Ok(reply)) => first(&[
+            equal("status", &reply.status.as_u16(), &200),
+            equal("outcome in the log", text(&line, "event.outcome"), "allowed"),
+            equal("a wait in the log", &line.get("sekisho.paced_us").is_some(), &true),
         ]),
         (Expect::Limited, Ok(reply)) => first(&[
             equal("status", &reply.status.as_u16(), &429),

@@ -81,7 +81,7 @@ fn answer(out: &mut String, act: &Act, seen: &Seen) {
     }
     let whose = match act.expect {
         Expect::Served { .. } => " (Amazon's words)",
-        Expect::Refused { .. } | Expect::Limited | Expect::Closed => "",
+        Expect::Refused { .. } | Expect::Limited | Expect::Waited | Expect::Closed => "",
     };
     row(out, "gets", &format!("{status} {code}{whose}"));
     row(out, "", &series::error(reply, "message"));

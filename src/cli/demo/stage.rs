@@ -19,7 +19,7 @@ use crate::devcerts::{DevPki, Existing, Leaf, PkiPlan};
 use crate::evidence::Utc;
 use crate::mock::{
     Alpn, Call, CallFault, Caller, CallerConfig, Flow, LwaClient, MockConfig, MockHandle,
-    MockSpApi, PLANTED, Personality, Reply,
+    MockSpApi, PLANTED, Personality, Rate, Reply, Throttling,
 };
 
 const CONF: &str = include_str!("sekisho.toml");
@@ -116,6 +116,7 @@ impl Stage {
         notes.tokens.extend(act.bearer.clone());
         self.amazon.clear_scenarios();
         self.amazon.set(act.amazon);
+        self.amazon.script(act.first);
         let mut reply = Err(CallFault::Config);
         for _ in 0..act.times {
             reply = self.send(act, &target, &notes.access).await;
@@ -232,7 +233,12 @@ fn planted(answer: &Reply) -> Vec<&'static str> {
 }
 
 async fn start(personality: Personality, leaf: &Leaf) -> Result<MockHandle, Failure> {
-    let config = MockConfig { alpn: Alpn::Both, ..MockConfig::new(personality, leaf.clone()) };
+    let config = MockConfig {
+        alpn: Alpn::Both,
+        // Faster than Amazon, so that nobody in the audience waits for a minute.
+        throttling: Throttling::Every(Rate { per_second: 2.0, burst: 20 }),
+        ..MockConfig::new(personality, leaf.clone())
+    };
     MockSpApi::start(config).await.map_err(Failure::new)
 }
 

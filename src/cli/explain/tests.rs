@@ -141,6 +141,8 @@ fn priv_1_decision_role_quota_and_way_out_are_told() {
     let (text, document) = of("label-printer", "GET", ADDRESS, None);
     assert!(text.contains("ALLOWED by role shipping"), "{text}");
     assert!(text.contains("10 in 1 s, 300 in 1 min"), "{text}");
+    assert!(text.contains("waits 5 s for its turn, 1 min if it asks"), "{text}");
+    assert_eq!(document["amazon_quota"]["weight"], 1);
     assert_eq!(document["decision"], "allowed");
     assert_eq!(document["operation"], "orders/getOrderAddress");
     assert_eq!(document["quotas"][0]["windows"][1]["seconds"], 60);

@@ -94,6 +94,7 @@ impl Case<'_> {
             .replace("{identity}", self.name.as_str())
             .replace("{operation}", self.operation_name(operation).unwrap_or("this operation"))
             .replace("{wait}", "later")
+            .replace("{pace}", "for now")
     }
 
     /// What an operator can do about a refusal, beside what its answer says.
@@ -158,6 +159,7 @@ const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
         | Denial::Canary
         | Denial::IdentityConnections
         | Denial::QuotaExceeded
+        | Denial::UpstreamQuota(_)
         | Denial::Head(_)
         | Denial::WrongHost
         | Denial::LogUnavailable
@@ -201,6 +203,9 @@ impl Told {
                 }
                 for limit in limits {
                     let _ = write!(out, "\n  quota {}", limit_words(limit));
+                }
+                if let Some(paced) = case.paced_words(self.operation, allowed) {
+                    let _ = write!(out, "\n  {paced}");
                 }
             }
             Err(Stopped::AtDoor) => {
@@ -260,6 +265,9 @@ impl Told {
             "refusal": self.verdict.err().map(|stopped| self.refusal(case, stopped)),
             "roles_granting": self.operation.map(|ix| case.granting(ix)).unwrap_or_default(),
             "quotas": limits.into_iter().map(limit_json).collect::<Vec<_>>(),
+            "amazon_quota": self
+                .verdict
+                .map_or(Value::Null, |allowed| case.paced_json(self.operation, allowed)),
             "steps": steps,
         })
     }

@@ -9,6 +9,7 @@ mod listener;
 mod material;
 mod network;
 mod operation;
+mod pacing;
 mod quota;
 mod role;
 mod singles;
@@ -90,6 +91,7 @@ impl Ctx<'_> {
         let own = environment.clone().or_else(|| Name::parse("unknown").ok())?;
         let trust = self.trust(&own, generation, token.bytes_max);
         let quotas = operations.as_ref().map(|all| self.quotas(all));
+        let pacing = operations.as_ref().map(|all| self.pacing(all));
         let policy = operations.and_then(|all| self.policy(all));
         let identities = self.identity_settings(&own);
         let detect = self.detect();
@@ -111,6 +113,7 @@ impl Ctx<'_> {
             quotas: quotas?,
             detect,
             lockout: self.lockout(),
+            pacing: pacing?,
             token,
             log,
             admin,

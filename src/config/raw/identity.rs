@@ -46,6 +46,10 @@ pub(crate) struct RawIdentity {
     #[serde(default)]
     #[schemars(length(max = 64), extend("x-control" = "MON-2"))]
     pub(crate) limits: Vec<At<RawLimit>>,
+    /// The part of Amazon's quotas that it gets where others want them too, relative to theirs.
+    /// Default: the greatest of its roles'.
+    #[schemars(range(min = 1, max = 100), extend("x-control" = "MON-2"))]
+    pub(crate) weight: Option<u8>,
     /// Connections at a time. Default: the listener's bound.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub(crate) connections: Option<u32>,

@@ -11,6 +11,7 @@ mod lockout;
 mod log;
 mod network;
 mod operation;
+mod pacing;
 mod pin;
 mod role;
 mod text;
@@ -36,6 +37,7 @@ pub(super) use lockout::RawLockout;
 pub(super) use log::{AccessTo, RawLog};
 pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
+pub(super) use pacing::{RawPacing, RawPlan};
 pub(super) use role::{RawQuery, RawRole};
 pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
 

@@ -26,6 +26,10 @@ pub(crate) struct RawRole {
     #[serde(default)]
     #[schemars(length(max = 64), extend("x-control" = "MON-2"))]
     pub(crate) limits: Vec<At<RawLimit>>,
+    /// The part of Amazon's quotas that each identity with this role gets where others want them
+    /// too, relative to theirs. Default: 1.
+    #[schemars(range(min = 1, max = 100), extend("x-control" = "MON-2"))]
+    pub(crate) weight: Option<u8>,
 }
 
 /// A condition on the query: parameters that are refused, or a parameter's permitted values.

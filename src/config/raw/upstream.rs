@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::At;
 use super::listener::RawCertified;
+use super::pacing::RawPacing;
 use super::value::{
     AddressText, CertificatePin, DurationText, HostText, HttpsUrl, NameText, PathText,
 };
@@ -71,6 +72,9 @@ pub(crate) struct RawUpstream {
     /// When to stop trying for a while.
     #[serde(default)]
     pub(crate) breaker: RawBreaker,
+    /// How calls share Amazon's quotas. For `sp-api` only.
+    #[schemars(extend("x-control" = "MON-2"))]
+    pub(crate) pacing: Option<At<RawPacing>>,
 }
 
 const fn connect_timeout() -> DurationText {

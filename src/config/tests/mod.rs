@@ -5,6 +5,7 @@ mod files;
 mod good;
 mod mistakes;
 mod mutations;
+mod pacing;
 mod policy_rules;
 mod rules;
 mod scale;

@@ -237,6 +237,28 @@ impl Quotas {
         Ok(Charged { tightest, shadowed, held })
     }
 
+    /// Takes back a charge of `taken`, because the request was refused after all.
+    pub fn give_back(
+        &self,
+        who: IdentityIx,
+        operation: OperationIx,
+        upstream: UpstreamIx,
+        charged: &Charged,
+        taken: Moment,
+        now: Moment,
+    ) {
+        let Some(account) = self.accounts.get(who.index()) else { return };
+        let _shared = (account.shares == Shares::Something).then(|| self.shared_turn.lock());
+        let _turn = account.turn.lock();
+        for (bucket, limit, lane) in self.applying(account, operation, upstream) {
+            // Which of several limits on trial was not charged is not known; then none is taken back.
+            let charged = limit.mode == Mode::Enforced || charged.shadowed.is_none();
+            if let (Gate::Requests(rate), true) = (&lane.gate, charged) {
+                rate.give_back(&bucket.number, taken, now);
+            }
+        }
+    }
+
     /// Charges what is known only now. It may be more than there was: whoever is in debt waits.
     pub fn spend(
         &self,

@@ -20,6 +20,7 @@ use sekisho::config;
 use sekisho::devcerts::{DevPki, Existing, PkiPlan, TokenClaims};
 use sekisho::mock::{
     Call, Caller, CallerConfig, MockConfig, MockHandle, MockSpApi, PLANTED, Personality, Reply,
+    Throttling,
 };
 use serde_json::Value;
 
@@ -62,6 +63,7 @@ stage = "sandbox"
 endpoint = "https://localhost:{amazon}"
 token_endpoint = "https://localhost:{amazon}"
 ca = "pki/ca.pem"
+pacing = { plans = [{ operations = ["*"], rate = "10000/s", burst = 10000 }] }
 #amazon
 
 [[upstream]]
@@ -202,6 +204,8 @@ pub struct Plan {
     pub clock: Option<(Clock, Arc<ManualClock>)>,
     pub amazon: Option<MockConfig>,
     pub warehouse: Option<MockConfig>,
+    /// How fast the mock of Amazon lets itself be called, by the gateway's clock.
+    pub throttling: Throttling,
 }
 
 impl Plan {
@@ -218,6 +222,11 @@ impl Plan {
     pub fn replace(mut self, from: &str, to: &str) -> Self {
         assert!(CONFIG.contains(from), "the configuration holds no {from:?}");
         self.replace.push((from.to_owned(), to.to_owned()));
+        self
+    }
+
+    pub fn throttling(mut self, throttling: Throttling) -> Self {
+        self.throttling = throttling;
         self
     }
 
@@ -244,7 +253,12 @@ impl World {
         let mock = |config: Option<MockConfig>, personality| {
             config.unwrap_or_else(|| MockConfig::new(personality, pki.upstream.clone()))
         };
-        let amazon = MockSpApi::start(mock(plan.amazon, Personality::Amazon)).await.unwrap();
+        let mut amazon = mock(plan.amazon, Personality::Amazon);
+        if let (Some((clock, _hand)), true) = (&plan.clock, plan.throttling != Throttling::Off) {
+            amazon.throttling = plan.throttling;
+            amazon.clock = clock.clone();
+        }
+        let amazon = MockSpApi::start(amazon).await.unwrap();
         let warehouse =
             MockSpApi::start(mock(plan.warehouse, Personality::Warehouse)).await.unwrap();
         let mut text = CONFIG.to_owned();
