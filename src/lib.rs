@@ -9,13 +9,15 @@
 //!     ─► gateway::request THE order of the checks, top-down:
 //!           facts             read one way or refused                                     MON-5
 //!           engine.prove      certificate, token, or token bound to certificate           ACC-1 PRIV-5
+//!           engine.admit_…    locked, waiting, slowed down, closed to everybody           ACC-2 ACC-5
 //!           policy::decide    operation, network, grant, query: pure, no allocation       PRIV-1 NET-1
 //!           engine.settle     a place in the log, then the quotas: a Clearance            LOG-1
 //!     ─► gateway::pace    its turn at Amazon, or at once how long to stay away             MON-2
 //!     ─► gateway::forward headers cleaned, upstream verified, retried only where safe      TLS-2
 //!        gateway::socket  the same for a WebSocket, which then is bytes both ways          MON-5
 //!     ─► gateway::body    what the answer reveals is counted while it streams by          MON-3
-//!     ─► gateway::finish  one access record, whatever happened                            LOG-1 LOG-2
+//!        gateway::guard   planted records searched, locks felt, byte by byte              MON-4 ACC-2
+//!     ─► gateway::finish  one access record, whatever happened; the detectors' turn       LOG-1 MON-1…8
 //! ```
 //!
 //! # Rooms, in layers; arrows only go down
@@ -28,8 +30,6 @@
 //! | shells | [`answer`], [`state`], [`store`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
 //! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
 //! | program | [`cli`], [`mock`], [`devcerts`] | wire it all; `cli::run` alone |
-//!
-//! [`detect`], [`lockout`] and [`store`] stand ready and are not in the request path yet.
 //!
 //! # Invariants and absences
 //!

@@ -9,7 +9,9 @@ mod pacing;
 
 use std::fmt::Write as _;
 
-use crate::base::{Denial, HeadFault, Name, PathFault, RequestId, TokenFault, UpstreamFault};
+use crate::base::{
+    ClosedFault, Denial, HeadFault, Name, PathFault, RequestId, TokenFault, UpstreamFault,
+};
 use crate::evidence::codes;
 use crate::pacing::Standing;
 
@@ -72,11 +74,23 @@ pub const fn line(denial: Denial) -> Line {
             "present your client certificate, or a token in the header the platform team named",
         ),
         Denial::Token(fault) => token_line(fault),
-        Denial::NoIdentity => row(
+        Denial::NoIdentity | Denial::Locked(_) | Denial::Canary => row(
             401,
             "Unauthorized",
             "the credential names no identity that may enter here",
             "ask the platform team whether the identity is registered, active and meant for this environment",
+        ),
+        Denial::Closed(fault) => row(
+            403,
+            "AccessDenied",
+            closed_words(fault),
+            "ask the security officer; sekisho locks names who closed it, and why",
+        ),
+        Denial::StepUp => row(
+            401,
+            "Unauthorized",
+            "a stronger proof than this credential is asked of identity {identity} at present",
+            "present a client certificate or a token bound to one; people log in again with a second factor",
         ),
         Denial::NetworkNotListed => row(
             403,
@@ -155,6 +169,17 @@ pub const fn line(denial: Denial) -> Line {
             "the gateway failed and refused the request",
             "tell the platform team the request id",
         ),
+    }
+}
+
+const fn closed_words(fault: ClosedFault) -> &'static str {
+    match fault {
+        ClosedFault::Operation => "{operation} is closed to everybody by an emergency lock",
+        ClosedFault::Upstream => {
+            "the upstream of {operation} is closed to everybody by an emergency lock"
+        }
+        ClosedFault::Account => "the seller account is closed to everybody by an emergency lock",
+        ClosedFault::Record => "this record is closed to everybody by an emergency lock",
     }
 }
 
@@ -349,6 +374,10 @@ pub struct Subject<'a> {
 #[must_use]
 pub const fn challenge(denial: Denial) -> Option<&'static str> {
     match (line(denial).status, denial) {
+        // RFC 9470 §3.
+        (401, Denial::StepUp) => {
+            Some("Bearer error=\"insufficient_user_authentication\", max_age=\"900\"")
+        }
         (401, Denial::Token(_)) => Some("Bearer error=\"invalid_token\""),
         (401, _) => Some("Bearer"),
         _ => None,
@@ -367,6 +396,7 @@ pub const fn allowed(denial: Denial) -> Option<&'static str> {
 /// SP-API's error envelope, as JSON.
 #[must_use]
 pub fn body(denial: Denial, subject: Subject<'_>, request: RequestId) -> String {
+    let denial = denial.told();
     let row = line(denial);
     let mut out = String::with_capacity(320);
     // Every part is a constant or a `Name`, whose character set needs no JSON escape.

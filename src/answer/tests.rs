@@ -38,11 +38,25 @@ fn every_answer_is_json_and_names_its_control() {
         assert!(!error["message"].as_str().unwrap().contains('{'), "{text}");
         assert!(!error["details"].as_str().unwrap().contains('{'), "{text}");
         let details = error["details"].as_str().unwrap();
-        match denial.control() {
+        match denial.told().control() {
             Some(control) => assert!(details.starts_with(&format!("{control}; ")), "{details}"),
             None => assert!(!details.contains('-'), "no control: {details}"),
         }
         assert!(details.ends_with(request.as_str()));
+    }
+}
+
+#[test]
+fn acc_2_whoever_is_locked_out_reads_what_a_stranger_reads() {
+    let request = RequestIds::new([1, 2]).issue(Moment::new(0, 0));
+    let told = |denial| {
+        let subject = Subject::default();
+        (body(denial, subject, request), line(denial), challenge(denial))
+    };
+    for denial in codes::ALL_DENIALS {
+        if matches!(denial, Denial::Locked(_) | Denial::Canary) {
+            assert_eq!(told(*denial), told(Denial::NoIdentity), "{denial:?}");
+        }
     }
 }
 

@@ -18,6 +18,14 @@ pub enum Denial {
     /// The credential is genuine but names no identity that may enter: unknown, disabled, expired
     /// or of another environment. One answer for all four (ACC-1, PRIV-5).
     NoIdentity,
+    /// Locked out. The caller is told the same as by [`Denial::NoIdentity`] (ACC-2, ACC-5).
+    Locked(LockFault),
+    /// An emergency lock keeps everybody from this (ACC-5).
+    Closed(ClosedFault),
+    /// A stronger proof is asked for than was given (ACC-2; RFC 9470).
+    StepUp,
+    /// The request or its answer names a planted record (MON-4). Told as [`Denial::NoIdentity`].
+    Canary,
     /// The identity may not come from this network (NET-1).
     NetworkNotListed,
     /// The connection's address is no longer on the listener's list (NET-1).
@@ -162,6 +170,27 @@ pub enum PacingFault {
     Draining,
 }
 
+/// What a lock that stopped a request is on. For the log; the caller is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockFault {
+    Identity,
+    /// The network the request came from.
+    Source,
+    /// Too many failed logins of this identity from this source; it is not listened to for a while.
+    Waiting,
+}
+
+/// What is closed to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedFault {
+    Operation,
+    Upstream,
+    /// The seller account.
+    Account,
+    /// The one order that was asked for.
+    Record,
+}
+
 /// How an upstream failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamFault {
@@ -180,6 +209,15 @@ pub enum UpstreamFault {
 }
 
 impl Denial {
+    /// What the caller is told: whoever is locked out must not learn that it is a lock (ACC-2).
+    #[must_use]
+    pub const fn told(self) -> Self {
+        match self {
+            Self::Locked(_) | Self::Canary => Self::NoIdentity,
+            other => other,
+        }
+    }
+
     /// The control this refusal serves. `None`: nothing was enforced, something failed.
     #[must_use]
     pub const fn control(self) -> Option<ControlId> {
@@ -193,6 +231,9 @@ impl Denial {
             Self::NoCredential | Self::Token(_) | Self::NoIdentity | Self::IdentityConnections => {
                 ControlId::Acc1
             }
+            Self::Locked(_) | Self::StepUp => ControlId::Acc2,
+            Self::Closed(_) => ControlId::Acc5,
+            Self::Canary => ControlId::Mon4,
             Self::NetworkNotListed | Self::AddressRevoked => ControlId::Net1,
             Self::OperationUnknown
             | Self::OperationNotGranted

@@ -3,6 +3,7 @@
 mod clock;
 mod control;
 mod denial;
+mod marks;
 mod names;
 mod net;
 mod pii;
@@ -10,7 +11,10 @@ mod siphash;
 
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
-pub use denial::{Denial, HeadFault, PacingFault, PathFault, TokenFault, UpstreamFault};
+pub use denial::{
+    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, TokenFault, UpstreamFault,
+};
+pub use marks::Marks;
 pub use names::{
     IdentityIx, LimitIx, ListenerIx, Name, NameError, NetworkIx, OperationIx, RequestId,
     RequestIds, RoleIx, UpstreamIx,

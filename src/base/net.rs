@@ -1,8 +1,7 @@
 //! The client's address: personal data (LOG-2), so it can be matched and pseudonymised, not printed.
-use std::hash::BuildHasher;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use super::{Pii, Pseudonym, PseudonymKey, Use};
+use super::{HashKey, Pii, Pseudonym, PseudonymKey, Use};
 
 /// The address that counts as the client's: the TCP peer's, or the one a trusted balancer told.
 /// An IPv4-mapped IPv6 address is judged as IPv4 (NET-3).
@@ -31,12 +30,12 @@ impl ClientAddr {
 
     /// A keyed number for counting connections per source: one IPv4 address, or one IPv6 /64, which
     /// is the least a subscriber is given (RFC 6177) and so the unit an attacker has for free.
-    pub fn source(&self, key: &impl BuildHasher) -> u64 {
+    pub fn source(&self, key: &HashKey) -> u64 {
         match self.reveal_for(Use::Match) {
-            IpAddr::V4(v4) => key.hash_one(v4),
+            IpAddr::V4(v4) => key.hash(&v4.octets()),
             IpAddr::V6(v6) => {
-                let subnet = u128::from(v6) & (u128::MAX << 64);
-                key.hash_one(Ipv6Addr::from(subnet))
+                let [subnet @ .., _, _, _, _, _, _, _, _] = v6.octets();
+                key.hash(&subnet)
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::observe::{FrameworkWatch, LogSink, LogSpec, LogTarget, Metrics, PanicHook, Rotation};
+use crate::store::{Embedded, Gateway as Number, SharedSecret, Store};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often files are looked at for changes, and what happened at the door is written.
@@ -161,8 +162,19 @@ impl Running {
         })?;
         let admin_address = admin.address().map_err(Failure::new)?;
         let threads = usize::from(snapshot.threads.unwrap_or(1));
-        let parts = Parts { clock, log: log.clone(), metrics, pseudonym_master };
+        let shared = SharedSecret::derive(&pseudonym_master, &snapshot.environment);
+        let number = Number(1);
+        let store = Embedded::open(&snapshot.state_dir, number, clock.now()).map_err(|fault| {
+            Failure::new(format_args!("{}: {fault}", snapshot.state_dir.display()))
+        })?;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let parts =
+            Parts { clock, log: log.clone(), metrics, pseudonym_master, store, number, shared };
         let engine = Engine::start(parts, snapshot).map_err(Failure::new)?;
+        // What was locked when the process ended is locked before the first request.
+        engine.restore().await.map_err(|fault| {
+            Failure::new(format_args!("the locks of the state directory can't be read: {fault}"))
+        })?;
         let gateway = Gateway::new(Arc::clone(&engine), threads);
 
         let (stop, stopped) = watch::channel(false);
@@ -186,6 +198,14 @@ impl Running {
             tokio::select! {
                 () = keys.jwks.keep_fresh() => {}
                 _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
+        let (keeper, mut ending) = (Arc::clone(&engine), stop.subscribe());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = keeper.follow_locks() => {}
+                () = keeper.keep_locks() => {}
+                _ = ending.wait_for(|stop| *stop) => {}
             }
         });
         let generation = engine.live().snapshot.generation;
@@ -257,6 +277,9 @@ impl Running {
             self.idle_within(CUT_MAX).await;
         }
         self.engine.flush_door();
+        if let Err(fault) = self.engine.flush_state().await {
+            say::err(format_args!("locks could not be written down: {fault}"));
+        }
         let ran = self.engine.clock.now().since(self.began);
         self.engine.report_event(&Event::Stopped { ran });
         let log = self.log.clone();

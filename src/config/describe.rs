@@ -141,6 +141,13 @@ pub(super) fn instead(root: &Value, schema: &Value) -> String {
                 _ => "write a whole number".to_owned(),
             }
         }
+        Some("number") => {
+            let end = |name: &str| schema.get(name).map(Value::to_string);
+            match (end("minimum"), end("maximum")) {
+                (Some(low), Some(high)) => format!("write a number from {low} to {high}"),
+                _ => "write a number".to_owned(),
+            }
+        }
         Some("array") => {
             let of = schema.get("items").map(|items| instead(root, items)).unwrap_or_default();
             let of = of.strip_prefix("write ").unwrap_or(&of);
@@ -167,7 +174,7 @@ pub(super) fn stand_in(root: &Value, schema: &Value) -> DeValue<'static> {
         return stand_in(root, first);
     }
     match schema.get("type").and_then(Value::as_str) {
-        Some("integer") => DeValue::Integer(DeInteger::default()),
+        Some("integer" | "number") => DeValue::Integer(DeInteger::default()),
         Some("boolean") => DeValue::Boolean(false),
         Some("array") => DeValue::Array(DeArray::default()),
         Some("object") => {

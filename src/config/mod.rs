@@ -37,10 +37,10 @@ pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;
 pub use settings::{
     AccessLog, Addresses, AdminSettings, Alpn, Barred, Bounds, Breaker, CertifiedChain, ClientAuth,
-    Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, ListenerSettings,
-    LogSettings, Names, PacingSettings, QuotaSettings, Rate, Region, Roots, Stage, TlsKey,
-    TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol,
-    UpstreamSettings,
+    DetectSettings, Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource,
+    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, Rate, Region, Roots,
+    Stage, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing,
+    UpstreamProtocol, UpstreamSettings,
 };
 pub use snapshot::Snapshot;
 

@@ -15,8 +15,8 @@ use super::error::{Extent, Report};
 use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
-    RawAdmin, RawGateway, RawIdentity, RawIssuer, RawLimit, RawListener, RawLog, RawNetwork,
-    RawOperation, RawRole, RawToken, RawUpstream,
+    RawAdmin, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit, RawListener, RawLockout,
+    RawLog, RawNetwork, RawOperation, RawRole, RawToken, RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};
@@ -89,6 +89,8 @@ impl<T> Section<T> {
 pub(super) struct Document {
     pub(super) gateway: Option<Entry<RawGateway>>,
     pub(super) token: Option<Entry<RawToken>>,
+    pub(super) detect: Option<Entry<RawDetect>>,
+    pub(super) lockout: Option<Entry<RawLockout>>,
     pub(super) log: Option<Entry<RawLog>>,
     pub(super) admin: Option<Entry<RawAdmin>>,
     pub(super) network: Section<RawNetwork>,
@@ -268,6 +270,8 @@ impl<'r> Reader<'r> {
             match name.as_str() {
                 "gateway" => self.single(&mut document.gateway, value, schema, &seat, now),
                 "token" => self.single(&mut document.token, value, schema, &seat, now),
+                "detect" => self.single(&mut document.detect, value, schema, &seat, now),
+                "lockout" => self.single(&mut document.lockout, value, schema, &seat, now),
                 "log" => self.single(&mut document.log, value, schema, &seat, now),
                 "admin" => self.single(&mut document.admin, value, schema, &seat, now),
                 "network" => self.keyed(&mut document.network, value, schema, &seat, now),

@@ -10,6 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
+use crate::detect::{CanarySet, Settings};
 use crate::identity::Basic;
 use crate::pacing::{Plan, Weight};
 use crate::policy::{LimitSpec, NetworkMask};
@@ -368,6 +369,14 @@ pub struct UpstreamPacing {
     pub plans: Vec<(OperationIx, Plan)>,
 }
 
+/// `[detect]`.
+#[derive(Clone, Debug, Default)]
+pub struct DetectSettings {
+    pub settings: Settings,
+    /// Planted records (MON-4).
+    pub canaries: CanarySet,
+}
+
 /// The listener for metrics and health: loopback only (PRIV-3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminSettings {
@@ -387,7 +396,13 @@ pub struct Names {
 
 macro_rules! names {
     ($($one:ident, $many:ident: $ix:ty;)*) => {
-        impl Names {$(
+        impl Names {
+            /// The place of an identity. Slow: for acts of people.
+            #[must_use]
+            pub fn identity_named(&self, name: &Name) -> Option<IdentityIx> {
+                (0..).map(IdentityIx).zip(&self.identities).find(|(_, own)| *own == name).map(|(ix, _)| ix)
+            }
+        $(
             /// `None` for an index of another snapshot.
             #[must_use]
             pub fn $one(&self, ix: $ix) -> Option<&Name> {

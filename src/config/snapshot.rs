@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::settings::{
-    AdminSettings, IdentitySettings, IssuerSettings, ListenerSettings, LogSettings, Names,
-    PacingSettings, QuotaSettings, TokenSettings, UpstreamSettings,
+    AdminSettings, DetectSettings, IdentitySettings, IssuerSettings, ListenerSettings, LogSettings,
+    Names, PacingSettings, QuotaSettings, TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
+use crate::lockout::Rules;
 use crate::policy::{NetTable, OperationTable, Policy};
 
 /// Everything a request is judged by. A request holds one of these from its first byte to its last,
@@ -36,6 +37,10 @@ pub struct Snapshot {
     pub identities: Vec<IdentitySettings>,
     pub quotas: QuotaSettings,
     pub pacing: PacingSettings,
+    /// What detectors take for out of the ordinary (MON-1 to MON-8).
+    pub detect: DetectSettings,
+    /// What follows from it (ACC-2).
+    pub lockout: Rules,
     pub token: TokenSettings,
     pub log: LogSettings,
     pub admin: AdminSettings,

@@ -116,12 +116,34 @@ impl<'w> Walk<'_, 'w> {
                 }
                 Verdict::when(fits)
             }
+            (DeValue::Integer(_) | DeValue::Float(_), Some("number")) => {
+                self.decimal(&node.get_ref().clone(), schema, &seat)
+            }
             (DeValue::Boolean(_), Some("boolean")) => Verdict::Keep,
             (other, _) => {
                 let other = other.clone();
                 self.wrong_type(&other, schema, &seat)
             }
         }
+    }
+
+    fn decimal(&mut self, node: &DeValue<'_>, schema: &'w Value, seat: &Seat) -> Verdict {
+        let text = match node {
+            DeValue::Float(number) => number.as_str(),
+            DeValue::Integer(number) => number.as_str(),
+            _ => "",
+        };
+        let value = text.replace('_', "").parse::<f64>().ok().filter(|value| value.is_finite());
+        let limit = |end: &str| schema.get(end).and_then(Value::as_f64);
+        let fits = value.is_some_and(|value| {
+            limit("minimum").is_none_or(|low| low <= value)
+                && limit("maximum").is_none_or(|high| value <= high)
+        });
+        if !fits {
+            let found = format!("`{}` is {text}, which is out of range", seat.key);
+            self.fault(seat, found, describe::instead(self.schema, schema));
+        }
+        Verdict::when(fits)
     }
 
     fn list(&mut self, items: &mut DeArray<'_>, schema: &'w Value, seat: &Seat) -> Verdict {

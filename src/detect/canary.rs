@@ -36,6 +36,13 @@ pub struct CanarySet {
     table: Box<[Option<(u64, Canary)>]>,
 }
 
+impl Default for CanarySet {
+    /// None: nothing is ever found in it.
+    fn default() -> Self {
+        Self { key: HashKey::new([0; 16]), lengths: 0, table: Box::default() }
+    }
+}
+
 impl CanarySet {
     /// In bytes.
     pub const LENGTH_MAX: usize = 63;
@@ -100,7 +107,7 @@ impl CanarySet {
     }
 
     fn probe(&self, hash: u64) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.table.len() - 1;
+        let mask = self.table.len().saturating_sub(1);
         let first = usize::try_from(hash & 0xffff_ffff).unwrap_or(0);
         (0..=mask).map(move |step| (first + step) & mask)
     }

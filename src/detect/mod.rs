@@ -22,6 +22,7 @@ mod failures;
 mod history;
 mod intrusion;
 mod logins;
+mod paths;
 mod peers;
 mod scale;
 mod scan;
@@ -40,6 +41,7 @@ mod window;
 pub use canary::{Canary, CanaryFault, CanarySet};
 pub use event::{Event, Metric, Outcome, Proof};
 pub use history::HistoryFault;
+pub use paths::is_scanner_path;
 pub use peers::Peers;
 pub use scan::{Scan, Scanned};
 pub use settings::{

@@ -24,6 +24,13 @@ impl Peers {
         Self { pools: vec![Pool::default(); roles].into_boxed_slice() }
     }
 
+    /// The same pools for a new configuration: `before[n]` is where its role `n` was.
+    #[must_use]
+    pub fn moved(&self, before: &[Option<RoleIx>]) -> Self {
+        let of = |old: &Option<RoleIx>| old.and_then(|ix| self.pools.get(ix.index()));
+        Self { pools: before.iter().map(|old| of(old).copied().unwrap_or_default()).collect() }
+    }
+
     /// From [`Watched::hour`](super::Watched).
     pub fn learn(&mut self, hour: &HourTotals) {
         let Some(pool) = self.pools.get_mut(hour.role.index()) else { return };

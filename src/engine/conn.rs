@@ -23,6 +23,10 @@ pub struct ConnFacts {
     /// Stands for the address in every record; made once, under the key of `source_day`.
     pub source: Pseudonym,
     pub source_day: u32,
+    /// Stands for the client's network where it is counted and locked: keyed, never written down.
+    pub source_hash: u64,
+    /// What the client's TLS looks like: equal for the same program.
+    pub fingerprint: u64,
     /// Named networks that hold the address, by the snapshot of `generation`.
     pub networks: NetworkMask,
     pub generation: u64,
@@ -134,6 +138,11 @@ impl ConnLink {
             *verified = (generation, chain);
         }
         (verified.1 == Chain::Holds).then_some(certificate)
+    }
+
+    /// Whoever proved itself on this connection.
+    pub fn identities(&self) -> Vec<Name> {
+        self.identities.lock().iter().map(|permit| permit.who().clone()).collect()
     }
 
     /// Remembers that this connection counts for an identity; `take` is asked only once for each.

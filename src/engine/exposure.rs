@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use super::{Engine, Live};
 use crate::base::{HashKey, IdentityIx, Moment, OperationIx, Secret};
 use crate::evidence::Fixed;
-use crate::exposure::{Fault, FieldTree, Hour, Ledger, Scanner};
+use crate::exposure::{Fault, FieldTree, Hour, Ledger, Scanner, records_at_most};
 
 /// What the ledger may take of memory, in bytes: some 100,000 cells of an hour or a day.
 const LEDGER_BYTES: usize = 32 << 20;
@@ -29,7 +29,7 @@ struct Kept {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exposed {
     /// Records with personal data of a buyer or recipient, which is what Amazon calls PII. A seller's
-    /// own address in each of them is not counted.
+    /// own address in each of them is not counted. What can't be read counts for as many as it may be.
     pub records: u64,
     /// Values the contract does not know.
     pub drift: u64,
@@ -98,7 +98,10 @@ impl Engine {
         for (class, records) in tally.by_class.iter() {
             self.metrics.exposed(Fixed::new(class.as_str()), records);
         }
-        let exposed = Exposed { records: tally.customers, drift: tally.drift };
+        // What stands behind a fault counts for as many as it may be.
+        let hidden = records_at_most(tally.unread);
+        let records = tally.customers.saturating_add(hidden);
+        let exposed = Exposed { records, drift: tally.drift };
         // An answer without a body is no JSON, and reveals nothing.
         if let Some(fault) = fault.filter(|_| tally.bytes > 0) {
             self.metrics.unread(Fixed::new(unread(fault)));

@@ -57,6 +57,7 @@ pub struct Live {
     contracts: Vec<Option<Arc<FieldTree>>>,
     pub(super) meters: Meters,
     pub(super) pacing: Plans,
+    pub(super) guarded: super::watches::Guarded,
 }
 
 /// Handles of the metrics that requests touch, looked up once.
@@ -204,6 +205,7 @@ impl Live {
         let meters = Meters::of(&snapshot, metrics);
         let contracts = contracts(&snapshot);
         let pacing = Plans::of(&snapshot, pacing);
+        let guarded = super::watches::Guarded::build(&snapshot, before);
         Ok(Self {
             snapshot,
             quotas,
@@ -214,6 +216,7 @@ impl Live {
             contracts,
             meters,
             pacing,
+            guarded,
         })
     }
 

@@ -8,17 +8,21 @@
 //! 3. A configuration that can't be built leaves the old one in force.
 //!
 //! On failure: refused with a [`Denial`]; nothing opens.
+mod acts;
 mod conn;
 mod door;
 mod exposure;
+mod guard;
 mod live;
+mod locks;
+mod memory;
 mod pacing;
 mod peers;
 mod reload;
 mod report;
 mod tls;
+mod watches;
 
-use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,11 +32,14 @@ use parking_lot::Mutex;
 use pingora::protocols::Stream;
 use tokio::sync::watch;
 
+pub use acts::{ActFault, Listed, LockOrder, OrderId, Target, Unlock};
 pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
+pub use guard::{Caller, Pace};
 pub use live::{Live, Reader, Route, Speaks};
-pub use pacing::{Admission, Offer, Queued, Terms, Unpaced, Waiting};
+pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
+pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
 pub use reload::ReloadFault;
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
@@ -45,6 +52,7 @@ use crate::base::{
 use crate::config::{ListenerSettings, Snapshot};
 use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
 use crate::keys::{JwksStore, Patience};
+use crate::lockout::Proof;
 use crate::observe::{LogSink, LogSlot, Metrics};
 use crate::pacing::Limits;
 use crate::policy::Permit;
@@ -52,6 +60,7 @@ use crate::state::{
     Charged, ConnectionCounts, ConnectionFault, ConnectionLimits, Permit as ConnectionPermit,
     Refused, Standing,
 };
+use crate::store::{Gateway, SharedSecret, Store};
 
 /// Verified tokens that are remembered; at some 100 bytes each.
 const TOKENS_MAX: usize = 65_536;
@@ -119,8 +128,9 @@ pub struct Engine {
     connections: Vec<Arc<ConnectionCounts>>,
     /// Real clients behind balancers, and identities.
     clients: Arc<ConnectionCounts>,
-    /// Keys the per-source counts, so that nobody can choose colliding addresses.
-    sources: RandomState,
+    locks: locks::Locks,
+    waits: guard::Waits,
+    watches: watches::Watches,
     door: Mutex<DoorTally>,
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
@@ -139,6 +149,11 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// From which each day's pseudonym key is derived.
     pub pseudonym_master: Secret<[u8; 32]>,
+    pub store: Arc<dyn Store>,
+    /// This gateway's number among those that share the store.
+    pub number: Gateway,
+    /// Under which they name and hash things alike.
+    pub shared: SharedSecret,
 }
 
 impl Engine {
@@ -147,7 +162,7 @@ impl Engine {
     /// # Errors
     /// See [`ReloadFault`].
     pub fn start(parts: Parts, snapshot: Snapshot) -> Result<Arc<Self>, ReloadFault> {
-        let Parts { clock, log, metrics, pseudonym_master } = parts;
+        let Parts { clock, log, metrics, pseudonym_master, store, number, shared } = parts;
         let now = clock.now();
         let jwks = JwksStore::new(clock.clone(), Patience::default());
         let pacing = pacing::Pacing::start(
@@ -177,7 +192,9 @@ impl Engine {
                 .map(|_listener| ConnectionCounts::new())
                 .collect(),
             clients: ConnectionCounts::new(),
-            sources: RandomState::new(),
+            waits: guard::Waits::default(),
+            watches: watches::Watches::new(&shared),
+            locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
                 &pseudonym_master,
@@ -218,9 +235,11 @@ impl Engine {
         key
     }
 
+    /// Stands for a client's address where it is counted; keyed, so that nobody can choose addresses
+    /// that meet.
     #[must_use]
     pub fn source(&self, addr: &ClientAddr) -> u64 {
-        addr.source(&self.sources)
+        addr.source(&self.locks.keys().source)
     }
 
     /// Who calls. Pure but for the cache of verified tokens.
@@ -284,13 +303,23 @@ impl Engine {
         &self,
         live: &Live,
         link: &ConnLink,
-        who: IdentityIx,
+        who: &Proven,
+        now: Moment,
     ) -> Result<(), Denial> {
-        let name = live.snapshot.names.identity(who).ok_or(Denial::Internal)?;
-        let own = live.snapshot.identity(who).and_then(|identity| identity.connections);
+        let (ix, proof) = (who.identity(), who.proof());
+        let name = live.snapshot.names.identity(ix).ok_or(Denial::Internal)?;
+        let own = live.snapshot.identity(ix).and_then(|identity| identity.connections);
         let most = own.unwrap_or(link.facts.bounds.connections_per_identity);
-        link.hold_identity(name, || self.clients.try_identity(name, most))
-            .map_err(|_fault| Denial::IdentityConnections)
+        let mut first = false;
+        let held = link.hold_identity(name, || {
+            first = true;
+            self.clients.try_identity(name, most)
+        });
+        if first {
+            let proof = if proof.is_of_possession() { Proof::Carried } else { Proof::Absent };
+            self.logged_in(link, ix, proof, now);
+        }
+        held.map_err(|_fault| Denial::IdentityConnections)
     }
 
     /// Charges the quotas of a permitted request. Refused calls charge nothing; without a place in

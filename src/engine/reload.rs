@@ -105,6 +105,7 @@ impl Engine {
         let built = build(snapshot, &self.jwks, Some(&before), now, &self.metrics, key)?;
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
+        self.locks.adopt(&live.snapshot, self.clock.now());
         self.live.store(Arc::clone(&live));
         self.resolve(&live, Some(&before));
         self.report_configuration(&live);

@@ -85,7 +85,11 @@ impl Engine {
 
     /// A connection was closed between requests.
     pub fn report_connection(&self, conn: &ConnFacts, fault: DoorFault) {
-        self.report_door(&self.live(), conn.listener, fault);
+        let live = self.live();
+        self.report_door(&live, conn.listener, fault);
+        if let DoorFault::Frames(_) = fault {
+            self.observe_malformed(&live, conn, self.clock.now());
+        }
     }
 
     /// A connection passed the door.
@@ -168,6 +172,7 @@ impl Engine {
         record.generation = live.snapshot.generation;
         record.deny(denial);
         self.report_request(&live, &record, None, None, Some(denial));
+        self.observe_malformed(&live, conn, now);
         request
     }
 

@@ -1,6 +1,8 @@
 //! The stable words for refusals: callers' programs, alarms and searches depend on them. They are
 //! added to, never changed.
-use crate::base::{Denial, HeadFault, PacingFault, PathFault, TokenFault, UpstreamFault};
+use crate::base::{
+    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, TokenFault, UpstreamFault,
+};
 
 use super::words::{Outcome, words};
 
@@ -13,6 +15,10 @@ words! {
         NoCredential = "NoCredential",
         Token = "TokenNotAccepted",
         NoIdentity = "NoIdentity",
+        Locked = "Locked",
+        Closed = "Closed",
+        StepUp = "StepUpRequired",
+        Canary = "Canary",
         NetworkNotListed = "NetworkNotListed",
         AddressRevoked = "AddressRevoked",
         OperationUnknown = "OperationUnknown",
@@ -41,6 +47,10 @@ impl DenialCode {
             Denial::NoCredential => Self::NoCredential,
             Denial::Token(_) => Self::Token,
             Denial::NoIdentity => Self::NoIdentity,
+            Denial::Locked(_) => Self::Locked,
+            Denial::Closed(_) => Self::Closed,
+            Denial::StepUp => Self::StepUp,
+            Denial::Canary => Self::Canary,
             Denial::NetworkNotListed => Self::NetworkNotListed,
             Denial::AddressRevoked => Self::AddressRevoked,
             Denial::OperationUnknown => Self::OperationUnknown,
@@ -70,6 +80,10 @@ impl DenialCode {
             | Self::NoCredential
             | Self::Token
             | Self::NoIdentity
+            | Self::Locked
+            | Self::Closed
+            | Self::StepUp
+            | Self::Canary
             | Self::NetworkNotListed
             | Self::AddressRevoked
             | Self::OperationUnknown
@@ -124,7 +138,7 @@ macro_rules! denials {
 
 denials! {
     plain [
-        WrongHost NoCredential NoIdentity NetworkNotListed AddressRevoked OperationUnknown
+        WrongHost NoCredential NoIdentity StepUp Canary NetworkNotListed AddressRevoked OperationUnknown
         OperationNotGranted QueryNotGranted UpgradeNotAllowed BodyNotAllowed BodyTooLarge
         BodyTooSlow QuotaExceeded IdentityConnections LogUnavailable Internal
     ]
@@ -141,6 +155,8 @@ denials! {
         Claim CertificateBinding ProofRequired KeysUnavailable
     ]
     UpstreamQuota = upstream_quota(PacingFault) [Patience Places Buckets Late Draining]
+    Locked = locked(LockFault) [ Identity Source Waiting ]
+    Closed = closed(ClosedFault) [ Operation Upstream Account Record ]
     Upstream = upstream(UpstreamFault) [
         Unreachable Untrusted TimedOut Malformed CircuitOpen Closed
     ]

@@ -1,11 +1,12 @@
 //! What the gateway itself does and suffers: a closed list of events, and the line each becomes.
-use std::panic::Location;
 use std::time::Duration;
 
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym};
 
-use super::record::{Fixed, Loggable, sealed::Sealed, write_plain};
+use super::about::{Held, LockSubject, Noticed};
+use super::place::CodePlace;
+use super::record::Fixed;
 use super::words::{Framework, LogFault, Severity, words};
 
 /// Something that happened to the gateway rather than to one request (LOG-1).
@@ -103,6 +104,25 @@ pub enum Event<'a> {
         files: u64,
         bytes: u64,
     },
+    /// A detector saw something out of the ordinary (MON-8): what, against what was expected, by
+    /// which setting.
+    Noticed(Noticed<'a>),
+    /// Somebody or something stands on a step of the ladder from now on (ACC-2, ACC-5).
+    Locked(Held<'a>),
+    /// A named operator ended a lock.
+    Unlocked {
+        subject: LockSubject<'a>,
+        actor: &'a Name,
+        reason: Fixed,
+        case: &'a Name,
+    },
+    /// A lock was due, and too many identities are locked already, or the table is full.
+    LockWithheld(Held<'a>),
+    /// A lock could not be written down yet; it holds all the same.
+    LocksUnkept {
+        fault: Fixed,
+    },
+    LocksKept,
     /// A thread or task panicked. Its message stays unsaid (LOG-2).
     Panicked {
         place: CodePlace,
@@ -154,6 +174,12 @@ words! {
         LogRotated = "log-rotated",
         LogRotationFailed = "log-rotation-failed",
         LogExpired = "log-expired",
+        Noticed = "noticed",
+        Locked = "locked",
+        Unlocked = "unlocked",
+        LockWithheld = "lock-withheld",
+        LocksUnkept = "locks-unkept",
+        LocksKept = "locks-kept",
         Panicked = "panicked",
         Framework = "framework",
     }
@@ -168,6 +194,22 @@ record! {
         severity: Severity = "log.level",
         control: ControlId = "sekisho.control",
         listener: Option<&'a Name> = "sekisho.listener",
+        identity: Option<&'a Name> = "user.name",
+        operation: Option<&'a Name> = "sekisho.operation",
+        detector: Option<Fixed> = "sekisho.detector",
+        level: Option<Fixed> = "sekisho.level",
+        grade: Option<Fixed> = "sekisho.severity",
+        seen: Option<u64> = "sekisho.seen",
+        expected: Option<u64> = "sekisho.expected",
+        most: Option<u64> = "sekisho.at_most",
+        unit: Option<Fixed> = "sekisho.unit",
+        setting: Option<Fixed> = "sekisho.setting",
+        subject: Option<Fixed> = "sekisho.subject",
+        step: Option<Fixed> = "sekisho.step",
+        cause: Option<Fixed> = "sekisho.cause",
+        actor: Option<&'a Name> = "sekisho.actor",
+        reason: Option<Fixed> = "sekisho.reason",
+        case: Option<&'a Name> = "sekisho.case",
         upstream: Option<&'a Name> = "sekisho.upstream",
         issuer: Option<&'a Name> = "sekisho.issuer",
         fault: Option<Fixed> = "sekisho.detail",
@@ -244,12 +286,52 @@ impl<'a> EventRecord<'a> {
             Event::LogExpired { files, bytes } => {
                 Self { count: Some(*files), bytes: Some(*bytes), ..bare }
             }
+            Event::Noticed(noticed) => Self {
+                detector: Some(noticed.detector),
+                level: Some(noticed.level),
+                grade: Some(noticed.grade),
+                identity: noticed.identity,
+                source: noticed.source.map(|(pseudonym, _)| pseudonym),
+                source_day: noticed.source.map(|(_, day)| day),
+                seen: Some(noticed.seen),
+                expected: Some(noticed.expected),
+                most: Some(noticed.limit),
+                unit: Some(noticed.unit),
+                setting: Some(noticed.setting),
+                ..bare
+            },
+            Event::Locked(held) | Event::LockWithheld(held) => Self {
+                step: Some(held.step),
+                cause: Some(held.cause),
+                actor: held.actor,
+                case: held.case,
+                elapsed: held.lasts,
+                ..bare.about(held.subject)
+            },
+            Event::Unlocked { subject, actor, reason, case } => Self {
+                actor: Some(actor),
+                reason: Some(*reason),
+                case: Some(case),
+                ..bare.about(*subject)
+            },
+            Event::LocksUnkept { fault } => Self { fault: Some(*fault), ..bare },
+            Event::LocksKept => bare,
             Event::Panicked { place } => {
                 Self { place: Some(*place), line: Some(place.line), ..bare }
             }
             Event::Framework { framework, count, .. } => {
                 Self { framework: Some(*framework), count: Some(*count), ..bare }
             }
+        }
+    }
+
+    const fn about(self, subject: LockSubject<'a>) -> Self {
+        Self {
+            subject: Some(subject.kind()),
+            identity: subject.identity(),
+            operation: subject.operation(),
+            upstream: subject.upstream(),
+            ..self
         }
     }
 
@@ -260,6 +342,22 @@ impl<'a> EventRecord<'a> {
             severity,
             control,
             listener: None,
+            identity: None,
+            operation: None,
+            detector: None,
+            level: None,
+            grade: None,
+            seen: None,
+            expected: None,
+            most: None,
+            unit: None,
+            setting: None,
+            subject: None,
+            step: None,
+            cause: None,
+            actor: None,
+            reason: None,
+            case: None,
             upstream: None,
             issuer: None,
             fault: None,
@@ -280,7 +378,7 @@ impl<'a> EventRecord<'a> {
 
 /// The event's name, how loud it is, and the control it serves.
 const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
-    use ControlId::{Acc1, Log1, Log2, Log4, Mon5, Net1, Net3, Tls1, Tls2};
+    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Net1, Net3, Tls1, Tls2};
     use Severity::{Error, Info, Warning};
     match event {
         Event::Started { .. } => (Action::Started, Info, Log1),
@@ -307,87 +405,13 @@ const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::LogRotated { .. } => (Action::LogRotated, Info, Log4),
         Event::LogRotationFailed { .. } => (Action::LogRotationFailed, Error, Log4),
         Event::LogExpired { .. } => (Action::LogExpired, Info, Log4),
+        Event::Noticed(noticed) => (Action::Noticed, Warning, noticed.control),
+        Event::Locked(held) => (Action::Locked, Warning, held.control),
+        Event::Unlocked { .. } => (Action::Unlocked, Warning, Acc2),
+        Event::LockWithheld(held) => (Action::LockWithheld, Error, held.control),
+        Event::LocksUnkept { .. } => (Action::LocksUnkept, Error, Acc2),
+        Event::LocksKept => (Action::LocksKept, Info, Acc2),
         Event::Panicked { .. } => (Action::Panicked, Error, Log2),
         Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
-    }
-}
-
-/// Where in the source code a panic began. Only the compiler makes a [`Location`], so it can't hold a
-/// byte of a request; but it is the builder's path, so no more than the end of it is kept: from the
-/// directory before `src`, or else the file's name alone.
-#[derive(Clone, Copy)]
-pub struct CodePlace {
-    file: [u8; Self::FILE_MAX],
-    length: usize,
-    line: u32,
-}
-
-impl CodePlace {
-    const FILE_MAX: usize = 120;
-
-    #[must_use]
-    pub fn of(location: &Location<'_>) -> Self {
-        Self::cut(location.file(), location.line())
-    }
-
-    fn cut(path: &str, line: u32) -> Self {
-        let kept = match path.rsplit_once("/src/") {
-            Some((before, _)) => {
-                let from = before.rfind('/').map_or(0, |slash| slash + 1);
-                path.get(from..).unwrap_or_default()
-            }
-            None if path.starts_with("src/") => path,
-            None => path.rsplit_once('/').map_or(path, |(_, name)| name),
-        };
-        let mut file = [b'_'; Self::FILE_MAX];
-        let mut length = 0;
-        for (to, from) in file.iter_mut().zip(kept.bytes()) {
-            if from.is_ascii_alphanumeric() || b"/._-".contains(&from) {
-                *to = from;
-            }
-            length += 1;
-        }
-        Self { file, length, line }
-    }
-
-    fn file(&self) -> &[u8] {
-        self.file.get(..self.length).unwrap_or_default()
-    }
-}
-
-impl std::fmt::Debug for CodePlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", String::from_utf8_lossy(self.file()), self.line)
-    }
-}
-
-impl Sealed for CodePlace {}
-impl Loggable for CodePlace {
-    fn write_value(&self, out: &mut Vec<u8>) {
-        write_plain(self.file(), out);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn log_2_a_place_in_the_code_does_not_name_the_builder() {
-        for (path, expect) in [
-            ("src/gateway/request.rs", "src/gateway/request.rs"),
-            (
-                "/home/hanako/.cargo/registry/src/index.crates.io-1949/h2-0.4.1/src/proto/x.rs",
-                "h2-0.4.1/src/proto/x.rs",
-            ),
-            ("/home/hanako/gateway/src/main.rs", "gateway/src/main.rs"),
-            ("/rustc/0a1b/library/core/src/option.rs", "core/src/option.rs"),
-            ("/home/hanako/build.rs", "build.rs"),
-            ("a b\"c\\d\n.rs", "a_b_c_d_.rs"),
-            ("", ""),
-        ] {
-            assert_eq!(CodePlace::cut(path, 1).file(), expect.as_bytes(), "{path}");
-        }
-        assert_eq!(CodePlace::cut(&"x".repeat(500), 1).file().len(), CodePlace::FILE_MAX);
     }
 }

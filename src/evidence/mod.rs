@@ -7,9 +7,11 @@
 //! 4. Words in lines are stable: they are added to, never changed.
 //!
 //! On failure: nothing here can fail; what has no value is left out of the line.
+mod about;
 mod access;
 pub mod codes;
 mod event;
+mod place;
 #[macro_use]
 mod record;
 mod token;
@@ -18,9 +20,11 @@ mod words;
 
 #[doc(inline)]
 pub use crate::__record as record;
+pub use about::{Held, LockSubject, Noticed};
 pub use access::AccessRecord;
 pub use codes::DenialCode;
-pub use event::{Action, AtDoor, CodePlace, Event, EventRecord};
+pub use event::{Action, AtDoor, Event, EventRecord};
+pub use place::CodePlace;
 pub use record::{Fixed, LINE_BYTES_MAX, Loggable, Nanos, Record, needs_no_escape};
 pub use token::SafeToken;
 pub use utc::Utc;

@@ -45,6 +45,6 @@ pub use class::{Class, ClassSet, PerClass, RecordKind, Subject};
 pub use ledger::{HOURS_DAYS, Hour, KEPT_DAYS, Ledger, LedgerFault, Range, Span};
 pub use scan::{DEPTH_MAX, KEY_MAX, Scan};
 pub use sketch::Sketch;
-pub use tally::{Scanner, Tally};
+pub use tally::{Scanner, Tally, records_at_most};
 pub use tree::{Field, FieldTree, Mark, TreeError, Unit};
 pub use visit::{Descend, Fault, Halt, Kind, Piece, Visitor};

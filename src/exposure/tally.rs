@@ -13,6 +13,8 @@ use crate::base::{HashKey, SipHasher};
 pub struct Tally {
     /// Bytes of the answer, those behind a fault included.
     pub bytes: u64,
+    /// Bytes of these behind a fault: nobody knows what they reveal.
+    pub unread: u64,
     /// Records that reveal a personal class ([`super::Class::is_personal`]) of anyone.
     pub records: u64,
     /// Of these, records that do so of a buyer or recipient.
@@ -39,6 +41,13 @@ impl Tally {
         distinct.clear();
         *self = Self { distinct, ..Self::default() };
     }
+}
+
+/// How many records bytes are taken for that nobody could read: the shortest order takes some 300, and
+/// they may be compressed.
+#[must_use]
+pub const fn records_at_most(bytes: u64) -> u64 {
+    bytes.div_ceil(64)
 }
 
 /// Counts answers, one after the other. About 3 KB.
@@ -85,7 +94,9 @@ impl Scanner {
     pub fn finish(&mut self) -> (&Tally, Option<Fault>) {
         let ended = self.scan.finish(&self.tree, &mut self.counter);
         self.counter.finish();
-        (&self.counter.tally, ended.err().map(|halt| halt.fault))
+        let tally = &mut self.counter.tally;
+        tally.unread = ended.err().map_or(0, |halt| tally.bytes.saturating_sub(halt.at));
+        (tally, ended.err().map(|halt| halt.fault))
     }
 }
 

@@ -7,7 +7,7 @@ use super::ctx::{Ctx, Seen};
 use crate::base::Moment;
 use crate::engine::Exposed;
 use crate::evidence::Fixed;
-use crate::exposure::Scanner;
+use crate::exposure::{self, Scanner};
 
 /// Before the body: whether it can be read.
 pub(super) fn begin(headers: &HeaderMap, ctx: &mut Ctx) {
@@ -17,6 +17,8 @@ pub(super) fn begin(headers: &HeaderMap, ctx: &mut Ctx) {
         None => ctx.scanner = ctx.engine.scanner(&seen.live, operation),
         Some(reason) if contract.classes().any(|(class, _)| class.is_personal()) => {
             ctx.engine.metrics.unread(Fixed::new(reason));
+            // What an error says is not a record; what a served answer holds may all be.
+            ctx.unread = (200..300).contains(&ctx.status);
         }
         Some(_) => {}
     }
@@ -54,5 +56,14 @@ pub(super) fn end(
     now: Moment,
 ) -> Option<Exposed> {
     let (who, _proof) = ctx.identity?;
-    Some(ctx.engine.report_exposure(&seen.live, who, ctx.operation?, scanner?, now))
+    match scanner {
+        Some(scanner) => {
+            Some(ctx.engine.report_exposure(&seen.live, who, ctx.operation?, scanner, now))
+        }
+        None if ctx.unread => {
+            let records = exposure::records_at_most(ctx.response_bytes);
+            Some(Exposed { records, drift: 0 })
+        }
+        None => None,
+    }
 }

@@ -6,7 +6,8 @@ use super::pace::Pace;
 use crate::base::{
     Denial, IdentityIx, LimitIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx,
 };
-use crate::engine::{Clearance, ConnLink, Engine, Live};
+use crate::detect::{Canary, Scan};
+use crate::engine::{Caller, Clearance, ConnLink, Engine, Live};
 use crate::evidence::SafeToken;
 use crate::exposure::Scanner;
 use crate::identity::Proof;
@@ -26,9 +27,15 @@ pub(super) struct Ctx {
     pub(super) identity: Option<(IdentityIx, Proof)>,
     /// Whom a genuine credential named that was refused. For the record only, never for the answer.
     pub(super) named: Option<IdentityIx>,
+    /// Whom a credential claimed to be that proved nothing. For counting only.
+    pub(super) claimed: Option<IdentityIx>,
     pub(super) operation: Option<OperationIx>,
     pub(super) upstream: Option<UpstreamIx>,
     pub(super) role: Option<RoleIx>,
+    /// Who goes on, as locks see it; known once it was let on.
+    pub(super) caller: Option<Caller>,
+    /// What the detectors will be told.
+    pub(super) traits: Traits,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
     /// What the caller was told; 0 while nothing was.
@@ -44,6 +51,8 @@ pub(super) struct Ctx {
     pub(super) tries: Tries,
     /// Counts what the answer reveals.
     pub(super) scanner: Option<Scanner>,
+    /// The answer can't be read and may reveal anything.
+    pub(super) unread: bool,
     /// The place in the log of a request that was cleared and then failed.
     pub(super) slot: Option<LogSlot>,
     pub(super) recorded: Recorded,
@@ -52,6 +61,28 @@ pub(super) struct Ctx {
 pub(super) struct Seen {
     pub(super) live: Arc<Live>,
     pub(super) link: Arc<ConnLink>,
+}
+
+/// What of a request the detectors look at. No word of it.
+#[derive(Default)]
+pub(super) struct Traits {
+    /// Stands for the object that was asked for.
+    pub(super) object: Option<u64>,
+    /// The path is one that scanners try.
+    pub(super) scanner: bool,
+    /// A planted record was touched.
+    pub(super) canary: Option<Canary>,
+    /// Looks for planted records in the bodies.
+    pub(super) search: Option<Box<Search>>,
+}
+
+/// One search for each direction.
+#[derive(Default)]
+pub(super) struct Search {
+    pub(super) up: Scan,
+    pub(super) down: Scan,
+    /// The end of the answer so far, which may be the beginning of a planted id.
+    pub(super) held: Vec<u8>,
 }
 
 /// What happened between the gateway and the upstream.
@@ -96,9 +127,12 @@ impl Ctx {
             method: None,
             identity: None,
             named: None,
+            claimed: None,
             operation: None,
             upstream: None,
             role: None,
+            caller: None,
+            traits: Traits::default(),
             request_bytes: 0,
             response_bytes: 0,
             status: 0,
@@ -108,6 +142,7 @@ impl Ctx {
             pace: Pace::default(),
             tries: Tries::default(),
             scanner: None,
+            unread: false,
             slot: None,
             recorded: Recorded::No,
         }

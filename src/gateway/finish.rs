@@ -3,7 +3,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::ctx::{Ctx, Recorded, Seen, Stage};
-use super::{body, forward, request, respond};
+use super::{body, forward, guard, request, respond};
 use crate::answer;
 use crate::base::{Denial, HeadFault, Moment, UpstreamFault};
 use crate::engine::Exposed;
@@ -100,14 +100,12 @@ pub(super) fn record(ctx: &mut Ctx) {
         return;
     };
     let exposed = body::end(scanner, ctx, seen, now);
-    // Refused calls charge nothing, not even the bytes of the refusal.
-    let unsent = matches!(
-        ctx.stage,
-        Stage::Denied(Denial::UpstreamQuota(_) | Denial::Head(HeadFault::MaxWait))
-    );
+    // Of a call that was refused before it was sent not even the answer's bytes are charged.
+    let unsent = ctx.tries.count == 0 && matches!(ctx.stage, Stage::Denied(_));
     if slot.is_some() && !unsent {
         spend(ctx, seen, exposed, now);
     }
+    guard::observe(ctx, seen, exposed, now);
     let mut record = access_record(ctx, seen, now);
     record.paced = ctx.pace.waited;
     record.pii_records = exposed.map(|exposed| exposed.records);

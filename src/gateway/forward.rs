@@ -10,6 +10,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use super::body;
 use super::ctx::Ctx;
 use super::facts;
+use super::guard;
 use super::hygiene;
 use super::pace;
 use super::respond::{self, REQUEST_ID};
@@ -80,7 +81,8 @@ pub(super) fn request_head(
     let route = route(ctx)?;
     let live = &ctx.seen()?.live;
     let token = &live.snapshot.token.header;
-    let counted = ctx.operation.is_some_and(|operation| live.contract(operation).is_some());
+    let counted = ctx.traits.search.is_some()
+        || ctx.operation.is_some_and(|operation| live.contract(operation).is_some());
     for name in drop_fields(&head.headers, |name| hygiene::may_go_up(name, route.reader, token)) {
         head.remove_header(&name);
     }
@@ -182,6 +184,8 @@ fn pass_down(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
         502..=504 => Outcome::Unavailable,
         _ => Outcome::Ok,
     });
+    guard::searchable(&head.headers, ctx)?;
+    guard::still_admitted(ctx)?;
     body::begin(&head.headers, ctx);
     head.insert_header(REQUEST_ID, ctx.request.as_str()).map_err(|_error| Denial::Internal)?;
     if let Some(standing) = ctx.clearance()?.charged().tightest {

@@ -175,8 +175,8 @@ impl HttpServerApp for Front {
         let bounds = self.bounds();
         let mut options = default_h2_options();
         options.max_concurrent_streams(bounds.h2_streams);
-        // The request path judges the bound and explains it; the engine, which can only say a bare
-        // 431, bounds what that may cost.
+        // The request path judges the bound and explains it; the engine, whose 431 the door explains
+        // where it can, bounds what that may cost.
         options.max_header_list_size(bounds.h2_header_bytes.saturating_mul(2));
         options.max_pending_accept_reset_streams(
             usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX),

@@ -13,6 +13,7 @@ mod facts;
 mod finish;
 mod forward;
 mod front;
+mod guard;
 mod hooks;
 mod hygiene;
 mod pace;

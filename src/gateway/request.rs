@@ -8,6 +8,7 @@ use tokio::time::Duration;
 
 use super::ctx::{Ctx, Seen, Stage};
 use super::facts::{self, Ended};
+use super::guard;
 use crate::base::{Denial, TokenFault};
 use crate::engine::{Clearance, ConnLink, Live};
 use crate::evidence::Protocol;
@@ -16,7 +17,13 @@ use crate::policy::{self, NetworkMask};
 
 /// Decides whether a request may go upstream, and leaves the answer in `ctx.stage`.
 pub(super) async fn admit(session: &mut Session, ctx: &mut Ctx) -> Result<(), Denial> {
-    let clearance = check(session, ctx).await?;
+    let clearance = match check(session, ctx).await {
+        Ok(clearance) => clearance,
+        Err(denial) => {
+            guard::look_at_path(ctx, session.req_header().raw_path());
+            return Err(denial);
+        }
+    };
     ctx.stage = Stage::Cleared(clearance);
     Ok(())
 }
@@ -47,7 +54,10 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     );
     let who = prove(ctx, &live, &link, presented).await?;
     let identity = who.identity();
-    ctx.engine.count_connection(&live, &link, identity)?;
+
+    // Locked, waiting, or asked for more: ACC-2. Told as a stranger is, after the same work.
+    let (mut caller, pace) = ctx.engine.admit_caller(&live, &link, &who, ctx.started)?;
+    ctx.engine.count_connection(&live, &link, &who, ctx.started)?;
 
     // Whose table: the server name the connection was opened for, and no other host: RFC 9110 §7.4.
     let table = live.table(conn.listener, conn.server_name.as_deref()).ok_or(Denial::Internal)?;
@@ -65,6 +75,16 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     ctx.operation = Some(permit.operation());
     ctx.upstream = Some(permit.upstream());
     ctx.role = Some(permit.role());
+
+    // Closed to everybody, or a record that nobody has a reason to ask for: ACC-5, MON-4.
+    let asked = guard::Asked::of(&facts, &live, permit.operation());
+    ctx.traits.object = ctx.engine.object(asked.parameters());
+    let target = (permit.operation(), permit.upstream());
+    let at_target =
+        ctx.engine.admit_target(&live, &mut caller, target, asked.ids(), ctx.started)?;
+    guard::no_canary(ctx, &live, &asked)?;
+    guard::slow_down(ctx, &live, &mut caller, pace.max(at_target)).await?;
+    ctx.caller = Some(caller);
 
     // Room in the log, then the quotas: refused calls charge nothing. LOG-1.
     let clearance =
@@ -125,6 +145,7 @@ async fn prove(
         }
         Err(refusal) => {
             ctx.named = refusal.identity;
+            guard::login_failed(ctx, live, link, &presented, refusal.denial);
             Err(refusal.denial)
         }
     }
@@ -261,5 +282,5 @@ pub(super) fn count_body(ctx: &mut Ctx, bytes: usize, end: bool) -> Result<(), D
     if ctx.request_bytes > seen.link.facts.bounds.body_bytes {
         return Err(Denial::BodyTooLarge);
     }
-    Ok(())
+    guard::still_admitted(ctx)
 }

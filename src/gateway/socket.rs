@@ -11,6 +11,7 @@
 //! On failure before an answer: the denial of any other request. Later: both sides are closed.
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -91,9 +92,21 @@ impl Sockets {
     async fn join(&self, client: Side<Stream>, upstream: Side<Stream>, ctx: &mut Ctx) {
         let Ok(idle) = ctx.seen().map(|seen| seen.link.facts.bounds.idle) else { return };
         let mut stopping = self.stopping.clone();
+        let Some((live, caller)) = ctx
+            .seen
+            .as_ref()
+            .zip(ctx.caller)
+            .map(|(seen, caller)| (Arc::clone(&seen.live), caller))
+        else {
+            return;
+        };
+        let revoked = ctx.engine.clone();
         let stop = async {
-            // The sender lives as long as the gateway.
-            let _ = stopping.wait_for(|stop| *stop).await;
+            tokio::select! {
+                // The sender lives as long as the gateway.
+                _ = stopping.wait_for(|stop| *stop) => {}
+                _locked = revoked.revoked(live, caller) => {}
+            }
         };
         let passed = Passed { up: &mut ctx.request_bytes, down: &mut ctx.response_bytes };
         match relay(client, upstream, passed, idle, stop).await {

@@ -54,9 +54,16 @@ pub struct Proven {
     identity: IdentityIx,
     proof: Proof,
     until: u64,
+    strong_at: u64,
 }
 
 impl Proven {
+    /// Whether it is more than a bearer's word: possession of a key was proved, or somebody logged in
+    /// with several factors within `fresh_secs` (RFC 9470).
+    pub const fn is_strong(&self, now: Moment, fresh_secs: u64) -> bool {
+        self.proof.is_of_possession() || self.strong_at.saturating_add(fresh_secs) > now.unix_secs()
+    }
+
     pub const fn identity(&self) -> IdentityIx {
         self.identity
     }
@@ -83,6 +90,16 @@ pub enum Proof {
     BoundToken,
     /// A token and a certificate that name the same identity, not bound to each other.
     TokenAndCertificate,
+}
+
+impl Proof {
+    /// Whether the caller proved that it holds a private key.
+    pub const fn is_of_possession(self) -> bool {
+        match self {
+            Self::Certificate | Self::BoundToken | Self::TokenAndCertificate => true,
+            Self::Token => false,
+        }
+    }
 }
 
 /// Why nobody was proved.
@@ -159,7 +176,39 @@ pub fn prove(
     }
     let token_until = token.map_or(u64::MAX, |token| token.expires);
     let until = record.expires.min(certificate_until).min(token_until);
-    Ok(Proven { identity, proof, until })
+    let strong_at = token.map_or(0, |token| token.strong_at);
+    Ok(Proven { identity, proof, until, strong_at })
+}
+
+/// Whom a credential that was refused claims to be, and whether possession of that identity's key
+/// came with it. A claim proves nothing: it is for counting failures.
+pub fn claimed(
+    peer: Option<&PeerCertificate>,
+    token: &Presented<'_>,
+    trust: &Trust,
+) -> Option<(IdentityIx, Possession)> {
+    let held = match peer.map_or(Holder::Nobody, |peer| trust.holder_of(peer)) {
+        Holder::One(held) => Some(held),
+        Holder::Nobody | Holder::Several => None,
+    };
+    let of = |bytes: &[u8]| {
+        let token = parse_token(bytes, trust.token_bytes_max).ok()?;
+        verify::claimed(&token, trust)
+    };
+    let named = match token {
+        Presented::Bearer(bytes) => of(bytes),
+        Presented::Basic(credentials) => password(credentials, trust).ok().and_then(|t| of(&t)),
+        Presented::None | Presented::Several | Presented::Other => None,
+    };
+    let who = named.or(held)?;
+    Some((who, if held == Some(who) { Possession::Proved } else { Possession::Unproved }))
+}
+
+/// Whether the handshake proved that a caller holds an identity's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Possession {
+    Proved,
+    Unproved,
 }
 
 /// The token that Basic credentials carry.

@@ -26,6 +26,9 @@ pub(super) struct Verified {
     pub(super) expires: u64,
     /// Version of the key set that verified it.
     pub(super) key_set: [u8; 16],
+    /// When somebody logged in for it with more than one factor, in seconds since 1970; zero if
+    /// that is not said.
+    pub(super) strong_at: u64,
 }
 
 /// A fault, and whose keys may be out of date.
@@ -82,6 +85,7 @@ pub(super) fn verify(
         not_before,
         expires,
         key_set: set.version(),
+        strong_at: strong_at(claims),
     };
     verified.in_time(now)?;
     Ok(verified)
@@ -215,6 +219,20 @@ fn has_value(found: &Value, expected: &ClaimValue) -> bool {
         ClaimValue::Number(number) => found.as_i64() == Some(*number),
         ClaimValue::Flag(flag) => found.as_bool() == Some(*flag),
     }
+}
+
+/// Whom a token claims to be for, before anything is proved. For counting failures only.
+pub(super) fn claimed(token: &Token<'_>, trust: &Trust) -> Option<IdentityIx> {
+    let (_place, issuer) = trust.issuer_of(text(&token.claims, "iss").ok()?)?;
+    issuer.identity_of(text(&token.claims, &issuer.spec.subject_claim).ok()?)
+}
+
+/// `auth_time` of a login by several factors (RFC 8176: `mfa`, or a key that was proved).
+fn strong_at(claims: &Map<String, Value>) -> u64 {
+    let methods = claims.get("amr").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let strong = |method: &Value| matches!(method.as_str(), Some("mfa" | "hwk" | "swk" | "sc"));
+    let at = claims.get("auth_time").and_then(|at| date(at, Round::Down).ok());
+    at.filter(|_| methods.iter().any(strong)).unwrap_or(0)
 }
 
 /// The certificate a token is bound to (`cnf`, RFC 7800 §3.1). A confirmation of another kind, such

@@ -4,16 +4,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::server::{Acceptor, ClientHello};
 use tokio::io::{AsyncReadExt, BufWriter};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 
 use super::conn::Conn;
 use super::lent::{self, Lender, lend};
 use super::prefixed::Prefixed;
 use super::proxy_header::{self, Source, Step};
-use crate::base::{ClientAddr, ListenerIx};
+use crate::base::{ClientAddr, HashKey, ListenerIx};
 use crate::config::ListenerSettings;
 use crate::engine::{ConnFacts, ConnLink, DoorFault, Engine, HandshakeFault, Live, Serve};
 use crate::evidence::{Protocol, TlsVersion};
@@ -122,9 +123,11 @@ fn admit(
                 let gauge = engine.report_open(&door.live, listener);
                 // A connection that lasts must not keep the configuration of its first hour.
                 drop(door);
+                let link = Arc::clone(&open.link);
                 tokio::select! {
                     () = app.serve(Box::new(open.conn), open.link, shutdown) => {}
                     () = engine.cut_off() => {}
+                    () = engine.killed(&link) => {}
                 }
                 open.lender.close().await;
                 drop((gauge, open.client));
@@ -199,15 +202,23 @@ impl Door {
         };
 
         let config = self.live.tls(self.listener).ok_or(DoorFault::Gone)?;
-        let tls = TlsAcceptor::from(Arc::clone(config))
-            .accept(BufWriter::with_capacity(WRITE_BUFFER, Prefixed::new(prefix, tcp)))
+        let failed = |error: &io::Error, stream| Turned {
+            fault: DoorFault::Handshake(HandshakeFault::of(error)),
+            stream,
+        };
+        let stream = BufWriter::with_capacity(WRITE_BUFFER, Prefixed::new(prefix, tcp));
+        let mut hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+        let started = match (&mut hello).await {
+            Ok(started) => started,
+            Err(error) => return Err(failed(&error, hello.take_io())),
+        };
+        let fingerprint = fingerprint(&started.client_hello());
+        let tls = started
+            .into_stream(Arc::clone(config))
             .into_fallible()
             .await
-            .map_err(|(error, stream)| Turned {
-                fault: DoorFault::Handshake(HandshakeFault::of(&error)),
-                stream: Some(stream),
-            })?;
-        let facts = self.facts(engine, settings, &client, tls.get_ref().1)?;
+            .map_err(|(error, stream)| failed(&error, Some(stream)))?;
+        let facts = self.facts(engine, settings, &client, (tls.get_ref().1, fingerprint))?;
         let link = ConnLink::new(facts);
         let (tls, lender) = lend(tls);
         let conn = Conn::new(tls, Arc::clone(&link), Arc::clone(engine))
@@ -240,7 +251,7 @@ impl Door {
         engine: &Engine,
         settings: &ListenerSettings,
         client: &Client,
-        session: &rustls::ServerConnection,
+        (session, fingerprint): (&rustls::ServerConnection, u64),
     ) -> Result<ConnFacts, DoorFault> {
         // rustls verified the chain; a leaf whose names can't be read names nobody.
         let certificate = session
@@ -263,6 +274,8 @@ impl Door {
             listener: self.listener,
             source: client.addr.pseudonym(&key),
             source_day: key.day(),
+            source_hash: engine.source(&client.addr),
+            fingerprint,
             addr: client.addr,
             networks: client.networks,
             generation: self.live.snapshot.generation,
@@ -275,6 +288,26 @@ impl Door {
             bounds: settings.bounds.clone(),
         })
     }
+}
+
+/// What a client's hello looks like: the program that wrote it, not the person (as JA4 does). Values
+/// that are there to be ignored are (RFC 8701).
+fn fingerprint(hello: &ClientHello<'_>) -> u64 {
+    let mut hasher = HashKey::new(*b"sekisho tls look").hasher();
+    let mut add = |values: &mut dyn Iterator<Item = u16>| {
+        for value in values.filter(|value| value & 0x0f0f != 0x0a0a) {
+            hasher.write(&value.to_be_bytes());
+        }
+        hasher.write(&[0]);
+    };
+    add(&mut hello.cipher_suites().iter().map(|suite| u16::from(*suite)));
+    add(&mut hello.signature_schemes().iter().map(|scheme| u16::from(*scheme)));
+    add(&mut hello.named_groups().unwrap_or_default().iter().map(|group| u16::from(*group)));
+    for protocol in hello.alpn().into_iter().flatten() {
+        hasher.write(protocol);
+        hasher.write(&[0]);
+    }
+    hasher.finish()
 }
 
 /// NET-3: the header is mandatory. Returns what was read beyond it.

@@ -19,9 +19,9 @@ use tokio::time::{Instant, Sleep};
 
 use super::guard::{Armed, H1Guard, H2Guard, Verdict};
 use super::lent::{Lent, Peer};
-use super::replies::{Found, Next, Refused, with_fields};
-use crate::answer;
-use crate::base::{Denial, HeadFault};
+use super::replies::{Found, Next, Refused, explained};
+use crate::answer::{self, Subject};
+use crate::base::{Denial, HeadFault, RequestId};
 use crate::engine::{ConnLink, DoorFault, Engine};
 use crate::evidence::Protocol;
 
@@ -38,7 +38,7 @@ pub(super) struct Conn {
     pending_since: Option<Instant>,
     head_since: Option<Instant>,
     closing: Option<Words>,
-    /// HTTP/2: an answer of the engine's own, with fields of ours behind it.
+    /// HTTP/2: an answer of the engine's own, with fields and a body of ours behind it.
     inserted: Option<Words>,
 }
 
@@ -96,7 +96,7 @@ impl Conn {
 
     /// Judges what a read added to `buf`; hides it where it must not pass.
     fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        let fresh = buf.filled().get(before..).unwrap_or_default();
+        let fresh = buf.filled_mut().get_mut(before..).unwrap_or_default();
         let verdict = match &mut self.guard {
             Guard::H1(guard) => {
                 if let Some(since) = self.pending_since.take() {
@@ -170,9 +170,9 @@ impl Conn {
             Next::Pass(length) => {
                 let bytes = buf.get(..length).unwrap_or(buf);
                 let written = ready!(Pin::new(&mut self.tls).poll_write(cx, bytes))?;
-                (bytes.get(..written).unwrap_or(bytes), false)
+                (bytes.get(..written).unwrap_or(bytes), None)
             }
-            Next::Own(length) => (buf.get(..length).unwrap_or(buf), true),
+            Next::Own { length, stream } => (buf.get(..length).unwrap_or(buf), Some(stream)),
         };
         let (engine, facts) = (&self.engine, &self.link.facts);
         let mut answer = None;
@@ -186,18 +186,16 @@ impl Conn {
             };
             if let Some(refused) = refused {
                 let denial = Denial::Head(fault_of(refused));
-                let line = answer::line(denial);
-                let request = engine.report_head(facts, denial, own.then_some(line.status));
-                answer = Some((line.error_type, request));
+                let told = own.map(|_stream| answer::line(denial).status);
+                answer = Some((denial, engine.report_head(facts, denial, told)));
             }
         });
         self.link.set_backed_up(guard.is_backed_up());
-        if own {
+        if let Some(stream) = own {
             let bytes = match answer {
-                Some((error_type, request)) => with_fields(
-                    bytes,
-                    &[(answer::ERROR_TYPE, error_type), (answer::REQUEST_ID, request.as_str())],
-                ),
+                Some((denial, request)) => {
+                    explain(bytes, denial, request, |body| guard.may_explain(stream, body.len()))
+                }
                 None => bytes.to_vec(),
             };
             self.inserted = Some(Words::new(bytes));
@@ -238,6 +236,28 @@ impl Conn {
         }
         Poll::Pending
     }
+}
+
+/// An answer of the engine's own with what makes it one of the gateway's, the body where there may be one.
+fn explain(
+    own: &[u8],
+    denial: Denial,
+    request: RequestId,
+    may_follow: impl FnOnce(&str) -> bool,
+) -> Vec<u8> {
+    let row = answer::line(denial);
+    let known = [(answer::ERROR_TYPE, row.error_type), (answer::REQUEST_ID, request.as_str())];
+    let body = answer::body(denial, Subject::default(), request);
+    if !may_follow(&body) {
+        return explained(own, &known, None);
+    }
+    let length = body.len().to_string();
+    let about = [
+        ("content-type", "application/json"),
+        ("content-length", length.as_str()),
+        ("cache-control", "no-store"),
+    ];
+    explained(own, &[&known[..], &about].concat(), Some(&body))
 }
 
 const fn fault_of(refused: Refused) -> HeadFault {

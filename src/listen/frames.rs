@@ -1,6 +1,7 @@
 //! Counts what an HTTP/2 client sends beside its requests, as raw bytes and before the HTTP engine
 //! acts on it: floods of frames that cost the sender nothing. Controls: MON-5.
-//! Never sees: header values, payloads (they are skipped), sockets, clocks (time is passed in).
+//! Never sees: header values, payloads (they are skipped, and shown to who asks), sockets, clocks (time
+//! is passed in).
 //!
 //! 1. Bytes pass only behind the client's preface and a `SETTINGS` frame (RFC 9113 §3.4).
 //! 2. In any span of `window_ns` about `control_max` control frames pass and no more.
@@ -60,6 +61,20 @@ impl FrameFault {
     }
 }
 
+/// What a client says in its frames, for who keeps account of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// A stream is opened; its header block, as much of it as has come with this chunk.
+    Opened { stream: u32, block: &'a [u8] },
+    /// A stream is given up.
+    GaveUp(u32),
+    /// The payload of a SETTINGS frame; `None` if it was cut.
+    Settings(Option<&'a [u8]>),
+    /// The connection's window is widened; the increment's four bytes begin so many before the end of
+    /// the chunk. Not told if they were cut.
+    Widened { before_end: usize },
+}
+
 /// The most `CONTINUATION` frames of one header block (CVE-2024-27316 and its kin). Clients fill
 /// frames, so the header list's own limit is reached long before.
 pub const CONTINUATIONS_MAX: u32 = 8;
@@ -80,6 +95,8 @@ const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const WITH_PRIORITY: u8 = 0x20;
 
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,15 +171,15 @@ impl FrameGuard {
 
     /// Looks at the next bytes of the connection, read at `now_ns` by the monotonic clock.
     pub fn feed(&mut self, chunk: &[u8], now_ns: u64) -> FrameStep {
-        self.feed_telling(chunk, now_ns, |_stream| {})
+        self.feed_telling(chunk, now_ns, |_told| {})
     }
 
-    /// The same, and tells the streams that the client gives up.
+    /// The same, and tells what the client says.
     pub fn feed_telling(
         &mut self,
         chunk: &[u8],
         now_ns: u64,
-        mut gave_up: impl FnMut(u32),
+        mut told: impl FnMut(Told<'_>),
     ) -> FrameStep {
         let mut rest = chunk;
         loop {
@@ -170,7 +187,7 @@ impl FrameGuard {
                 State::Refused(fault) => return FrameStep::Refuse(fault),
                 _ if rest.is_empty() => return FrameStep::Ok,
                 State::Preface(seen) => self.preface(seen, rest),
-                State::Header(seen) => self.frame_header(seen, rest, now_ns, &mut gave_up),
+                State::Header(seen) => self.frame_header(seen, rest, now_ns, &mut told),
                 State::Payload(left) => {
                     let used = left.min(rest.len());
                     let left = left - used;
@@ -200,27 +217,56 @@ impl FrameGuard {
         seen: usize,
         rest: &[u8],
         now_ns: u64,
-        gave_up: &mut impl FnMut(u32),
+        told: &mut impl FnMut(Told<'_>),
     ) -> usize {
         let places = self.header.iter_mut().skip(seen);
         let used = places.zip(rest).map(|(place, byte)| *place = *byte).count();
-        self.state = if seen + used < HEADER {
-            State::Header(seen + used)
-        } else {
-            match self.frame(now_ns, gave_up) {
-                Ok(0) => State::Header(0),
-                Ok(length) => State::Payload(length),
-                Err(fault) => State::Refused(fault),
+        if seen + used < HEADER {
+            self.state = State::Header(seen + used);
+            return used;
+        }
+        let streams = self.streams;
+        self.state = match self.frame(now_ns) {
+            Ok(length) => {
+                let opened = self.streams > streams;
+                self.tell(opened, length, rest.get(used..).unwrap_or_default(), told);
+                if length == 0 { State::Header(0) } else { State::Payload(length) }
             }
+            Err(fault) => State::Refused(fault),
         };
         used
     }
 
-    /// Judges the frame whose header is complete: the length of its payload.
-    fn frame(&mut self, now_ns: u64, gave_up: &mut impl FnMut(u32)) -> Result<usize, FrameFault> {
+    /// Length, type, flags and stream of the frame whose header is complete.
+    const fn head(&self) -> (u32, u8, u8, u32) {
         let [l1, l2, l3, kind, flags, s1, s2, s3, s4] = self.header;
         let length = u32::from_be_bytes([0, l1, l2, l3]);
-        let stream = u32::from_be_bytes([s1 & 0x7f, s2, s3, s4]);
+        (length, kind, flags, u32::from_be_bytes([s1 & 0x7f, s2, s3, s4]))
+    }
+
+    /// Tells what the frame says whose header is complete and behind which `next` has come.
+    fn tell(&self, opened: bool, length: usize, next: &[u8], told: &mut impl FnMut(Told<'_>)) {
+        let (_length, kind, flags, stream) = self.head();
+        let whole = next.get(..length);
+        match kind {
+            HEADERS if opened => {
+                let payload = whole.unwrap_or(next);
+                let block = usize::from(flags & PADDED != 0)
+                    + if flags & WITH_PRIORITY == 0 { 0 } else { 5 };
+                told(Told::Opened { stream, block: payload.get(block..).unwrap_or_default() });
+            }
+            RST_STREAM => told(Told::GaveUp(stream)),
+            SETTINGS => told(Told::Settings(whole)),
+            WINDOW_UPDATE if stream == 0 && whole.is_some_and(|increment| increment.len() == 4) => {
+                told(Told::Widened { before_end: next.len() });
+            }
+            _ => {}
+        }
+    }
+
+    /// Judges the frame whose header is complete: the length of its payload.
+    fn frame(&mut self, now_ns: u64) -> Result<usize, FrameFault> {
+        let (length, kind, flags, stream) = self.head();
         if !self.settled && kind != SETTINGS {
             return Err(FrameFault::Preface);
         }
@@ -249,9 +295,6 @@ impl FrameGuard {
             },
             _ => true,
         };
-        if kind == RST_STREAM {
-            gave_up(stream);
-        }
         if is_control && !self.control.admits(self.limits, now_ns) {
             return Err(FrameFault::Flood);
         }
@@ -305,176 +348,4 @@ impl Window {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SECOND: u64 = 1_000_000_000;
-    const LIMITS: FrameLimits =
-        FrameLimits { control_max: 100, window_ns: 10 * SECOND, frame_max: 16_384 };
-    const PING: u8 = 0x6;
-
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-    }
-
-    fn open() -> Vec<u8> {
-        [&PREFACE[..], &frame(SETTINGS, 0, 0, &[0; 12])].concat()
-    }
-
-    fn opened() -> FrameGuard {
-        let mut guard = FrameGuard::new(LIMITS);
-        assert_eq!(guard.feed(&open(), 0), FrameStep::Ok);
-        guard
-    }
-
-    fn refused(fault: FrameFault) -> FrameStep {
-        FrameStep::Refuse(fault)
-    }
-
-    #[test]
-    fn mon_5_only_http_2_passes() {
-        for bad in [&b"GET / HTTP/1.1\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\rX", b"\0"] {
-            assert_eq!(FrameGuard::new(LIMITS).feed(bad, 0), refused(FrameFault::Preface));
-        }
-        let mut guard = FrameGuard::new(LIMITS);
-        assert_eq!(guard.feed(PREFACE, 0), FrameStep::Ok);
-        assert_eq!(guard.feed(&frame(PING, 0, 0, &[0; 8]), 0), refused(FrameFault::Preface));
-        assert_eq!(guard.feed(&frame(SETTINGS, 0, 0, &[]), 0), refused(FrameFault::Preface));
-    }
-
-    #[test]
-    fn mon_5_control_floods_are_cut() {
-        for (kind, flags, payload) in [
-            (SETTINGS, 0, 0),
-            (SETTINGS, 1, 0),
-            (PING, 0, 8),
-            (0x2, 0, 5),
-            (RST_STREAM, 0, 4),
-            (WINDOW_UPDATE, 0, 4),
-            (DATA, 0, 0),
-            (0x10, 0, 3),
-            (0xff, 0, 0),
-        ] {
-            let mut guard = opened();
-            let frame = frame(kind, flags, 1, &vec![0; payload]);
-            for _ in 1..100 {
-                assert_eq!(guard.feed(&frame, SECOND), FrameStep::Ok, "{kind}");
-            }
-            assert_eq!(guard.feed(&frame, SECOND), refused(FrameFault::Flood), "{kind}");
-        }
-    }
-
-    #[test]
-    fn mon_5_requests_and_bodies_are_no_control_frames() {
-        let mut guard = opened();
-        for n in 0..10_000_u32 {
-            let stream = 2 * n + 1;
-            assert_eq!(guard.feed(&frame(HEADERS, END_HEADERS, stream, b"x"), 0), FrameStep::Ok);
-            assert_eq!(guard.feed(&frame(DATA, 0, stream, b"x"), 0), FrameStep::Ok);
-            assert_eq!(guard.feed(&frame(DATA, END_STREAM, stream, b""), 0), FrameStep::Ok);
-            assert_eq!(guard.headers_seen(), u64::from(n) + 1);
-        }
-        let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, b"x");
-        assert_eq!(guard.feed(&trailers, 0), FrameStep::Ok);
-        assert_eq!(guard.headers_seen(), 10_000);
-    }
-
-    #[test]
-    fn mon_5_acknowledging_what_was_sent_is_no_flood() {
-        let mut guard = opened();
-        let update = frame(WINDOW_UPDATE, 0, 1, &[0, 0, 1, 0]);
-        for _ in 0..10_000 {
-            guard.sent(2 * SENT_PER_UPDATE);
-            assert_eq!(guard.feed(&[&update[..], &update].concat(), 0), FrameStep::Ok);
-        }
-        guard.sent(u64::MAX);
-        for _ in 0..4_096 + 99 {
-            assert_eq!(guard.feed(&update, 0), FrameStep::Ok);
-        }
-        assert_eq!(guard.feed(&update, 0), refused(FrameFault::Flood));
-    }
-
-    #[test]
-    fn mon_5_the_window_slides() {
-        let mut guard = opened();
-        let ping = frame(PING, 0, 0, &[0; 8]);
-        let mut pass = |seconds: u64, count: u32| {
-            (0..count).all(|_| guard.feed(&ping, seconds * SECOND) == FrameStep::Ok)
-        };
-        assert!(pass(9, 99));
-        // Half of the hundred of 0..10 s still counts at 15 s.
-        assert!(pass(15, 50));
-        assert!(pass(25, 70));
-        assert!(!pass(25, 10));
-    }
-
-    #[test]
-    fn mon_5_header_blocks_are_whole_and_short() {
-        let start = frame(HEADERS, 0, 1, b"x");
-        let more = frame(CONTINUATION, 0, 1, b"");
-        let end = frame(CONTINUATION, END_HEADERS, 1, b"");
-        let mut guard = opened();
-        assert_eq!(guard.feed(&[&start[..], &more.repeat(7), &end].concat(), 0), FrameStep::Ok);
-        let mut guard = opened();
-        let long = [&start[..], &more.repeat(9)].concat();
-        assert_eq!(guard.feed(&long, 0), refused(FrameFault::HeaderBlock));
-        for bad in [
-            end.clone(),
-            [&start[..], &frame(DATA, 0, 1, b"x")].concat(),
-            [&start[..], &frame(CONTINUATION, END_HEADERS, 3, b"")].concat(),
-            [&start[..], &start].concat(),
-            frame(PUSH_PROMISE, END_HEADERS, 1, b"xxxx"),
-        ] {
-            assert_eq!(opened().feed(&bad, 0), refused(FrameFault::Order));
-        }
-    }
-
-    #[test]
-    fn mon_5_an_oversized_frame_is_refused_by_its_header() {
-        let mut guard = opened();
-        let full = frame(DATA, 0, 1, &vec![0; 16_384]);
-        assert_eq!(guard.feed(&full, 0), FrameStep::Ok);
-        assert_eq!(
-            guard.feed(&[0, 0x40, 0x01, DATA, 0, 0, 0, 0, 1], 0),
-            refused(FrameFault::TooLarge)
-        );
-    }
-
-    fn some_frame() -> impl Strategy<Value = Vec<u8>> {
-        (0..12_u8, prop::sample::select(vec![0, END_STREAM, END_HEADERS, 5]), 0..4_u32, 0..40_usize)
-            .prop_map(|(kind, flags, stream, length)| {
-                frame(kind, flags, stream, &vec![b'x'; length])
-            })
-    }
-
-    proptest! {
-        #[test]
-        fn mon_5_frames_are_judged_alike_however_they_are_cut(
-            frames in prop::collection::vec(some_frame(), 0..40),
-            noise in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
-            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
-        ) {
-            let limits = FrameLimits { control_max: 12, ..LIMITS };
-            let mut bytes = open();
-            bytes.extend(frames.concat());
-            if let Some((at, byte)) = noise {
-                let at = at.index(bytes.len());
-                bytes[at] = byte;
-            }
-            let mut whole = FrameGuard::new(limits);
-            let verdict = whole.feed(&bytes, 5);
-            let mut at: Vec<_> = cuts.iter().map(|c| c.index(bytes.len() + 1)).collect();
-            at.extend([0, bytes.len()]);
-            at.sort_unstable();
-            let mut cut = FrameGuard::new(limits);
-            let mut last = FrameStep::Ok;
-            for pair in at.windows(2) {
-                last = cut.feed(&bytes[pair[0]..pair[1]], 5);
-            }
-            prop_assert_eq!(last, verdict);
-            prop_assert_eq!(cut.headers_seen(), whole.headers_seen());
-        }
-    }
-}
+mod tests;

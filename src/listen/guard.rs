@@ -8,8 +8,9 @@
 use std::time::Duration;
 
 use super::chunked::{ChunkGuard, ChunkStep};
-use super::frames::{FrameFault, FrameGuard, FrameLimits, FrameStep};
+use super::frames::{FrameFault, FrameGuard, FrameLimits, FrameStep, Told};
 use super::head::{BodyFraming, HeadGuard, HeadLimits, HeadStep};
+use super::margin::Margin;
 use super::replies::{Begun, Found, Next, ReplyWatch};
 use crate::base::HeadFault;
 use crate::config::Bounds;
@@ -201,6 +202,7 @@ impl H1Guard {
 pub(super) struct H2Guard {
     frames: FrameGuard,
     replies: ReplyWatch,
+    margin: Margin,
     /// The largest that the connection's window has been.
     window_max: u64,
 }
@@ -219,16 +221,42 @@ impl H2Guard {
                 frame_max: 16_384,
             }),
             replies: ReplyWatch::default(),
+            margin: Margin::new(),
             window_max: FIRST_WINDOW,
         }
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8], now_ns: u64) -> Verdict {
-        let replies = &mut self.replies;
-        match self.frames.feed_telling(bytes, now_ns, |stream| replies.given_up(stream)) {
+    /// Judges what the client sent, and keeps a margin of the window that it gives.
+    pub(super) fn feed(&mut self, bytes: &mut [u8], now_ns: u64) -> Verdict {
+        let (replies, margin) = (&mut self.replies, &mut self.margin);
+        let mut widened = None;
+        let step = self.frames.feed_telling(bytes, now_ns, |told| match told {
+            Told::Opened { stream, block } => margin.opened(stream, block),
+            Told::GaveUp(stream) => replies.given_up(stream),
+            Told::Settings(payload) => margin.settings(payload),
+            // One of a chunk is enough.
+            Told::Widened { before_end } => widened = Some(before_end),
+        });
+        let at = widened.and_then(|before_end| bytes.len().checked_sub(before_end));
+        let increment =
+            at.and_then(|at| bytes.get_mut(at..)).and_then(<[u8]>::first_chunk_mut::<4>);
+        if let Some(increment) = increment {
+            self.margin.keep(increment);
+        }
+        match step {
             FrameStep::Ok => Verdict::Pass,
             FrameStep::Refuse(fault) => Verdict::Flood(fault),
         }
+    }
+
+    /// Whether a body of so many bytes may follow an answer of the engine's own; if so, it is taken to
+    /// be sent.
+    pub(super) fn may_explain(&mut self, stream: u32, body: usize) -> bool {
+        let may = self.margin.take(stream, body);
+        if may {
+            self.frames.sent(u64::try_from(body).unwrap_or(u64::MAX));
+        }
+        may
     }
 
     /// What to do with the bytes that the engine wants to write.
@@ -332,14 +360,14 @@ mod tests {
             [&length[1..], &[kind, 0], &stream.to_be_bytes(), payload].concat()
         };
         let mut guard = H2Guard::new(&bounds());
-        let open = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[])].concat();
-        assert_eq!(guard.feed(&open, 0), Verdict::Pass);
+        let mut open = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[])].concat();
+        assert_eq!(guard.feed(&mut open, 0), Verdict::Pass);
         let data = |bytes| frame(0, 1, &vec![b'.'; bytes]);
         let update = |bytes: u32| frame(8, 0, &bytes.to_be_bytes());
-        assert_eq!(guard.feed(&data(16_384), 0), Verdict::Pass);
-        assert_eq!(guard.feed(&data(16_384), 0), Verdict::Pass);
+        assert_eq!(guard.feed(&mut data(16_384), 0), Verdict::Pass);
+        assert_eq!(guard.feed(&mut data(16_384), 0), Verdict::Pass);
         assert!(!guard.is_backed_up());
-        assert_eq!(guard.feed(&data(1), 0), Verdict::Pass);
+        assert_eq!(guard.feed(&mut data(1), 0), Verdict::Pass);
         assert!(guard.is_backed_up());
         // Of one stream only: nothing on the connection was taken.
         guard.sent(&frame(8, 1, &32_769_u32.to_be_bytes()), 1, |_found| {});
@@ -349,10 +377,10 @@ mod tests {
         // A larger window is half closed later.
         guard.sent(&update(65_535), 1, |_found| {});
         for _ in 0..3 {
-            assert_eq!(guard.feed(&data(16_384), 0), Verdict::Pass);
+            assert_eq!(guard.feed(&mut data(16_384), 0), Verdict::Pass);
         }
         assert!(!guard.is_backed_up());
-        assert_eq!(guard.feed(&data(16_384), 0), Verdict::Pass);
+        assert_eq!(guard.feed(&mut data(16_384), 0), Verdict::Pass);
         assert!(guard.is_backed_up());
     }
 

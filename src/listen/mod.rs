@@ -7,13 +7,15 @@
 //! 2. There is no path from a socket to the request path but through TLS (`accept`, `conn`).
 //! 3. Everything before the first request has one deadline; everything after has its own (`guard`).
 //! 4. Bytes are judged as they come, split anywhere, in fixed memory (`head`, `chunked`, `frames`),
-//!    and what the engine refuses by itself is found in what it writes (`replies`).
+//!    and what the engine refuses by itself is found in what it writes (`replies`) and explained where
+//!    the client left room for it (`margin`).
 //!
 //! On failure the connection is closed, counted and recorded; the caller is told where it can be.
 mod accept;
 mod conn;
 mod guard;
 mod lent;
+mod margin;
 mod prefixed;
 mod replies;
 

@@ -3,8 +3,8 @@
 //! Never sees: header values but the status of an answer that has nothing else; sockets, clocks.
 //!
 //! 1. An answer of the engine's own is the first of its stream, ends it, and has no field: every answer
-//!    of the gateway's bears a request id. It is handed out before it is written, so that fields can be
-//!    put behind it.
+//!    of the gateway's bears a request id. It is handed out before it is written, so that fields and a
+//!    body can be put behind it.
 //! 2. A malformed request is reset with `PROTOCOL_ERROR` before an answer (RFC 9113 §8.1.1), one beyond
 //!    the bound with `REFUSED_STREAM`. A request that reached the request path and whose *body* then
 //!    breaks HTTP is reset the same way; it is taken for another only while the engine has not handed
@@ -42,7 +42,7 @@ pub(super) enum Next {
     /// Write so many of them, then ask again.
     Pass(usize),
     /// They begin with an answer of the engine's own, so many bytes long.
-    Own(usize),
+    Own { length: usize, stream: u32 },
 }
 
 /// What was found in bytes that were written.
@@ -141,7 +141,7 @@ impl ReplyWatch {
                     return Next::Pass(at);
                 }
                 if !self.answering.contains(&head.stream) {
-                    return Next::Own(end);
+                    return Next::Own { length: end, stream: head.stream };
                 }
             }
             at = at.saturating_add(end);
@@ -281,11 +281,12 @@ impl ReplyWatch {
     }
 }
 
-/// An answer of the engine's own, a whole frame, with fields put behind its status. They are literals
-/// that enter no table (RFC 7541 §6.2.2), so both sides' compression goes on as if they were not there.
+/// An answer of the engine's own, a whole frame, with fields put behind its status, and a body if there
+/// is one. The fields are literals that enter no table (RFC 7541 §6.2.2), so both sides' compression goes
+/// on as if they were not there.
 #[must_use]
-pub(super) fn with_fields(frame: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
-    let mut out = frame.to_vec();
+pub(super) fn explained(answer: &[u8], fields: &[(&str, &str)], body: Option<&str>) -> Vec<u8> {
+    let mut out = answer.to_vec();
     for (name, value) in fields {
         // Names and values are the gateway's own and shorter than the 127 that one byte can say.
         let lengths = [name, value].map(|text| u8::try_from(text.len()).ok().filter(|n| *n < 127));
@@ -295,11 +296,26 @@ pub(super) fn with_fields(frame: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
         out.push(value_length);
         out.extend_from_slice(value.as_bytes());
     }
-    let length = u32::try_from(out.len().saturating_sub(HEADER)).unwrap_or_default().to_be_bytes();
-    for (place, byte) in out.iter_mut().zip(length.iter().skip(1)) {
-        *place = *byte;
+    set_length(&mut out);
+    if let Some(body) = body {
+        let [.., s1, s2, s3, s4] = *out.first_chunk::<HEADER>().unwrap_or(&[0; HEADER]);
+        if let Some(flags) = out.get_mut(4) {
+            *flags &= !END_STREAM;
+        }
+        let mut data = vec![0, 0, 0, DATA, END_STREAM, s1, s2, s3, s4];
+        data.extend_from_slice(body.as_bytes());
+        set_length(&mut data);
+        out.extend(data);
     }
     out
+}
+
+/// Writes the length of a frame's payload into its header.
+fn set_length(frame: &mut [u8]) {
+    let length = u32::try_from(frame.len().saturating_sub(HEADER)).unwrap_or_default();
+    for (place, byte) in frame.iter_mut().zip(length.to_be_bytes().iter().skip(1)) {
+        *place = *byte;
+    }
 }
 
 #[cfg(test)]

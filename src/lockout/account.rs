@@ -67,6 +67,52 @@ impl Account {
     }
 }
 
+/// For the store. Failures are forgiven as if none had come meanwhile: time that a process did not
+/// run is not time it watched.
+impl Account {
+    pub(super) const BYTES: usize = 1 + KNOWN_MAX * 12 + 8;
+    const VERSION: u8 = 1;
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(Self::BYTES);
+        out.push(Self::VERSION);
+        for known in &self.known {
+            out.extend_from_slice(&known.source.to_le_bytes());
+            out.extend_from_slice(&known.day.to_le_bytes());
+        }
+        for failures in [&self.familiar, &self.strangers] {
+            out.extend_from_slice(&failures.count.to_le_bytes());
+        }
+        out
+    }
+
+    /// Only what [`encode`](Self::encode) wrote, whole.
+    pub(super) fn decode(bytes: &[u8], now: Moment) -> Option<Self> {
+        let (&[version], mut rest) = bytes.split_first_chunk()?;
+        let mut account = Self::default();
+        for known in &mut account.known {
+            let (source, after) = rest.split_first_chunk()?;
+            let (day, after) = after.split_first_chunk()?;
+            *known =
+                KnownSource { source: u64::from_le_bytes(*source), day: u32::from_le_bytes(*day) };
+            rest = after;
+        }
+        for failures in [&mut account.familiar, &mut account.strangers] {
+            let (count, after) = rest.split_first_chunk()?;
+            *failures = Failures { count: u32::from_le_bytes(*count), credited_ns: now.mono_ns() };
+            rest = after;
+        }
+        (version == Self::VERSION && rest.is_empty()).then_some(account)
+    }
+
+    /// Whether there is anything to remember.
+    pub(super) fn is_blank(&self) -> bool {
+        self.familiar.count == 0
+            && self.strangers.count == 0
+            && self.known.iter().all(|known| known.day == 0)
+    }
+}
+
 impl Failures {
     fn add(&mut self, now: Moment, window: Duration, limit: u32) -> u32 {
         let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);

@@ -65,6 +65,21 @@ impl Logins {
         Self { pairs: self.pairs.moved(&after), accounts }
     }
 
+    /// What is remembered of one identity, for the store; nothing if there is nothing. Pairs are not
+    /// part of it: after a restart every pair has its free tries again.
+    pub fn encode(&self, identity: IdentityIx) -> Option<Vec<u8>> {
+        let account = self.accounts.get(identity.index())?;
+        (!account.is_blank()).then(|| account.encode())
+    }
+
+    /// Takes back what was remembered; false if it was something else.
+    pub fn restore(&mut self, identity: IdentityIx, bytes: &[u8], now: Moment) -> bool {
+        let place = self.accounts.get_mut(identity.index());
+        let Some((place, account)) = place.zip(Account::decode(bytes, now)) else { return false };
+        *place = account;
+        true
+    }
+
     /// How long until this pair may try again. Until then the credential is not looked at, the
     /// answer is that of a wrong one, and no failure is counted.
     pub fn wait(&self, attempt: &Attempt) -> Duration {

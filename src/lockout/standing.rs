@@ -123,6 +123,11 @@ impl Standings {
         all
     }
 
+    /// Whether any order is locked.
+    pub fn holds_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
     /// The strictest of all that holds for a request. No lock, no allocation; six look-ups.
     pub fn standing(&self, asked: &Asked, now: Moment) -> Standing {
         let own = asked.identity.and_then(|ix| self.identities.at(ix.index()));

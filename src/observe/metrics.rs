@@ -66,6 +66,12 @@ metrics! {
         "Calls not sent because of a quota of Amazon's: their turn came too late (patience, late), no place to wait (places), no room for another quota (buckets), the gateway stopped (draining).";
     UPSTREAM_THROTTLED = Counter "sekisho_upstream_throttled_total" ["status", "upstream"]
         "Amazon's own 429 and 503, to which its pace was adapted.";
+    NOTICED = Counter "sekisho_noticed_total" ["detector", "level"]
+        "What detectors saw out of the ordinary: worth a note, or worth an act. MON-8.";
+    LOCKS = Counter "sekisho_locks_total" ["step", "cause"]
+        "Steps of the ladder that the gateway took by itself. ACC-2.";
+    LOCKS_WITHHELD = Counter "sekisho_locks_withheld_total" []
+        "Locks that were due and not imposed: too many identities are locked already, or no room. ACC-2.";
     REQUEST_SECONDS = Histogram "sekisho_request_duration_seconds" []
         "From a request's first hook to its last byte.";
     REQUEST_BYTES = Counter "sekisho_request_body_bytes_total" []
@@ -153,6 +159,9 @@ pub struct Metrics {
     requests: IntCounterVec,
     denials: Vec<IntCounter>,
     limits_exceeded: IntCounterVec,
+    noticed: IntCounterVec,
+    locks: IntCounterVec,
+    pub locks_withheld: IntCounter,
     pii_records: IntCounterVec,
     answers_unread: IntCounterVec,
     pub drift: IntCounter,
@@ -292,6 +301,9 @@ impl Metrics {
                 .map(|code| denials.with_label_values(&[code.as_str()]))
                 .collect(),
             limits_exceeded: counters(&registry, &LIMITS_EXCEEDED)?,
+            noticed: counters(&registry, &NOTICED)?,
+            locks: counters(&registry, &LOCKS)?,
+            locks_withheld: counter(&registry, &LOCKS_WITHHELD)?,
             pii_records: counters(&registry, &PII_RECORDS)?,
             answers_unread: counters(&registry, &ANSWERS_UNREAD)?,
             drift: counter(&registry, &ANSWER_DRIFT)?,
@@ -384,6 +396,16 @@ impl Metrics {
     /// Counts a request beyond a limit. There are as many series as limits that were ever exceeded.
     pub fn limit_exceeded(&self, limit: &Name, mode: Fixed) {
         self.limits_exceeded.with_label_values(&[limit.as_str(), mode.as_str()]).inc();
+    }
+
+    /// Counts what a detector saw.
+    pub fn noticed(&self, detector: &'static str, level: &'static str) {
+        self.noticed.with_label_values(&[detector, level]).inc();
+    }
+
+    /// Counts a step of the ladder.
+    pub fn locked(&self, step: &'static str, cause: &'static str) {
+        self.locks.with_label_values(&[step, cause]).inc();
     }
 
     /// Counts the records of an answer that revealed a class of data.

@@ -96,6 +96,16 @@ impl Template {
         &self.segments
     }
 
+    /// The segments of a matching path that stand for parameters, as they were sent.
+    pub fn parameters<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = &'p [u8]> {
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        self.segments
+            .iter()
+            .zip(path.split(|byte| *byte == b'/'))
+            .filter(|(segment, _)| matches!(segment, Segment::Parameter(_)))
+            .map(|(_, sent)| sent)
+    }
+
     /// Whether some path fits both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let meet = |pair: (&Segment, &Segment)| match pair {

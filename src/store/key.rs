@@ -68,6 +68,8 @@ codes! {
         Detector = 3,
         /// Attempts and sources of an identity.
         Login = 4,
+        /// What was spent of quotas.
+        Quota = 5,
     }
 }
 codes! {

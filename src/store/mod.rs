@@ -52,7 +52,7 @@ pub use shared::Shared;
 pub use stance::{Allowance, Peers, Sight, allowance};
 
 /// The most bytes a lock's value may have.
-pub const LOCK_VALUE_MAX: usize = 512;
+pub const LOCK_VALUE_MAX: usize = 1_024;
 /// The most locks in one call of [`Store::put_locks`], and on one page of [`Store::locks_since`].
 pub const PAGE_MAX: usize = 256;
 /// The most blobs on one page of [`Store::scan_blobs`]; they may be large.
@@ -180,6 +180,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Blobs of one shelf in the order of their keys, from the one after `after`; at most
     /// [`BLOB_PAGE_MAX`].
     async fn scan_blobs(&self, on: Shelf, after: Option<BlobKey>) -> Result<Vec<Blob>, StoreFault>;
+
+    /// Takes a blob away, whatever its version; one that is not there is away already.
+    async fn forget_blob(&self, key: BlobKey) -> Result<(), StoreFault>;
 
     /// Queues an alarm; [`StoreFault::Full`] once [`ALARMS_MAX`] wait, and the loss is counted.
     async fn push_alarm(&self, body: &[u8]) -> Result<u64, StoreFault>;

@@ -17,7 +17,7 @@ pub struct Register {
     pub version: u64,
     /// How strict it is; of equal versions the stricter wins. [`RANK_RELEASED`] for a release.
     pub rank: u8,
-    /// Made and read by a pure room; at most [`VALUE_MAX`] bytes, 512 for a lock.
+    /// Made and read by a pure room; at most [`VALUE_MAX`] bytes, 1,024 for a lock.
     pub value: Vec<u8>,
 }
 

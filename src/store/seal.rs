@@ -13,7 +13,7 @@ use aws_lc_rs::hmac;
 
 use super::key::KeyId;
 use super::register::{DecodeFault, HEADER, Register};
-use crate::base::{Name, Secret, Use};
+use crate::base::{HashKey, Name, Secret, Use};
 
 /// Bytes of a code: HMAC-SHA-256, cut to 128 bits.
 pub(super) const CODE: usize = 16;
@@ -44,6 +44,15 @@ impl SharedSecret {
             hmac::Key::new(hmac::HMAC_SHA256, context.sign().as_ref())
         };
         Self { ids: derive("sekisho store ids 1\0"), seals: derive("sekisho store seals 1\0") }
+    }
+
+    /// A key for hashes that all gateways of the environment make alike.
+    #[must_use]
+    pub fn hash_key(&self, purpose: &'static str) -> HashKey {
+        let mut context = hmac::Context::with_key(&self.ids);
+        context.update(b"sekisho hash key 1\0");
+        context.update(purpose.as_bytes());
+        HashKey::new(first(context.sign().as_ref()))
     }
 
     pub(super) fn key_id(&self, kind: &'static str, text: &[u8]) -> KeyId {

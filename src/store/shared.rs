@@ -215,6 +215,10 @@ impl Store for Shared {
         self.own.scan_blobs(on, after).await
     }
 
+    async fn forget_blob(&self, key: BlobKey) -> Result<(), StoreFault> {
+        self.own.forget_blob(key).await
+    }
+
     async fn push_alarm(&self, body: &[u8]) -> Result<u64, StoreFault> {
         self.own.push_alarm(body).await
     }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::hygiene::printer;
 use crate::support::{ORDERS, Plan, World, error_of, get, put};
+use crate::upstream::Scripted;
 
 const ADDRESS: &str = "/orders/v0/orders/902-4395497-0000029/address";
 
@@ -108,4 +109,55 @@ async fn mon_3_what_is_to_be_counted_comes_readable_or_is_told() {
     })
     .await;
     world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_3_an_answer_that_nobody_can_read_is_charged_for_what_it_may_hold() {
+    let limit = "limits = [{ operations = [\"orders/*\"], pii_records = [\"20/h\"] }]\nallow = [\"orders/getOrders\", \"orders/getOrderAddress\"";
+    let plan = Plan::default()
+        .replace("allow = [\"orders/getOrders\", \"orders/getOrderAddress\"", limit)
+        .by_hand();
+    let world = World::with(plan).await;
+    for (answer, records) in [
+        // 2,000 bytes that say they are compressed.
+        (answer("content-encoding: gzip\r\n", ""), 32),
+        // An address, and bytes behind it that are no JSON.
+        (answer("", PERSON), 33),
+    ] {
+        let scripted = Scripted::start(&world, answer).await;
+        let port = scripted.address.port();
+        let of = |text: String| {
+            let (before, rest) = text.split_once("kind = \"sp-api\"\n").unwrap();
+            let (_, after) = rest.split_once("\n\n").unwrap();
+            format!(
+                "{before}kind = \"sp-api\"\nregion = \"fe\"\nstage = \"sandbox\"\n\
+                 endpoint = \"https://localhost:{port}\"\naddresses = [\"127.0.0.1:{port}\"]\n\
+                 token_endpoint = \"https://localhost:{port}\"\nca = \"pki/ca.pem\"\n\
+                 protocol = \"http/1.1\"\n\n{after}"
+            )
+        };
+        assert!(world.reload(of).await);
+        let caller = printer(&world, Alpn::Both);
+        let reply = world.call(&caller, get(ADDRESS)).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        let line = world.line_of(&reply);
+        assert_eq!(line["sekisho.pii_records"], records, "{line}");
+        let reply = world.call(&caller, get(ADDRESS)).await;
+        assert_eq!(error_of(&reply).0, "Sekisho.QuotaExceeded");
+        world.advance(std::time::Duration::from_secs(7_200));
+    }
+    world.finish().await;
+}
+
+const PERSON: &str =
+    "{\"payload\":{\"AmazonOrderId\":\"902-1-1\",\"ShippingAddress\":{\"Name\":\"A B\"}}}";
+
+/// An answer of the script's with 2,000 bytes behind `lead`.
+fn answer(fields: &str, lead: &str) -> &'static [&'static [u8]] {
+    let length = lead.len() + 2_000;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{fields}content-length: {length}\r\n\r\n"
+    );
+    let whole = [head.as_bytes(), lead.as_bytes(), &[b'x'; 2_000]].concat();
+    Vec::leak(vec![&*whole.leak()])
 }

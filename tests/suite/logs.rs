@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sekisho::evidence::codes;
-use sekisho::mock::{Alpn, Call, Flow, Reply, Scenario};
+use sekisho::mock::{Alpn, BodyEnd, Call, Flow, Reply, Scenario};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -128,6 +128,13 @@ struct Ledger<'w> {
 }
 
 impl Ledger<'_> {
+    /// The line of a request whose caller did not wait for the end.
+    async fn went_away(&mut self, alpn: Alpn) {
+        let line = self.one("a caller who went away").await;
+        assert_eq!(line["event.outcome"], "failed", "{alpn:?}: {line}");
+        assert_eq!(line["sekisho.detail"], "CallerWentAway", "{alpn:?}: {line}");
+    }
+
     async fn one(&mut self, what: &str) -> Value {
         let world = self.world;
         let lines = eventually(what, || {
@@ -209,11 +216,14 @@ async fn log_1_every_kind_of_request_leaves_one_line_with_the_documented_keys() 
     world.note(&reply);
     ledger.denied(&reply, "AddressRevoked", None).await;
 
-    let elsewhere = ["Internal", "LogUnavailable"];
+    let elsewhere = ["Canary", "Closed", "Internal", "Locked", "LogUnavailable", "StepUpRequired"];
     let all: BTreeSet<_> =
         codes::DenialCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
     let missed: Vec<_> = all.difference(&ledger.denials).collect();
-    assert_eq!(missed, elsewhere, "full disks are in logs/disk.rs; defects can't be ordered");
+    assert_eq!(
+        missed, elsewhere,
+        "full disks are in logs/disk.rs, locks in lockout.rs; defects can't be ordered"
+    );
     the_log_and_the_numbers_agree(&world, ledger.taken);
     drop(nobody);
     world.finish().await;
@@ -310,26 +320,24 @@ async fn refused_by_its_body(world: &World, ledger: &mut Ledger<'_>) {
 /// The caller goes away, before the answer and within it, on either version of HTTP.
 async fn abandoned(world: &World, ledger: &mut Ledger<'_>) {
     for alpn in [Alpn::H1, Alpn::H2] {
-        for scenario in
-            [Scenario::Delay { ms: 1_500 }, Scenario::SlowBody { bytes: 1, tick_ms: 50 }]
-        {
-            let caller = world.caller(|config| {
+        let caller = |body_max| {
+            world.caller(|config| {
                 config.identity = world.pki.client("label-printer").cloned();
                 config.alpn = alpn;
-            });
-            let before = world.amazon.total();
-            world.amazon.script(&[scenario]);
-            let address = world.address();
-            let call =
-                tokio::spawn(async move { caller.call(address, get(ORDERS)).await.map(drop) });
-            eventually("the upstream is asked", || (world.amazon.total() > before).then_some(()))
-                .await;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            call.abort();
-            let line = ledger.one("a caller who went away").await;
-            assert_eq!(line["event.outcome"], "failed", "{alpn:?} {scenario:?}: {line}");
-            assert_eq!(line["sekisho.detail"], "CallerWentAway", "{alpn:?} {scenario:?}: {line}");
-        }
+                config.body_max = body_max;
+            })
+        };
+        let before = world.amazon.total();
+        world.amazon.script(&[Scenario::Delay { ms: 1_500 }]);
+        let (patient, address) = (caller(u64::MAX), world.address());
+        let call = tokio::spawn(async move { patient.call(address, get(ORDERS)).await.map(drop) });
+        eventually("the upstream is asked", || (world.amazon.total() > before).then_some(())).await;
+        call.abort();
+        ledger.went_away(alpn).await;
+        world.amazon.script(&[Scenario::SlowBody { bytes: 1, tick_ms: 50 }]);
+        let reply = caller(3).call(address, get(ORDERS)).await.unwrap();
+        assert_eq!(reply.end, BodyEnd::TooLarge, "{alpn:?}");
+        ledger.went_away(alpn).await;
     }
 }
 

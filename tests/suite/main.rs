@@ -22,6 +22,7 @@ mod front_door_tls;
 mod http2;
 mod hygiene;
 mod identity;
+mod lockout;
 mod logs;
 mod malformed;
 mod paced;

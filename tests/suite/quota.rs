@@ -4,7 +4,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use sekisho::mock::{Alpn, Reply, Scenario, Session};
 
-use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, until};
+use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, until, until_some};
 
 const MORE: &str = r#"
 [identity.second]
@@ -383,14 +383,10 @@ async fn mon_2_a_place_among_concurrent_requests_comes_back_however_one_ends() {
     // The caller goes away: its place is free.
     held.abort();
     world.warehouse.set(Scenario::Normal);
-    let mut reply = ask(&world, "other", "/stock/B").await;
-    for _ in 0..500 {
-        if reply.status == 200 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        reply = ask(&world, "other", "/stock/B").await;
-    }
-    assert_eq!(reply.status, 200, "{}", reply.text());
+    until_some("the place is free", async || {
+        let reply = ask(&world, "other", "/stock/B").await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
     world.finish().await;
 }

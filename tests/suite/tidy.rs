@@ -19,7 +19,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("lockout", 1, &["base"]),
     ("pacing", 1, &["base"]),
     ("policy", 1, &["base"]),
-    ("config", 2, &["base", "identity", "pacing", "policy"]),
+    ("config", 2, &["base", "detect", "identity", "lockout", "pacing", "policy"]),
     ("answer", 3, &["base", "evidence", "pacing"]),
     ("keys", 3, &["base", "identity"]),
     ("observe", 3, &["base", "evidence"]),
@@ -31,8 +31,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "engine",
         4,
         &[
-            "base", "config", "evidence", "exposure", "identity", "keys", "observe", "pacing",
-            "policy", "state", "upstream",
+            "base", "config", "detect", "evidence", "exposure", "identity", "keys", "lockout",
+            "observe", "pacing", "policy", "state", "store", "upstream",
         ],
     ),
     // The edges never use each other.
@@ -41,8 +41,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "gateway",
         5,
         &[
-            "answer", "base", "config", "engine", "evidence", "exposure", "identity", "observe",
-            "pacing", "policy", "state", "upstream",
+            "answer", "base", "config", "detect", "engine", "evidence", "exposure", "identity",
+            "observe", "pacing", "policy", "state", "upstream",
         ],
     ),
     (
@@ -57,7 +57,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         8,
         &[
             "admin", "answer", "base", "config", "devcerts", "engine", "evidence", "gateway",
-            "listen", "mock", "observe", "policy",
+            "listen", "mock", "observe", "policy", "store",
         ],
     ),
 ];
@@ -90,21 +90,28 @@ const CLAIMED: &[ControlId] = &[
     ControlId::Net2,
     ControlId::Net3,
     ControlId::Acc1,
+    ControlId::Acc2,
+    ControlId::Acc5,
     ControlId::Tls1,
     ControlId::Tls2,
     ControlId::Priv1,
     ControlId::Priv5,
     ControlId::Log1,
     ControlId::Log2,
+    ControlId::Mon1,
     ControlId::Mon2,
     ControlId::Mon3,
+    ControlId::Mon4,
     ControlId::Mon5,
+    ControlId::Mon6,
+    ControlId::Mon8,
 ];
 
 /// The only files that look at a protected value, and why each may.
 const REVEALERS: &[(&str, &str)] = &[
     ("src/base/net.rs", "defines the address's one exit; pseudonyms and counts are made here"),
     ("src/base/pii.rs", "defines the exits; derives the day's pseudonym key"),
+    ("src/engine/acts.rs", "hashes an order's id as soon as it is there"),
     ("src/config/settings.rs", "defines the TLS key's one exit"),
     ("src/devcerts/authority.rs", "throw-away keys for tests"),
     ("src/devcerts/pki.rs", "writes throw-away keys"),

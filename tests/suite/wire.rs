@@ -193,6 +193,7 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -271,15 +272,25 @@ impl H2 {
         }
     }
 
-    /// The header block of a stream's answer, which is no more than that.
-    pub async fn head_of(&mut self, stream: u32) -> Vec<u8> {
+    /// The header block and the body of a stream's answer.
+    pub async fn answer_of(&mut self, stream: u32) -> (Vec<u8>, Vec<u8>) {
+        let (mut head, mut body) = (Vec::new(), Vec::new());
         while let Some(frame) = self.next().await {
-            if (frame.kind, frame.stream) == (HEADERS, stream) {
-                assert_eq!(frame.flags, END_STREAM | END_HEADERS);
-                return frame.payload;
+            match frame.kind {
+                HEADERS if frame.stream == stream => head = frame.payload,
+                DATA if frame.stream == stream => body.extend_from_slice(&frame.payload),
+                _ => continue,
+            }
+            if frame.flags & END_STREAM != 0 {
+                return (head, body);
             }
         }
         panic!("no answer");
+    }
+
+    /// Lets so many more bytes of bodies come on this connection.
+    pub async fn widen(&mut self, bytes: u32) {
+        self.send(WINDOW_UPDATE, 0, 0, &bytes.to_be_bytes()).await;
     }
 
     /// Reads until a stream has ended; what else comes is passed over.

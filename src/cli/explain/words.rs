@@ -153,6 +153,10 @@ const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
         | Denial::NoCredential
         | Denial::Token(_)
         | Denial::NoIdentity
+        | Denial::Locked(_)
+        | Denial::Closed(_)
+        | Denial::StepUp
+        | Denial::Canary
         | Denial::IdentityConnections
         | Denial::QuotaExceeded
         | Denial::UpstreamQuota(_)

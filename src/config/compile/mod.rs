@@ -2,6 +2,7 @@
 //! files and secrets, and builds the runtime's types. Each rule stands where its value is compiled,
 //! so none is checked twice or forgotten. Every mistake goes into the report; what can still be
 //! judged after one, is.
+mod detect;
 mod identity;
 mod issuer;
 mod listener;
@@ -93,6 +94,7 @@ impl Ctx<'_> {
         let pacing = operations.as_ref().map(|all| self.pacing(all));
         let policy = operations.and_then(|all| self.policy(all));
         let identities = self.identity_settings(&own);
+        let detect = self.detect();
         let gateway = document.gateway.as_ref()?;
         let names = self.names(policy.as_ref()?);
         Some(Snapshot {
@@ -110,6 +112,8 @@ impl Ctx<'_> {
             identities,
             quotas: quotas?,
             pacing: pacing?,
+            detect,
+            lockout: self.lockout(),
             token,
             log,
             admin,

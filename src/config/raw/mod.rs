@@ -1,11 +1,13 @@
 //! The configuration as it is written: one struct per section. The doc comments become the
 //! descriptions in the JSON Schema, `x-range` what a value must lie between, `x-control` the control
 //! that an error names. Nothing here judges one key by another; that is `check`.
+mod detect;
 mod gateway;
 mod identity;
 mod issuer;
 mod limit;
 mod listener;
+mod lockout;
 mod log;
 mod network;
 mod operation;
@@ -23,6 +25,7 @@ use std::ops::{Deref, Range};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(super) use detect::{DetectMode, RawDetect};
 pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
 pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
 pub(super) use issuer::{AlgorithmName, ClaimText, Presence, RawIssuer};
@@ -30,6 +33,7 @@ pub(super) use limit::{ModeName, Per, RawLimit};
 pub(super) use listener::{
     AlpnName, ClientAuthName, RawBounds, RawCertified, RawListener, SecretRef, TlsVersionName,
 };
+pub(super) use lockout::RawLockout;
 pub(super) use log::{AccessTo, RawLog};
 pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
@@ -81,6 +85,14 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "ACC-1"))]
     identity: BTreeMap<String, RawIdentity>,
+    /// When something is out of the ordinary.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "MON-8"))]
+    detect: RawDetect,
+    /// What follows from failed logins, and from what detectors act upon.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-2"))]
+    lockout: RawLockout,
     /// The access log.
     #[serde(default)]
     #[schemars(extend("x-control" = "LOG-1"))]

@@ -43,8 +43,11 @@ fn log_1_the_engine_s_own_answers_are_told_from_the_gateway_s() {
         let mut watch = ReplyWatch::default();
         let own = frame(HEADERS, END, 1, block);
         let ping = frame(0x6, 0, 0, &[0; 8]);
-        assert_eq!(watch.next(&own), Next::Own(own.len()));
-        assert_eq!(watch.next(&[&own[..], &ping].concat()), Next::Own(own.len()));
+        assert_eq!(watch.next(&own), Next::Own { length: own.len(), stream: 1 });
+        assert_eq!(
+            watch.next(&[&own[..], &ping].concat()),
+            Next::Own { length: own.len(), stream: 1 }
+        );
         assert_eq!(watch.next(&[&ping[..], &own].concat()), Next::Pass(ping.len()));
         assert_eq!(watch.next(&own[..own.len() - 1]), Next::Pass(own.len() - 1), "not whole");
         assert_eq!(found(&mut watch, &own, begun(1, 0)), [Found::Refused(refused)]);
@@ -116,8 +119,16 @@ fn log_1_a_connection_that_the_engine_ends_names_the_request_that_broke_it() {
 #[test]
 fn fields_put_behind_an_answer_enter_no_table() {
     let own = frame(HEADERS, END, 5, &[STATUS_400]);
-    let with = with_fields(&own, &[("x-a", "bc"), ("x-long", &"y".repeat(200))]);
+    let with = explained(&own, &[("x-a", "bc"), ("x-long", &"y".repeat(200))], None);
     assert_eq!(with, frame(HEADERS, END, 5, b"\x8c\0\x03x-a\x02bc"));
+}
+
+#[test]
+fn mon_5_a_body_put_behind_an_answer_ends_it() {
+    let own = frame(HEADERS, END, 5, &[STATUS_400]);
+    let with = explained(&own, &[("x-a", "bc")], Some("why"));
+    let head = frame(HEADERS, END_HEADERS, 5, b"\x8c\0\x03x-a\x02bc");
+    assert_eq!(with, [head, frame(DATA, END_STREAM, 5, b"why")].concat());
 }
 
 fn some_frame() -> impl Strategy<Value = Vec<u8>> {
@@ -164,7 +175,7 @@ proptest! {
         while at < bytes.len() {
             let length = match watch.next(&bytes[at..]) {
                 Next::Pass(length) => length.min(short),
-                Next::Own(length) => {
+                Next::Own { length, .. } => {
                     prop_assert_eq!(watch.seen, 0, "in the middle of a frame");
                     length
                 }

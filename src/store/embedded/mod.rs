@@ -177,6 +177,10 @@ impl Store for Embedded {
         self.read(move |db| page_of_blobs(db, on, after)).await
     }
 
+    async fn forget_blob(&self, key: BlobKey) -> Result<(), StoreFault> {
+        self.writer.run(64, move |txn, _| work::forget_blob(txn, key)).await
+    }
+
     async fn push_alarm(&self, body: &[u8]) -> Result<u64, StoreFault> {
         if body.len() > ALARM_MAX {
             return Err(StoreFault::TooLarge);

@@ -9,7 +9,7 @@ use super::tables::{
 use super::writer::Turn;
 use crate::store::bucket::{self, Ask, Asked, Lease};
 use crate::store::fault::StoreFault;
-use crate::store::key::CounterKey;
+use crate::store::key::{BlobKey, CounterKey};
 use crate::store::register::VALUE_MAX;
 use crate::store::{ALARMS_MAX, Blob, LockRecord, Put};
 
@@ -118,6 +118,11 @@ pub(super) fn put_blob(txn: &WriteTransaction, blob: &Blob) -> Done<Put> {
     }
     table.insert(&key[..], &blob.state.encode()[..])?;
     Ok(Ok(Put::Stored))
+}
+
+pub(super) fn forget_blob(txn: &WriteTransaction, key: BlobKey) -> Done<()> {
+    txn.open_table(BLOBS)?.remove(&key.encode()[..])?;
+    Ok(Ok(()))
 }
 
 pub(super) fn push_alarm(txn: &WriteTransaction, body: &[u8]) -> Done<u64> {

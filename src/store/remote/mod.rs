@@ -327,6 +327,13 @@ impl Store for Remote {
         Err(StoreFault::Forged)
     }
 
+    async fn forget_blob(&self, key: BlobKey) -> Result<(), StoreFault> {
+        let (hash, index) = self.shelf_keys(key.shelf);
+        let keys: &[&[u8]] = &[hash.as_bytes(), index.as_bytes()];
+        let script = &self.link.scripts.forget_blob;
+        self.link.call(Call { script, keys, args: vec![key.encode()] }, |_| Some(())).await
+    }
+
     async fn push_alarm(&self, body: &[u8]) -> Result<u64, StoreFault> {
         if body.len() > ALARM_MAX {
             return Err(StoreFault::TooLarge);

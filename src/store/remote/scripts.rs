@@ -20,7 +20,7 @@ macro_rules! scripts {
 
 scripts! {
     found, beat, leave, put_locks, locks_since, lease, count, put_blob, blob, scan_blobs,
-    push_alarm, peek_alarms, ack_alarms, drop_forged, drop_alarms,
+    forget_blob, push_alarm, peek_alarms, ack_alarms, drop_forged, drop_alarms,
 }
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");

@@ -222,6 +222,11 @@ async fn blobs_are_versioned_and_in_order(store: &dyn Store) {
     let other = store.scan_blobs(Shelf::Ledger, None).await.unwrap();
     assert_eq!(other.iter().map(|blob| blob.key).collect::<Vec<_>>(), [aside]);
     assert_eq!(store.scan_blobs(Shelf::Login, None).await, Ok(Vec::new()));
+    for _ in 0..2 {
+        store.forget_blob(aside).await.unwrap();
+        assert_eq!(store.scan_blobs(Shelf::Ledger, None).await, Ok(Vec::new()));
+    }
+    assert_eq!(store.put_blob(&Blob { key: aside, ..blob(7, 1, 5) }).await, Ok(Put::Stored));
 }
 
 async fn alarms_wait_in_order(store: &dyn Store) {

@@ -2,6 +2,7 @@
 //! front of both. `World::finish` stops everything and searches all that the gateway wrote for the
 //! personal data that the mocks are full of (LOG-2); a world that is dropped without it fails.
 mod encode;
+mod wait;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use sekisho::mock::{
 use serde_json::Value;
 
 pub use encode::{base64url, basic};
+pub use wait::{until, until_some};
 
 pub const ISSUER: &str = "https://issuer.sekisho.test";
 pub const AUDIENCE: &str = "sekisho";
@@ -197,6 +199,8 @@ pub struct Plan {
     pub fill: HashMap<&'static str, String>,
     /// Texts replaced by others.
     pub replace: Vec<(String, String)>,
+    /// Files beside the configuration.
+    pub files: Vec<(&'static str, String)>,
     pub clock: Option<(Clock, Arc<ManualClock>)>,
     pub amazon: Option<MockConfig>,
     pub warehouse: Option<MockConfig>,
@@ -207,6 +211,11 @@ pub struct Plan {
 impl Plan {
     pub fn fill(mut self, place: &'static str, lines: &str) -> Self {
         self.fill.insert(place, lines.to_owned());
+        self
+    }
+
+    pub fn file(mut self, name: &'static str, text: &str) -> Self {
+        self.files.push((name, text.to_owned()));
         self
     }
 
@@ -265,6 +274,9 @@ impl World {
             .replace("{amazon}", &amazon.address().port().to_string())
             .replace("{warehouse}", &warehouse.address().port().to_string());
         std::fs::write(dir.join("sekisho.toml"), text).unwrap();
+        for (name, text) in &plan.files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
         let (clock, hand) = match plan.clock {
             Some((clock, hand)) => (clock, Some(hand)),
             None => (Clock::system(), None),
@@ -383,6 +395,17 @@ impl World {
         self.gateway.reload(&path, &self.watched).await
     }
 
+    /// Stops the gateway and starts another one on the same state and configuration.
+    pub async fn restart(self) -> Self {
+        let Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard } = self;
+        let clock = gateway.engine.clock.clone();
+        gateway.stop().await;
+        let path = dir.join("sekisho.toml");
+        let loaded = config::load_from(&*watched, &path, 1, clock.now()).unwrap();
+        let gateway = Running::start(loaded, clock).await.unwrap();
+        Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard }
+    }
+
     pub fn advance(&self, by: Duration) {
         self.hand.as_ref().expect("a world by hand").advance(by);
     }
@@ -498,15 +521,4 @@ pub fn masked(reply: &Reply) -> String {
     fields.sort();
     let whole = format!("{}\n{}\n\n{}", reply.status, fields.join("\n"), reply.text());
     whole.replace(id, "[request]")
-}
-
-/// Waits until something holds, for ten seconds at most.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
-        if holds() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within ten seconds: {what}");
 }

@@ -1,6 +1,7 @@
 //! What documents say is what the code does: commands, claims, metrics, recorded answers.
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use sekisho::answer;
@@ -60,7 +61,7 @@ fn help(words: &[&str]) -> Option<String> {
 #[test]
 fn the_documents_commands_exist() {
     let readme = read("README.md");
-    for kind in ["cargo test", "cargo run"] {
+    for kind in ["tests/run", "cargo run"] {
         // `.ci/run` takes these two from the README, by this very form.
         let line = readme.lines().find(|line| line.starts_with(&format!("    {kind}")));
         assert!(line.is_some(), "README.md holds no line `    {kind} …` for .ci/run");
@@ -68,6 +69,10 @@ fn the_documents_commands_exist() {
     for name in ["README.md", "README.ja.md", "deploy/README.md", "certs-dev/README.md"] {
         for command in commands(&read(name)) {
             let words: Vec<&str> = command.split_whitespace().collect();
+            if let Some(script) = words.first().filter(|word| word.starts_with("tests/")) {
+                let mode = root().join(script).metadata().expect(script).permissions().mode();
+                assert_eq!(mode & 0o111, 0o111, "{name}: {script} can't be run");
+            }
             let at = words.iter().position(|w| *w == "sekisho" || w.ends_with("/sekisho"));
             let verb = at.and_then(|at| words.get(at + 1)).filter(|verb| {
                 verb.starts_with(|c: char| c.is_ascii_lowercase())

@@ -1,0 +1,272 @@
+//! Whether somebody is locked, and what failed logins lead to: asked by the request path before and
+//! while it serves. `lockout` decides. Controls: ACC-2, ACC-5, MON-6.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{ConnLink, Engine, Live};
+use crate::base::{
+    ClosedFault, Denial, IdentityIx, LockFault, Moment, Name, OperationIx, UpstreamIx,
+};
+use crate::identity::{Possession, Proven};
+use crate::lockout::{Asked, Attempt, Proof, Standing, Step, Subject, Trust};
+
+/// A login with several factors counts for so long where step-up is asked, in seconds.
+const FRESH_SECS: u64 = 900;
+
+/// Whether any pair of identity and source is made to wait, so that nobody else takes a lock to ask.
+#[derive(Debug, Default)]
+pub(super) struct Waits {
+    until_ns: AtomicU64,
+}
+
+/// Who a request turned out to be, for questions that come later: while it waits, while it streams.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    asked: Asked,
+    strong: Strong,
+    epoch: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strong {
+    Yes,
+    No,
+}
+
+/// How a permitted caller goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pace {
+    Usual,
+    /// After a wait: the ladder's second step.
+    Slow,
+}
+
+impl Engine {
+    /// ACC-2: whether somebody who proved who they are may go on at all.
+    ///
+    /// # Errors
+    /// Locked, or made to prove more.
+    pub fn admit_caller(
+        &self,
+        live: &Live,
+        link: &ConnLink,
+        who: &Proven,
+        now: Moment,
+    ) -> Result<(Caller, Pace), Denial> {
+        let strong = if who.is_strong(now, FRESH_SECS) { Strong::Yes } else { Strong::No };
+        let asked = Asked {
+            identity: Some(who.identity()),
+            trust: if who.proof().is_of_possession() { Trust::Proof } else { Trust::Stranger },
+            source: link.facts.source_hash,
+            operation: None,
+            upstream: None,
+            account: None,
+            order: None,
+        };
+        let mut caller = Caller { asked, strong, epoch: self.locks.epoch() };
+        let pace = self.judge_standing(live, &mut caller, now)?;
+        if asked.trust == Trust::Stranger
+            && self.waits.until_ns.load(Ordering::Relaxed) > now.mono_ns()
+        {
+            let attempt = attempt(who.identity(), link, Proof::Absent, now);
+            if !self.locks.logins(|logins, _| logins.wait(&attempt)).is_zero() {
+                return Err(Denial::Locked(LockFault::Waiting));
+            }
+        }
+        Ok((caller, pace))
+    }
+
+    /// ACC-5: whether what a caller asks for is closed to everybody.
+    ///
+    /// # Errors
+    /// What is.
+    pub fn admit_target(
+        &self,
+        live: &Live,
+        caller: &mut Caller,
+        (operation, upstream): (OperationIx, UpstreamIx),
+        ids: impl Iterator<Item: AsRef<[u8]>>,
+        now: Moment,
+    ) -> Result<Pace, Denial> {
+        let keys = self.locks.keys();
+        let before = caller.asked;
+        caller.asked.operation = Some(operation);
+        caller.asked.upstream = Some(upstream);
+        caller.asked.account =
+            live.upstream(upstream).map(|upstream| keys.account(&upstream.seller));
+        if self.locks.holds_orders() {
+            let held = |id: &[u8]| {
+                let order = Some(keys.order(id));
+                let asked = Asked { order, identity: None, ..before };
+                self.locks
+                    .standing(live, &asked, now)
+                    .step
+                    .is_some_and(|(step, _)| step >= Step::Lock)
+            };
+            for id in ids {
+                if held(id.as_ref()) {
+                    caller.asked.order = Some(keys.order(id.as_ref()));
+                }
+            }
+        }
+        self.judge_standing(live, caller, now)
+    }
+
+    /// Whether a caller who went on may still: to be asked while it waits and while it is answered.
+    /// Costs one read of a number as long as no lock changed.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn still_admitted(&self, live: &Live, caller: &mut Caller) -> Result<(), Denial> {
+        let epoch = self.locks.epoch();
+        if caller.epoch == epoch {
+            return Ok(());
+        }
+        caller.epoch = epoch;
+        match self.judge_standing(live, caller, self.clock.now()) {
+            // What was let through before more was asked is let through to its end.
+            Ok(_) | Err(Denial::StepUp) => Ok(()),
+            Err(denial) => Err(denial),
+        }
+    }
+
+    /// Returns when a caller may no longer go on. For those who wait for something else meanwhile.
+    pub async fn revoked(&self, live: Arc<Live>, mut caller: Caller) -> Denial {
+        let mut changes = self.locks.changes();
+        loop {
+            if let Err(denial) = self.still_admitted(&live, &mut caller) {
+                return denial;
+            }
+            if changes.changed().await.is_err() {
+                return Denial::Internal;
+            }
+        }
+    }
+
+    /// Returns when somebody who used a connection was killed, so that it is to be closed.
+    pub async fn killed(&self, link: &ConnLink) {
+        let mut changes = self.locks.changes();
+        while changes.changed().await.is_ok() {
+            let now = self.clock.now();
+            let is_killed = |name: &Name| {
+                let subject = Subject::Identity(name.clone());
+                self.locks.read(|table| {
+                    table.held(&subject, now).is_some_and(|(step, _)| step == Step::Kill)
+                })
+            };
+            if link.identities().iter().any(is_killed) {
+                return;
+            }
+        }
+    }
+
+    fn judge_standing(
+        &self,
+        live: &Live,
+        caller: &mut Caller,
+        now: Moment,
+    ) -> Result<Pace, Denial> {
+        let mut standing = self.locks.standing(live, &caller.asked, now);
+        let Some((mut step, _)) = standing.step else { return Ok(Pace::Usual) };
+        if caller.asked.trust == Trust::Stranger
+            && let Some(identity) = caller.asked.identity
+        {
+            // Rare enough to ask now: a source that the identity has used before is no stranger's.
+            let (source, proof) = (caller.asked.source, Proof::Absent);
+            caller.asked.trust = self.locks.trust(&Attempt { identity, source, proof, at: now });
+            standing = self.locks.standing(live, &caller.asked, now);
+            let Some((again, _)) = standing.step else { return Ok(Pace::Usual) };
+            step = again;
+        }
+        match step {
+            Step::Note => Ok(Pace::Usual),
+            Step::Slow => Ok(Pace::Slow),
+            Step::StepUp if caller.strong == Strong::Yes => Ok(Pace::Usual),
+            Step::StepUp => Err(Denial::StepUp),
+            Step::Lock | Step::Kill => Err(self.refuse(live, &caller.asked, now)),
+        }
+    }
+
+    /// What it is that is locked, and one more attempt in spite of it.
+    fn refuse(&self, live: &Live, asked: &Asked, now: Moment) -> Denial {
+        let nobody = Asked {
+            identity: None,
+            operation: None,
+            upstream: None,
+            account: None,
+            order: None,
+            ..*asked
+        };
+        let held = |asked: &Asked| {
+            let Standing { step, .. } = self.locks.standing(live, asked, now);
+            step.is_some_and(|(step, _)| step >= Step::Lock)
+        };
+        let names = &live.snapshot.names;
+        if held(&nobody) {
+            self.locks.attempted(Subject::Source(asked.source));
+            return Denial::Locked(LockFault::Source);
+        }
+        if held(&Asked { identity: asked.identity, ..nobody }) {
+            if let Some(name) = asked.identity.and_then(|ix| names.identity(ix)) {
+                self.locks.attempted(Subject::Identity(name.clone()));
+            }
+            return Denial::Locked(LockFault::Identity);
+        }
+        let (subject, fault) = if held(&Asked { operation: asked.operation, ..nobody }) {
+            let name = asked.operation.and_then(|ix| names.operation(ix));
+            (name.map(|name| Subject::Operation(name.clone())), ClosedFault::Operation)
+        } else if held(&Asked { upstream: asked.upstream, ..nobody }) {
+            let name = asked.upstream.and_then(|ix| names.upstream(ix));
+            (name.map(|name| Subject::Upstream(name.clone())), ClosedFault::Upstream)
+        } else if held(&Asked { account: asked.account, ..nobody }) {
+            (asked.account.map(Subject::Account), ClosedFault::Account)
+        } else {
+            (asked.order.map(Subject::Order), ClosedFault::Record)
+        };
+        if let Some(subject) = subject {
+            self.locks.attempted(subject);
+        }
+        Denial::Closed(fault)
+    }
+
+    /// A caller proved itself on a connection for the first time.
+    pub(super) fn logged_in(&self, link: &ConnLink, who: IdentityIx, proof: Proof, now: Moment) {
+        let attempt = attempt(who, link, proof, now);
+        self.locks.logins(|logins, _table| logins.succeeded(&attempt));
+    }
+
+    /// A credential was looked at and was not this identity's: slows down the pair of identity and
+    /// source, and accuses where that was too often.
+    pub fn login_failed(
+        &self,
+        live: &Live,
+        link: &ConnLink,
+        (who, possession): (IdentityIx, Possession),
+        now: Moment,
+    ) {
+        let proof = match possession {
+            Possession::Proved => Proof::Carried,
+            Possession::Unproved => Proof::Absent,
+        };
+        let attempt = attempt(who, link, proof, now);
+        let Some(name) = live.snapshot.names.identity(who) else { return };
+        let subject = Subject::Identity(name.clone());
+        let rules = &live.snapshot.lockout;
+        let failed = self.locks.logins(|logins, table| {
+            // While a pair waits its credential counts as not looked at.
+            let waits = !logins.wait(&attempt).is_zero();
+            (!waits).then(|| logins.failed(&attempt, table.probation(&subject, now), rules))
+        });
+        let Some(failed) = failed else { return };
+        if !failed.wait.is_zero() {
+            self.waits.until_ns.fetch_max(now.plus(failed.wait).mono_ns(), Ordering::Relaxed);
+        }
+        if let Some(accusation) = failed.accuses {
+            self.accuse(live, &accusation);
+        }
+    }
+}
+
+const fn attempt(identity: IdentityIx, link: &ConnLink, proof: Proof, at: Moment) -> Attempt {
+    Attempt { identity, source: link.facts.source_hash, proof, at }
+}

@@ -1,0 +1,390 @@
+//! Locks in force (ACC-2, ACC-5): owns the table, its compiled form, and the memory of logins; keeps
+//! them in the store and in step with other gateways.
+//!
+//! 1. What is imposed holds from that moment on, here: requests read the compiled form, and waiting
+//!    ones and open connections are woken.
+//! 2. Nothing lifts a lock but its own end and a release; a store that can't be had lifts none.
+//! 3. An operator's act returns when it can't be lost any more, or says that it is not there yet.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::{Engine, Live};
+use crate::base::{HashKey, IdentityIx, Moment, Name, OperationIx, UpstreamIx};
+use crate::config::Snapshot;
+use crate::evidence::{Event, Fixed, LockSubject};
+use crate::lockout::{
+    Asked, Attempt, GatewayId, LockTable, Logins, Places, Standing, Standings, Subject, TableFault,
+    Trust,
+};
+use crate::store::{
+    Cursor, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Reach, Register, Scope, SharedSecret,
+    Store, StoreFault,
+};
+
+/// Pairs of identity and source whose failed logins are remembered, at 32 bytes each.
+const PAIRS_MAX: usize = 65_536;
+/// Until locks that could not be written down are tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// How often attempts during locks are written down.
+const ATTEMPTS_EVERY: Duration = Duration::from_secs(2);
+
+/// See the module.
+pub(super) struct Locks {
+    me: GatewayId,
+    keys: LockKeys,
+    secret: SharedSecret,
+    store: Arc<dyn Store>,
+    book: Mutex<Book>,
+    compiled: ArcSwap<Compiled>,
+    /// Rises with every change of what holds.
+    changed: watch::Sender<u64>,
+    /// The same number, for those who only look.
+    epoch: AtomicU64,
+    unwritten: Notify,
+    /// How far the store was read.
+    cursor: tokio::sync::Mutex<Cursor>,
+}
+
+/// Under which subjects are hashed. The same on every gateway of the environment, over restarts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LockKeys {
+    pub(super) source: HashKey,
+    account: HashKey,
+    order: HashKey,
+}
+
+struct Book {
+    table: LockTable,
+    logins: Logins,
+    /// Subjects of which the store has not been told the latest.
+    dirty: BTreeSet<Subject>,
+}
+
+/// What holds, under one configuration.
+struct Compiled {
+    generation: u64,
+    standings: Standings,
+    names: Arc<NameTable>,
+}
+
+/// Where one configuration keeps its names.
+#[derive(Debug, Default)]
+struct NameTable {
+    identities: BTreeMap<Name, IdentityIx>,
+    operations: BTreeMap<Name, OperationIx>,
+    upstreams: BTreeMap<Name, UpstreamIx>,
+}
+
+impl NameTable {
+    fn of(snapshot: &Snapshot) -> Self {
+        let names = &snapshot.names;
+        Self {
+            identities: (0..)
+                .map(IdentityIx)
+                .map_while(|ix| Some((names.identity(ix)?.clone(), ix)))
+                .collect(),
+            operations: (0..)
+                .map(OperationIx)
+                .map_while(|ix| Some((names.operation(ix)?.clone(), ix)))
+                .collect(),
+            upstreams: (0..)
+                .map(UpstreamIx)
+                .map_while(|ix| Some((names.upstream(ix)?.clone(), ix)))
+                .collect(),
+        }
+    }
+
+    fn places(&self) -> Places<'_> {
+        Places {
+            identities: &self.identities,
+            operations: &self.operations,
+            upstreams: &self.upstreams,
+        }
+    }
+}
+
+impl Locks {
+    pub(super) fn new(
+        gateway: Gateway,
+        store: Arc<dyn Store>,
+        secret: SharedSecret,
+        snapshot: &Snapshot,
+        now: Moment,
+    ) -> Self {
+        let names = Arc::new(NameTable::of(snapshot));
+        let table = LockTable::new(now);
+        let standings = Standings::compile(&table, names.places(), now);
+        let compiled = Compiled { generation: snapshot.generation, standings, names };
+        let identities = snapshot.identities.len();
+        let keys = LockKeys {
+            source: secret.hash_key("lock sources"),
+            account: secret.hash_key("lock accounts"),
+            order: secret.hash_key("lock orders"),
+        };
+        Self {
+            me: GatewayId(gateway.0),
+            keys,
+            secret,
+            store,
+            book: Mutex::new(Book {
+                table,
+                logins: Logins::new(identities, PAIRS_MAX),
+                dirty: BTreeSet::new(),
+            }),
+            compiled: ArcSwap::from_pointee(compiled),
+            changed: watch::Sender::new(0),
+            epoch: AtomicU64::new(0),
+            unwritten: Notify::new(),
+            cursor: tokio::sync::Mutex::new(Cursor::START),
+        }
+    }
+
+    pub(super) const fn keys(&self) -> &LockKeys {
+        &self.keys
+    }
+
+    /// What holds for a request that is judged by `live`. No lock and no allocation, but right after a
+    /// reload for requests that began before it.
+    pub(super) fn standing(&self, live: &Live, asked: &Asked, now: Moment) -> Standing {
+        let compiled = self.compiled.load();
+        if compiled.generation == live.snapshot.generation {
+            return compiled.standings.standing(asked, now);
+        }
+        let (names, of) = (&live.snapshot.names, &compiled.names);
+        let moved = Asked {
+            identity: asked.identity.and_then(|ix| of.identities.get(names.identity(ix)?).copied()),
+            operation: asked
+                .operation
+                .and_then(|ix| of.operations.get(names.operation(ix)?).copied()),
+            upstream: asked.upstream.and_then(|ix| of.upstreams.get(names.upstream(ix)?).copied()),
+            ..*asked
+        };
+        compiled.standings.standing(&moved, now)
+    }
+
+    /// Rises with every change of what holds.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Whether any order is locked, so that nobody hashes ids for nothing.
+    pub(super) fn holds_orders(&self) -> bool {
+        self.compiled.load().standings.holds_orders()
+    }
+
+    /// Changes the table; what holds is compiled anew if that succeeded.
+    pub(super) fn change<T>(
+        &self,
+        subject: &Subject,
+        now: Moment,
+        change: impl FnOnce(&mut LockTable, GatewayId) -> Result<T, TableFault>,
+    ) -> Result<T, TableFault> {
+        let mut book = self.book.lock();
+        let changed = change(&mut book.table, self.me)?;
+        book.dirty.insert(subject.clone());
+        self.compile(&book, now);
+        drop(book);
+        self.unwritten.notify_one();
+        Ok(changed)
+    }
+
+    fn compile(&self, book: &Book, now: Moment) {
+        let before = self.compiled.load();
+        let names = Arc::clone(&before.names);
+        let standings = Standings::compile(&book.table, names.places(), now);
+        let generation = before.generation;
+        self.compiled.store(Arc::new(Compiled { generation, standings, names }));
+        let epoch = self.epoch.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        self.changed.send_replace(epoch);
+    }
+
+    /// Another configuration is in force from now on.
+    pub(super) fn adopt(&self, snapshot: &Snapshot, now: Moment) {
+        let mut book = self.book.lock();
+        let (before, names) = (self.compiled.load_full(), Arc::new(NameTable::of(snapshot)));
+        let was = |name: &Name| before.names.identities.get(name).copied();
+        let moved: Vec<_> =
+            (0..).map(IdentityIx).map_while(|ix| snapshot.names.identity(ix)).map(was).collect();
+        let logins = std::mem::replace(&mut book.logins, Logins::new(0, 0));
+        book.logins = logins.moved(&moved);
+        let standings = Standings::compile(&book.table, names.places(), now);
+        let generation = snapshot.generation;
+        self.compiled.store(Arc::new(Compiled { generation, standings, names }));
+    }
+
+    /// Reads the table, for people and for judging.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&LockTable) -> T) -> T {
+        read(&self.book.lock().table)
+    }
+
+    /// Counts, forgives or asks about logins.
+    pub(super) fn logins<T>(&self, act: impl FnOnce(&mut Logins, &LockTable) -> T) -> T {
+        let book = &mut *self.book.lock();
+        act(&mut book.logins, &book.table)
+    }
+
+    pub(super) fn trust(&self, attempt: &Attempt) -> Trust {
+        self.book.lock().logins.trust(attempt)
+    }
+
+    /// Somebody tried to enter in spite of a lock.
+    pub(super) fn attempted(&self, subject: Subject) {
+        let mut book = self.book.lock();
+        book.table.attempted(&subject, self.me);
+        book.dirty.insert(subject);
+    }
+
+    /// Everything the store knows.
+    async fn restore(&self, now: Moment) -> Result<(), StoreFault> {
+        // Whatever holds there is in force before the first request; a page that fails, fails all.
+        self.take_over(now).await
+    }
+
+    /// What is new in the store.
+    async fn take_over(&self, now: Moment) -> Result<(), StoreFault> {
+        let mut cursor = self.cursor.lock().await;
+        loop {
+            let page = self.store.locks_since(*cursor).await?;
+            if !page.records.is_empty() {
+                let mut book = self.book.lock();
+                for record in &page.records {
+                    // A part that can't be read was written by a newer version, for it to read.
+                    let _ = book.table.take_over(&record.state.value, now);
+                }
+                self.compile(&book, now);
+            }
+            *cursor = page.next;
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes down what is not written yet.
+    pub(super) async fn write(&self) -> Result<Reach, StoreFault> {
+        let dirty = std::mem::take(&mut self.book.lock().dirty);
+        let records: Vec<LockRecord> = {
+            let book = self.book.lock();
+            dirty.iter().flat_map(|subject| self.records(&book.table, subject)).collect()
+        };
+        let mut reach = Reach::Everywhere;
+        for page in records.chunks(PAGE_MAX) {
+            match self.store.put_locks(page).await {
+                Ok(Reach::Everywhere) => {}
+                Ok(Reach::HereOnly) => reach = Reach::HereOnly,
+                Err(fault) => {
+                    self.book.lock().dirty.extend(dirty);
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(reach)
+    }
+
+    fn records(&self, table: &LockTable, subject: &Subject) -> Vec<LockRecord> {
+        let (scope, id) = self.place(subject);
+        let record = |part: crate::lockout::Part| LockRecord {
+            key: LockKey { scope, id, by: Gateway(self.me.0), slot: part.slot },
+            state: Register { version: part.version, rank: part.rank, value: part.bytes },
+        };
+        table.parts(subject, self.me).into_iter().map(record).collect()
+    }
+
+    fn place(&self, subject: &Subject) -> (Scope, KeyId) {
+        let named = |kind, name: &Name| KeyId::of(&self.secret, kind, name.as_str().as_bytes());
+        let hashed = |kind, hash: &u64| KeyId::of(&self.secret, kind, &hash.to_be_bytes());
+        match subject {
+            Subject::Identity(name) => (Scope::Identity, named("lock identity", name)),
+            Subject::Source(hash) => (Scope::Source, hashed("lock source", hash)),
+            Subject::Operation(name) => (Scope::Operation, named("lock operation", name)),
+            Subject::Upstream(name) => (Scope::Upstream, named("lock upstream", name)),
+            Subject::Account(hash) => (Scope::Account, hashed("lock account", hash)),
+            Subject::Order(hash) => (Scope::Order, hashed("lock order", hash)),
+        }
+    }
+}
+
+impl LockKeys {
+    /// A seller account, by its name in the configuration.
+    pub(super) fn account(&self, seller: &Name) -> u64 {
+        self.account.hash(seller.as_str().as_bytes())
+    }
+
+    /// An order, by its id.
+    pub(super) fn order(&self, id: &[u8]) -> u64 {
+        self.order.hash(id)
+    }
+}
+
+/// A subject as it may be written down.
+pub(super) const fn written(subject: &Subject) -> LockSubject<'_> {
+    match subject {
+        Subject::Identity(name) => LockSubject::Identity(name),
+        Subject::Operation(name) => LockSubject::Operation(name),
+        Subject::Upstream(name) => LockSubject::Upstream(name),
+        Subject::Source(_) => LockSubject::Source,
+        Subject::Account(_) => LockSubject::Account,
+        Subject::Order(_) => LockSubject::Order,
+    }
+}
+
+impl Engine {
+    /// Brings back the locks that held when the process ended. Before this nobody may be served.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn restore(&self) -> Result<(), StoreFault> {
+        self.locks.restore(self.clock.now()).await
+    }
+
+    /// Learns what other gateways lock and release, for as long as it is polled.
+    pub async fn follow_locks(&self) {
+        let mut bell = self.locks.store.bell();
+        while bell.rung().await {
+            // What fails now is read at the next ring; the store's condition tells that it fails.
+            let _ = self.locks.take_over(self.clock.now()).await;
+        }
+    }
+
+    /// Keeps the store in step with the table, for as long as it is polled.
+    pub async fn keep_locks(&self) {
+        let mut failing = false;
+        loop {
+            // Attempts during locks wake nobody; they are written with the next lock, or soon.
+            let _ = tokio::time::timeout(ATTEMPTS_EVERY, self.locks.unwritten.notified()).await;
+            match (self.locks.write().await, failing) {
+                (Ok(_), false) => {}
+                (Ok(_), true) => self.report_event(&Event::LocksKept),
+                (Err(fault), _) => {
+                    if !failing {
+                        let fault = Fixed::new(fault.word());
+                        self.report_event(&Event::LocksUnkept { fault });
+                    }
+                    failing = true;
+                    tokio::time::sleep(TRY_AGAIN).await;
+                    continue;
+                }
+            }
+            failing = false;
+        }
+    }
+
+    /// Writes down every lock that is not written yet, and waits for the disk.
+    ///
+    /// # Errors
+    /// If the store can't be had.
+    pub async fn flush_state(&self) -> Result<(), StoreFault> {
+        self.locks.write().await?;
+        self.locks.store.flush().await
+    }
+}

@@ -1,0 +1,316 @@
+//! What the gateway remembers over a restart beside its locks: spent quotas, the exposure ledger,
+//! histories. Each of them is a [`Source`] of small pieces; changed pieces are written down together,
+//! about once a second, by one task, and never while a request waits.
+//!
+//! A process that is killed loses what changed since the last writing, one [`SAVE_EVERY`] and the time
+//! that writing takes at most. One that stops in order loses nothing.
+//! A piece that can't be read is refused by itself and takes no other with it.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::base::Moment;
+use crate::store::{Blob, BlobKey, Put, Register, Shelf, Store, StoreFault, VALUE_MAX};
+
+/// How often changes are written down.
+pub const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Pieces that are asked for, and written, at a time.
+pub const PIECES_AT_ONCE: usize = 256;
+/// Their bytes, beyond which the rest waits for the next transaction.
+const BYTES_AT_ONCE: usize = 4 << 20;
+/// The rank of everything that is remembered: of one version there is one value.
+const RANK: u8 = 1;
+
+/// A piece of memory and where it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub key: BlobKey,
+    /// At most [`VALUE_MAX`] bytes, versioned by whoever made them. Empty: the piece is forgotten.
+    pub value: Vec<u8>,
+}
+
+/// Why a stored piece is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Written by a newer version of this program.
+    Newer,
+    /// Cut short, changed, or something else.
+    Damaged,
+}
+
+/// Something that is to be remembered.
+pub trait Source: Send + Sync {
+    /// Where all its pieces are.
+    fn shelf(&self) -> Shelf;
+
+    /// Pieces that have changed since they were last given, at most `most`; the newest state of each.
+    /// An empty list says that there are no more now. What was given is not given again until it
+    /// changes: whoever asked sees to it that it is written.
+    fn changed(&self, most: usize, now: Moment) -> Vec<Piece>;
+
+    /// Takes a piece back, at the start.
+    ///
+    /// # Errors
+    /// See [`Unreadable`]; nothing was taken then.
+    fn recall(&self, key: BlobKey, value: &[u8], now: Moment) -> Result<(), Unreadable>;
+}
+
+/// What was read at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    pub pieces: u64,
+    /// Pieces that were not taken.
+    pub refused: u64,
+}
+
+/// How a writing went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    pub written: u64,
+    /// Pieces that no store takes: too large, or one too many.
+    pub dropped: u64,
+    /// Pieces that still wait, because of this fault.
+    pub waiting: Option<(usize, StoreFault)>,
+}
+
+/// Writes and reads what the sources remember.
+#[derive(Debug)]
+pub struct Memory {
+    store: Arc<dyn Store>,
+    /// The last version that was given or seen. Above every version in the store once all of it was
+    /// loaded, so that what is written wins over what is there.
+    version: AtomicU64,
+    /// Pieces that could not be written; asked for no more until they are.
+    unwritten: tokio::sync::Mutex<Vec<Piece>>,
+}
+
+impl Memory {
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, version: AtomicU64::new(0), unwritten: tokio::sync::Mutex::default() }
+    }
+
+    /// Gives a source all its pieces back.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn load(&self, source: &dyn Source, now: Moment) -> Result<Loaded, StoreFault> {
+        let (mut loaded, mut after) = (Loaded::default(), None);
+        loop {
+            let page = self.store.scan_blobs(source.shelf(), after).await?;
+            let Some(last) = page.last() else { return Ok(loaded) };
+            after = Some(last.key);
+            for blob in page {
+                self.version.fetch_max(blob.state.version, Ordering::Relaxed);
+                match source.recall(blob.key, &blob.state.value, now) {
+                    Ok(()) => loaded.pieces = loaded.pieces.saturating_add(1),
+                    Err(_refused) => loaded.refused = loaded.refused.saturating_add(1),
+                }
+            }
+        }
+    }
+
+    /// Writes down what has changed. Returns when it is on disk, or can't be now; what could not be
+    /// written is tried again at the next call.
+    pub async fn save(&self, sources: &[&dyn Source], now: Moment) -> Saved {
+        let mut saved = Saved::default();
+        let mut unwritten = self.unwritten.lock().await;
+        let left = std::mem::take(&mut *unwritten);
+        *unwritten = self.write(left, &mut saved).await;
+        for source in sources {
+            while unwritten.is_empty() {
+                let pieces = source.changed(PIECES_AT_ONCE, now);
+                if pieces.is_empty() {
+                    break;
+                }
+                *unwritten = self.write(pieces, &mut saved).await;
+            }
+        }
+        saved.waiting = saved.waiting.filter(|_| !unwritten.is_empty());
+        saved
+    }
+
+    /// Writes these and gives back what could not be written.
+    async fn write(&self, pieces: Vec<Piece>, saved: &mut Saved) -> Vec<Piece> {
+        let mut left = Vec::new();
+        let mut rest = pieces.into_iter().peekable();
+        while rest.peek().is_some() {
+            let (mut writes, mut bytes) = (JoinSet::new(), 0_usize);
+            // One by one they would each wait for the disk; asked together they share a transaction.
+            while bytes < BYTES_AT_ONCE
+                && let Some(piece) = rest.next()
+            {
+                bytes = bytes.saturating_add(piece.value.len());
+                writes.spawn(write_one(Arc::clone(&self.store), piece, self.next_version()));
+            }
+            while let Some(written) = writes.join_next().await {
+                // A piece whose task panicked is given again when it changes.
+                let Ok((piece, outcome)) = written else { continue };
+                match outcome {
+                    Ok(None) => saved.written = saved.written.saturating_add(1),
+                    Ok(Some(newer)) => {
+                        self.version.fetch_max(newer, Ordering::Relaxed);
+                        left.push(piece);
+                        saved.waiting = Some((left.len(), StoreFault::Busy));
+                    }
+                    Err(StoreFault::TooLarge | StoreFault::Full) => {
+                        saved.dropped = saved.dropped.saturating_add(1);
+                    }
+                    Err(fault) => {
+                        left.push(piece);
+                        saved.waiting = Some((left.len(), fault));
+                    }
+                }
+            }
+        }
+        left
+    }
+
+    fn next_version(&self) -> u64 {
+        self.version.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+}
+
+/// Writes one piece; `Some` is the greater version of what is there and stayed.
+async fn write_one(
+    store: Arc<dyn Store>,
+    piece: Piece,
+    version: u64,
+) -> (Piece, Result<Option<u64>, StoreFault>) {
+    if piece.value.is_empty() {
+        let outcome = store.forget_blob(piece.key).await.map(|()| None);
+        return (piece, outcome);
+    }
+    if piece.value.len() > VALUE_MAX {
+        return (piece, Err(StoreFault::TooLarge));
+    }
+    let state = Register { version, rank: RANK, value: piece.value.clone() };
+    let outcome = match store.put_blob(&Blob { key: piece.key, state }).await {
+        Ok(Put::Stored) => Ok(None),
+        Ok(Put::Stale) => {
+            let there = store.blob(piece.key).await;
+            there.map(|there| Some(there.map_or(0, |register| register.version)))
+        }
+        Err(fault) => Err(fault),
+    };
+    (piece, outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+    use std::sync::atomic::AtomicU32;
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::base::{Name, Secret};
+    use crate::store::{Embedded, Gateway, KeyId, SharedSecret};
+
+    const NOW: Moment = Moment::new(1_800_000_000_000, 0);
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("sekisho-memory-{}-{number}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            std::fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn open(&self) -> Arc<dyn Store> {
+            Arc::new(Embedded::open(&self.0, Gateway(1), NOW).unwrap())
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _left = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[derive(Default)]
+    struct Notes {
+        known: Mutex<BTreeMap<BlobKey, Vec<u8>>>,
+        changed: Mutex<BTreeMap<BlobKey, Vec<u8>>>,
+    }
+
+    impl Notes {
+        fn note(&self, part: u32, value: &[u8]) {
+            self.changed.lock().insert(key(part), value.to_vec());
+        }
+    }
+
+    impl Source for Notes {
+        fn shelf(&self) -> Shelf {
+            Shelf::Detector
+        }
+
+        fn changed(&self, most: usize, _now: Moment) -> Vec<Piece> {
+            let mut changed = self.changed.lock();
+            let keys: Vec<BlobKey> = changed.keys().take(most).copied().collect();
+            keys.into_iter()
+                .map(|key| Piece { key, value: changed.remove(&key).unwrap_or_default() })
+                .collect()
+        }
+
+        fn recall(&self, key: BlobKey, value: &[u8], _now: Moment) -> Result<(), Unreadable> {
+            if value == b"damaged" {
+                return Err(Unreadable::Damaged);
+            }
+            self.known.lock().insert(key, value.to_vec());
+            Ok(())
+        }
+    }
+
+    fn key(part: u32) -> BlobKey {
+        let secret = SharedSecret::derive(&Secret::new([3; 32]), &Name::parse("test").unwrap());
+        BlobKey { shelf: Shelf::Detector, id: KeyId::of(&secret, "identity", b"printer"), part }
+    }
+
+    #[tokio::test]
+    async fn what_changed_is_there_after_a_restart_in_its_newest_state() {
+        let dir = Scratch::new();
+        let notes = Notes::default();
+        let memory = Memory::new(dir.open());
+        assert_eq!(memory.load(&notes, NOW).await, Ok(Loaded::default()));
+        (0..600).for_each(|part| notes.note(part, b"old"));
+        assert_eq!(memory.save(&[&notes], NOW).await, Saved { written: 600, ..Saved::default() });
+        notes.note(7, b"new");
+        notes.note(8, b"");
+        notes.note(9, b"damaged");
+        notes.note(10, &[1; VALUE_MAX + 1]);
+        let saved = memory.save(&[&notes], NOW).await;
+        assert_eq!(saved, Saved { written: 3, dropped: 1, waiting: None });
+        drop(memory);
+
+        let notes = Notes::default();
+        let memory = Memory::new(dir.open());
+        let loaded = memory.load(&notes, NOW).await;
+        assert_eq!(loaded, Ok(Loaded { pieces: 598, refused: 1 }));
+        assert_eq!(notes.known.lock().get(&key(7)).map(Vec::as_slice), Some(&b"new"[..]));
+        assert_eq!(notes.known.lock().get(&key(8)), None);
+        // Versions go on from where they were.
+        notes.note(7, b"newer");
+        assert_eq!(memory.save(&[&notes], NOW).await.written, 1);
+    }
+
+    #[tokio::test]
+    async fn a_version_that_was_never_loaded_is_outdone_at_the_second_try() {
+        let dir = Scratch::new();
+        let store = dir.open();
+        let state = Register { version: 1 << 40, rank: 9, value: b"there".to_vec() };
+        store.put_blob(&Blob { key: key(1), state }).await.unwrap();
+        let (notes, memory) = (Notes::default(), Memory::new(Arc::clone(&store)));
+        notes.note(1, b"mine");
+        assert_eq!(memory.save(&[&notes], NOW).await.waiting, Some((1, StoreFault::Busy)));
+        assert_eq!(memory.save(&[&notes], NOW).await, Saved { written: 1, ..Saved::default() });
+        assert_eq!(store.blob(key(1)).await.unwrap().unwrap().value, b"mine");
+    }
+}

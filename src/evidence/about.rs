@@ -1,0 +1,85 @@
+//! What events about detectors and locks say.
+use std::time::Duration;
+
+use crate::base::{ControlId, Name, Pseudonym};
+
+use super::record::Fixed;
+
+/// What a detector saw.
+#[derive(Clone, Debug)]
+pub struct Noticed<'a> {
+    pub detector: Fixed,
+    pub control: ControlId,
+    /// `note`, or `act` where the detector's second limit was passed.
+    pub level: Fixed,
+    /// How bad it is: low, medium, high, critical.
+    pub grade: Fixed,
+    pub identity: Option<&'a Name>,
+    /// Stands for the address of the request that made it be noticed.
+    pub source: Option<(Pseudonym, u32)>,
+    pub seen: u64,
+    pub expected: u64,
+    pub limit: u64,
+    pub unit: Fixed,
+    /// The setting that moves the limit.
+    pub setting: Fixed,
+}
+
+/// One hold on a subject.
+#[derive(Clone, Debug)]
+pub struct Held<'a> {
+    pub subject: LockSubject<'a>,
+    pub step: Fixed,
+    pub cause: Fixed,
+    pub control: ControlId,
+    /// Who imposed it; none for the machine.
+    pub actor: Option<&'a Name>,
+    pub case: Option<&'a Name>,
+    /// None: until it is released.
+    pub lasts: Option<Duration>,
+}
+
+/// What a lock is on. Sources, accounts and orders are kept as keyed hashes, which are not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockSubject<'a> {
+    Identity(&'a Name),
+    Operation(&'a Name),
+    Upstream(&'a Name),
+    Source,
+    Account,
+    Order,
+}
+
+impl<'a> LockSubject<'a> {
+    pub(super) const fn kind(self) -> Fixed {
+        Fixed::new(match self {
+            Self::Identity(_) => "identity",
+            Self::Operation(_) => "operation",
+            Self::Upstream(_) => "upstream",
+            Self::Source => "source",
+            Self::Account => "account",
+            Self::Order => "order",
+        })
+    }
+
+    pub(super) const fn identity(self) -> Option<&'a Name> {
+        match self {
+            Self::Identity(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn operation(self) -> Option<&'a Name> {
+        match self {
+            Self::Operation(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn upstream(self) -> Option<&'a Name> {
+        match self {
+            Self::Upstream(name) => Some(name),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What one gateway tells the others of one subject, in parts that fit the store.
+//!
+//! Each part is a table of one subject that holds nothing else, so that reading one is
+//! [`LockTable::decode`] and [`LockTable::merge`], which have no second way to go wrong.
+use crate::base::Moment;
+
+use super::entry::{Entry, GatewayId};
+use super::table::{LockTable, Subject};
+
+/// One part. Of two with the same slot the one with the greater version is newer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// 0 for releases, the step's place on the ladder for a lock, [`Part::ATTEMPTS`] for attempts.
+    pub slot: u8,
+    pub version: u64,
+    /// How strict it is; of equal versions the stricter counts.
+    pub rank: u8,
+    /// At most [`Part::BYTES_MAX`].
+    pub bytes: Vec<u8>,
+}
+
+impl Part {
+    pub const RELEASES: u8 = 0;
+    pub const ATTEMPTS: u8 = 5;
+    /// A subject and a case of the longest names, and a release that covers fifty gateways.
+    pub const BYTES_MAX: usize = 1_024;
+}
+
+impl LockTable {
+    /// What `me` has to tell of a subject.
+    pub fn parts(&self, subject: &Subject, me: GatewayId) -> Vec<Part> {
+        let Some(entry) = self.entries.get(subject) else { return Vec::new() };
+        let part = |slot, version, rank, entry| {
+            let table = Self { tick: 0, entries: [(subject.clone(), entry)].into() };
+            Part { slot, version, rank, bytes: table.encode() }
+        };
+        let mut parts = Vec::new();
+        for ((by, step), lock) in entry.locks.iter().filter(|((by, _), _)| *by == me) {
+            let locks = [((*by, *step), lock.clone())].into();
+            let own = Entry { locks, ..Entry::default() };
+            parts.push(part(step.code(), lock.version, 1 + step.code(), own));
+        }
+        if let Some(release) = &entry.release {
+            let own = Entry {
+                released: entry.released.clone(),
+                release: Some(release.clone()),
+                ..Entry::default()
+            };
+            parts.push(part(Part::RELEASES, release.at_ms, 0, own));
+        }
+        if let Some(count) = entry.attempts.get(&me) {
+            let own = Entry { attempts: [(me, *count)].into(), ..Entry::default() };
+            parts.push(part(Part::ATTEMPTS, *count, 0, own));
+        }
+        parts
+    }
+
+    /// Takes over a part that some gateway told. The subject it is about, if it was one.
+    ///
+    /// # Errors
+    /// On anything but what [`parts`](Self::parts) makes.
+    pub fn take_over(&mut self, bytes: &[u8], now: Moment) -> Result<Subject, super::DecodeFault> {
+        let part = Self::decode(bytes, now)?;
+        let mut subjects = part.entries.keys();
+        let (Some(subject), None) = (subjects.next().cloned(), subjects.next()) else {
+            return Err(super::DecodeFault::Malformed);
+        };
+        self.merge(&part, now).map_err(|_full| super::DecodeFault::Malformed)?;
+        Ok(subject)
+    }
+}

@@ -1,0 +1,369 @@
+//! Who is locked out, by what, and who is not: real tokens, real connections, time by hand.
+use std::time::Duration;
+
+use sekisho::base::Name;
+use sekisho::engine::{LockOrder, OrderId, Target, Unlock};
+use sekisho::lockout::{ReleaseReason, Step, Subject};
+use sekisho::mock::{Call, Caller, Flow, Reply, Scenario};
+
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get, masked, until};
+
+/// The subject's token with a signature that is not its issuer's.
+fn forged(world: &World, subject: &str) -> String {
+    let genuine = world.token(subject);
+    let (signed, _) = genuine.rsplit_once('.').unwrap();
+    let other = world.token("somebody-else");
+    let (_, signature) = other.rsplit_once('.').unwrap();
+    format!("{signed}.{signature}")
+}
+
+fn from(world: &World, address: &str) -> Caller {
+    let address = address.parse().unwrap();
+    world.caller(|config| config.source = Some(address))
+}
+
+async fn guess(world: &World, caller: &Caller, subject: &str, times: u32) {
+    for _ in 0..times {
+        let reply = world.call(caller, bearing(get(ORDERS), &forged(world, subject))).await;
+        assert_eq!(reply.status, 401);
+        // Past every wait of the pair, so that each guess is looked at.
+        world.advance(Duration::from_secs(301));
+    }
+}
+
+async fn by_token(world: &World, caller: &Caller, subject: &str) -> Reply {
+    world.call(caller, bearing(get(ORDERS), &world.token(subject))).await
+}
+
+fn name(text: &str) -> Name {
+    Name::parse(text).unwrap()
+}
+
+async fn lock(world: &World, target: Target, step: Step) {
+    let (by, case) = (name("officer"), name("CASE-1"));
+    let order = LockOrder { target, step, lasts: None, by, case };
+    world.gateway.engine.lock(&order).await.unwrap();
+}
+
+async fn unlock(world: &World, target: Target) {
+    let (by, case) = (name("officer"), name("CASE-1"));
+    let unlock = Unlock { target, by, reason: ReleaseReason::OwnerConfirmed, case };
+    world.gateway.engine.unlock(&unlock).await.unwrap();
+}
+
+fn locked(reply: &Reply, world: &World, detail: &str) {
+    let line = world.line_of(reply);
+    assert_eq!((reply.status.as_u16(), error_of(reply).0), (401, "Sekisho.NoIdentity".to_owned()));
+    assert_eq!(
+        (&line["sekisho.denial"], &line["sekisho.detail"]),
+        (&"Locked".into(), &detail.into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_ten_guesses_from_where_an_identity_works_lock_it_for_a_while() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let here = world.nobody();
+    assert_eq!(by_token(&world, &here, "analyst").await.status, 200);
+    guess(&world, &here, "analyst", 9).await;
+    assert_eq!(by_token(&world, &here, "analyst").await.status, 200, "nine are not ten");
+    guess(&world, &here, "analyst", 1).await;
+    let reply = by_token(&world, &here, "analyst").await;
+    locked(&reply, &world, "Identity");
+    let line = &world.events("locked")[0];
+    assert_eq!(
+        (&line["user.name"], &line["sekisho.cause"]),
+        (&"analyst".into(), &"login-failures".into())
+    );
+    assert_eq!(line["sekisho.control"], "ACC-2");
+
+    // A stranger that has never existed reads the same, to the byte.
+    let stranger = by_token(&world, &here, "nobody-of-that-name").await;
+    assert_eq!(masked(&reply), masked(&stranger));
+    // Others go on, and the attempt is on record.
+    assert_eq!(world.call(&world.printer(), get(ORDERS)).await.status, 200);
+    assert_eq!(world.gateway.engine.list_locks()[0].attempts, 1);
+
+    world.advance(Duration::from_secs(1_801));
+    assert_eq!(by_token(&world, &here, "analyst").await.status, 200, "it ends by itself");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_pair_waits_and_is_not_listened_to_meanwhile() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let here = world.nobody();
+    for _ in 0..5 {
+        world.call(&here, bearing(get(ORDERS), &forged(&world, "analyst"))).await;
+        world.advance(Duration::from_millis(1_100));
+    }
+    // Two beyond the free tries: the wait is two seconds, of which one is over.
+    locked(&by_token(&world, &here, "analyst").await, &world, "Waiting");
+    world.advance(Duration::from_secs(1));
+    assert_eq!(by_token(&world, &here, "analyst").await.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_6_a_stranger_with_the_right_name_locks_nobody() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let here = world.nobody();
+    assert_eq!(by_token(&world, &here, "analyst").await.status, 200);
+    // From many places, three free tries at each.
+    for place in 10..50 {
+        let there = from(&world, &format!("127.0.0.{place}"));
+        for _ in 0..3 {
+            world.call(&there, bearing(get(ORDERS), &forged(&world, "analyst"))).await;
+        }
+    }
+    assert_eq!(by_token(&world, &here, "analyst").await.status, 200, "the victim works on");
+    assert!(world.gateway.engine.list_locks().iter().all(|held| held.step == Step::StepUp));
+    // From where it has never worked, more is asked, and said to be.
+    let reply = by_token(&world, &from(&world, "127.0.0.6"), "analyst").await;
+    assert_eq!(
+        (reply.status.as_u16(), error_of(&reply).0),
+        (401, "Sekisho.StepUpRequired".to_owned())
+    );
+    let challenge = reply.header("www-authenticate").unwrap();
+    assert!(challenge.contains("insufficient_user_authentication"), "{challenge}");
+    let at = world.gateway.engine.clock.now().unix_secs();
+    let strong = world.token_with("analyst", |claims| {
+        claims.extra.insert("amr".to_owned(), serde_json::json!(["pwd", "mfa"]));
+        claims.extra.insert("auth_time".to_owned(), serde_json::json!(at));
+    });
+    let reply = world.call(&from(&world, "127.0.0.7"), bearing(get(ORDERS), &strong)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_5_an_emergency_lock_holds_at_once_and_ends_by_a_named_act() {
+    let world = World::start().await;
+    let printer = world.printer();
+    let session = printer.connect(world.address()).await.unwrap();
+    assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
+    let identity = || Target::Identity(name("label-printer"));
+    lock(&world, identity(), Step::Lock).await;
+    let reply = session.call(get(ORDERS)).await.unwrap();
+    world.note(&reply);
+    locked(&reply, &world, "Identity");
+    unlock(&world, identity()).await;
+    assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
+
+    let id = "902-4395497-0000029";
+    let address = format!("/orders/v0/orders/{id}/address");
+    let order = || Target::Order(OrderId::new(id.to_owned()).unwrap());
+    for (target, word) in [
+        (Target::Operation(name("orders/getOrderAddress")), "Operation"),
+        (Target::Upstream(name("amazon")), "Upstream"),
+        (Target::Account(name("amazon")), "Account"),
+        (order(), "Record"),
+    ] {
+        assert_eq!(world.call(&printer, get(&address)).await.status, 200, "{word}");
+        lock(&world, target.clone(), Step::Lock).await;
+        let reply = world.call(&printer, get(&address)).await;
+        assert_eq!((reply.status.as_u16(), error_of(&reply).0), (403, "Sekisho.Closed".to_owned()));
+        assert_eq!(world.line_of(&reply)["sekisho.detail"], word);
+        assert!(!reply.text().contains(id));
+        unlock(&world, target).await;
+    }
+    lock(&world, order(), Step::Lock).await;
+    let other = "/orders/v0/orders/902-4395497-0000030/address";
+    assert_ne!(error_of_any(&world.call(&printer, get(other)).await), "Sekisho.Closed");
+    let listed = format!("{ORDERS}&AmazonOrderIds=902-1111111-1111111%2C{id}");
+    let reply = world.call(&printer, get(&listed)).await;
+    assert_eq!(error_of_any(&reply), "Sekisho.Closed", "also in a list, also escaped");
+    let log = world.stop().await;
+    assert!(log.iter().all(|line| !line.to_string().contains(id)), "an order's id is in the log");
+    let acts = |word| log.iter().filter(|line| line["event.action"] == word).count();
+    assert_eq!((acts("locked"), acts("unlocked")), (6, 5));
+}
+
+fn error_of_any(reply: &Reply) -> String {
+    if reply.status == 200 { String::new() } else { error_of(reply).0 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_5_a_source_is_locked_for_everybody_behind_it() {
+    let world = World::start().await;
+    let target = || Target::Source(sekisho::base::ClientAddr::new("127.0.0.5".parse().unwrap()));
+    lock(&world, target(), Step::Lock).await;
+    let there = world.caller(|config| {
+        config.source = Some("127.0.0.5".parse().unwrap());
+        config.identity = world.pki.client("label-printer").cloned();
+    });
+    locked(&world.call(&there, get(ORDERS)).await, &world, "Source");
+    assert_eq!(world.call(&world.printer(), get(ORDERS)).await.status, 200);
+    let held = world.gateway.engine.list_locks();
+    assert!(matches!(held[0].subject, Subject::Source(_)));
+    unlock(&world, Target::Listed(held[0].subject.clone())).await;
+    assert_eq!(world.call(&there, get(ORDERS)).await.status, 200);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_lock_reaches_the_answer_that_is_under_way_and_a_kill_the_connection() {
+    for step in [Step::Lock, Step::Kill] {
+        let world = World::start().await;
+        let printer = world.printer();
+        let idle = printer.connect(world.address()).await.unwrap();
+        assert_eq!(idle.call(get(ORDERS)).await.unwrap().status, 200);
+        world.warehouse.script(&[Scenario::SlowBody { bytes: 100_000, tick_ms: 20 }]);
+        let session = printer.connect(world.address()).await.unwrap();
+        let under_way = async { session.call(Call::get("/stock/A")).await };
+        let locking = async {
+            until("the upstream answers", || world.warehouse.total() > 0).await;
+            lock(&world, Target::Identity(name("label-printer")), step).await;
+        };
+        let (answer, ()) = tokio::join!(under_way, locking);
+        let cut = answer.is_err() || answer.is_ok_and(|reply| reply.body_bytes < 100_000);
+        assert!(cut, "{step:?}: the answer went on to its end");
+        let again = idle.call(get(ORDERS)).await;
+        match step {
+            Step::Kill => assert!(again.is_err(), "the connection is closed"),
+            _ => locked(&again.unwrap(), &world, "Identity"),
+        }
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_whoever_is_slowed_down_waits_and_goes_on() {
+    let world = World::start().await;
+    lock(&world, Target::Identity(name("label-printer")), Step::Slow).await;
+    let reply = world.call(&world.printer(), get(ORDERS)).await;
+    assert_eq!(reply.status, 200);
+    let took = world.line_of(&reply)["event.duration"].as_u64().unwrap();
+    assert!(took >= 1_000_000_000, "{took} ns");
+    world.finish().await;
+}
+
+/// A file of planted records, and how detectors are set.
+fn planted(mode: &str) -> Plan {
+    let lines = format!("[detect.canary]\nmode = \"{mode}\"\nfile = \"canaries.txt\"\n");
+    Plan::default()
+        .file("canaries.txt", "902-4395497-0000029\nPLANTED-SKU-77 analyst # theirs alone\n")
+        .fill("more", &lines)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_4_nothing_of_a_planted_record_is_asked_for_or_leaves() {
+    for target in [
+        "/orders/v0/orders/902-4395497-0000029/address",
+        "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528&AmazonOrderIds=902-1-1%2C902-4395497-0000029",
+    ] {
+        let world = World::with(planted("enforce")).await;
+        let reply = world.call(&world.printer(), get(target)).await;
+        assert_eq!(
+            (reply.status.as_u16(), error_of(&reply).0),
+            (401, "Sekisho.NoIdentity".to_owned())
+        );
+        assert_eq!(world.line_of(&reply)["sekisho.denial"], "Canary");
+        assert_eq!(world.amazon.total(), 0, "it was not even asked for");
+        locked(&world.call(&world.printer(), get(ORDERS)).await, &world, "Identity");
+        let seen = &world.events("noticed")[0];
+        assert_eq!(
+            (&seen["sekisho.detector"], &seen["sekisho.severity"]),
+            (&"canary".into(), &"critical".into())
+        );
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_4_an_answer_is_cut_before_a_planted_id_leaves() {
+    for protocol in ["http/1.1", "h2"] {
+        let plan = planted("enforce").fill("amazon", &format!("protocol = \"{protocol}\""));
+        let world = World::with(plan).await;
+        let answer = world.printer().call(world.address(), get(ORDERS)).await;
+        if let Ok(reply) = answer {
+            let text = String::from_utf8_lossy(&reply.body).into_owned();
+            assert!(!text.contains("902-4395497-0000029"), "{protocol}: it left");
+        }
+        until("the lock holds", || !world.gateway.engine.list_locks().is_empty()).await;
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_4_a_planted_id_in_an_upload_stops_it_wherever_it_is_cut() {
+    let world = World::with(planted("enforce")).await;
+    let body = Flow::slow("{\"sku\": \"PLANTED-SKU-77\"}", 5, Duration::from_millis(1));
+    let reply = world.call(&world.printer(), Call::post("/upload", body)).await;
+    assert_eq!(reply.status, 401, "{}", reply.text());
+    let seen = &world.events("noticed")[0];
+    assert_eq!(seen["sekisho.unit"], "another's canary by number");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_8_an_observed_canary_is_told_and_changes_nothing() {
+    let world = World::with(planted("observe")).await;
+    let plain = World::start().await;
+    let (seen, expected) = (
+        world.call(&world.printer(), get(ORDERS)).await,
+        plain.call(&plain.printer(), get(ORDERS)).await,
+    );
+    assert_eq!((seen.status, &seen.body), (expected.status, &expected.body), "byte for byte");
+    until("it is noticed", || !world.events("noticed").is_empty()).await;
+    assert!(world.gateway.engine.list_locks().is_empty());
+    plain.finish().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_5_a_scanner_is_shut_out_and_whoever_proves_itself_behind_it_is_not() {
+    let plan = Plan::default().fill("more", "[detect.intrusion]\nmode = \"enforce\"\n");
+    let world = World::with(plan).await;
+    let scanner = from(&world, "127.0.0.5");
+    for _ in 0..10 {
+        world.call(&scanner, Call::get("/.env")).await;
+    }
+    let held = world.gateway.engine.list_locks();
+    assert!(matches!(held[0].subject, Subject::Source(_)), "{held:?}");
+    locked(&by_token(&world, &scanner, "analyst").await, &world, "Source");
+    let proved = world.caller(|config| {
+        config.source = Some("127.0.0.5".parse().unwrap());
+        config.identity = world.pki.client("label-printer").cloned();
+    });
+    assert_eq!(world.call(&proved, get(ORDERS)).await.status, 200);
+    let notes = world.metric("sekisho_noticed_total{detector=\"intrusion\",level=\"act\"}");
+    assert!((notes - 1.0).abs() < 0.1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_1_somebody_who_tries_what_a_credential_can_do_is_locked_and_told_of() {
+    let plan =
+        Plan::default().fill("more", "[detect.failures]\nmode = \"enforce\"\nscope_act = 3\n");
+    let world = World::with(plan).await;
+    for target in
+        ["/orders/v0/orders/902-1/address", "/orders/v0/orders/902-1", "/stock/A", "/download/1"]
+    {
+        world.call(&world.nobody(), bearing(get(target), &world.token("analyst"))).await;
+    }
+    let seen = world.events("noticed");
+    let act = seen.iter().find(|line| line["sekisho.level"] == "act").expect("it is acted upon");
+    assert_eq!(act["sekisho.setting"], "detect.failures.scope_act");
+    assert!(!world.gateway.engine.list_locks().is_empty());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_locks_survive_a_restart_and_a_reload() {
+    let world = World::start().await;
+    lock(&world, Target::Identity(name("label-printer")), Step::Lock).await;
+    lock(&world, Target::Operation(name("orders/getOrders")), Step::Kill).await;
+    let world = world.restart().await;
+    locked(&world.call(&world.printer(), get(ORDERS)).await, &world, "Identity");
+    let reply = by_token(&world, &world.nobody(), "analyst").await;
+    assert_eq!(error_of(&reply).0, "Sekisho.Closed");
+    // The identity moves to another place in the list.
+    let first = "[identity.label-printer]";
+    let before = "[identity.another]\nkind = \"service\"\nowner = \"x@example.com\"\n\
+                  token = { issuer = \"corp\", subject = \"another\" }\nnetworks = [\"loopback\"]\n\
+                  roles = [\"analysis\"]\n[identity.label-printer]";
+    assert!(world.reload(|text| text.replacen(first, before, 1)).await);
+    locked(&world.call(&world.printer(), get(ORDERS)).await, &world, "Identity");
+    world.finish().await;
+}
