@@ -40,7 +40,7 @@ pub use exposure::Exposed;
 pub use guard::{Caller, Pace};
 pub use live::{Live, Reader, Route, Speaks};
 pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
-pub use pacing::{Admission, Offer, Queued, Terms, Unpaced, Waiting};
+pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
 pub use reload::ReloadFault;
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
