@@ -38,8 +38,9 @@ pub use schema::schema;
 pub use settings::{
     AccessLog, Addresses, AdminSettings, Alpn, Barred, Bounds, Breaker, CertifiedChain, ClientAuth,
     DetectSettings, Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource,
-    ListenerSettings, LogSettings, Names, QuotaSettings, Rate, Region, Roots, Stage, TlsKey,
-    TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamProtocol, UpstreamSettings,
+    ListenerSettings, LogSettings, Names, QuotaSettings, Rate, RedisSettings, Region, Roots, Stage,
+    StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamProtocol,
+    UpstreamSettings,
 };
 pub use snapshot::Snapshot;
 

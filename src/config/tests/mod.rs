@@ -9,4 +9,5 @@ mod policy_rules;
 mod rules;
 mod scale;
 mod secrets;
+mod state;
 mod support;

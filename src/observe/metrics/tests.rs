@@ -22,6 +22,8 @@ fn touch_all(metrics: &Metrics) {
     metrics.unread(Fixed::new("malformed"));
     metrics.limit_exceeded(&name, Fixed::new("shadow"));
     metrics.framework(Severity::Warning);
+    metrics.state.fault(Fixed::new("unreachable"));
+    metrics.state.asked(Fixed::new("given"));
 }
 
 #[test]
