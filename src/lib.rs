@@ -44,6 +44,7 @@
 //! 6. `policy` never sees a socket; `listen` never sees an operation; Pingora never sees an address.
 pub mod base;
 
+pub mod alarm;
 pub mod detect;
 pub mod evidence;
 pub mod exposure;
@@ -53,6 +54,7 @@ pub mod pacing;
 pub mod policy;
 
 pub mod config;
+pub mod https;
 
 pub mod answer;
 pub mod engine;
@@ -63,6 +65,7 @@ pub mod store;
 pub mod upstream;
 
 pub mod admin;
+pub mod deliver;
 pub mod gateway;
 pub mod listen;
 
