@@ -164,7 +164,8 @@ impl Desk {
         let settings = &live.snapshot.alarms;
         let names: Vec<Name> = settings.targets.iter().map(|target| target.name.clone()).collect();
         self.queue.only_for(&names).await;
-        self.engine.alarms.keep_only(&names);
+        let kinds = settings.targets.iter().map(|target| target.way.as_str());
+        self.engine.alarms.expect(names.into_iter().zip(kinds));
         let mut before = std::mem::take(&mut self.targets);
         for target in &settings.targets {
             let known = before.remove(&target.name);

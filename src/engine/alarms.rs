@@ -66,6 +66,21 @@ pub struct TargetStatus {
     pub reached_ms: Option<u64>,
 }
 
+impl TargetStatus {
+    const fn new(name: Name, kind: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            waiting: 0,
+            oldest_ms: None,
+            told: 0,
+            lost: 0,
+            fault: None,
+            reached_ms: None,
+        }
+    }
+}
+
 impl Alarms {
     pub(super) fn new(clock: Clock, metrics: AlarmMetrics, windows: Windows) -> Self {
         let (raised, heard) = mpsc::channel(RAISED_MAX);
@@ -147,18 +162,25 @@ impl Alarms {
         self.recent.lock().iter().cloned().collect()
     }
 
-    /// Puts a target's status in place of the one before.
+    /// Puts a target's status in place of the one before. A target that is configured no more has
+    /// none.
     pub fn show(&self, status: TargetStatus) {
         let mut all = self.targets.lock();
-        match all.iter_mut().find(|known| known.name == status.name) {
-            Some(known) => *known = status,
-            None => all.push(status),
+        if let Some(known) = all.iter_mut().find(|known| known.name == status.name) {
+            *known = status;
         }
     }
 
-    /// Forgets targets that are configured no more.
-    pub fn keep_only(&self, names: &[Name]) {
-        self.targets.lock().retain(|status| names.contains(&status.name));
+    /// Which targets there are from now on, each with its kind.
+    pub fn expect(&self, targets: impl Iterator<Item = (Name, &'static str)>) {
+        let mut all = self.targets.lock();
+        let before = std::mem::take(&mut *all);
+        *all = targets
+            .map(|(name, kind)| {
+                let known = before.iter().find(|status| status.name == name && status.kind == kind);
+                known.cloned().unwrap_or_else(|| TargetStatus::new(name, kind))
+            })
+            .collect();
     }
 
     #[must_use]

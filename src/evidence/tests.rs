@@ -161,6 +161,22 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::LinesLost { count: number },
         Event::LogRotated { bytes: number },
         Event::LogExpired { files: number, bytes: number },
+        Event::AlarmRaised(Raised {
+            alarm: text,
+            control: crate::base::ControlId::Mon7,
+            grade: text,
+            count: number,
+            identity: Some(name),
+            operation: Some(name),
+            upstream: Some(name),
+            listener: Some(name),
+            issuer: Some(name),
+            source: Some((pseudonym(&number.to_be_bytes()), 20_779)),
+            numbers: Some([number; 3]),
+        }),
+        Event::AlarmDelivered { target: name, count: number },
+        Event::AlarmFailed { target: name, fault: text, failures: number },
+        Event::AlarmsLost { target: Some(name), count: number },
         Event::Panicked { place: CodePlace::of(std::panic::Location::caller()) },
     ];
     for &fault in LogFault::ALL {
