@@ -20,15 +20,25 @@
 //!     ─► gateway::finish  one access record, whatever happened; the detectors' turn       LOG-1 MON-1…8
 //! ```
 //!
+//! # One alarm
+//!
+//! ```text
+//! anybody  ─► engine.alarms.raise  never waits; what is the same is gathered              MON-7
+//! events   ─► engine.report_event  those that people must know of become alarms           MON-8
+//!          ─► deliver              the store's queue, on disk; one task and place for each target
+//!          ─► people               webhook, Alertmanager, syslog, journald, a program     TLS-2 LOG-2
+//! ```
+//!
 //! # Rooms, in layers; arrows only go down
 //!
 //! | layer | rooms | may |
 //! |---|---|---|
 //! | words | [`base`] | read the clock, in one file |
-//! | pure | [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
+//! | pure | [`alarm`], [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
 //! | configuration | [`config`] | compile text into the pure rooms' types |
+//! | one exchange | [`https`] | ask a server whose name is proved, for the shells above |
 //! | shells | [`answer`], [`state`], [`store`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
-//! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
+//! | edges | [`listen`], [`gateway`], [`admin`], [`deliver`] | speak a protocol; none knows another |
 //! | program | [`cli`], [`mock`], [`devcerts`] | wire it all; `cli::run` alone |
 //!
 //! [`detect`], [`lockout`] and [`store`] stand ready and are not in the request path yet.

@@ -191,7 +191,7 @@ impl Progress {
             let ahead = from.perhaps(|from| {
                 Ok(Ahead { done: from.u64()?, from: from.code(Severity::of_code)? })
             })?;
-            progress.set(&name, TargetProgress { done, lost, ahead });
+            progress.set(&name, TargetProgress { done, ahead, lost });
         }
         from.end(progress)
     }

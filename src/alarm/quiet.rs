@@ -42,7 +42,7 @@ impl Quiet {
         Duration::from_secs(u64::try_from(minutes).unwrap_or(0) * 60)
     }
 
-    fn local_minute(&self, unix_ms: u64) -> i64 {
+    fn local_minute(self, unix_ms: u64) -> i64 {
         let utc = i64::try_from(unix_ms / 60_000).unwrap_or(0) % DAY_MINUTES;
         (utc + i64::from(self.offset)).rem_euclid(DAY_MINUTES)
     }

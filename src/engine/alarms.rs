@@ -119,13 +119,17 @@ impl Alarms {
             grouper.set(windows);
             grouper.due(self.clock.now())
         };
-        due.into_iter().for_each(|alarm| self.pass_on(alarm));
+        for alarm in due {
+            self.pass_on(alarm);
+        }
     }
 
     /// Passes on all that was gathered, at the end.
     pub fn pass_on_rest(&self) {
         let rest = self.grouper.lock().flush();
-        rest.into_iter().for_each(|alarm| self.pass_on(alarm));
+        for alarm in rest {
+            self.pass_on(alarm);
+        }
     }
 
     fn pass_on(&self, alarm: Alarm) {
@@ -322,7 +326,7 @@ mod tests {
         for detector in Detector::ALL {
             for grade in [Grade::Low, Grade::Medium, Grade::High, Grade::Critical] {
                 let event = Event::Noticed(noticed(*detector, grade));
-                let alarm = of_event(&event, now).expect(detector.as_str());
+                let Some(alarm) = of_event(&event, now) else { panic!("{}", detector.as_str()) };
                 assert_eq!(alarm.kind.control(), detector.control(), "{}", detector.as_str());
                 assert_eq!(alarm.severity.as_str(), grade.as_str());
                 assert_eq!(alarm.why.map(|why| why.limit), Some(2));

@@ -102,8 +102,8 @@ fn ending(listener: &Name, ends_secs: u64, now: Moment) -> Option<Alarm> {
     let left = ends_secs.saturating_sub(now.unix_secs());
     let severity = match left {
         0 => Severity::Critical,
-        ..=PRESSING_SECS => Severity::High,
-        ..=ENDING_SECS => Severity::Medium,
+        1..=PRESSING_SECS => Severity::High,
+        PRESSING_SECS..=ENDING_SECS => Severity::Medium,
         _ => return None,
     };
     Some(Alarm::new(Kind::CertificateExpiring, severity, now).about(Aspect::Listener, listener))

@@ -341,30 +341,11 @@ impl<'a> EventRecord<'a> {
             },
             Event::LocksUnkept { fault } => Self { fault: Some(*fault), ..bare },
             Event::LocksKept => bare,
-            Event::AlarmRaised(raised) => Self {
-                alarm: Some(raised.alarm),
-                grade: Some(raised.grade),
-                count: Some(raised.count),
-                identity: raised.identity,
-                operation: raised.operation,
-                upstream: raised.upstream,
-                listener: raised.listener,
-                issuer: raised.issuer,
-                source: raised.source.map(|(pseudonym, _)| pseudonym),
-                source_day: raised.source.map(|(_, day)| day),
-                seen: raised.numbers.map(|[seen, _, _]| seen),
-                expected: raised.numbers.map(|[_, expected, _]| expected),
-                most: raised.numbers.map(|[_, _, most]| most),
-                ..bare
-            },
-            Event::AlarmDelivered { target, count } => {
-                Self { target: Some(target), count: Some(*count), ..bare }
-            }
+            Event::AlarmRaised(raised) => bare.raised(raised),
+            Event::AlarmDelivered { target, count } => bare.of_target(Some(target), *count),
+            Event::AlarmsLost { target, count } => bare.of_target(*target, *count),
             Event::AlarmFailed { target, fault, failures } => {
-                Self { target: Some(target), fault: Some(*fault), count: Some(*failures), ..bare }
-            }
-            Event::AlarmsLost { target, count } => {
-                Self { target: *target, count: Some(*count), ..bare }
+                Self { fault: Some(*fault), ..bare.of_target(Some(target), *failures) }
             }
             Event::Panicked { place } => {
                 Self { place: Some(*place), line: Some(place.line), ..bare }
@@ -373,6 +354,29 @@ impl<'a> EventRecord<'a> {
                 Self { framework: Some(*framework), count: Some(*count), ..bare }
             }
         }
+    }
+
+    fn raised(self, raised: &Raised<'a>) -> Self {
+        Self {
+            alarm: Some(raised.alarm),
+            grade: Some(raised.grade),
+            count: Some(raised.count),
+            identity: raised.identity,
+            operation: raised.operation,
+            upstream: raised.upstream,
+            listener: raised.listener,
+            issuer: raised.issuer,
+            source: raised.source.map(|(pseudonym, _)| pseudonym),
+            source_day: raised.source.map(|(_, day)| day),
+            seen: raised.numbers.map(|[seen, _, _]| seen),
+            expected: raised.numbers.map(|[_, expected, _]| expected),
+            most: raised.numbers.map(|[_, _, most]| most),
+            ..self
+        }
+    }
+
+    const fn of_target(self, target: Option<&'a Name>, count: u64) -> Self {
+        Self { target, count: Some(count), ..self }
     }
 
     const fn about(self, subject: LockSubject<'a>) -> Self {

@@ -110,7 +110,7 @@ proptest! {
         let mut progress = Progress::default();
         for (nth, ([done, lost], ahead)) in targets.into_iter().enumerate() {
             let ahead = ahead.map(|done| Ahead { done, from: Severity::High });
-            progress.set(&name(&format!("target-{nth}")), TargetProgress { done, lost, ahead });
+            progress.set(&name(&format!("target-{nth}")), TargetProgress { done, ahead, lost });
         }
         prop_assert_eq!(Progress::decode(&progress.encode()), Ok(progress));
     }

@@ -126,7 +126,7 @@ impl Ctx<'_> {
             key.map(|at| at.span.clone())
         }
         let raw = &entry.raw;
-        let keys: [(&str, Option<Range<usize>>, &[AlarmKindName]); 6] = [
+        let keys: [(_, _, &[_]); 6] = [
             ("url", span(raw.url.as_ref()), &[Webhook, Alertmanager]),
             ("ca", span(raw.ca.as_ref()), &[Webhook, Alertmanager]),
             ("secret", span(raw.secret.as_ref()), &[Webhook]),

@@ -148,9 +148,9 @@ fn mon_7_programs_and_alertmanager() {
 #[test]
 fn mon_7_without_a_target_the_operator_is_warned() {
     let good = super::support::GOOD;
-    let from = good.find("[[alarm]]").unwrap();
-    let section = good[from..].split("\n\n").next().unwrap();
-    warned(section, "", "gateway]", Mon7, "nobody is told");
+    let (_, after) = good.split_once("[[alarm]]").unwrap();
+    let section = format!("[[alarm]]{}", after.split("\n\n").next().unwrap());
+    warned(&section, "", "gateway]", Mon7, "nobody is told");
     let windows = "[alarms]\ngroup_for = \"10 min\"\nrepeat_after = \"5 min\"\n[[alarm]]";
     refused("[[alarm]]", windows, "\"5 min\"", Mon7, "more often", "10 min");
 }
