@@ -103,7 +103,7 @@ fn ending(listener: &Name, ends_secs: u64, now: Moment) -> Option<Alarm> {
     let severity = match left {
         0 => Severity::Critical,
         1..=PRESSING_SECS => Severity::High,
-        PRESSING_SECS..=ENDING_SECS => Severity::Medium,
+        _ if left <= ENDING_SECS => Severity::Medium,
         _ => return None,
     };
     Some(Alarm::new(Kind::CertificateExpiring, severity, now).about(Aspect::Listener, listener))

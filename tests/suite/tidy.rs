@@ -33,8 +33,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "engine",
         4,
         &[
-            "base", "config", "detect", "evidence", "exposure", "identity", "keys", "lockout",
-            "observe", "pacing", "policy", "state", "store", "upstream",
+            "alarm", "base", "config", "detect", "evidence", "exposure", "https", "identity",
+            "keys", "lockout", "observe", "pacing", "policy", "state", "store", "upstream",
         ],
     ),
     // The edges never use each other.
@@ -59,8 +59,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         "cli",
         8,
         &[
-            "admin", "answer", "base", "config", "devcerts", "engine", "evidence", "gateway",
-            "listen", "mock", "observe", "policy", "store",
+            "admin", "alarm", "answer", "base", "config", "deliver", "devcerts", "engine",
+            "evidence", "gateway", "listen", "mock", "observe", "policy", "store",
         ],
     ),
 ];
