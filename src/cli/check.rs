@@ -110,6 +110,9 @@ fn summary(loaded: &Loaded) -> String {
         AccessLog::File(path) => path.display().to_string(),
     };
     let _ = writeln!(out, "  access log   {log}");
+    for target in &snapshot.alarms.targets {
+        let _ = writeln!(out, "  alarms       {} ({})", target.name, target.way.as_str());
+    }
     let _ = writeln!(out, "  admin        http://{}", snapshot.admin.address);
     let _ = write!(out, "  {} checked: ok", config::counted(&counts(loaded)));
     if !loaded.warnings.is_empty() {

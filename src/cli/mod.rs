@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done; 1 refused or failed, the reason is on standard error; 2 the words make no
 //! sense (clap's own).
+mod alarms;
 mod args;
 mod catalog;
 mod check;
@@ -35,6 +36,7 @@ pub fn main() -> ExitCode {
         Verb::DevCerts(words) => dev_certs::main(&words),
         Verb::MockSpApi(words) => mock::main(&words),
         Verb::Catalog(words) => catalog::main(&words),
+        Verb::Alarms(words) => alarms::main(&words),
         Verb::Schema => shell::schema(),
         Verb::Completions(words) => Ok(shell::completions(&words)),
         Verb::Man => shell::man(),

@@ -20,6 +20,7 @@ use super::watch::Watched;
 use crate::admin::Admin;
 use crate::base::{Clock, Moment};
 use crate::config::{self, AccessLog, Loaded, LogSettings, Severity};
+use crate::deliver;
 use crate::engine::{Engine, Parts, ReloadFault, provider};
 use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
@@ -199,6 +200,7 @@ impl Running {
             tasks.spawn(socket.serve(Arc::clone(&engine), app, stopped.clone()));
         }
         tasks.spawn(admin.serve(Arc::clone(&engine), stopped.clone()));
+        tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
         let keys = Arc::clone(&engine);
         tasks.spawn(async move {
             let mut stopped = stopped;

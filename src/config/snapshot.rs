@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::settings::{
-    AdminSettings, DetectSettings, IdentitySettings, IssuerSettings, ListenerSettings, LogSettings,
-    Names, PacingSettings, QuotaSettings, StateSettings, TokenSettings, UpstreamSettings,
+    AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
+    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, StateSettings,
+    TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub pacing: PacingSettings,
     pub token: TokenSettings,
     pub log: LogSettings,
+    /// Who is told of alarms (MON-7).
+    pub alarms: AlarmSettings,
     pub admin: AdminSettings,
     pub names: Names,
     pub(super) tables: Vec<Tables>,

@@ -9,6 +9,8 @@
 //!
 //! On failure: refused with a [`Denial`]; nothing opens.
 mod acts;
+mod alarms;
+mod conditions;
 mod conn;
 mod door;
 mod exposure;
@@ -36,6 +38,7 @@ use pingora::protocols::Stream;
 use tokio::sync::watch;
 
 pub use acts::{ActFault, Listed, LockOrder, OrderId, Target, Unlock};
+pub use alarms::{Alarms, Recent, TargetStatus};
 pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
@@ -125,6 +128,10 @@ pub struct Engine {
     pub log: LogSink,
     pub metrics: Arc<Metrics>,
     pub jwks: JwksStore,
+    /// Where to have people told of something.
+    pub alarms: Arc<Alarms>,
+    conditions: Mutex<conditions::Conditions>,
+    pub store: Arc<dyn Store>,
     live: ArcSwap<Live>,
     tokens: TokenCache,
     /// One for each listener: TCP connections by their peer.
@@ -203,6 +210,13 @@ impl Engine {
             histories: histories::Histories::default(),
             memory: Memory::new(Arc::clone(&store), &built.live.snapshot.environment),
             leases: leases::Leases::new(Arc::clone(&store), shared.clone()),
+            alarms: Arc::new(Alarms::new(
+                clock.clone(),
+                metrics.alarms.clone(),
+                built.live.snapshot.alarms.windows,
+            )),
+            conditions: Mutex::default(),
+            store: Arc::clone(&store),
             locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(

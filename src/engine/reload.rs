@@ -14,7 +14,8 @@ use crate::config::{
     UpstreamSettings,
 };
 use crate::evidence::Event;
-use crate::keys::{IssuerKeys, JwksFault, JwksRoots, JwksSource, JwksStore, JwksUrl, Prepared};
+use crate::https;
+use crate::keys::{IssuerKeys, JwksFault, JwksSource, JwksStore, JwksUrl, Prepared};
 use crate::observe::Metrics;
 use crate::state::{Among, QuotaError, Quotas};
 use crate::upstream::{
@@ -129,13 +130,16 @@ impl Engine {
             let unresolved = metrics.unresolved(endpoint);
             unresolved.set(0);
             let (log, upstream) = (self.log.clone(), route.pool.spec().name.clone());
+            let alarms = Arc::clone(&self.alarms);
             let mut health = NameHealth::default();
             tokio::spawn(keep_resolved(Arc::downgrade(&route.pool), move |resolution| {
                 let upstream = &upstream;
                 match health.note(resolution) {
                     Some(NameChange::Lost) => {
                         unresolved.set(1);
-                        log.event(&Event::UpstreamUnresolved { upstream, endpoint });
+                        let event = Event::UpstreamUnresolved { upstream, endpoint };
+                        log.event(&event);
+                        alarms.hear(&event);
                     }
                     Some(NameChange::Found) => {
                         unresolved.set(0);
@@ -187,18 +191,20 @@ fn issuers(snapshot: &Snapshot) -> Vec<IssuerKeys> {
     let source = |settings: &IssuerSettings| match &settings.jwks {
         From::File(path) => JwksSource::File(path.clone()),
         From::Url { endpoint, path, roots } => JwksSource::Url(Box::new(JwksUrl {
-            server_name: endpoint.server_name.clone(),
-            authority: endpoint.authority.clone(),
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            addresses: match &endpoint.addresses {
-                Where::Dns => Vec::new(),
-                Where::Fixed(addresses) => addresses.clone(),
+            site: https::Site {
+                server_name: endpoint.server_name.clone(),
+                authority: endpoint.authority.clone(),
+                host: endpoint.host.clone(),
+                port: endpoint.port,
+                addresses: match &endpoint.addresses {
+                    Where::Dns => Vec::new(),
+                    Where::Fixed(addresses) => addresses.clone(),
+                },
             },
             path: path.clone(),
             roots: match roots {
-                Roots::System => JwksRoots::System,
-                Roots::Private(roots) => JwksRoots::Private(roots.clone()),
+                Roots::System => https::Roots::System,
+                Roots::Private(roots) => https::Roots::Private(roots.clone()),
             },
         })),
     };

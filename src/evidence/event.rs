@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym};
 
-use super::about::{Held, LockSubject, Noticed};
+use super::about::{Held, LockSubject, Noticed, Raised};
 use super::place::CodePlace;
 use super::record::Fixed;
 use super::words::{Framework, LogFault, Severity, words};
@@ -135,6 +135,25 @@ pub enum Event<'a> {
     MemoryRefused {
         count: u64,
     },
+    /// People are told of this, at once or when they can be had (MON-7).
+    AlarmRaised(Raised<'a>),
+    /// A target was told of so many alarms.
+    AlarmDelivered {
+        target: &'a Name,
+        count: u64,
+    },
+    /// A target can't be told, and its alarms wait. Written when that begins, when the reason
+    /// changes, and once an hour.
+    AlarmFailed {
+        target: &'a Name,
+        fault: Fixed,
+        failures: u64,
+    },
+    /// So many alarms this target, or nobody, is told of.
+    AlarmsLost {
+        target: Option<&'a Name>,
+        count: u64,
+    },
     /// A thread or task panicked. Its message stays unsaid (LOG-2).
     Panicked {
         place: CodePlace,
@@ -195,6 +214,10 @@ words! {
         StoreFaulty = "store-faulty",
         StoreHealed = "store-healed",
         MemoryRefused = "memory-refused",
+        AlarmRaised = "alarm-raised",
+        AlarmDelivered = "alarm-delivered",
+        AlarmFailed = "alarm-failed",
+        AlarmsLost = "alarms-lost",
         Panicked = "panicked",
         Framework = "framework",
     }
@@ -225,6 +248,8 @@ record! {
         actor: Option<&'a Name> = "sekisho.actor",
         reason: Option<Fixed> = "sekisho.reason",
         case: Option<&'a Name> = "sekisho.case",
+        alarm: Option<Fixed> = "sekisho.alarm",
+        target: Option<&'a Name> = "sekisho.target",
         upstream: Option<&'a Name> = "sekisho.upstream",
         issuer: Option<&'a Name> = "sekisho.issuer",
         fault: Option<Fixed> = "sekisho.detail",
@@ -334,6 +359,12 @@ impl<'a> EventRecord<'a> {
             Event::StoreFaulty { fault } => Self { fault: Some(*fault), ..bare },
             Event::StoreHealed { outage } => Self { elapsed: Some(*outage), ..bare },
             Event::MemoryRefused { count } => Self { count: Some(*count), ..bare },
+            Event::AlarmRaised(raised) => bare.raised(raised),
+            Event::AlarmDelivered { target, count } => bare.of_target(Some(target), *count),
+            Event::AlarmsLost { target, count } => bare.of_target(*target, *count),
+            Event::AlarmFailed { target, fault, failures } => {
+                Self { fault: Some(*fault), ..bare.of_target(Some(target), *failures) }
+            }
             Event::Panicked { place } => {
                 Self { place: Some(*place), line: Some(place.line), ..bare }
             }
@@ -341,6 +372,29 @@ impl<'a> EventRecord<'a> {
                 Self { framework: Some(*framework), count: Some(*count), ..bare }
             }
         }
+    }
+
+    fn raised(self, raised: &Raised<'a>) -> Self {
+        Self {
+            alarm: Some(raised.alarm),
+            grade: Some(raised.grade),
+            count: Some(raised.count),
+            identity: raised.identity,
+            operation: raised.operation,
+            upstream: raised.upstream,
+            listener: raised.listener,
+            issuer: raised.issuer,
+            source: raised.source.map(|(pseudonym, _)| pseudonym),
+            source_day: raised.source.map(|(_, day)| day),
+            seen: raised.numbers.map(|[seen, _, _]| seen),
+            expected: raised.numbers.map(|[_, expected, _]| expected),
+            most: raised.numbers.map(|[_, _, most]| most),
+            ..self
+        }
+    }
+
+    const fn of_target(self, target: Option<&'a Name>, count: u64) -> Self {
+        Self { target, count: Some(count), ..self }
     }
 
     const fn about(self, subject: LockSubject<'a>) -> Self {
@@ -376,6 +430,8 @@ impl<'a> EventRecord<'a> {
             actor: None,
             reason: None,
             case: None,
+            alarm: None,
+            target: None,
             upstream: None,
             issuer: None,
             fault: None,
@@ -396,7 +452,7 @@ impl<'a> EventRecord<'a> {
 
 /// The event's name, how loud it is, and the control it serves.
 const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
-    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Net1, Net3, Tls1, Tls2};
+    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Tls1, Tls2};
     use Severity::{Error, Info, Warning};
     match event {
         Event::Started { .. } => (Action::Started, Info, Log1),
@@ -432,6 +488,10 @@ const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::StoreFaulty { .. } => (Action::StoreFaulty, Error, Acc2),
         Event::StoreHealed { .. } => (Action::StoreHealed, Info, Acc2),
         Event::MemoryRefused { .. } => (Action::MemoryRefused, Error, Acc2),
+        Event::AlarmRaised(raised) => (Action::AlarmRaised, Warning, raised.control),
+        Event::AlarmDelivered { .. } => (Action::AlarmDelivered, Info, Mon7),
+        Event::AlarmFailed { .. } => (Action::AlarmFailed, Error, Mon7),
+        Event::AlarmsLost { .. } => (Action::AlarmsLost, Error, Mon7),
         Event::Panicked { .. } => (Action::Panicked, Error, Log2),
         Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
     }

@@ -164,6 +164,22 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::StoreFaulty { fault: text },
         Event::StoreHealed { outage: elapsed },
         Event::MemoryRefused { count: number },
+        Event::AlarmRaised(Raised {
+            alarm: text,
+            control: crate::base::ControlId::Mon7,
+            grade: text,
+            count: number,
+            identity: Some(name),
+            operation: Some(name),
+            upstream: Some(name),
+            listener: Some(name),
+            issuer: Some(name),
+            source: Some((pseudonym(&number.to_be_bytes()), 20_779)),
+            numbers: Some([number; 3]),
+        }),
+        Event::AlarmDelivered { target: name, count: number },
+        Event::AlarmFailed { target: name, fault: text, failures: number },
+        Event::AlarmsLost { target: Some(name), count: number },
         Event::Panicked { place: CodePlace::of(std::panic::Location::caller()) },
     ];
     for &fault in LogFault::ALL {

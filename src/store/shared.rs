@@ -223,8 +223,8 @@ impl Store for Shared {
         self.own.push_alarm(body).await
     }
 
-    async fn peek_alarms(&self) -> Result<AlarmPage, StoreFault> {
-        self.own.peek_alarms().await
+    async fn peek_alarms(&self, after: u64) -> Result<AlarmPage, StoreFault> {
+        self.own.peek_alarms(after).await
     }
 
     async fn ack_alarms(&self, sequence: u64) -> Result<(), StoreFault> {

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod alarms;
 mod bounds;
 mod detectors;
 mod examples;

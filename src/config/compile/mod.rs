@@ -2,6 +2,7 @@
 //! files and secrets, and builds the runtime's types. Each rule stands where its value is compiled,
 //! so none is checked twice or forgotten. Every mistake goes into the report; what can still be
 //! judged after one, is.
+mod alarm;
 mod detect;
 mod identity;
 mod issuer;
@@ -85,6 +86,7 @@ impl Ctx<'_> {
         self.names_are_certified(listeners.as_deref(), upstreams.as_deref());
         let (token, log, admin) = (self.token(), self.log(), self.admin());
         let state = self.state();
+        let alarms = self.alarms();
         self.addresses(admin.address);
         let (operations, routes) = self.operations();
         let tables = operations.as_ref().map(|all| self.tables(all, &routes));
@@ -119,6 +121,7 @@ impl Ctx<'_> {
             pacing: pacing?,
             token,
             log,
+            alarms: alarms?,
             admin,
             names,
             tables: tables??,

@@ -1,6 +1,7 @@
 //! The configuration as it is written: one struct per section. The doc comments become the
 //! descriptions in the JSON Schema, `x-range` what a value must lie between, `x-control` the control
 //! that an error names. Nothing here judges one key by another; that is `check`.
+mod alarm;
 mod detect;
 mod gateway;
 mod identity;
@@ -26,6 +27,7 @@ use std::ops::{Deref, Range};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(super) use alarm::{AlarmKindName, RawAlarm, RawAlarms, SeverityName};
 pub(super) use detect::{DetectMode, RawDetect};
 pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
 pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
@@ -103,6 +105,14 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "LOG-1"))]
     log: RawLog,
+    /// How alarms are gathered before anybody is told.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "MON-7"))]
+    alarms: RawAlarms,
+    /// Who is told of alarms.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "MON-7"))]
+    alarm: Vec<RawAlarm>,
     /// Metrics and health.
     #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-3"))]

@@ -1,4 +1,5 @@
 //! Whole configurations, read from memory.
+mod alarm_rules;
 mod defaults;
 mod examples;
 mod files;

@@ -21,6 +21,8 @@ fn touch_all(metrics: &Metrics) {
     metrics.exposed(Fixed::new("name"), 3);
     metrics.unread(Fixed::new("malformed"));
     metrics.limit_exceeded(&name, Fixed::new("shadow"));
+    metrics.alarms.raised(Fixed::new("high"), 1);
+    metrics.alarms.target(&name).waiting(1, 2);
     metrics.framework(Severity::Warning);
     metrics.pacing.refused(Fixed::new("patience"));
     metrics.pacing.throttled(&name, Fixed::new("429"));
