@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym};
 
-use super::about::{Held, LockSubject, Noticed, Raised};
+use super::about::{AtDoor, Held, LockSubject, Noticed, Raised};
 use super::place::CodePlace;
 use super::record::Fixed;
 use super::words::{Framework, LogFault, Severity, words};
@@ -166,18 +166,6 @@ pub enum Event<'a> {
     },
 }
 
-/// What happened at a listener before there was a request.
-#[derive(Clone, Debug)]
-pub struct AtDoor<'a> {
-    pub listener: &'a Name,
-    /// The fault's name.
-    pub fault: Option<Fixed>,
-    /// Stands for the peer's address, where the event is about one peer.
-    pub source: Option<(Pseudonym, u32)>,
-    /// How often, since the last such event.
-    pub count: u64,
-}
-
 words! {
     /// The event's name in the line.
     pub enum Action {
@@ -240,6 +228,7 @@ record! {
         seen: Option<u64> = "sekisho.seen",
         expected: Option<u64> = "sekisho.expected",
         most: Option<u64> = "sekisho.at_most",
+        since: Option<u64> = "sekisho.since_ms",
         unit: Option<Fixed> = "sekisho.unit",
         setting: Option<Fixed> = "sekisho.setting",
         subject: Option<Fixed> = "sekisho.subject",
@@ -336,6 +325,7 @@ impl<'a> EventRecord<'a> {
                 seen: Some(noticed.seen),
                 expected: Some(noticed.expected),
                 most: Some(noticed.limit),
+                since: Some(noticed.since_ms),
                 unit: Some(noticed.unit),
                 setting: Some(noticed.setting),
                 ..bare
@@ -422,6 +412,7 @@ impl<'a> EventRecord<'a> {
             seen: None,
             expected: None,
             most: None,
+            since: None,
             unit: None,
             setting: None,
             subject: None,

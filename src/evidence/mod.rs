@@ -20,10 +20,10 @@ mod words;
 #[doc(inline)]
 pub use crate::__record as record;
 pub use crate::base::Utc;
-pub use about::{Held, LockSubject, Noticed, Raised};
+pub use about::{AtDoor, Held, LockSubject, Noticed, Raised};
 pub use access::AccessRecord;
 pub use codes::DenialCode;
-pub use event::{Action, AtDoor, Event, EventRecord};
+pub use event::{Action, Event, EventRecord};
 pub use place::CodePlace;
 pub use record::{Fixed, LINE_BYTES_MAX, Loggable, Nanos, Record, needs_no_escape};
 pub use token::SafeToken;
