@@ -38,9 +38,9 @@ pub use schema::schema;
 pub use settings::{
     AccessLog, Addresses, AdminSettings, Alpn, Barred, Bounds, Breaker, CertifiedChain, ClientAuth,
     DetectSettings, Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource,
-    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, Rate, Region, Roots,
-    Stage, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing,
-    UpstreamProtocol, UpstreamSettings,
+    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, Rate, RedisSettings,
+    Region, Roots, Stage, StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings,
+    UpstreamKind, UpstreamPacing, UpstreamProtocol, UpstreamSettings,
 };
 pub use snapshot::Snapshot;
 

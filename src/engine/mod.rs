@@ -14,12 +14,14 @@ mod door;
 mod exposure;
 mod guard;
 mod histories;
+mod leases;
 mod live;
 mod locks;
 mod memory;
 mod pacing;
 mod peers;
 mod reload;
+mod remember;
 mod report;
 mod tls;
 mod watches;
@@ -129,6 +131,8 @@ pub struct Engine {
     connections: Vec<Arc<ConnectionCounts>>,
     /// Real clients behind balancers, and identities.
     clients: Arc<ConnectionCounts>,
+    memory: Memory,
+    leases: leases::Leases,
     locks: locks::Locks,
     waits: guard::Waits,
     watches: watches::Watches,
@@ -197,6 +201,8 @@ impl Engine {
             waits: guard::Waits::default(),
             watches: watches::Watches::new(&shared),
             histories: histories::Histories::default(),
+            memory: Memory::new(Arc::clone(&store), &built.live.snapshot.environment),
+            leases: leases::Leases::new(Arc::clone(&store), shared.clone()),
             locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
@@ -343,6 +349,8 @@ impl Engine {
             Err(Refused::Exceeded(standing)) => {
                 Unsettled { denial: Denial::QuotaExceeded, standing: Some(standing) }
             }
+            // Asked for by whoever settles among several.
+            Err(Refused::Unasked) => Unsettled { denial: Denial::QuotaExceeded, standing: None },
             Err(Refused::Unregistered) => Unsettled { denial: Denial::Internal, standing: None },
         };
         slot.release();

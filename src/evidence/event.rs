@@ -123,6 +123,18 @@ pub enum Event<'a> {
         fault: Fixed,
     },
     LocksKept,
+    /// The state can't be had: its file, or the server that gateways share (ACC-2). Locks hold,
+    /// quotas fall to this gateway's part.
+    StoreFaulty {
+        fault: Fixed,
+    },
+    StoreHealed {
+        outage: Duration,
+    },
+    /// Pieces of memory that could not be read at the start.
+    MemoryRefused {
+        count: u64,
+    },
     /// A thread or task panicked. Its message stays unsaid (LOG-2).
     Panicked {
         place: CodePlace,
@@ -180,6 +192,9 @@ words! {
         LockWithheld = "lock-withheld",
         LocksUnkept = "locks-unkept",
         LocksKept = "locks-kept",
+        StoreFaulty = "store-faulty",
+        StoreHealed = "store-healed",
+        MemoryRefused = "memory-refused",
         Panicked = "panicked",
         Framework = "framework",
     }
@@ -316,6 +331,9 @@ impl<'a> EventRecord<'a> {
             },
             Event::LocksUnkept { fault } => Self { fault: Some(*fault), ..bare },
             Event::LocksKept => bare,
+            Event::StoreFaulty { fault } => Self { fault: Some(*fault), ..bare },
+            Event::StoreHealed { outage } => Self { elapsed: Some(*outage), ..bare },
+            Event::MemoryRefused { count } => Self { count: Some(*count), ..bare },
             Event::Panicked { place } => {
                 Self { place: Some(*place), line: Some(place.line), ..bare }
             }
@@ -411,6 +429,9 @@ const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::LockWithheld(held) => (Action::LockWithheld, Error, held.control),
         Event::LocksUnkept { .. } => (Action::LocksUnkept, Error, Acc2),
         Event::LocksKept => (Action::LocksKept, Info, Acc2),
+        Event::StoreFaulty { .. } => (Action::StoreFaulty, Error, Acc2),
+        Event::StoreHealed { .. } => (Action::StoreHealed, Info, Acc2),
+        Event::MemoryRefused { .. } => (Action::MemoryRefused, Error, Acc2),
         Event::Panicked { .. } => (Action::Panicked, Error, Log2),
         Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
     }

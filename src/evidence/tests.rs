@@ -161,6 +161,9 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::LinesLost { count: number },
         Event::LogRotated { bytes: number },
         Event::LogExpired { files: number, bytes: number },
+        Event::StoreFaulty { fault: text },
+        Event::StoreHealed { outage: elapsed },
+        Event::MemoryRefused { count: number },
         Event::Panicked { place: CodePlace::of(std::panic::Location::caller()) },
     ];
     for &fault in LogFault::ALL {

@@ -13,6 +13,7 @@ mod pacing;
 mod quota;
 mod role;
 mod singles;
+mod state;
 mod table;
 mod upstream;
 
@@ -83,6 +84,7 @@ impl Ctx<'_> {
         let listeners = self.listeners();
         self.names_are_certified(listeners.as_deref(), upstreams.as_deref());
         let (token, log, admin) = (self.token(), self.log(), self.admin());
+        let state = self.state();
         self.addresses(admin.address);
         let (operations, routes) = self.operations();
         let tables = operations.as_ref().map(|all| self.tables(all, &routes));
@@ -101,6 +103,7 @@ impl Ctx<'_> {
             generation,
             environment: environment?,
             state_dir: self.path(&gateway.raw.state_dir, &gateway.place),
+            state: state?,
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
             networks: networks?,
