@@ -258,6 +258,7 @@ record! {
 
 impl<'a> EventRecord<'a> {
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one table, to be read as a whole")]
     pub fn new(at: Moment, event: &Event<'a>) -> Self {
         let (action, severity, control) = kind(event);
         let bare = Self::bare(at, action, severity, control);
