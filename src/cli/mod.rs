@@ -11,6 +11,7 @@ mod dev_certs;
 mod explain;
 mod mock;
 mod notify;
+mod operate;
 pub mod run;
 pub mod say;
 mod secret;
@@ -34,7 +35,9 @@ pub fn main() -> ExitCode {
         Verb::DevCerts(words) => dev_certs::main(&words),
         Verb::MockSpApi(words) => mock::main(&words),
         Verb::Catalog(words) => catalog::main(&words),
+        Verb::Operate(verb) => operate::main(&verb),
         Verb::Schema => shell::schema(),
+        Verb::AdminOpenapi => shell::openapi(),
         Verb::Completions(words) => Ok(shell::completions(&words)),
         Verb::Man => shell::man(),
     };

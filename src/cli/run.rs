@@ -17,8 +17,9 @@ use super::say::{self, Colour, Failure, Stream};
 use super::secret;
 use super::watch::Watched;
 use crate::admin::Admin;
+use crate::admin::api::Api;
 use crate::base::{Clock, Moment};
-use crate::config::{self, AccessLog, Loaded, LogSettings, Severity};
+use crate::config::{self, AccessLog, Loaded, LogSettings, Severity, Snapshot};
 use crate::engine::{Engine, Parts, ReloadFault, provider};
 use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
@@ -84,6 +85,9 @@ async fn serve(
         say::err(format_args!("listening on {address} ({listener})"));
     }
     say::err(format_args!("metrics and health on http://{}", running.admin));
+    if let Some(api) = running.api {
+        say::err(format_args!("operators' API on https://{api}"));
+    }
     notifier.ready();
 
     let watched = Arc::new(watched);
@@ -123,6 +127,8 @@ pub struct Running {
     /// Listeners by name, with the addresses they were given.
     pub listeners: Vec<(String, SocketAddr)>,
     pub admin: SocketAddr,
+    /// Where operators connect.
+    pub api: Option<SocketAddr>,
     pub log: LogSink,
     began: Moment,
     gateway: Arc<Gateway>,
@@ -161,6 +167,7 @@ impl Running {
             Failure::new(format_args!("[admin] address {}: {error}", snapshot.admin.address))
         })?;
         let admin_address = admin.address().map_err(Failure::new)?;
+        let api = bind_api(&snapshot).await?;
         let threads = usize::from(snapshot.threads.unwrap_or(1));
         let shared = SharedSecret::derive(&pseudonym_master, &snapshot.environment);
         let number = Number(1);
@@ -192,6 +199,10 @@ impl Running {
             tasks.spawn(socket.serve(Arc::clone(&engine), app, stopped.clone()));
         }
         tasks.spawn(admin.serve(Arc::clone(&engine), stopped.clone()));
+        let api_address = api.as_ref().map(Api::address).transpose().map_err(Failure::new)?;
+        if let Some(api) = api {
+            tasks.spawn(api.serve(Arc::clone(&engine), stopped.clone()));
+        }
         let keys = Arc::clone(&engine);
         tasks.spawn(async move {
             let mut stopped = stopped;
@@ -210,7 +221,17 @@ impl Running {
         });
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
-        Ok(Self { engine, listeners, admin: admin_address, log, began, gateway, stop, tasks })
+        Ok(Self {
+            engine,
+            listeners,
+            admin: admin_address,
+            api: api_address,
+            log,
+            began,
+            gateway,
+            stop,
+            tasks,
+        })
     }
 
     /// The address of a listener.
@@ -304,6 +325,14 @@ impl Running {
         self.engine.flush_door();
         let _ = self.log.flush(LOG_CLOSE_MAX);
     }
+}
+
+async fn bind_api(snapshot: &Snapshot) -> Result<Option<Api>, Failure> {
+    let Some(settings) = &snapshot.api else { return Ok(None) };
+    let bound = Api::bind(settings.address).await.map_err(|error| {
+        Failure::new(format_args!("[admin.api] address {}: {error}", settings.address))
+    })?;
+    Ok(Some(bound))
 }
 
 fn count(fault: &ReloadFault) -> u64 {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::operating::{ApiSettings, Operators};
 use super::settings::{
     AdminSettings, DetectSettings, IdentitySettings, IssuerSettings, ListenerSettings, LogSettings,
     Names, PacingSettings, QuotaSettings, TokenSettings, UpstreamSettings,
@@ -44,6 +45,9 @@ pub struct Snapshot {
     pub token: TokenSettings,
     pub log: LogSettings,
     pub admin: AdminSettings,
+    /// Where operators connect; `None`: nowhere (PRIV-3).
+    pub api: Option<ApiSettings>,
+    pub operators: Operators,
     pub names: Names,
     pub(super) tables: Vec<Tables>,
 }

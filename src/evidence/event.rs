@@ -2,9 +2,9 @@
 use std::time::Duration;
 
 use crate::__record as record;
-use crate::base::{ControlId, Moment, Name, Pseudonym};
+use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{Held, LockSubject, Noticed};
+use super::about::{Held, LockSubject, Noticed, Operated};
 use super::place::CodePlace;
 use super::record::Fixed;
 use super::words::{Framework, LogFault, Severity, words};
@@ -123,6 +123,8 @@ pub enum Event<'a> {
         fault: Fixed,
     },
     LocksKept,
+    /// An operator's act, done or refused (PRIV-3).
+    OperatorAct(Operated<'a>),
     /// A thread or task panicked. Its message stays unsaid (LOG-2).
     Panicked {
         place: CodePlace,
@@ -180,6 +182,7 @@ words! {
         LockWithheld = "lock-withheld",
         LocksUnkept = "locks-unkept",
         LocksKept = "locks-kept",
+        OperatorAct = "operator-act",
         Panicked = "panicked",
         Framework = "framework",
     }
@@ -208,6 +211,11 @@ record! {
         step: Option<Fixed> = "sekisho.step",
         cause: Option<Fixed> = "sekisho.cause",
         actor: Option<&'a Name> = "sekisho.actor",
+        asked_by: Option<&'a Name> = "sekisho.asked_by",
+        role: Option<Fixed> = "sekisho.operator_role",
+        act: Option<Fixed> = "sekisho.act",
+        outcome: Option<Fixed> = "sekisho.outcome",
+        request: Option<RequestId> = "sekisho.request_id",
         reason: Option<Fixed> = "sekisho.reason",
         case: Option<&'a Name> = "sekisho.case",
         upstream: Option<&'a Name> = "sekisho.upstream",
@@ -316,6 +324,21 @@ impl<'a> EventRecord<'a> {
             },
             Event::LocksUnkept { fault } => Self { fault: Some(*fault), ..bare },
             Event::LocksKept => bare,
+            Event::OperatorAct(act) => {
+                let about = act.subject.map_or(bare.clone(), |subject| bare.about(subject));
+                Self {
+                    actor: act.operator,
+                    role: act.role,
+                    act: Some(act.act),
+                    outcome: Some(act.outcome),
+                    reason: act.reason,
+                    case: act.case,
+                    asked_by: act.asked_by,
+                    request: act.request,
+                    count: act.count,
+                    ..about
+                }
+            }
             Event::Panicked { place } => {
                 Self { place: Some(*place), line: Some(place.line), ..bare }
             }
@@ -356,6 +379,11 @@ impl<'a> EventRecord<'a> {
             step: None,
             cause: None,
             actor: None,
+            asked_by: None,
+            role: None,
+            act: None,
+            outcome: None,
+            request: None,
             reason: None,
             case: None,
             upstream: None,
@@ -378,7 +406,7 @@ impl<'a> EventRecord<'a> {
 
 /// The event's name, how loud it is, and the control it serves.
 const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
-    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Net1, Net3, Tls1, Tls2};
+    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Net1, Net3, Priv3, Tls1, Tls2};
     use Severity::{Error, Info, Warning};
     match event {
         Event::Started { .. } => (Action::Started, Info, Log1),
@@ -411,6 +439,7 @@ const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::LockWithheld(held) => (Action::LockWithheld, Error, held.control),
         Event::LocksUnkept { .. } => (Action::LocksUnkept, Error, Acc2),
         Event::LocksKept => (Action::LocksKept, Info, Acc2),
+        Event::OperatorAct(_) => (Action::OperatorAct, Warning, Priv3),
         Event::Panicked { .. } => (Action::Panicked, Error, Log2),
         Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
     }

@@ -20,7 +20,7 @@ mod words;
 
 #[doc(inline)]
 pub use crate::__record as record;
-pub use about::{Held, LockSubject, Noticed};
+pub use about::{Held, LockSubject, Noticed, Operated};
 pub use access::AccessRecord;
 pub use codes::DenialCode;
 pub use event::{Action, AtDoor, Event, EventRecord};

@@ -16,7 +16,9 @@ mod quota;
 pub use connections::{
     ConnectionCounts, ConnectionFault, ConnectionLimits, IdentityPermit, Permit,
 };
-pub use quota::{Charged, Held, QuotaError, QuotaFault, Quotas, Refused, Spent, Standing};
+pub use quota::{
+    Charged, Held, QuotaError, QuotaFault, Quotas, Refused, Spent, Standing, WindowView,
+};
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod material;
 mod network;
 mod operation;
 mod pacing;
+mod operator;
 mod quota;
 mod role;
 mod singles;
@@ -84,12 +85,14 @@ impl Ctx<'_> {
         self.names_are_certified(listeners.as_deref(), upstreams.as_deref());
         let (token, log, admin) = (self.token(), self.log(), self.admin());
         self.addresses(admin.address);
+        let api = self.api();
         let (operations, routes) = self.operations();
         let tables = operations.as_ref().map(|all| self.tables(all, &routes));
         let issuers = self.issuers(environment.as_ref());
         // Without an environment there is nothing to compare with; any name does until then.
         let own = environment.clone().or_else(|| Name::parse("unknown").ok())?;
         let trust = self.trust(&own, generation, token.bytes_max);
+        let operators = self.operators(&own, generation);
         let quotas = operations.as_ref().map(|all| self.quotas(all));
         let pacing = operations.as_ref().map(|all| self.pacing(all));
         let policy = operations.and_then(|all| self.policy(all));
@@ -117,6 +120,8 @@ impl Ctx<'_> {
             token,
             log,
             admin,
+            api: api?,
+            operators: operators?,
             names,
             tables: tables??,
         })

@@ -2,6 +2,7 @@
 //! descriptions in the JSON Schema, `x-range` what a value must lie between, `x-control` the control
 //! that an error names. Nothing here judges one key by another; that is `check`.
 mod detect;
+mod admin;
 mod gateway;
 mod identity;
 mod issuer;
@@ -26,6 +27,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(super) use detect::{DetectMode, RawDetect};
+pub(super) use admin::{ActName, RawApi, RawOperator, RoleName as OperatorRoleName};
 pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
 pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
 pub(super) use issuer::{AlgorithmName, ClaimText, Presence, RawIssuer};
@@ -93,11 +95,15 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "ACC-2"))]
     lockout: RawLockout,
+    /// Who operates the gateway: one entry per person. Main file only.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "PRIV-3"))]
+    operator: BTreeMap<String, RawOperator>,
     /// The access log.
     #[serde(default)]
     #[schemars(extend("x-control" = "LOG-1"))]
     log: RawLog,
-    /// Metrics and health.
+    /// Metrics and health, and the API of operators.
     #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-3"))]
     admin: RawAdmin,

@@ -7,6 +7,7 @@ mod amount;
 mod error;
 mod gcra;
 mod limit;
+mod view;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::base::{IdentityIx, LimitIx, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Mode, Sharing};
 pub use error::{QuotaError, QuotaFault};
 use limit::{Gate, Lane, Limit};
+pub use view::WindowView;
 
 /// Where a caller stands in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
