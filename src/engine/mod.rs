@@ -22,9 +22,9 @@ mod peers;
 mod reload;
 mod report;
 mod tls;
-mod watches;
 mod traffic;
 mod view;
+mod watches;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod admin;
 mod bounds;
 mod detectors;
 mod examples;

@@ -1,8 +1,8 @@
 //! The configuration as it is written: one struct per section. The doc comments become the
 //! descriptions in the JSON Schema, `x-range` what a value must lie between, `x-control` the control
 //! that an error names. Nothing here judges one key by another; that is `check`.
-mod detect;
 mod admin;
+mod detect;
 mod gateway;
 mod identity;
 mod issuer;
@@ -26,8 +26,8 @@ use std::ops::{Deref, Range};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-pub(super) use detect::{DetectMode, RawDetect};
 pub(super) use admin::{ActName, RawApi, RawOperator, RoleName as OperatorRoleName};
+pub(super) use detect::{DetectMode, RawDetect};
 pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
 pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
 pub(super) use issuer::{AlgorithmName, ClaimText, Presence, RawIssuer};

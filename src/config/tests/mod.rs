@@ -6,6 +6,7 @@ mod good;
 mod mistakes;
 mod mutations;
 mod pacing;
+mod operators;
 mod policy_rules;
 mod rules;
 mod scale;
