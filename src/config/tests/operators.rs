@@ -55,13 +55,15 @@ fn priv_3_the_api_and_its_operators_are_compiled() {
 
 #[test]
 fn priv_3_an_operator_is_one_person_and_no_identity() {
-    let mori = "operators/mori\"";
     refused(
         ADMIN,
-        &with(mori, "operators/sato\" # twice"),
-        "{ san_uri = \"spiffe://example.com/operators/sato\" # twice",
+        &with(
+            "{ san_uri = \"spiffe://example.com/operators/sato\" }",
+            "{   san_uri = \"spiffe://example.com/operators/mori\" }",
+        ),
+        "{   san_uri",
         Acc1,
-        "the same",
+        "operators mori and sato have the same",
         "give each its own",
     );
 }
@@ -123,7 +125,7 @@ fn net_1_tls_1_the_api_needs_networks_and_a_client_authority() {
     refused(
         ADMIN,
         &text,
-        "tls = { certificate = \"tls/a.pem\", key = \"tls/a.key\" }",
+        "{ certificate = \"tls/a.pem\", key = \"tls/a.key\" }\ntwo",
         Tls1,
         "client_ca",
         "",
