@@ -29,67 +29,68 @@ impl Settings {
 
     /// What can be tuned of a detector, and what it is set to.
     pub fn figures(&self, detector: Detector) -> Vec<(&'static str, f64)> {
-        let (f, v, s) = (&self.failures, &self.volume, &self.slow);
-        let (e, i, l, h) = (&self.enumeration, &self.intrusion, &self.logins, &self.sharing);
+        let (failures, volume, slow) = (&self.failures, &self.volume, &self.slow);
+        let (wide, intrusion) = (&self.enumeration, &self.intrusion);
+        let (logins, sharing) = (&self.logins, &self.sharing);
         match detector {
             Detector::Failures => vec![
-                ("failures.refused_note", f64::from(f.refused_note)),
-                ("failures.scope_act", f64::from(f.scope_act)),
-                ("failures.missing_note", f64::from(f.missing_note)),
-                ("failures.missing_act", f64::from(f.missing_act)),
-                ("failures.factor", f64::from(f.factor)),
+                ("failures.refused_note", f64::from(failures.refused_note)),
+                ("failures.scope_act", f64::from(failures.scope_act)),
+                ("failures.missing_note", f64::from(failures.missing_note)),
+                ("failures.missing_act", f64::from(failures.missing_act)),
+                ("failures.factor", f64::from(failures.factor)),
             ],
             Detector::Rate => vec![
-                ("volume.learn_hours", f64::from(v.learn_hours)),
-                ("volume.least.requests", f64::from(v.least.requests)),
-                ("volume.cold.requests", f64::from(v.cold.requests)),
-                ("volume.hour_factor", f64::from(v.hour_factor)),
-                ("volume.quarter_factor.requests", f64::from(v.quarter_factor.requests)),
+                ("volume.learn_hours", f64::from(volume.learn_hours)),
+                ("volume.least.requests", f64::from(volume.least.requests)),
+                ("volume.cold.requests", f64::from(volume.cold.requests)),
+                ("volume.hour_factor", f64::from(volume.hour_factor)),
+                ("volume.quarter_factor.requests", f64::from(volume.quarter_factor.requests)),
             ],
             Detector::Volume => {
                 let two = |bytes, records, of: &PerMetric| {
                     [(bytes, f64::from(of.bytes)), (records, f64::from(of.records))]
                 };
-                let mut all = vec![("volume.learn_hours", f64::from(v.learn_hours))];
-                all.extend(two("volume.least.bytes", "volume.least.records", &v.least));
-                all.extend(two("volume.cold.bytes", "volume.cold.records", &v.cold));
-                all.push(("volume.hour_factor", f64::from(v.hour_factor)));
+                let mut all = vec![("volume.learn_hours", f64::from(volume.learn_hours))];
+                all.extend(two("volume.least.bytes", "volume.least.records", &volume.least));
+                all.extend(two("volume.cold.bytes", "volume.cold.records", &volume.cold));
+                all.push(("volume.hour_factor", f64::from(volume.hour_factor)));
                 all
             }
             Detector::Slow => vec![
-                ("slow.odds", f64::from(s.odds)),
-                ("slow.note", f64::from(s.note)),
-                ("slow.act", f64::from(s.act)),
-                ("slow.factor", f64::from(s.factor)),
-                ("slow.learn_days", f64::from(s.learn_days)),
+                ("slow.odds", f64::from(slow.odds)),
+                ("slow.note", f64::from(slow.note)),
+                ("slow.act", f64::from(slow.act)),
+                ("slow.factor", f64::from(slow.factor)),
+                ("slow.learn_days", f64::from(slow.learn_days)),
             ],
             Detector::Enumeration => vec![
-                ("enumeration.learn_hours", f64::from(e.learn_hours)),
-                ("enumeration.least_hour", f64::from(e.least_hour)),
-                ("enumeration.least_day", f64::from(e.least_day)),
-                ("enumeration.cold_hour", f64::from(e.cold_hour)),
-                ("enumeration.cold_day", f64::from(e.cold_day)),
-                ("enumeration.factor", f64::from(e.factor)),
+                ("enumeration.learn_hours", f64::from(wide.learn_hours)),
+                ("enumeration.least_hour", f64::from(wide.least_hour)),
+                ("enumeration.least_day", f64::from(wide.least_day)),
+                ("enumeration.cold_hour", f64::from(wide.cold_hour)),
+                ("enumeration.cold_day", f64::from(wide.cold_day)),
+                ("enumeration.factor", f64::from(wide.factor)),
             ],
             Detector::Canary => Vec::new(),
             Detector::Intrusion => vec![
-                ("intrusion.scanner_note", f64::from(i.scanner_note)),
-                ("intrusion.scanner_act", f64::from(i.scanner_act)),
-                ("intrusion.malformed_note", f64::from(i.malformed_note)),
-                ("intrusion.malformed_act", f64::from(i.malformed_act)),
+                ("intrusion.scanner_note", f64::from(intrusion.scanner_note)),
+                ("intrusion.scanner_act", f64::from(intrusion.scanner_act)),
+                ("intrusion.malformed_note", f64::from(intrusion.malformed_note)),
+                ("intrusion.malformed_act", f64::from(intrusion.malformed_act)),
             ],
             Detector::Logins => vec![
-                ("logins.source_note", f64::from(l.source_note)),
-                ("logins.source_act", f64::from(l.source_act)),
-                ("logins.spray_act", f64::from(l.spray_act)),
-                ("logins.identity_note", f64::from(l.identity_note)),
-                ("logins.identity_act", f64::from(l.identity_act)),
+                ("logins.source_note", f64::from(logins.source_note)),
+                ("logins.source_act", f64::from(logins.source_act)),
+                ("logins.spray_act", f64::from(logins.spray_act)),
+                ("logins.identity_note", f64::from(logins.identity_note)),
+                ("logins.identity_act", f64::from(logins.identity_act)),
             ],
             Detector::Sharing => vec![
-                ("sharing.returns_note", f64::from(h.returns_note)),
-                ("sharing.returns_act", f64::from(h.returns_act)),
-                ("sharing.factor", f64::from(h.factor)),
-                ("sharing.learn_hours", f64::from(h.learn_hours)),
+                ("sharing.returns_note", f64::from(sharing.returns_note)),
+                ("sharing.returns_act", f64::from(sharing.returns_act)),
+                ("sharing.factor", f64::from(sharing.factor)),
+                ("sharing.learn_hours", f64::from(sharing.learn_hours)),
             ],
         }
     }

@@ -243,8 +243,8 @@ impl Engine {
 
 fn identity_called(live: &Live, text: &str) -> Option<IdentityIx> {
     let names = &live.snapshot.names;
-    let named = |ix: &IdentityIx| names.identity(*ix).is_some_and(|name| name.as_str() == text);
-    (0..).map(IdentityIx).take(live.snapshot.identities.len()).find(named)
+    let is_it = |ix: &IdentityIx| names.identity(*ix).is_some_and(|name| name.as_str() == text);
+    (0..).map(IdentityIx).take(live.snapshot.identities.len()).find(is_it)
 }
 
 /// Without the reason that somebody wrote down, which may name people.

@@ -21,6 +21,9 @@ fn touch_all(metrics: &Metrics) {
     metrics.exposed(Fixed::new("name"), 3);
     metrics.unread(Fixed::new("malformed"));
     metrics.limit_exceeded(&name, Fixed::new("shadow"));
+    metrics.noticed("rate", "act");
+    metrics.locked("lock", "rate");
+    metrics.admin_act(Fixed::new("lock"), Fixed::new("done"));
     metrics.framework(Severity::Warning);
     metrics.pacing.refused(Fixed::new("patience"));
     metrics.pacing.throttled(&name, Fixed::new("429"));
