@@ -42,7 +42,7 @@ pub(super) enum Verb {
     Operate(Operate),
     /// Print the configuration's JSON Schema, for editors.
     Schema,
-    /// Print the OpenAPI document of the operators' API.
+    /// Print the `OpenAPI` document of the operators' API.
     AdminOpenapi,
     Completions(CompletionsArgs),
     /// Print the manual page (roff), as for `man -l`.

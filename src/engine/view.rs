@@ -151,7 +151,7 @@ impl Engine {
     #[must_use]
     pub fn view_identities(&self, from: usize, most: usize) -> Page<IdentityView> {
         let (live, now) = (self.live(), self.clock.now());
-        self.page(&live, from, most, |ix, name| {
+        page(&live, from, most, |ix, name| {
             let settings = live.snapshot.identity(ix)?;
             let roles = live.snapshot.policy.roles_of(ix);
             Some(IdentityView {
@@ -173,7 +173,7 @@ impl Engine {
     #[must_use]
     pub fn view_limits(&self, from: usize, most: usize) -> Page<LimitsView> {
         let (live, now) = (self.live(), self.clock.now());
-        self.page(&live, from, most, |ix, name| {
+        page(&live, from, most, |ix, name| {
             let windows = live.quotas.view(ix, now);
             Some(LimitsView { identity: name.clone(), windows })
         })
@@ -219,26 +219,21 @@ impl Engine {
     fn held(&self, subject: &Subject, now: Moment) -> Option<Step> {
         self.locks.read(|table| table.held(subject, now).map(|(step, _)| step))
     }
+}
 
-    fn page<T>(
-        &self,
-        live: &Live,
-        from: usize,
-        most: usize,
-        view: impl Fn(IdentityIx, &Name) -> Option<T>,
-    ) -> Page<T> {
-        let total = live.snapshot.identities.len();
-        let to = from.saturating_add(most.clamp(1, PAGE_MAX)).min(total);
-        let one = |place| {
-            let ix = IdentityIx(u32::try_from(place).ok()?);
-            view(ix, live.snapshot.names.identity(ix)?)
-        };
-        Page {
-            items: (from..to).filter_map(one).collect(),
-            next: (to < total).then_some(to),
-            total,
-        }
-    }
+fn page<T>(
+    live: &Live,
+    from: usize,
+    most: usize,
+    view: impl Fn(IdentityIx, &Name) -> Option<T>,
+) -> Page<T> {
+    let total = live.snapshot.identities.len();
+    let to = from.saturating_add(most.clamp(1, PAGE_MAX)).min(total);
+    let one = |place| {
+        let ix = IdentityIx(u32::try_from(place).ok()?);
+        view(ix, live.snapshot.names.identity(ix)?)
+    };
+    Page { items: (from..to).filter_map(one).collect(), next: (to < total).then_some(to), total }
 }
 
 fn identity_called(live: &Live, text: &str) -> Option<IdentityIx> {

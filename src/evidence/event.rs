@@ -324,21 +324,7 @@ impl<'a> EventRecord<'a> {
             },
             Event::LocksUnkept { fault } => Self { fault: Some(*fault), ..bare },
             Event::LocksKept => bare,
-            Event::OperatorAct(act) => {
-                let about = act.subject.map_or(bare.clone(), |subject| bare.about(subject));
-                Self {
-                    actor: act.operator,
-                    role: act.role,
-                    act: Some(act.act),
-                    outcome: Some(act.outcome),
-                    reason: act.reason,
-                    case: act.case,
-                    asked_by: act.asked_by,
-                    request: act.request,
-                    count: act.count,
-                    ..about
-                }
-            }
+            Event::OperatorAct(act) => bare.operated(act),
             Event::Panicked { place } => {
                 Self { place: Some(*place), line: Some(place.line), ..bare }
             }
@@ -355,6 +341,25 @@ impl<'a> EventRecord<'a> {
             operation: subject.operation(),
             upstream: subject.upstream(),
             ..self
+        }
+    }
+
+    const fn operated(self, act: &Operated<'a>) -> Self {
+        let about = match act.subject {
+            Some(subject) => self.about(subject),
+            None => self,
+        };
+        Self {
+            actor: act.operator,
+            role: act.role,
+            act: Some(act.act),
+            outcome: Some(act.outcome),
+            reason: act.reason,
+            case: act.case,
+            asked_by: act.asked_by,
+            request: act.request,
+            count: act.count,
+            ..about
         }
     }
 

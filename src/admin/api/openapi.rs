@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, made from [`ROUTES`] and the very types that are read and written.
+//! The `OpenAPI` 3.1 document, made from [`ROUTES`] and the very types that are read and written.
 use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;

@@ -1,4 +1,4 @@
-//! THE table: what there is, and who may. Authorisation and the OpenAPI document are made from it.
+//! THE table: what there is, and who may. Authorisation and the `OpenAPI` document are made from it.
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::shape::{
@@ -215,34 +215,41 @@ pub const ROUTES: &[Route] = &[
 
 /// What a request asks for.
 pub(super) enum Found<'p> {
-    /// The route, and what stands for `{id}`.
-    Route(&'static Route, Option<&'p str>),
-    /// The path's other method.
+    /// The route, and what stands for `{id}`; empty where nothing does.
+    Route(&'static Route, &'p str),
+    /// The methods that the path has.
     OtherMethod(&'static str),
     Nothing,
 }
 
 pub(super) fn find<'p>(method: &http::Method, path: &'p str) -> Found<'p> {
-    let mut other = None;
+    let (mut get, mut post) = (false, false);
     for route in ROUTES {
         let Some(id) = matches(route.path, path) else { continue };
         if route.verb.as_str() == method.as_str() {
             return Found::Route(route, id);
         }
-        // A path may have both; either is of help.
-        other.get_or_insert(route.verb.as_str());
+        match route.verb {
+            Verb::Get => get = true,
+            Verb::Post => post = true,
+        }
     }
-    other.map_or(Found::Nothing, Found::OtherMethod)
+    match (get, post) {
+        (true, true) => Found::OtherMethod("GET, POST"),
+        (true, false) => Found::OtherMethod("GET"),
+        (false, true) => Found::OtherMethod("POST"),
+        (false, false) => Found::Nothing,
+    }
 }
 
-/// What stands for `{id}`, if the path fits.
-fn matches<'p>(template: &str, path: &'p str) -> Option<Option<&'p str>> {
+/// What stands for `{id}`, if the path fits; empty where nothing does.
+fn matches<'p>(template: &str, path: &'p str) -> Option<&'p str> {
     let (mut wanted, mut given) = (template.split('/'), path.split('/'));
-    let mut id = None;
+    let mut id = "";
     loop {
         match (wanted.next(), given.next()) {
             (None, None) => return Some(id),
-            (Some("{id}"), Some(segment)) if !segment.is_empty() => id = Some(segment),
+            (Some("{id}"), Some(segment)) if !segment.is_empty() => id = segment,
             (Some(wanted), Some(given)) if wanted == given => {}
             _ => return None,
         }

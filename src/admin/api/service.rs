@@ -172,7 +172,7 @@ impl Call<'_> {
     async fn dispatch(
         &self,
         route: &Route,
-        place: Option<&str>,
+        place: &str,
         query: &Query<'_>,
         body: &Bytes,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
@@ -212,9 +212,9 @@ impl Call<'_> {
         done(&self.act(asked).await?)
     }
 
-    fn pending_id(&self, place: Option<&str>, route: &Route) -> Result<PendingId, Fault> {
-        let place = place.filter(|id| id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()));
-        let id = place.and_then(|id| u64::from_str_radix(id, 16).ok()).map(PendingId);
+    fn pending_id(&self, place: &str, route: &Route) -> Result<PendingId, Fault> {
+        let fits = place.len() == 16 && place.bytes().all(|b| b.is_ascii_hexdigit());
+        let id = u64::from_str_radix(place, 16).ok().filter(|_| fits).map(PendingId);
         id.ok_or_else(|| {
             self.refused(route.does.as_str(), Fault::PendingUnknown, None);
             Fault::PendingUnknown

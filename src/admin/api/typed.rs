@@ -237,7 +237,7 @@ impl TargetBody {
             Self::Upstream(typed) => Target::Upstream(named(NameKind::Upstream, typed)?),
             Self::Account(typed) => Target::Account(named(NameKind::Account, typed)?),
             Self::Source(typed) => {
-                let address = typed.read(|text| text.parse::<IpAddr>());
+                let address = typed.read(str::parse::<IpAddr>);
                 Target::Source(ClientAddr::new(address.map_err(|_| Fault::TargetMalformed)?))
             }
             Self::Order(typed) => {

@@ -62,11 +62,9 @@ pub(in crate::cli) struct ApiArgs {
 /// On a terminal a table; else one line per lock, columns apart by tabs: target, its name or hash,
 /// step, cause, by, since, until, attempts, the act that ends it.
 ///
-/// Example:
-///   sekisho locks --ca ca.pem --cert me.pem --key me.key
-///   export SEKISHO_API=https://gateway:9465 SEKISHO_API_CA=ca.pem \
-///       SEKISHO_API_CERT=me.pem SEKISHO_API_KEY=me.key
-///   sekisho locks
+/// Examples:
+///   sekisho locks --api https://gateway:9465 --ca ca.pem --cert me.pem --key me.key
+///   sekisho locks          with the environment variables below set instead
 ///
 /// Exit codes of this and all verbs of its kind: 0 done; 1 refused or failed; 2 the words make no sense.
 #[derive(clap::Args, Debug)]

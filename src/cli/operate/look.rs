@@ -2,7 +2,9 @@
 use super::args::{AlarmsArgs, DetectorsArgs, IdentitiesArgs, LimitsArgs, LocksArgs};
 use super::client::{Client, Refused};
 use super::table::{self, Cell, left, right};
-use crate::admin::api::{AlarmOut, DetectorOut, IdentityOut, LimitsOut, LockOut, Paged, WindowOut};
+use crate::admin::api::{
+    AlarmOut, DetectorOut, IdentityOut, LimitsOut, LockOut, Paged, WindowOut, Word,
+};
 use crate::cli::say::{Colour, Failure};
 
 pub(super) async fn locks(client: &Client, words: &LocksArgs) -> Result<(), Refused> {
@@ -54,8 +56,8 @@ pub(super) async fn identities(client: &Client, words: &IdentitiesArgs) -> Resul
         left("LAST SEEN"),
         left("REVIEW BY"),
     ];
-    let joined = |words: &[crate::admin::api::Word]| {
-        let words: Vec<&str> = words.iter().map(|word| word.as_str()).collect();
+    let joined = |words: &[Word]| {
+        let words: Vec<&str> = words.iter().map(Word::as_str).collect();
         (!words.is_empty()).then(|| words.join(","))
     };
     let row = |identity: &IdentityOut| {
@@ -65,7 +67,7 @@ pub(super) async fn identities(client: &Client, words: &IdentitiesArgs) -> Resul
             Cell::of(&identity.name),
             Cell::of(&identity.kind),
             Cell::maybe(joined(&identity.roles)),
-            table::step(identity.held.as_ref().map(|step| step.as_str())),
+            table::step(identity.held.as_ref().map(Word::as_str)),
             Cell::maybe(barred).in_colour(colour),
             Cell::maybe(identity.last_seen.as_ref()),
             Cell::maybe(identity.review_by.as_ref()),

@@ -8,6 +8,7 @@ pub(super) struct Cell {
 }
 
 impl Cell {
+    #[expect(clippy::needless_pass_by_value, reason = "values and references alike")]
     pub(super) fn of(text: impl ToString) -> Self {
         Self { text: text.to_string(), colour: None }
     }

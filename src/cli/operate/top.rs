@@ -2,7 +2,7 @@
 use super::args::TopArgs;
 use super::client::{Client, Refused};
 use super::table::{self, Cell, left, right};
-use crate::admin::api::{TrafficOut, TrafficRow};
+use crate::admin::api::{TrafficOut, TrafficRow, Word};
 use crate::cli::say::{self, Colour, Stream};
 
 /// Cursor to the upper left, and what was below it away.
@@ -56,7 +56,7 @@ fn draw(frame: &TrafficOut) -> String {
             Cell::of(row.refused).in_colour(refused),
             Cell::of(table::bytes(row.bytes)),
             Cell::of(row.records),
-            table::step(row.held.as_ref().map(|step| step.as_str())),
+            table::step(row.held.as_ref().map(Word::as_str)),
         ]
     };
     let rows: Vec<_> = frame.rows.iter().map(row).collect();

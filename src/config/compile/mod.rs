@@ -9,8 +9,8 @@ mod listener;
 mod material;
 mod network;
 mod operation;
-mod pacing;
 mod operator;
+mod pacing;
 mod quota;
 mod role;
 mod singles;
@@ -120,7 +120,7 @@ impl Ctx<'_> {
             token,
             log,
             admin,
-            api: api?,
+            api: api.ok()?,
             operators: operators?,
             names,
             tables: tables??,

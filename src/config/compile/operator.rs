@@ -19,13 +19,16 @@ use crate::identity::{
 /// The most operators.
 const OPERATORS_MAX: usize = 1_000;
 
-impl<'c> Ctx<'c> {
-    /// `None` inside: there is no API. `None` outside: it can't be served, and it was told why.
-    pub(super) fn api(&mut self) -> Option<Option<ApiSettings>> {
+/// The API can't be served; it was told why.
+pub(super) struct Unusable;
+
+impl Ctx<'_> {
+    /// `None`: there is no API.
+    pub(super) fn api(&mut self) -> Result<Option<ApiSettings>, Unusable> {
         let document = self.document;
-        let Some(entry) = &document.admin else { return Some(None) };
+        let Some(entry) = &document.admin else { return Ok(None) };
         let Some(raw) = &entry.raw.api else {
-            return if entry.lost("api") { None } else { Some(None) };
+            return if entry.lost("api") { Err(Unusable) } else { Ok(None) };
         };
         let networks = self.mask(entry, &raw.networks, ControlId::Net1);
         if raw.networks.is_empty() && !entry.lost("api") {
@@ -41,8 +44,8 @@ impl<'c> Ctx<'c> {
         }
         let named = raw.two_people.iter().map(|act| (word(act.value), act));
         self.once(entry, named, ControlId::Priv3);
-        let tls = self.api_tls(entry, raw)?;
-        Some(Some(ApiSettings {
+        let tls = self.api_tls(entry, raw).ok_or(Unusable)?;
+        Ok(Some(ApiSettings {
             address: raw.address.0,
             networks,
             tls,
