@@ -20,15 +20,25 @@
 //!     ─► gateway::finish  one access record, whatever happened; the detectors' turn       LOG-1 MON-1…8
 //! ```
 //!
+//! # One alarm
+//!
+//! ```text
+//! anybody  ─► engine.alarms.raise  never waits; what is the same is gathered              MON-7
+//! events   ─► engine.report_event  those that people must know of become alarms           MON-8
+//!          ─► deliver              the store's queue, on disk; one task and place for each target
+//!          ─► people               webhook, Alertmanager, syslog, journald, a program     TLS-2 LOG-2
+//! ```
+//!
 //! # Rooms, in layers; arrows only go down
 //!
 //! | layer | rooms | may |
 //! |---|---|---|
 //! | words | [`base`] | read the clock, in one file |
-//! | pure | [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
+//! | pure | [`alarm`], [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
 //! | configuration | [`config`] | compile text into the pure rooms' types |
+//! | one exchange | [`https`] | ask a server whose name is proved, for the shells above |
 //! | shells | [`answer`], [`state`], [`store`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
-//! | edges | [`listen`], [`gateway`], [`admin`] | speak a protocol; none knows another |
+//! | edges | [`listen`], [`gateway`], [`admin`], [`deliver`] | speak a protocol; none knows another |
 //! | program | [`cli`], [`mock`], [`devcerts`] | wire it all; `cli::run` alone |
 //!
 //! [`detect`], [`lockout`] and [`store`] stand ready and are not in the request path yet.
@@ -44,6 +54,7 @@
 //! 6. `policy` never sees a socket; `listen` never sees an operation; Pingora never sees an address.
 pub mod base;
 
+pub mod alarm;
 pub mod detect;
 pub mod evidence;
 pub mod exposure;
@@ -53,6 +64,7 @@ pub mod pacing;
 pub mod policy;
 
 pub mod config;
+pub mod https;
 
 pub mod answer;
 pub mod engine;
@@ -63,6 +75,7 @@ pub mod store;
 pub mod upstream;
 
 pub mod admin;
+pub mod deliver;
 pub mod gateway;
 pub mod listen;
 

@@ -8,6 +8,7 @@ mod names;
 mod net;
 mod pii;
 mod siphash;
+mod utc;
 
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
@@ -22,3 +23,5 @@ pub use names::{
 pub use net::ClientAddr;
 pub use pii::{Pii, Pseudonym, PseudonymKey, Secret, Use};
 pub use siphash::{HashKey, SipHasher};
+pub use utc::Utc;
+pub(crate) use utc::digit;

@@ -96,6 +96,18 @@ impl<T: Zeroize> fmt::Debug for Secret<T> {
 pub struct Pseudonym(pub(super) u64);
 
 impl Pseudonym {
+    /// For keeping it in a store; see [`Pseudonym::kept`].
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The one whose [`bits`](Self::bits) were kept.
+    #[must_use]
+    pub const fn kept(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// Sixteen hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> [u8; 16] {

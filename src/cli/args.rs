@@ -40,6 +40,7 @@ pub(super) enum Verb {
     Catalog(CatalogArgs),
     #[command(flatten)]
     Operate(Operate),
+    Alarms(AlarmsArgs),
     /// Print the configuration's JSON Schema, for editors.
     Schema,
     /// Print the `OpenAPI` document of the operators' API.
@@ -183,6 +184,35 @@ pub(super) struct CatalogArgs {
     /// Print a JSON list.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// Try out whether alarms reach people (`test`), and list those of a gateway that runs (`list`).
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct AlarmsArgs {
+    #[command(subcommand)]
+    pub(super) act: AlarmsAct,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum AlarmsAct {
+    Test(AlarmsTestArgs),
+    List(super::operate::args::AlarmsArgs),
+}
+
+/// Send a test alarm to each target, past quiet hours and severities, and say what became of it.
+///
+/// Needs no running gateway; run it as the gateway's user, who may read the secrets. Exit codes: 0
+/// every target took it; 1 one did not, or the configuration can't be used.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct AlarmsTestArgs {
+    /// The configuration file.
+    #[arg(env = "SEKISHO_CONFIG", default_value = "/etc/sekisho/sekisho.toml")]
+    pub(super) config: PathBuf,
+    /// Only this target.
+    #[arg(long, value_name = "NAME")]
+    pub(super) target: Option<String>,
 }
 
 /// Print a completion script for your shell.

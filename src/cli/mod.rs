@@ -3,6 +3,7 @@
 //!
 //! Exit codes: 0 done; 1 refused or failed, the reason is on standard error; 2 the words make no
 //! sense (clap's own).
+mod alarms;
 mod args;
 mod catalog;
 mod check;
@@ -16,6 +17,7 @@ pub mod run;
 pub mod say;
 mod secret;
 mod shell;
+mod state;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
         Verb::MockSpApi(words) => mock::main(&words),
         Verb::Catalog(words) => catalog::main(&words),
         Verb::Operate(verb) => operate::main(&verb),
+        Verb::Alarms(words) => alarms::main(&words),
         Verb::Schema => shell::schema(),
         Verb::AdminOpenapi => shell::openapi(),
         Verb::Completions(words) => Ok(shell::completions(&words)),

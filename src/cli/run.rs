@@ -15,17 +15,18 @@ use super::args::RunArgs;
 use super::notify::{self, Notifier};
 use super::say::{self, Colour, Failure, Stream};
 use super::secret;
+use super::state::Opened;
 use super::watch::Watched;
 use crate::admin::Admin;
 use crate::admin::api::Api;
 use crate::base::{Clock, Moment};
 use crate::config::{self, AccessLog, Loaded, LogSettings, Severity, Snapshot};
+use crate::deliver;
 use crate::engine::{Engine, Parts, ReloadFault, provider};
 use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::observe::{FrameworkWatch, LogSink, LogSpec, LogTarget, Metrics, PanicHook, Rotation};
-use crate::store::{Embedded, Gateway as Number, SharedSecret, Store};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often files are looked at for changes, and what happened at the door is written.
@@ -132,6 +133,7 @@ pub struct Running {
     pub log: LogSink,
     began: Moment,
     gateway: Arc<Gateway>,
+    state: Opened,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -169,18 +171,24 @@ impl Running {
         let admin_address = admin.address().map_err(Failure::new)?;
         let api = bind_api(&snapshot).await?;
         let threads = usize::from(snapshot.threads.unwrap_or(1));
-        let shared = SharedSecret::derive(&pseudonym_master, &snapshot.environment);
-        let number = Number(1);
-        let store = Embedded::open(&snapshot.state_dir, number, clock.now()).map_err(|fault| {
-            Failure::new(format_args!("{}: {fault}", snapshot.state_dir.display()))
-        })?;
-        let store: Arc<dyn Store> = Arc::new(store);
-        let parts =
-            Parts { clock, log: log.clone(), metrics, pseudonym_master, store, number, shared };
+        let mut state = Opened::open(&snapshot, &pseudonym_master, clock.now()).await?;
+        let parts = Parts {
+            clock,
+            log: log.clone(),
+            metrics,
+            pseudonym_master,
+            store: Arc::clone(&state.store),
+            number: state.gateway,
+            shared: state.secret.clone(),
+        };
         let engine = Engine::start(parts, snapshot).map_err(Failure::new)?;
         // What was locked when the process ended is locked before the first request.
         engine.restore().await.map_err(|fault| {
             Failure::new(format_args!("the locks of the state directory can't be read: {fault}"))
+        })?;
+        // So is what was spent, and what was revealed.
+        engine.recall().await.map_err(|fault| {
+            Failure::new(format_args!("the memory of the state directory can't be read: {fault}"))
         })?;
         let gateway = Gateway::new(Arc::clone(&engine), threads);
 
@@ -203,6 +211,7 @@ impl Running {
         if let Some(api) = api {
             tasks.spawn(api.serve(Arc::clone(&engine), stopped.clone()));
         }
+        tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
         let keys = Arc::clone(&engine);
         tasks.spawn(async move {
             let mut stopped = stopped;
@@ -219,6 +228,7 @@ impl Running {
                 _ = ending.wait_for(|stop| *stop) => {}
             }
         });
+        state.keep(&engine);
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
         Ok(Self {
@@ -229,6 +239,7 @@ impl Running {
             log,
             began,
             gateway,
+            state,
             stop,
             tasks,
         })
@@ -298,9 +309,7 @@ impl Running {
             self.idle_within(CUT_MAX).await;
         }
         self.engine.flush_door();
-        if let Err(fault) = self.engine.flush_state().await {
-            say::err(format_args!("locks could not be written down: {fault}"));
-        }
+        self.state.close(&self.engine).await;
         let ran = self.engine.clock.now().since(self.began);
         self.engine.report_event(&Event::Stopped { ran });
         let log = self.log.clone();

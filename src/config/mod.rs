@@ -40,10 +40,11 @@ pub use outside::{COMMAND_TIMEOUT, CommandFault, Machine, Outside, ReadFault, SE
 pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;
 pub use settings::{
-    AccessLog, Addresses, AdminSettings, Alpn, Barred, Bounds, Breaker, CertifiedChain, ClientAuth,
-    DetectSettings, Endpoint, IdentityKind, IdentitySettings, IssuerSettings, JwksSource,
-    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, Rate, Region, Roots,
-    Stage, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing,
+    AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Barred,
+    Bounds, Breaker, CertifiedChain, ClientAuth, DetectSettings, Endpoint, IdentityKind,
+    IdentitySettings, IssuerSettings, JwksSource, ListenerSettings, LogSettings, Names,
+    PacingSettings, Posted, QuotaSettings, Rate, RedisSettings, Region, Roots, Stage,
+    StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing,
     UpstreamProtocol, UpstreamSettings,
 };
 pub use snapshot::Snapshot;

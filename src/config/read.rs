@@ -15,8 +15,9 @@ use super::error::{Extent, Report};
 use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
-    RawAdmin, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit, RawListener, RawLockout,
-    RawLog, RawNetwork, RawOperation, RawOperator, RawRole, RawToken, RawUpstream,
+    RawAdmin, RawAlarm, RawAlarms, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit,
+    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawRole, RawState,
+    RawToken, RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};
@@ -88,11 +89,14 @@ impl<T> Section<T> {
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub(super) gateway: Option<Entry<RawGateway>>,
+    pub(super) state: Option<Entry<RawState>>,
     pub(super) token: Option<Entry<RawToken>>,
     pub(super) detect: Option<Entry<RawDetect>>,
     pub(super) lockout: Option<Entry<RawLockout>>,
     pub(super) log: Option<Entry<RawLog>>,
     pub(super) admin: Option<Entry<RawAdmin>>,
+    pub(super) alarms: Option<Entry<RawAlarms>>,
+    pub(super) alarm: Section<RawAlarm>,
     pub(super) network: Section<RawNetwork>,
     pub(super) listener: Section<RawListener>,
     pub(super) upstream: Section<RawUpstream>,
@@ -271,10 +275,13 @@ impl<'r> Reader<'r> {
             let mut document = std::mem::take(self.document);
             match name.as_str() {
                 "gateway" => self.single(&mut document.gateway, value, schema, &seat, now),
+                "state" => self.single(&mut document.state, value, schema, &seat, now),
                 "token" => self.single(&mut document.token, value, schema, &seat, now),
                 "detect" => self.single(&mut document.detect, value, schema, &seat, now),
                 "lockout" => self.single(&mut document.lockout, value, schema, &seat, now),
                 "log" => self.single(&mut document.log, value, schema, &seat, now),
+                "alarms" => self.single(&mut document.alarms, value, schema, &seat, now),
+                "alarm" => self.listed(&mut document.alarm, value, schema, &seat, now),
                 "admin" => self.single(&mut document.admin, value, schema, &seat, now),
                 "network" => self.keyed(&mut document.network, value, schema, &seat, now),
                 "role" => self.keyed(&mut document.role, value, schema, &seat, now),

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::operating::{ApiSettings, Operators};
 use super::settings::{
-    AdminSettings, DetectSettings, IdentitySettings, IssuerSettings, ListenerSettings, LogSettings,
-    Names, PacingSettings, QuotaSettings, TokenSettings, UpstreamSettings,
+    AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
+    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, StateSettings,
+    TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -22,6 +23,7 @@ pub struct Snapshot {
     pub generation: u64,
     pub environment: Name,
     pub state_dir: PathBuf,
+    pub state: StateSettings,
     /// `None`: one worker per processor.
     pub threads: Option<u16>,
     pub shutdown_grace: Duration,
@@ -44,6 +46,8 @@ pub struct Snapshot {
     pub pacing: PacingSettings,
     pub token: TokenSettings,
     pub log: LogSettings,
+    /// Who is told of alarms (MON-7).
+    pub alarms: AlarmSettings,
     pub admin: AdminSettings,
     /// Where operators connect; `None`: nowhere (PRIV-3).
     pub api: Option<ApiSettings>,

@@ -9,17 +9,21 @@
 //!
 //! On failure: refused with a [`Denial`]; nothing opens.
 mod acts;
+mod alarms;
+mod conditions;
 mod conn;
 mod door;
 mod exposure;
 mod guard;
 mod histories;
+mod leases;
 mod live;
 mod locks;
 mod memory;
 mod pacing;
 mod peers;
 mod reload;
+mod remember;
 mod report;
 mod tls;
 mod traffic;
@@ -36,6 +40,7 @@ use pingora::protocols::Stream;
 use tokio::sync::watch;
 
 pub use acts::{ActFault, Listed, LockOrder, OrderId, Target, Unlock};
+pub use alarms::{Alarms, Recent, TargetStatus};
 pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
@@ -129,12 +134,18 @@ pub struct Engine {
     pub log: LogSink,
     pub metrics: Arc<Metrics>,
     pub jwks: JwksStore,
+    /// Where to have people told of something.
+    pub alarms: Arc<Alarms>,
+    conditions: Mutex<conditions::Conditions>,
+    pub store: Arc<dyn Store>,
     live: ArcSwap<Live>,
     tokens: TokenCache,
     /// One for each listener: TCP connections by their peer.
     connections: Vec<Arc<ConnectionCounts>>,
     /// Real clients behind balancers, and identities.
     clients: Arc<ConnectionCounts>,
+    memory: Memory,
+    leases: leases::Leases,
     locks: locks::Locks,
     waits: guard::Waits,
     watches: watches::Watches,
@@ -205,6 +216,15 @@ impl Engine {
             waits: guard::Waits::default(),
             watches: watches::Watches::new(&shared),
             histories: histories::Histories::default(),
+            memory: Memory::new(Arc::clone(&store), &built.live.snapshot.environment),
+            leases: leases::Leases::new(Arc::clone(&store), shared.clone()),
+            alarms: Arc::new(Alarms::new(
+                clock.clone(),
+                metrics.alarms.clone(),
+                built.live.snapshot.alarms.windows,
+            )),
+            conditions: Mutex::default(),
+            store: Arc::clone(&store),
             locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
@@ -352,6 +372,8 @@ impl Engine {
             Err(Refused::Exceeded(standing)) => {
                 Unsettled { denial: Denial::QuotaExceeded, standing: Some(standing) }
             }
+            // Asked for by whoever settles among several.
+            Err(Refused::Unasked) => Unsettled { denial: Denial::QuotaExceeded, standing: None },
             Err(Refused::Unregistered) => Unsettled { denial: Denial::Internal, standing: None },
         };
         slot.release();

@@ -14,9 +14,10 @@ use crate::config::{
     UpstreamSettings,
 };
 use crate::evidence::Event;
-use crate::keys::{IssuerKeys, JwksFault, JwksRoots, JwksSource, JwksStore, JwksUrl, Prepared};
+use crate::https;
+use crate::keys::{IssuerKeys, JwksFault, JwksSource, JwksStore, JwksUrl, Prepared};
 use crate::observe::Metrics;
-use crate::state::{QuotaError, Quotas};
+use crate::state::{Among, QuotaError, Quotas};
 use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
 };
@@ -83,7 +84,8 @@ pub(super) fn build(
         unmoved(&before.snapshot, &snapshot)?;
     }
     let keys = jwks.prepare(issuers(&snapshot)).map_err(ReloadFault::Keys)?;
-    let mut quotas = Quotas::build(&snapshot.quotas.limits, &snapshot.quotas.accounts)
+    let among = if snapshot.state.redis.is_some() { Among::Several } else { Among::One };
+    let mut quotas = Quotas::build_among(&snapshot.quotas.limits, &snapshot.quotas.accounts, among)
         .map_err(ReloadFault::Quotas)?;
     if let Some(before) = before {
         quotas.carry_over(&before.quotas, now);
@@ -128,13 +130,16 @@ impl Engine {
             let unresolved = metrics.unresolved(endpoint);
             unresolved.set(0);
             let (log, upstream) = (self.log.clone(), route.pool.spec().name.clone());
+            let alarms = Arc::clone(&self.alarms);
             let mut health = NameHealth::default();
             tokio::spawn(keep_resolved(Arc::downgrade(&route.pool), move |resolution| {
                 let upstream = &upstream;
                 match health.note(resolution) {
                     Some(NameChange::Lost) => {
                         unresolved.set(1);
-                        log.event(&Event::UpstreamUnresolved { upstream, endpoint });
+                        let event = Event::UpstreamUnresolved { upstream, endpoint };
+                        log.event(&event);
+                        alarms.hear(&event);
                     }
                     Some(NameChange::Found) => {
                         unresolved.set(0);
@@ -179,6 +184,7 @@ fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
     ]
     .into_iter()
     .filter_map(|(differs, key)| differs.then_some(key))
+    .chain(before.state.changed(&after.state))
     .collect();
     if changed.is_empty() { Ok(()) } else { Err(ReloadFault::Fixed(changed)) }
 }
@@ -187,18 +193,20 @@ fn issuers(snapshot: &Snapshot) -> Vec<IssuerKeys> {
     let source = |settings: &IssuerSettings| match &settings.jwks {
         From::File(path) => JwksSource::File(path.clone()),
         From::Url { endpoint, path, roots } => JwksSource::Url(Box::new(JwksUrl {
-            server_name: endpoint.server_name.clone(),
-            authority: endpoint.authority.clone(),
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            addresses: match &endpoint.addresses {
-                Where::Dns => Vec::new(),
-                Where::Fixed(addresses) => addresses.clone(),
+            site: https::Site {
+                server_name: endpoint.server_name.clone(),
+                authority: endpoint.authority.clone(),
+                host: endpoint.host.clone(),
+                port: endpoint.port,
+                addresses: match &endpoint.addresses {
+                    Where::Dns => Vec::new(),
+                    Where::Fixed(addresses) => addresses.clone(),
+                },
             },
             path: path.clone(),
             roots: match roots {
-                Roots::System => JwksRoots::System,
-                Roots::Private(roots) => JwksRoots::Private(roots.clone()),
+                Roots::System => https::Roots::System,
+                Roots::Private(roots) => https::Roots::Private(roots.clone()),
             },
         })),
     };

@@ -258,7 +258,9 @@ impl Engine {
         }
     }
 
+    /// Writes an event down, and has people told of it if they must know.
     pub fn report_event(&self, event: &Event<'_>) {
         self.log.event(event);
+        self.alarms.hear(event);
     }
 }

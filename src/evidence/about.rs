@@ -25,6 +25,25 @@ pub struct Noticed<'a> {
     pub setting: Fixed,
 }
 
+/// What people are told of.
+#[derive(Clone, Debug)]
+pub struct Raised<'a> {
+    pub alarm: Fixed,
+    pub control: ControlId,
+    /// low, medium, high, critical.
+    pub grade: Fixed,
+    /// How often it happened, where several were gathered.
+    pub count: u64,
+    pub identity: Option<&'a Name>,
+    pub operation: Option<&'a Name>,
+    pub upstream: Option<&'a Name>,
+    pub listener: Option<&'a Name>,
+    pub issuer: Option<&'a Name>,
+    pub source: Option<(Pseudonym, u32)>,
+    /// Seen, expected, and the limit that was passed.
+    pub numbers: Option<[u64; 3]>,
+}
+
 /// One hold on a subject.
 #[derive(Clone, Debug)]
 pub struct Held<'a> {

@@ -4,10 +4,11 @@ use std::time::Duration;
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{Held, LockSubject, Noticed, Operated};
+use super::about::{Held, LockSubject, Noticed, Operated, Raised};
+use super::action::{Action, kind};
 use super::place::CodePlace;
 use super::record::Fixed;
-use super::words::{Framework, LogFault, Severity, words};
+use super::words::{Framework, LogFault, Severity};
 
 /// Something that happened to the gateway rather than to one request (LOG-1).
 #[derive(Clone, Debug)]
@@ -125,6 +126,37 @@ pub enum Event<'a> {
     LocksKept,
     /// An operator's act, done or refused (PRIV-3).
     OperatorAct(Operated<'a>),
+    /// The state can't be had: its file, or the server that gateways share (ACC-2). Locks hold,
+    /// quotas fall to this gateway's part.
+    StoreFaulty {
+        fault: Fixed,
+    },
+    StoreHealed {
+        outage: Duration,
+    },
+    /// Pieces of memory that could not be read at the start.
+    MemoryRefused {
+        count: u64,
+    },
+    /// People are told of this, at once or when they can be had (MON-7).
+    AlarmRaised(Raised<'a>),
+    /// A target was told of so many alarms.
+    AlarmDelivered {
+        target: &'a Name,
+        count: u64,
+    },
+    /// A target can't be told, and its alarms wait. Written when that begins, when the reason
+    /// changes, and once an hour.
+    AlarmFailed {
+        target: &'a Name,
+        fault: Fixed,
+        failures: u64,
+    },
+    /// So many alarms this target, or nobody, is told of.
+    AlarmsLost {
+        target: Option<&'a Name>,
+        count: u64,
+    },
     /// A thread or task panicked. Its message stays unsaid (LOG-2).
     Panicked {
         place: CodePlace,
@@ -147,45 +179,6 @@ pub struct AtDoor<'a> {
     pub source: Option<(Pseudonym, u32)>,
     /// How often, since the last such event.
     pub count: u64,
-}
-
-words! {
-    /// The event's name in the line.
-    pub enum Action {
-        Started = "started",
-        Draining = "draining",
-        Stopped = "stopped",
-        ListenerBound = "listener-bound",
-        ConfigReloaded = "config-reloaded",
-        ConfigRefused = "config-refused",
-        AddressRefused = "address-refused",
-        ConnectionsExceeded = "connections-exceeded",
-        ProxyHeaderRefused = "proxy-header-refused",
-        HandshakeFailed = "handshake-failed",
-        ProtocolRefused = "protocol-refused",
-        BreakerOpened = "breaker-opened",
-        BreakerClosed = "breaker-closed",
-        UpstreamUnresolved = "upstream-unresolved",
-        UpstreamResolved = "upstream-resolved",
-        UpstreamUntrusted = "upstream-untrusted",
-        JwksFailed = "jwks-failed",
-        JwksRecovered = "jwks-recovered",
-        LogUnavailable = "log-unavailable",
-        LogRecovered = "log-recovered",
-        LinesLost = "lines-lost",
-        LogRotated = "log-rotated",
-        LogRotationFailed = "log-rotation-failed",
-        LogExpired = "log-expired",
-        Noticed = "noticed",
-        Locked = "locked",
-        Unlocked = "unlocked",
-        LockWithheld = "lock-withheld",
-        LocksUnkept = "locks-unkept",
-        LocksKept = "locks-kept",
-        OperatorAct = "operator-act",
-        Panicked = "panicked",
-        Framework = "framework",
-    }
 }
 
 record! {
@@ -218,6 +211,8 @@ record! {
         request: Option<RequestId> = "sekisho.request_id",
         reason: Option<Fixed> = "sekisho.reason",
         case: Option<&'a Name> = "sekisho.case",
+        alarm: Option<Fixed> = "sekisho.alarm",
+        target: Option<&'a Name> = "sekisho.target",
         upstream: Option<&'a Name> = "sekisho.upstream",
         issuer: Option<&'a Name> = "sekisho.issuer",
         fault: Option<Fixed> = "sekisho.detail",
@@ -237,6 +232,7 @@ record! {
 
 impl<'a> EventRecord<'a> {
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one table, to be read as a whole")]
     pub fn new(at: Moment, event: &Event<'a>) -> Self {
         let (action, severity, control) = kind(event);
         let bare = Self::bare(at, action, severity, control);
@@ -325,6 +321,15 @@ impl<'a> EventRecord<'a> {
             Event::LocksUnkept { fault } => Self { fault: Some(*fault), ..bare },
             Event::LocksKept => bare,
             Event::OperatorAct(act) => bare.operated(act),
+            Event::StoreFaulty { fault } => Self { fault: Some(*fault), ..bare },
+            Event::StoreHealed { outage } => Self { elapsed: Some(*outage), ..bare },
+            Event::MemoryRefused { count } => Self { count: Some(*count), ..bare },
+            Event::AlarmRaised(raised) => bare.raised(raised),
+            Event::AlarmDelivered { target, count } => bare.of_target(Some(target), *count),
+            Event::AlarmsLost { target, count } => bare.of_target(*target, *count),
+            Event::AlarmFailed { target, fault, failures } => {
+                Self { fault: Some(*fault), ..bare.of_target(Some(target), *failures) }
+            }
             Event::Panicked { place } => {
                 Self { place: Some(*place), line: Some(place.line), ..bare }
             }
@@ -332,6 +337,29 @@ impl<'a> EventRecord<'a> {
                 Self { framework: Some(*framework), count: Some(*count), ..bare }
             }
         }
+    }
+
+    fn raised(self, raised: &Raised<'a>) -> Self {
+        Self {
+            alarm: Some(raised.alarm),
+            grade: Some(raised.grade),
+            count: Some(raised.count),
+            identity: raised.identity,
+            operation: raised.operation,
+            upstream: raised.upstream,
+            listener: raised.listener,
+            issuer: raised.issuer,
+            source: raised.source.map(|(pseudonym, _)| pseudonym),
+            source_day: raised.source.map(|(_, day)| day),
+            seen: raised.numbers.map(|[seen, _, _]| seen),
+            expected: raised.numbers.map(|[_, expected, _]| expected),
+            most: raised.numbers.map(|[_, _, most]| most),
+            ..self
+        }
+    }
+
+    const fn of_target(self, target: Option<&'a Name>, count: u64) -> Self {
+        Self { target, count: Some(count), ..self }
     }
 
     const fn about(self, subject: LockSubject<'a>) -> Self {
@@ -391,6 +419,8 @@ impl<'a> EventRecord<'a> {
             request: None,
             reason: None,
             case: None,
+            alarm: None,
+            target: None,
             upstream: None,
             issuer: None,
             fault: None,
@@ -406,46 +436,5 @@ impl<'a> EventRecord<'a> {
             bytes: None,
             elapsed: None,
         }
-    }
-}
-
-/// The event's name, how loud it is, and the control it serves.
-const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
-    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Net1, Net3, Priv3, Tls1, Tls2};
-    use Severity::{Error, Info, Warning};
-    match event {
-        Event::Started { .. } => (Action::Started, Info, Log1),
-        Event::Draining => (Action::Draining, Info, Log1),
-        Event::Stopped { .. } => (Action::Stopped, Info, Log1),
-        Event::ListenerBound { .. } => (Action::ListenerBound, Info, Tls1),
-        Event::ConfigReloaded { .. } => (Action::ConfigReloaded, Info, Log1),
-        Event::ConfigRefused { .. } => (Action::ConfigRefused, Error, Log1),
-        Event::AddressRefused(_) => (Action::AddressRefused, Warning, Net1),
-        Event::ConnectionsExceeded(_) => (Action::ConnectionsExceeded, Warning, Mon5),
-        Event::ProxyHeaderRefused(_) => (Action::ProxyHeaderRefused, Warning, Net3),
-        Event::HandshakeFailed(_) => (Action::HandshakeFailed, Warning, Tls1),
-        Event::ProtocolRefused(_) => (Action::ProtocolRefused, Warning, Mon5),
-        Event::BreakerOpened { .. } => (Action::BreakerOpened, Error, Log1),
-        Event::BreakerClosed { .. } => (Action::BreakerClosed, Info, Log1),
-        Event::UpstreamUnresolved { .. } => (Action::UpstreamUnresolved, Error, Log1),
-        Event::UpstreamResolved { .. } => (Action::UpstreamResolved, Info, Log1),
-        Event::UpstreamUntrusted { .. } => (Action::UpstreamUntrusted, Error, Tls2),
-        Event::JwksFailed { .. } => (Action::JwksFailed, Error, Acc1),
-        Event::JwksRecovered { .. } => (Action::JwksRecovered, Info, Acc1),
-        Event::LogUnavailable { .. } => (Action::LogUnavailable, Error, Log1),
-        Event::LogRecovered { .. } => (Action::LogRecovered, Warning, Log1),
-        Event::LinesLost { .. } => (Action::LinesLost, Error, Log1),
-        Event::LogRotated { .. } => (Action::LogRotated, Info, Log4),
-        Event::LogRotationFailed { .. } => (Action::LogRotationFailed, Error, Log4),
-        Event::LogExpired { .. } => (Action::LogExpired, Info, Log4),
-        Event::Noticed(noticed) => (Action::Noticed, Warning, noticed.control),
-        Event::Locked(held) => (Action::Locked, Warning, held.control),
-        Event::Unlocked { .. } => (Action::Unlocked, Warning, Acc2),
-        Event::LockWithheld(held) => (Action::LockWithheld, Error, held.control),
-        Event::LocksUnkept { .. } => (Action::LocksUnkept, Error, Acc2),
-        Event::LocksKept => (Action::LocksKept, Info, Acc2),
-        Event::OperatorAct(_) => (Action::OperatorAct, Warning, Priv3),
-        Event::Panicked { .. } => (Action::Panicked, Error, Log2),
-        Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
     }
 }

@@ -9,25 +9,26 @@
 //! On failure: nothing here can fail; what has no value is left out of the line.
 mod about;
 mod access;
+mod action;
 pub mod codes;
 mod event;
 mod place;
 #[macro_use]
 mod record;
 mod token;
-mod utc;
 mod words;
 
 #[doc(inline)]
 pub use crate::__record as record;
-pub use about::{Held, LockSubject, Noticed, Operated};
+pub use crate::base::Utc;
+pub use about::{Held, LockSubject, Noticed, Operated, Raised};
 pub use access::AccessRecord;
+pub use action::Action;
 pub use codes::DenialCode;
-pub use event::{Action, AtDoor, Event, EventRecord};
+pub use event::{AtDoor, Event, EventRecord};
 pub use place::CodePlace;
 pub use record::{Fixed, LINE_BYTES_MAX, Loggable, Nanos, Record, needs_no_escape};
 pub use token::SafeToken;
-pub use utc::Utc;
 pub use words::{Framework, LogFault, Outcome, Proof, Protocol, Severity, TlsVersion};
 
 #[cfg(test)]

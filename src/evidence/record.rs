@@ -2,9 +2,7 @@
 //! log writer takes records only (LOG-2).
 use std::time::Duration;
 
-use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
-
-use super::utc::Utc;
+use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId, Utc, digit};
 
 /// Only this room can say that a type is fit for the log.
 pub(in crate::evidence) mod sealed {
@@ -292,9 +290,4 @@ fn write_unsigned(mut value: u64, out: &mut Vec<u8>) {
         used = count + 1;
     }
     out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
-}
-
-/// The last decimal digit of `value`.
-pub(in crate::evidence) const fn digit(value: u64) -> u8 {
-    b'0' + (value % 10) as u8
 }

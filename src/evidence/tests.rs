@@ -130,6 +130,7 @@ fn log_2_an_address_is_a_pseudonym_in_the_line() {
     assert_eq!(json(&record)["sekisho.source"].as_str().unwrap().as_bytes(), source.to_hex());
 }
 
+#[expect(clippy::too_many_lines, reason = "one list")]
 fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
     let elapsed = Duration::from_nanos(number);
     let door = AtDoor {
@@ -161,6 +162,25 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::LinesLost { count: number },
         Event::LogRotated { bytes: number },
         Event::LogExpired { files: number, bytes: number },
+        Event::StoreFaulty { fault: text },
+        Event::StoreHealed { outage: elapsed },
+        Event::MemoryRefused { count: number },
+        Event::AlarmRaised(Raised {
+            alarm: text,
+            control: crate::base::ControlId::Mon7,
+            grade: text,
+            count: number,
+            identity: Some(name),
+            operation: Some(name),
+            upstream: Some(name),
+            listener: Some(name),
+            issuer: Some(name),
+            source: Some((pseudonym(&number.to_be_bytes()), 20_779)),
+            numbers: Some([number; 3]),
+        }),
+        Event::AlarmDelivered { target: name, count: number },
+        Event::AlarmFailed { target: name, fault: text, failures: number },
+        Event::AlarmsLost { target: Some(name), count: number },
         Event::Panicked { place: CodePlace::of(std::panic::Location::caller()) },
         Event::Noticed(Noticed {
             detector: text,

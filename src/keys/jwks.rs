@@ -12,6 +12,7 @@ use tokio_rustls::TlsConnector;
 
 use super::fetch::{self, JwksFault, JwksUrl};
 use crate::base::{Clock, Moment, Name};
+use crate::https;
 use crate::identity::{KeySet, KeySets};
 
 /// How often the background task looks whether a fetch is due.
@@ -328,7 +329,7 @@ impl Source {
                     state.fault = old.fault;
                     // Not when it was tried: a reload is a good moment to fetch again.
                 }
-                Some(fetch::connector(&url.roots)?)
+                Some(https::connector(&url.roots)?)
             }
         };
         Ok(Self { issuer, tls, state: Mutex::new(state) })

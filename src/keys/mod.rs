@@ -14,5 +14,5 @@ mod jwks;
 #[cfg(test)]
 mod tests;
 
-pub use fetch::{JwksFault, JwksRoots, JwksUrl};
+pub use fetch::{JwksFault, JwksUrl};
 pub use jwks::{IssuerKeys, IssuerStatus, JwksCounters, JwksSource, JwksStore, Patience, Prepared};

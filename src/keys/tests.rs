@@ -13,6 +13,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::*;
 use crate::base::{Clock, Denial, ManualClock, TokenFault};
+use crate::https::{self, Roots, Site};
 use crate::identity::support::{ISS, NOW, Signer, World, at, claims, jwks, name, spec, with_token};
 use crate::identity::{Algorithm, Binding, KeySet, KeySetFault, Presented, prove};
 
@@ -84,13 +85,15 @@ impl Server {
         let serving = serve(listener, acceptor, Arc::clone(&answer), Arc::clone(&asked));
         let task = tokio::spawn(serving).abort_handle();
         let url = JwksUrl {
-            server_name: ServerName::try_from(HOST).unwrap(),
-            authority: format!("{HOST}:{}", address.port()),
-            host: HOST.to_owned(),
-            port: address.port(),
-            addresses: vec![address],
+            site: Site {
+                server_name: ServerName::try_from(HOST).unwrap(),
+                authority: format!("{HOST}:{}", address.port()),
+                host: HOST.to_owned(),
+                port: address.port(),
+                addresses: vec![address],
+            },
             path: "/jwks?v=1".to_owned(),
-            roots: JwksRoots::Private(vec![CertificateDer::clone(CA.der())]),
+            roots: Roots::Private(vec![CertificateDer::clone(CA.der())]),
         };
         Self { answer, asked, url, task }
     }
@@ -254,7 +257,7 @@ async fn tls_2_a_server_that_does_not_prove_its_name_is_not_asked() {
     let wrong_name = Server::start_as(good.clone(), "other.example.com", tls13).await;
     let old = Server::start_as(good.clone(), HOST, &[&rustls::version::TLS12]).await;
     let mut wrong_ca = Server::start(good).await;
-    wrong_ca.url.roots = JwksRoots::Private(vec![CertificateDer::clone(ca().der())]);
+    wrong_ca.url.roots = Roots::Private(vec![CertificateDer::clone(ca().der())]);
     for server in [wrong_name, old, wrong_ca] {
         let (store, _) = store(url(&server), calm());
         store.refresh_due().await;
@@ -270,7 +273,7 @@ async fn acc_1_a_server_that_is_down_is_asked_again_after_the_cooldown() {
     let mut down = url(&server);
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     if let JwksSource::Url(url) = &mut down.source {
-        url.addresses = vec![closed];
+        url.site.addresses = vec![closed];
     }
     let (store, hand) = store(down, calm());
     store.refresh_due().await;
@@ -413,8 +416,9 @@ async fn acc_1_key_files_are_checked_before_they_are_in_force_and_read_again() {
 
 #[test]
 fn tls_2_without_a_root_certificate_nothing_is_fetched() {
-    assert_eq!(fetch::connector(&JwksRoots::Private(Vec::new())).err(), Some(JwksFault::Roots));
+    let refused = https::connector(&Roots::Private(Vec::new())).err();
+    assert_eq!(refused.map(JwksFault::from), Some(JwksFault::Roots));
     let broken = CertificateDer::from(vec![0x30, 0x00]);
-    let refused = fetch::connector(&JwksRoots::Private(vec![broken])).err();
-    assert_eq!(refused, Some(JwksFault::Roots));
+    let refused = https::connector(&Roots::Private(vec![broken])).err();
+    assert_eq!(refused.map(JwksFault::from), Some(JwksFault::Roots));
 }

@@ -1,16 +1,22 @@
 //! The numbers, all from one table. Labels are names from the configuration or words of the program,
 //! never anything of a request (LOG-2), so that the number of series is bounded.
+mod alarms;
 mod pacing;
+mod register;
+mod state;
 
-use prometheus::core::Collector;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Registry, TextEncoder,
 };
 
 use crate::base::{Denial, Moment, Name};
 use crate::evidence::{DenialCode, Fixed, Outcome, Severity};
+use register::{NO_LABELS, counter, counters, gauge, gauges, histograms, times};
+
+pub use alarms::{AlarmMetrics, TargetMetrics};
 pub use pacing::PacingMetrics;
+pub use state::StateMetrics;
 
 /// What a metric is, in Prometheus' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +96,22 @@ metrics! {
         "Memory that the exposure ledger takes, about.";
     LEDGER_LOST = Gauge "sekisho_exposure_ledger_lost_cells" []
         "Hours and days that left the ledger before their time, for want of room.";
+    STATE_SOUND = Gauge "sekisho_state_sound" []
+        "1 while the state can be had: its file, and the server through which gateways share. ACC-2.";
+    STATE_FAULTS = Counter "sekisho_state_faults_total" ["reason"]
+        "Times that the state could not be had, by reason.";
+    STATE_GATEWAYS = Gauge "sekisho_state_gateways" []
+        "Gateways that share the state, this one included, as last heard.";
+    STATE_FORGED = Counter "sekisho_state_forged_records_total" []
+        "Records on the server that no gateway of this environment wrote; none was believed.";
+    STATE_WRITTEN = Gauge "sekisho_state_written_timestamp_seconds" []
+        "When all that is to be remembered was last written down, in seconds since 1970.";
+    STATE_WAITING = Gauge "sekisho_state_waiting_pieces" []
+        "Changed pieces of memory that could not be written down yet.";
+    STATE_REFUSED = Counter "sekisho_state_refused_pieces_total" []
+        "Pieces of memory that could not be read at the start, or that the store did not take.";
+    QUOTA_ASKS = Counter "sekisho_quota_asks_total" ["result"]
+        "Times that units of a shared quota were asked for: given, dry, failed.";
     UPSTREAM_SECONDS = Histogram "sekisho_upstream_duration_seconds" ["upstream"]
         "From the first byte sent upstream to the first byte of its answer.";
     UPSTREAM_RETRIES = Counter "sekisho_upstream_retries_total" ["upstream"]
@@ -124,6 +146,16 @@ metrics! {
         "When the issuer's keys were last fetched, in seconds since 1970.";
     CERTIFICATE_EXPIRY = Gauge "sekisho_certificate_not_after_timestamp_seconds" ["listener"]
         "When the listener's first certificate to expire does so, in seconds since 1970. TLS-5.";
+    ALARMS_RAISED = Counter "sekisho_alarms_raised_total" ["severity"]
+        "What people were to be told of, each occurrence. MON-7.";
+    ALARM_MESSAGES = Counter "sekisho_alarm_messages_total" ["result", "target"]
+        "Attempts to tell a target: delivered, or the reason why not; signs of life included. MON-7.";
+    ALARMS_LOST = Counter "sekisho_alarms_lost_total" ["target"]
+        "Alarms that a target was never told; `-`: lost before they were anybody's. MON-7.";
+    ALARMS_WAITING = Gauge "sekisho_alarms_waiting" ["target"]
+        "Alarms in the queue that the target was not told yet.";
+    ALARM_OLDEST = Gauge "sekisho_alarms_oldest_seconds" ["target"]
+        "Age of the oldest alarm that the target was not told yet.";
     FRAMEWORK_EVENTS = Counter "sekisho_framework_events_total" ["level"]
         "Warnings and errors of the libraries below; their words are never logged. LOG-2.";
     PANICS = Counter "sekisho_panics_total" []
@@ -168,6 +200,7 @@ pub struct Metrics {
     pii_records: IntCounterVec,
     answers_unread: IntCounterVec,
     pub drift: IntCounter,
+    pub state: StateMetrics,
     ledger_bytes: IntGauge,
     ledger_lost: IntGauge,
     upstream_seconds: HistogramVec,
@@ -184,6 +217,7 @@ pub struct Metrics {
     framework: [IntCounter; Severity::ALL.len()],
     pub pacing: PacingMetrics,
     log: LogMetrics,
+    pub alarms: AlarmMetrics,
     pub request_seconds: Histogram,
     pub request_bytes: IntCounter,
     pub response_bytes: IntCounter,
@@ -311,6 +345,7 @@ impl Metrics {
             pii_records: counters(&registry, &PII_RECORDS)?,
             answers_unread: counters(&registry, &ANSWERS_UNREAD)?,
             drift: counter(&registry, &ANSWER_DRIFT)?,
+            state: StateMetrics::new(&registry)?,
             ledger_bytes: gauge(&registry, &LEDGER_BYTES)?,
             ledger_lost: gauge(&registry, &LEDGER_LOST)?,
             upstream_seconds: histograms(&registry, &UPSTREAM_SECONDS)?,
@@ -333,6 +368,7 @@ impl Metrics {
                 refused: counter(&registry, &LOG_REFUSALS)?,
                 queued: gauge(&registry, &LOG_QUEUE)?,
             },
+            alarms: AlarmMetrics::new(&registry)?,
             request_seconds: histograms(&registry, &REQUEST_SECONDS)?.with_label_values(NO_LABELS),
             request_bytes: counter(&registry, &REQUEST_BYTES)?,
             response_bytes: counter(&registry, &RESPONSE_BYTES)?,
@@ -438,6 +474,12 @@ impl Metrics {
         self.log.clone()
     }
 
+    /// Lines that could not be kept, since the start.
+    #[must_use]
+    pub fn lines_lost(&self) -> u64 {
+        self.log.lost.get()
+    }
+
     pub(super) fn framework(&self, level: Severity) {
         if let Some(counter) = self.framework.get(level.index()) {
             counter.inc();
@@ -450,45 +492,6 @@ impl Metrics {
         // It fails for a family without samples only, and those are not gathered.
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
-}
-
-const NO_LABELS: &[&str] = &[];
-
-fn enter<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: C,
-) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
-}
-
-fn opts(doc: &MetricDoc) -> Opts {
-    Opts::new(doc.name, doc.help)
-}
-
-fn counter(registry: &Registry, doc: &MetricDoc) -> Result<IntCounter, prometheus::Error> {
-    enter(registry, IntCounter::with_opts(opts(doc))?)
-}
-
-fn counters(registry: &Registry, doc: &MetricDoc) -> Result<IntCounterVec, prometheus::Error> {
-    enter(registry, IntCounterVec::new(opts(doc), doc.labels)?)
-}
-
-fn gauge(registry: &Registry, doc: &MetricDoc) -> Result<IntGauge, prometheus::Error> {
-    enter(registry, IntGauge::with_opts(opts(doc))?)
-}
-
-fn gauges(registry: &Registry, doc: &MetricDoc) -> Result<IntGaugeVec, prometheus::Error> {
-    enter(registry, IntGaugeVec::new(opts(doc), doc.labels)?)
-}
-
-fn times(registry: &Registry, doc: &MetricDoc) -> Result<GaugeVec, prometheus::Error> {
-    enter(registry, GaugeVec::new(opts(doc), doc.labels)?)
-}
-
-fn histograms(registry: &Registry, doc: &MetricDoc) -> Result<HistogramVec, prometheus::Error> {
-    let opts = HistogramOpts::new(doc.name, doc.help).buckets(BUCKETS.to_vec());
-    enter(registry, HistogramVec::new(opts, doc.labels)?)
 }
 
 #[cfg(test)]

@@ -18,8 +18,9 @@ mod panic;
 pub use framework::{AlreadyInstalled, FrameworkWatch};
 pub use log::{LogFull, LogOpenFault, LogSink, LogSlot, LogSpec, LogTarget, Rotation, Unwritten};
 pub use metrics::{
-    BUCKETS, IssuerMetrics, ListenerMetrics, LogMetrics, METRICS, MetricDoc, MetricKind, Metrics,
-    MetricsFault, NO_OPERATION, OperationMetrics, PacingMetrics, UpstreamMetrics,
+    AlarmMetrics, BUCKETS, IssuerMetrics, ListenerMetrics, LogMetrics, METRICS, MetricDoc,
+    MetricKind, Metrics, MetricsFault, NO_OPERATION, OperationMetrics, PacingMetrics,
+    TargetMetrics, UpstreamMetrics,
 };
 pub use panic::PanicHook;
 

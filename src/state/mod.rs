@@ -17,7 +17,8 @@ pub use connections::{
     ConnectionCounts, ConnectionFault, ConnectionLimits, IdentityPermit, Permit,
 };
 pub use quota::{
-    Charged, Held, QuotaError, QuotaFault, Quotas, Refused, Spent, Standing, WindowView,
+    Among, Charged, Held, Places as QuotaPlaces, QuotaError, QuotaFault, Quotas, Refused,
+    SavedFault, Spent, Standing, Supply, Units, Want, Whose, WindowView,
 };
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ pub struct Gateway(pub u16);
 pub struct KeyId([u8; 16]);
 
 impl KeyId {
+    /// Stands for no name: the key of a shelf that holds one thing.
+    pub const SOLE: Self = Self([0; 16]);
+
     pub(super) const fn new(hash: [u8; 16]) -> Self {
         Self(hash)
     }
@@ -70,6 +73,8 @@ codes! {
         Login = 4,
         /// What was spent of quotas.
         Quota = 5,
+        /// How far each target of alarms has come.
+        Alarm = 6,
     }
 }
 codes! {

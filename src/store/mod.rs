@@ -187,8 +187,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Queues an alarm; [`StoreFault::Full`] once [`ALARMS_MAX`] wait, and the loss is counted.
     async fn push_alarm(&self, body: &[u8]) -> Result<u64, StoreFault>;
 
-    /// The oldest alarms that nobody acknowledged, at most [`BLOB_PAGE_MAX`].
-    async fn peek_alarms(&self) -> Result<AlarmPage, StoreFault>;
+    /// The oldest alarms after `after` that nobody acknowledged, at most [`BLOB_PAGE_MAX`]. Zero is
+    /// before the first.
+    async fn peek_alarms(&self, after: u64) -> Result<AlarmPage, StoreFault>;
 
     /// Alarms up to and including this one have been delivered.
     async fn ack_alarms(&self, sequence: u64) -> Result<(), StoreFault>;
@@ -200,6 +201,11 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns when everything that was asked before is done.
     async fn flush(&self) -> Result<(), StoreFault>;
+
+    /// Records that came from a server and that no gateway wrote, since the start.
+    fn forged(&self) -> u64 {
+        0
+    }
 
     /// Whether the store can be had, and if not, why.
     fn condition(&self) -> tokio::sync::watch::Receiver<Condition>;

@@ -49,7 +49,8 @@ impl Example {
         let path = self.dir.join("conf").join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
-        if Path::new(file).extension().is_some_and(|end| end == "key") {
+        let is_key = Path::new(file).extension().is_some_and(|end| end == "key");
+        if is_key || file.contains("secrets/") {
             let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&path, owner).unwrap();
         }
@@ -282,6 +283,7 @@ fn platform(example: &Example, crm: &MockHandle) {
     let regions = ["fe.spapi.example.com", "eu.spapi.example.com"];
     example.put_leaf("platform/tls/spapi", &example.server(&regions));
     example.put("platform/keys/corp.jwks", &example.pki.signer.jwks());
+    example.put("platform/secrets/alarm-webhook", "0123456789abcdef0123456789abcdef\n");
     let amazon = example.endpoints("tls/internal-ca.pem");
     let (fe, eu) = (format!("region = \"fe\"\n{amazon}"), format!("region = \"eu\"\n{amazon}"));
     let crm = format!("kind = \"https\"\naddresses = [\"{}\"]\n", crm.address());
@@ -295,6 +297,8 @@ fn platform(example: &Example, crm: &MockHandle) {
             ("region = \"eu\"\n", &eu),
             ("kind = \"https\"\n", &crm),
             ("[admin.api]\naddress = \"0.0.0.0:9465\"\nnetworks = [\"office\"]", "[admin]\naddress = \"127.0.0.1:0\"\n[admin.api]\naddress = \"127.0.0.1:0\"\nnetworks = [\"balancers\"]"),
+            ("https://alerts.internal/", "https://127.0.0.1:1/"),
+            ("http://127.0.0.1:9093", "http://127.0.0.1:1"),
             (state.0, &state.1),
             (log.0, &log.1),
         ],

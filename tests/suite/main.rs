@@ -13,6 +13,7 @@
 mod support;
 
 mod admin;
+mod alarms;
 mod bounds;
 mod detectors;
 mod examples;
@@ -34,6 +35,7 @@ mod quota;
 mod reload;
 mod smoke;
 mod sockets;
+mod state;
 mod store;
 mod streams;
 mod tidy;

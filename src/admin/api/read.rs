@@ -8,8 +8,9 @@ use super::shape::{
     AlarmOut, DetectorOut, GatewayOut, IdentityOut, LimitsOut, LockOut, MeOut, Paged, PendingOut,
     TrafficOut, TrafficRow, WindowOut, Word,
 };
+use crate::alarm::Aspect;
 use crate::config::IdentityKind;
-use crate::engine::{Done, LimitsView, PAGE_MAX, Page};
+use crate::engine::{Done, LimitsView, PAGE_MAX, Page, Recent};
 use crate::policy::{Mode, Sharing};
 
 /// Entries of a page, where nothing is said.
@@ -160,10 +161,30 @@ impl Call<'_> {
         )
     }
 
-    /// Nothing raises alarms yet; the list has its form already.
-    pub(super) fn alarms(query: &Query<'_>) -> Result<Paged<AlarmOut>, Fault> {
-        query.page()?;
-        Ok(Paged::whole(Vec::new()))
+    /// The latest first.
+    pub(super) fn alarms(&self, query: &Query<'_>) -> Result<Paged<AlarmOut>, Fault> {
+        let (from, most) = query.page()?;
+        let recent = self.state.engine.alarms.recent();
+        let total = recent.len();
+        let out = |recent: &Recent| {
+            let alarm = &recent.alarm;
+            let why = alarm.why.as_ref();
+            AlarmOut {
+                at: Word::time(alarm.last_ms),
+                severity: alarm.severity.as_str().into(),
+                control: alarm.kind.control().as_str().into(),
+                kind: alarm.kind.as_str().into(),
+                identity: alarm.name(Aspect::Identity).map(Word::from),
+                count: alarm.count.into(),
+                seen: why.map(|why| why.seen),
+                expected: why.map(|why| why.expected),
+                limit: why.map(|why| why.limit),
+                sequence: recent.sequence,
+            }
+        };
+        let items: Vec<_> = recent.iter().rev().skip(from).take(most).map(out).collect();
+        let end = from.saturating_add(items.len());
+        Ok(Paged { items, next: (end < total).then(|| count(end)), total: count(total) })
     }
 
     pub(super) fn traffic(&self, query: &Query<'_>) -> Result<TrafficOut, Fault> {

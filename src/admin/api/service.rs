@@ -185,7 +185,7 @@ impl Call<'_> {
             Does::Limits => json(&self.limits(query)?),
             Does::Identities => json(&self.identities(query)?),
             Does::Detectors => json(&self.detectors()),
-            Does::Alarms => json(&Self::alarms(query)?),
+            Does::Alarms => json(&self.alarms(query)?),
             Does::Traffic => json(&self.traffic(query)?),
             Does::OpenApi => json(&super::document()),
             Does::Lock => self.act_on(route, body, |body| acts::lock(engine, body)).await,

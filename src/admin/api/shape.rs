@@ -306,16 +306,28 @@ pub struct TrafficRow {
     pub held: Option<Word>,
 }
 
-/// An alarm.
+/// An alarm that was raised since the gateway started.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Alarm")]
 pub struct AlarmOut {
+    /// When it happened last.
     pub at: Word,
-    /// low, medium, high, critical.
+    /// info, low, medium, high, critical.
     pub severity: Word,
     pub control: Word,
-    pub what: Word,
+    pub kind: Word,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Word>,
+    /// How often it happened.
     pub count: u64,
+    /// What a detector saw, expected, and took for the limit (MON-8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Its place in the queue; not there where nobody is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
 }

@@ -14,7 +14,6 @@ pub(in crate::cli) enum Operate {
     Confirm(ConfirmArgs),
     Limits(LimitsArgs),
     Identities(IdentitiesArgs),
-    Alarms(AlarmsArgs),
     Detectors(DetectorsArgs),
     Top(TopArgs),
 }
@@ -29,7 +28,6 @@ impl Operate {
             Self::Confirm(words) => &words.api,
             Self::Limits(words) => &words.api,
             Self::Identities(words) => &words.api,
-            Self::Alarms(words) => &words.api,
             Self::Detectors(words) => &words.api,
             Self::Top(words) => &words.api,
         }
@@ -63,7 +61,7 @@ pub(in crate::cli) struct ApiArgs {
 /// step, cause, by, since, until, attempts, the act that ends it.
 ///
 /// Examples:
-///   sekisho locks --api https://gateway:9465 --ca ca.pem --cert me.pem --key me.key
+///   sekisho locks --api URL --ca ca.pem --cert me.pem --key me.key
 ///   sekisho locks          with the environment variables below set instead
 ///
 /// Exit codes of this and all verbs of its kind: 0 done; 1 refused or failed; 2 the words make no sense.
@@ -176,7 +174,7 @@ pub(in crate::cli) struct IdentitiesArgs {
     pub(super) api: ApiArgs,
 }
 
-/// List alarms, the latest first.
+/// List the alarms of a gateway that runs, the latest first: up to 256 since it was started.
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct AlarmsArgs {
     #[command(flatten)]

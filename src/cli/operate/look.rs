@@ -161,9 +161,10 @@ pub(super) async fn alarms(client: &Client, words: &AlarmsArgs) -> Result<(), Re
         left("AT"),
         left("SEVERITY"),
         left("CONTROL"),
-        left("WHAT"),
+        left("ALARM"),
         left("IDENTITY"),
         right("COUNT"),
+        left("WHY"),
     ];
     let row = |alarm: &AlarmOut| {
         let colour = match alarm.severity.as_str() {
@@ -171,16 +172,21 @@ pub(super) async fn alarms(client: &Client, words: &AlarmsArgs) -> Result<(), Re
             "medium" => Some(Colour::Yellow),
             _ => None,
         };
+        let why = alarm.seen.zip(alarm.expected).zip(alarm.limit);
+        let why = why.map(|((seen, expected), limit)| {
+            format!("seen {seen}, expected {expected}, at most {limit}")
+        });
         vec![
             Cell::of(&alarm.at),
             Cell::of(&alarm.severity).in_colour(colour),
             Cell::of(&alarm.control),
-            Cell::of(&alarm.what),
+            Cell::of(&alarm.kind),
             Cell::maybe(alarm.identity.as_ref()),
             Cell::of(alarm.count),
+            Cell::maybe(why),
         ]
     };
     let rows: Vec<_> = list.items.iter().map(row).collect();
-    table::print(&columns, &rows, "there is no alarm");
+    table::print(&columns, &rows, "there was no alarm");
     Ok(())
 }

@@ -28,7 +28,6 @@ pub(super) fn main(verb: &Operate) -> Result<ExitCode, Failure> {
             Operate::Identities(words) => look::identities(&client, words).await,
             Operate::Limits(words) => look::limits(&client, words).await,
             Operate::Detectors(words) => look::detectors(&client, words).await,
-            Operate::Alarms(words) => look::alarms(&client, words).await,
             Operate::Top(words) => top::top(&client, words).await,
             Operate::Lock(words) => act::lock(&client, words).await,
             Operate::Kill(words) => act::kill(&client, words).await,
@@ -36,6 +35,17 @@ pub(super) fn main(verb: &Operate) -> Result<ExitCode, Failure> {
             Operate::Confirm(words) => act::confirm(&client, words).await,
         }
     });
+    ended(done, as_json)
+}
+
+/// `sekisho alarms list`.
+pub(super) fn alarms(words: &args::AlarmsArgs) -> Result<ExitCode, Failure> {
+    let client = Client::open(&words.api)?;
+    let runtime = runtime(Some(1)).map_err(Failure::new)?;
+    ended(runtime.block_on(look::alarms(&client, words)), words.api.json)
+}
+
+fn ended(done: Result<(), Refused>, as_json: bool) -> Result<ExitCode, Failure> {
     match done {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(Refused::Failed(failure)) => Err(failure),

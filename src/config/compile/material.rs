@@ -157,7 +157,7 @@ impl Ctx<'_> {
     }
 
     /// Follows a reference to a secret, once.
-    fn secret(&mut self, from: &SecretRef, place: &Place) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn secret(&mut self, from: &SecretRef, place: &Place) -> Option<Zeroizing<Vec<u8>>> {
         match from {
             SecretRef::File(path) => {
                 let path = self.path(path, place);

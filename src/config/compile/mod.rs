@@ -2,6 +2,7 @@
 //! files and secrets, and builds the runtime's types. Each rule stands where its value is compiled,
 //! so none is checked twice or forgotten. Every mistake goes into the report; what can still be
 //! judged after one, is.
+mod alarm;
 mod detect;
 mod identity;
 mod issuer;
@@ -14,6 +15,7 @@ mod pacing;
 mod quota;
 mod role;
 mod singles;
+mod state;
 mod table;
 mod upstream;
 
@@ -84,6 +86,8 @@ impl Ctx<'_> {
         let listeners = self.listeners();
         self.names_are_certified(listeners.as_deref(), upstreams.as_deref());
         let (token, log, admin) = (self.token(), self.log(), self.admin());
+        let state = self.state();
+        let alarms = self.alarms();
         self.addresses(admin.address);
         let api = self.api();
         let (operations, routes) = self.operations();
@@ -104,6 +108,7 @@ impl Ctx<'_> {
             generation,
             environment: environment?,
             state_dir: self.path(&gateway.raw.state_dir, &gateway.place),
+            state: state?,
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
             networks: networks?,
@@ -119,6 +124,7 @@ impl Ctx<'_> {
             pacing: pacing?,
             token,
             log,
+            alarms: alarms?,
             admin,
             api: api.ok()?,
             operators: operators?,

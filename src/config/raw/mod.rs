@@ -2,6 +2,7 @@
 //! descriptions in the JSON Schema, `x-range` what a value must lie between, `x-control` the control
 //! that an error names. Nothing here judges one key by another; that is `check`.
 mod admin;
+mod alarm;
 mod detect;
 mod gateway;
 mod identity;
@@ -15,6 +16,7 @@ mod operation;
 mod pacing;
 mod pin;
 mod role;
+mod state;
 mod text;
 mod upstream;
 pub(super) mod value;
@@ -27,6 +29,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(super) use admin::{ActName, RawApi, RawOperator, RoleName as OperatorRoleName};
+pub(super) use alarm::{AlarmKindName, RawAlarm, RawAlarms, SeverityName};
 pub(super) use detect::{DetectMode, RawDetect};
 pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
 pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
@@ -41,6 +44,7 @@ pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
 pub(super) use pacing::{RawPacing, RawPlan};
 pub(super) use role::{RawQuery, RawRole};
+pub(super) use state::{RawRedis, RawState};
 pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
 
 /// Configuration of Sekisho: one main file, and policy files of the same form that are merged in.
@@ -51,6 +55,10 @@ pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, Stage
 pub(super) struct RawConfig {
     /// What this process is. Main file only.
     gateway: RawGateway,
+    /// What survives restarts, and what several gateways share.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-2"))]
+    state: RawState,
     /// Named lists of addresses. Every other place names networks, never addresses.
     #[serde(default)]
     #[schemars(extend("x-control" = "NET-1"))]
@@ -103,6 +111,14 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "LOG-1"))]
     log: RawLog,
+    /// How alarms are gathered before anybody is told.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "MON-7"))]
+    alarms: RawAlarms,
+    /// Who is told of alarms.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "MON-7"))]
+    alarm: Vec<RawAlarm>,
     /// Metrics and health, and the API of operators.
     #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-3"))]

@@ -75,6 +75,11 @@ impl HttpsUrl {
         }
     }
 
+    /// The authority as far as the port.
+    pub(super) fn authority_without_port(&self) -> Cow<'_, str> {
+        self.bracketed()
+    }
+
     /// The `Host` header's value.
     #[must_use]
     pub fn authority(&self) -> String {

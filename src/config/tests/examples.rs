@@ -39,6 +39,8 @@ fn example(name: &str) -> Vec<ConfigError> {
     for jwks in ["../certs-dev/tokens/signing.jwks", "platform/keys/corp.jwks"] {
         world.files.insert(root.join(jwks), JWKS.into());
     }
+    let secret = root.join("platform/secrets/alarm-webhook");
+    world.files.insert(secret, "0123456789abcdef0123456789abcdef\n".into());
     let loaded = load_from(&world, &root.join(name), 1, TODAY);
     loaded.unwrap_or_else(|errors| panic!("{errors}")).warnings
 }

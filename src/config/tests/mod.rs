@@ -1,4 +1,5 @@
 //! Whole configurations, read from memory.
+mod alarm_rules;
 mod defaults;
 mod examples;
 mod files;
@@ -11,4 +12,5 @@ mod policy_rules;
 mod rules;
 mod scale;
 mod secrets;
+mod state;
 mod support;

@@ -88,6 +88,13 @@ header = "authorization"
 [log]
 access = "stdout"
 
+[[alarm]]
+name = "on-call"
+kind = "webhook"
+url = "https://alerts.internal/hooks/sekisho"
+secret = { env = "ALARM_SECRET" }
+quiet = { hours = "22:00-07:00", utc_offset = "+09:00" }
+
 [admin]
 address = "127.0.0.1:9464"
 "#;
@@ -115,7 +122,10 @@ impl World {
 /// The world around a main file with this text.
 pub(super) fn world(main: &str) -> World {
     let pki = pki();
-    World::default()
+    let mut world = World::default();
+    let secret = ("ALARM_SECRET".to_owned(), b"0123456789abcdef\n".to_vec());
+    world.variables.extend([secret]);
+    world
         .with("sekisho.toml", main)
         .with("tls/ca.pem", &pki.ca)
         .with("tls/a.pem", &pki.certificate)

@@ -24,9 +24,13 @@ fn touch_all(metrics: &Metrics) {
     metrics.noticed("rate", "act");
     metrics.locked("lock", "rate");
     metrics.admin_act(Fixed::new("lock"), Fixed::new("done"));
+    metrics.alarms.raised(Fixed::new("high"), 1);
+    metrics.alarms.target(&name).waiting(1, 2);
     metrics.framework(Severity::Warning);
     metrics.pacing.refused(Fixed::new("patience"));
     metrics.pacing.throttled(&name, Fixed::new("429"));
+    metrics.state.fault(Fixed::new("unreachable"));
+    metrics.state.asked(Fixed::new("given"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Quotas {
             };
             // A test tells what would remain after one more request.
             let spare = u64::from(matches!(lane.gate, Gate::Requests(_) | Gate::Concurrent(_)));
-            let (left, wait) = match lane.gate.test(&bucket.number, now) {
+            let (left, wait) = match lane.gate.test(&bucket.meter.number, now) {
                 Ok(left) => (left.saturating_add(spare), Duration::ZERO),
                 Err(wait) => (0, wait),
             };

@@ -189,13 +189,13 @@ impl Store for Embedded {
         self.writer.run(64 + body.len(), move |txn, _| work::push_alarm(txn, &body)).await
     }
 
-    async fn peek_alarms(&self) -> Result<AlarmPage, StoreFault> {
-        self.read(|db| {
+    async fn peek_alarms(&self, after: u64) -> Result<AlarmPage, StoreFault> {
+        self.read(move |db| {
             let txn = db.begin_read()?;
             let lost = txn.open_table(tables::META)?.get(tables::ALARMS_LOST)?;
             let table = txn.open_table(tables::ALARMS)?;
             let alarms = table
-                .range::<u64>(..)?
+                .range(after.saturating_add(1)..)?
                 .take(BLOB_PAGE_MAX)
                 .map(|entry| {
                     let (sequence, body) = entry?;

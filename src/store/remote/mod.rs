@@ -344,12 +344,13 @@ impl Store for Remote {
         self.link.call(call, |value| answer::number(&value)).await
     }
 
-    async fn peek_alarms(&self) -> Result<AlarmPage, StoreFault> {
+    async fn peek_alarms(&self, after: u64) -> Result<AlarmPage, StoreFault> {
         let _one = self.large.lock().await;
-        let args = vec![BLOB_PAGE_MAX.to_string().into_bytes()];
+        let args = vec![BLOB_PAGE_MAX.to_string().into_bytes(), after.to_string().into_bytes()];
         let call = Call { script: &self.link.scripts.peek_alarms, keys: &self.alarm_keys(), args };
         let secret = &self.link.settings.secret;
-        let sifted = self.link.call(call, |value| answer::alarms(value, secret)).await?;
+        let mut sifted = self.link.call(call, |value| answer::alarms(value, secret)).await?;
+        sifted.page.alarms.retain(|alarm| alarm.sequence > after);
         if !sifted.forged.is_empty() {
             self.link.suspect();
             let script = &self.link.scripts.drop_alarms;

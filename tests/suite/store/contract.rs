@@ -230,17 +230,23 @@ async fn blobs_are_versioned_and_in_order(store: &dyn Store) {
 }
 
 async fn alarms_wait_in_order(store: &dyn Store) {
-    assert_eq!(store.peek_alarms().await.unwrap().alarms, []);
+    assert_eq!(store.peek_alarms(0).await.unwrap().alarms, []);
     let mut sequences = Vec::new();
     for body in [&b"one"[..], b"two", b"three"] {
         sequences.push(store.push_alarm(body).await.unwrap());
     }
     assert!(sequences.is_sorted());
     let bodies = async || {
-        let page = store.peek_alarms().await.unwrap();
+        let page = store.peek_alarms(0).await.unwrap();
         page.alarms.into_iter().map(|alarm| alarm.body).collect::<Vec<_>>()
     };
     assert_eq!(bodies().await, [&b"one"[..], b"two", b"three"]);
+    // A reader that is ahead of the slowest one.
+    let mut after = store.peek_alarms(sequences[0]).await.unwrap().alarms.into_iter();
+    assert_eq!(after.next().map(|alarm| alarm.body), Some(b"two".to_vec()));
+    assert_eq!(after.next().map(|alarm| alarm.sequence), Some(sequences[2]));
+    assert_eq!(after.next(), None);
+    assert_eq!(store.peek_alarms(sequences[2]).await.unwrap().alarms, []);
     store.ack_alarms(sequences[1]).await.unwrap();
     store.ack_alarms(sequences[0]).await.unwrap();
     assert_eq!(bodies().await, [b"three"]);
@@ -256,7 +262,7 @@ async fn alarms_wait_in_order(store: &dyn Store) {
     }
     assert_eq!(store.push_alarm(&body).await, Err(StoreFault::Full));
     assert_eq!(store.push_alarm(&body).await, Err(StoreFault::Full));
-    let page = store.peek_alarms().await.unwrap();
+    let page = store.peek_alarms(0).await.unwrap();
     assert_eq!(page.lost, 2);
     store.ack_alarms(u64::MAX >> 12).await.unwrap();
     assert_eq!(bodies().await, [] as [Vec<u8>; 0]);

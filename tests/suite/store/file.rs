@@ -112,7 +112,7 @@ async fn acc_2_everything_survives_a_restart() {
     assert!(known(&store, lock_key("a", 1)).await.is_some());
     assert_eq!(store.count(counter, 0, hour, clock.now()).await, Ok(5));
     assert_eq!(store.lease(ask, clock.now()).await.unwrap().granted, 0, "spent stays spent");
-    assert_eq!(store.peek_alarms().await.unwrap().alarms.len(), 1);
+    assert_eq!(store.peek_alarms(0).await.unwrap().alarms.len(), 1);
     // The wall clock jumps while the process runs: nothing refills, nothing is lost.
     hand.jump_wall_to(1_900_000_000_000);
     assert_eq!(store.lease(ask, clock.now()).await.unwrap().granted, 0);

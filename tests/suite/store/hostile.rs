@@ -159,7 +159,7 @@ async fn mon_7_forged_alarms_and_blobs_are_dropped() {
             .unwrap();
     }
     eventually("the genuine one comes through", || async {
-        let page = remote.peek_alarms().await.unwrap();
+        let page = remote.peek_alarms(0).await.unwrap();
         page.alarms.iter().any(|alarm| alarm.body == b"genuine")
     })
     .await;

@@ -1,8 +1,6 @@
 //! Calendar dates in UTC, for lines and for names of rotated files. Proleptic Gregorian, no leap
 //! seconds, years 1970 to 9999.
-use crate::base::Moment;
-
-use super::record::digit;
+use super::Moment;
 
 const DAY_MS: u64 = 86_400_000;
 /// 9999-12-31T23:59:59.999Z: RFC 3339 has four digits for the year.
@@ -97,6 +95,11 @@ impl Utc {
         }
         Some(days * DAY_MS + hour * 3_600_000 + minute * 60_000 + second * 1_000)
     }
+}
+
+/// The last decimal digit of `value`.
+pub(crate) const fn digit(value: u64) -> u8 {
+    b'0' + (value % 10) as u8
 }
 
 /// Howard Hinnant's `civil_from_days`, for days since 1970-01-01.

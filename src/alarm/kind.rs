@@ -1,0 +1,200 @@
+//! What an alarm can be about: closed vocabularies, each word with a code that is never used again
+//! for another.
+use crate::base::ControlId;
+
+/// Declares an enum whose variants have a code for the store and a word for people and programs.
+macro_rules! coded {
+    (
+        $(#[$meta:meta])*
+        $name:ident { $( $(#[$each:meta])* $variant:ident = $code:literal $word:literal, )+ }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $( $(#[$each])* $variant, )+ }
+
+        impl $name {
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+
+            pub(super) const fn code(self) -> u8 {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            pub(super) fn of_code(code: u8) -> Option<Self> {
+                Self::ALL.iter().find(|each| each.code() == code).copied()
+            }
+        }
+    };
+}
+
+coded! {
+    /// How loud an alarm is, from the least to the most.
+    Severity {
+        Low = 1 "low",
+        Medium = 2 "medium",
+        High = 3 "high",
+        Critical = 4 "critical",
+    }
+}
+
+coded! {
+    /// What a name in an alarm is the name of.
+    Aspect {
+        Identity = 1 "identity",
+        Role = 2 "role",
+        Operation = 3 "operation",
+        Upstream = 4 "upstream",
+        Endpoint = 5 "endpoint",
+        Listener = 6 "listener",
+        Issuer = 7 "issuer",
+        Limit = 8 "limit",
+        Target = 9 "target",
+        Account = 10 "account",
+        /// A particular fault or mode; says how, not who.
+        Detail = 11 "detail",
+    }
+}
+
+coded! {
+    /// What happened.
+    Kind {
+        /// Many refused calls.
+        Failures = 1 "refused-calls",
+        Rate = 2 "request-rate",
+        Volume = 3 "retrieval-volume",
+        Slow = 4 "slow-exfiltration",
+        Enumeration = 5 "enumeration",
+        Canary = 6 "canary",
+        Intrusion = 7 "intrusion",
+        Logins = 8 "login-failures",
+        Sharing = 9 "credential-sharing",
+        /// An identity, source or other subject was locked, by rule or by hand.
+        Locked = 20 "locked",
+        Unlocked = 21 "unlocked",
+        /// More would have been locked by rule than may be.
+        LockCap = 22 "lock-cap",
+        /// An emergency lock on many at once, by hand.
+        Killed = 23 "kill-switch",
+        LogUnavailable = 40 "log-unavailable",
+        LinesLost = 41 "lines-lost",
+        UpstreamUntrusted = 42 "upstream-untrusted",
+        UpstreamFailing = 43 "upstream-failing",
+        UpstreamUnresolved = 44 "upstream-unresolved",
+        IssuerKeys = 45 "issuer-keys",
+        ConfigRefused = 46 "config-refused",
+        StoreFaulty = 47 "store-faulty",
+        CertificateExpiring = 48 "certificate-expiring",
+        Panicked = 49 "panicked",
+        /// Alarms that somebody was not told.
+        AlarmsLost = 50 "alarms-lost",
+        /// Somebody tries out whether alarms arrive.
+        Test = 60 "test",
+    }
+}
+
+impl Severity {
+    /// The one of this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|each| each.as_str() == word).copied()
+    }
+}
+
+impl Kind {
+    /// The control that an alarm of this kind serves.
+    #[must_use]
+    pub const fn control(self) -> ControlId {
+        match self {
+            Self::Failures => ControlId::Mon1,
+            Self::Rate => ControlId::Mon2,
+            Self::Volume | Self::Slow | Self::Enumeration => ControlId::Mon3,
+            Self::Canary => ControlId::Mon4,
+            Self::Intrusion => ControlId::Mon5,
+            Self::Logins => ControlId::Mon6,
+            Self::Sharing | Self::IssuerKeys => ControlId::Acc1,
+            Self::Locked | Self::Unlocked | Self::LockCap | Self::StoreFaulty => ControlId::Acc2,
+            Self::Killed => ControlId::Acc5,
+            Self::UpstreamUntrusted => ControlId::Tls2,
+            Self::CertificateExpiring => ControlId::Tls5,
+            Self::Panicked => ControlId::Log2,
+            Self::LogUnavailable
+            | Self::LinesLost
+            | Self::UpstreamFailing
+            | Self::UpstreamUnresolved
+            | Self::ConfigRefused => ControlId::Log1,
+            Self::AlarmsLost | Self::Test => ControlId::Mon7,
+        }
+    }
+
+    /// One sentence for whoever is woken.
+    #[must_use]
+    pub const fn summary(self) -> &'static str {
+        match self {
+            Self::Failures => "Calls are refused again and again",
+            Self::Rate => "More requests than the identity's own history explains",
+            Self::Volume => "More data is retrieved than the identity's own history explains",
+            Self::Slow => "The share of answers with personal data rose and stays up",
+            Self::Enumeration => "More distinct objects are asked for than ever before",
+            Self::Canary => "A planted record was touched",
+            Self::Intrusion => "Somebody probes the gateway",
+            Self::Logins => "Logins fail from unknown networks",
+            Self::Sharing => "One credential is used in several places at once",
+            Self::Locked => "A lock is in force",
+            Self::Unlocked => "A lock was released",
+            Self::LockCap => "More identities would be locked by rule than may be",
+            Self::Killed => "An emergency lock is in force",
+            Self::LogUnavailable => "The access log can't be written, and requests are refused",
+            Self::LinesLost => "Lines of the access log were lost",
+            Self::UpstreamUntrusted => "An upstream could not prove who it is",
+            Self::UpstreamFailing => "An upstream fails, and its circuit breaker is open",
+            Self::UpstreamUnresolved => "An upstream's name does not resolve",
+            Self::IssuerKeys => "An issuer's keys can't be had; those known stay in use",
+            Self::ConfigRefused => "A new configuration was refused; the one before stays in force",
+            Self::StoreFaulty => "The state store can't be had; known locks hold, quotas shrink",
+            Self::CertificateExpiring => "A listener's certificate ends soon",
+            Self::Panicked => "Part of the gateway panicked",
+            Self::AlarmsLost => "Alarms were lost before somebody was told",
+            Self::Test => "This is a test, sent by hand",
+        }
+    }
+
+    /// What to do about it first.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::Failures | Self::Rate | Self::Volume | Self::Slow | Self::Enumeration => {
+                "Ask the identity's owner whether this is theirs; if not, lock it. If it is, raise \
+                 the setting that is named."
+            }
+            Self::Canary => "Nobody has an innocent reason for this: lock the identity, then ask.",
+            Self::Intrusion | Self::Logins => {
+                "Look where it comes from in the access log, by the source's pseudonym of that day."
+            }
+            Self::Sharing => {
+                "Give each person and service a credential of its own; replace this one."
+            }
+            Self::Locked | Self::Unlocked | Self::Killed => "Confirm that this was meant.",
+            Self::LockCap => {
+                "Look at the alarms before this one: either an attack, or a bad limit."
+            }
+            Self::LogUnavailable | Self::LinesLost => "Free the volume of the access log.",
+            Self::UpstreamUntrusted => {
+                "Find out who answers at its address before anything is changed: this may be an \
+                 interception."
+            }
+            Self::UpstreamFailing | Self::UpstreamUnresolved | Self::IssuerKeys => {
+                "Look at the other side's state, then at the network between."
+            }
+            Self::ConfigRefused => "Run `sekisho check`; it says what to write instead.",
+            Self::StoreFaulty => "Look at the state directory's volume, or at the Redis server.",
+            Self::CertificateExpiring => "Renew it; the gateway takes up the new file by itself.",
+            Self::Panicked => "Report the place that the log's event names as a defect.",
+            Self::AlarmsLost => "Read the access log's alarm-raised events of that time.",
+            Self::Test => "Nothing.",
+        }
+    }
+}

@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{alarm, at};
+use crate::alarm::{Alarm, Aspect, Grouper, Kind, SUBJECTS_MAX, Severity, Windows};
+
+const WINDOWS: Windows =
+    Windows { first: Duration::from_secs(60), repeat: Duration::from_secs(3_600) };
+
+#[test]
+fn mon_7_ten_thousand_same_alarms_are_two_messages() {
+    let mut grouper = Grouper::new(WINDOWS);
+    let mut told: Vec<Alarm> = Vec::new();
+    for ms in 0..10_000 {
+        told.extend(grouper.offer(alarm(Kind::Failures, Severity::High, "a", ms), at(ms)));
+        told.extend(grouper.due(at(ms)));
+    }
+    assert_eq!(told.len(), 1, "the first one goes at once");
+    told.extend(grouper.due(at(60_000)));
+    let [first, rest] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((first.count, rest.count), (1, 9_999));
+    assert_eq!((rest.first_ms, rest.last_ms), (at(1).unix_ms(), at(9_999).unix_ms()));
+    assert_eq!(grouper.due(at(3_779_999)), []);
+    assert_eq!(grouper.len(), 1, "remembered, should it go on");
+    assert_eq!(grouper.due(at(3_780_000)), []);
+    assert!(grouper.is_empty());
+    let again = alarm(Kind::Failures, Severity::High, "a", 5_000_000);
+    assert!(grouper.offer(again, at(5_000_000)).is_some(), "a new beginning is told at once");
+}
+
+#[test]
+fn mon_7_what_goes_on_is_told_more_and_more_seldom() {
+    let mut grouper = Grouper::new(WINDOWS);
+    let mut told = 0;
+    for minute in 0..24 * 60 {
+        let ms = minute * 60_000;
+        told += grouper.due(at(ms)).len();
+        told += usize::from(
+            grouper.offer(alarm(Kind::UpstreamFailing, Severity::High, "a", ms), at(ms)).is_some(),
+        );
+    }
+    assert!((24..=32).contains(&told), "{told}");
+}
+
+#[test]
+fn mon_7_what_comes_back_after_its_window_is_told_at_once() {
+    let mut grouper = Grouper::new(WINDOWS);
+    let mut told = Vec::new();
+    for minute in [0, 30, 60] {
+        let ms = minute * 60_000;
+        let one = alarm(Kind::UpstreamFailing, Severity::High, "a", ms);
+        told.extend(grouper.offer(one, at(ms)));
+        assert_eq!(grouper.due(at(ms + 300_000)), []);
+    }
+    assert_eq!(told.len(), 3);
+}
+
+#[test]
+fn mon_7_what_grows_worse_is_told_at_once() {
+    let mut grouper = Grouper::new(WINDOWS);
+    assert!(grouper.offer(alarm(Kind::Volume, Severity::Medium, "a", 0), at(0)).is_some());
+    assert!(grouper.offer(alarm(Kind::Volume, Severity::Medium, "a", 1), at(1)).is_none());
+    let worse = grouper.offer(alarm(Kind::Volume, Severity::Critical, "a", 2), at(2)).unwrap();
+    assert_eq!((worse.count, worse.severity), (2, Severity::Critical));
+    assert!(grouper.offer(alarm(Kind::Volume, Severity::Critical, "a", 3), at(3)).is_none());
+}
+
+#[test]
+fn mon_7_many_subjects_share_an_alarm_and_memory_is_bounded() {
+    let mut grouper = Grouper::new(WINDOWS);
+    let mut told = Vec::new();
+    for nth in 0..100_000 {
+        let one = alarm(Kind::Failures, Severity::High, &format!("identity-{nth}"), nth);
+        told.extend(grouper.offer(one, at(nth)));
+    }
+    assert_eq!(told.len(), SUBJECTS_MAX + 1);
+    assert_eq!(grouper.len(), SUBJECTS_MAX + 1);
+    let shared = told.last().unwrap();
+    assert!(shared.several && shared.names().is_empty(), "{shared:?}");
+    let rest = grouper.due(at(1_000_000));
+    let [rest] = &rest[..] else { panic!("{rest:?}") };
+    let each = u32::try_from(SUBJECTS_MAX).unwrap();
+    assert_eq!(rest.count, 100_000 - each - 1);
+    assert!(rest.sentence().contains("several subjects"), "{}", rest.sentence());
+}
+
+#[test]
+fn particulars_and_numbers_do_not_make_another_alarm() {
+    let plain = alarm(Kind::IssuerKeys, Severity::High, "a", 0);
+    let detailed = plain.clone().about(Aspect::Detail, &super::name("timed_out"));
+    assert_eq!(plain.fingerprint(), detailed.fingerprint());
+    let elsewhere = plain.clone().about(Aspect::Operation, &super::name("a"));
+    assert_ne!(plain.fingerprint(), elsewhere.fingerprint());
+    // Names can't run into each other.
+    let one = plain.clone().about(Aspect::Role, &super::name("ab"));
+    let other =
+        alarm(Kind::IssuerKeys, Severity::High, "aa", 0).about(Aspect::Role, &super::name("b"));
+    assert_ne!(one.fingerprint(), other.fingerprint());
+    assert_eq!(
+        plain.fingerprint(),
+        2_206_937_867_342_188_189,
+        "stable over versions: receivers may keep it"
+    );
+}
+
+proptest! {
+    /// Nothing is lost in grouping: what was offered is what was told, by count.
+    #[test]
+    fn mon_7_every_alarm_is_counted_once(
+        events in prop::collection::vec((0..60_u8, 0..4_usize, 0..200_000_u64), 1..300)
+    ) {
+        let mut grouper = Grouper::new(WINDOWS);
+        let (mut ms, mut offered, mut told) = (0, 0_u64, 0_u64);
+        for (who, severity, passed) in events {
+            ms += passed;
+            let one = alarm(Kind::Rate, Severity::ALL[severity], &format!("i{who}"), ms);
+            offered += 1;
+            told += grouper.offer(one, at(ms)).map_or(0, |alarm| u64::from(alarm.count));
+            told += grouper.due(at(ms)).iter().map(|alarm| u64::from(alarm.count)).sum::<u64>();
+            prop_assert!(grouper.len() <= SUBJECTS_MAX + 1);
+        }
+        told += grouper.flush().iter().map(|alarm| u64::from(alarm.count)).sum::<u64>();
+        prop_assert_eq!(offered, told);
+    }
+}

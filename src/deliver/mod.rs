@@ -1,0 +1,236 @@
+//! Brings alarms to people: takes in what was raised, keeps it in the store's queue, and has one task
+//! per target tell it. Controls: MON-7, TLS-1, TLS-2, LOG-2.
+//!
+//! Decides nothing: what is the same, what waits, when to try again and in which words is
+//! [`alarm`](crate::alarm)'s. Never sees: requests.
+//! 1. What is in the queue survives kill -9, restarts and targets that are down; each target has a
+//!    place of its own in it and is told in order.
+//! 2. A target is told at least once: twice only if the process died between telling and noting it.
+//!    Ids stay the same, so that a receiver can tell.
+//! 3. Everything is bounded: memory, the queue, a delivery's time, what is read of an answer.
+//! 4. HTTPS is always verified; redirects are not followed; programs are run without a shell.
+//!
+//! On failure: alarms wait in the queue; while the store can't be had, in memory up to a bound. What
+//! is lost is counted and told.
+mod program;
+mod queue;
+mod socket;
+mod target;
+mod way;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::alarm::{Alarm, Aspect};
+use crate::base::Name;
+use crate::config::AlarmTarget;
+use crate::engine::{Engine, Recent};
+use crate::evidence::{Event, Fixed, Raised};
+use queue::Queue;
+use target::Teller;
+
+pub use way::{Failed, Way};
+
+/// How often windows, conditions and the configuration are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Alarms that wait in memory while the store can't be had.
+const UNKEPT_MAX: usize = 1_024;
+/// How long targets may take to end what they are at.
+const ENDING_MAX: Duration = Duration::from_millis(1_500);
+
+/// Works until `stopped` turns true; then keeps what was raised.
+pub async fn run(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    let Some(raised) = engine.alarms.take() else { return };
+    let queue = Arc::new(Queue::open(&engine).await);
+    let mut desk = Desk::new(Arc::clone(&engine), queue);
+    desk.work(raised, &mut stopped).await;
+}
+
+/// Takes in what was raised, and keeps the targets' tasks.
+struct Desk {
+    engine: Arc<Engine>,
+    queue: Arc<Queue>,
+    /// Raised and not in the queue yet.
+    unkept: VecDeque<Alarm>,
+    /// Lost and not told of yet.
+    lost: u64,
+    generation: Option<u64>,
+    targets: HashMap<Name, Running>,
+}
+
+/// A target's task.
+struct Running {
+    settings: AlarmTarget,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Desk {
+    fn new(engine: Arc<Engine>, queue: Arc<Queue>) -> Self {
+        Self {
+            engine,
+            queue,
+            unkept: VecDeque::new(),
+            lost: 0,
+            generation: None,
+            targets: HashMap::new(),
+        }
+    }
+
+    async fn work(
+        &mut self,
+        mut raised: mpsc::Receiver<Alarm>,
+        stopped: &mut watch::Receiver<bool>,
+    ) {
+        // Before anything is taken in: what is raised at the start has its targets.
+        self.follow().await;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                alarm = raised.recv() => {
+                    let Some(alarm) = alarm else { break };
+                    self.tell(alarm);
+                    // What came at the same time costs one write together.
+                    while let Ok(alarm) = raised.try_recv() {
+                        self.tell(alarm);
+                    }
+                }
+                _ = tick.tick() => {
+                    self.follow().await;
+                    self.engine.check_conditions();
+                    let windows = self.engine.live().snapshot.alarms.windows;
+                    self.engine.alarms.pass_on_due(windows);
+                    self.count_lost();
+                }
+                () = told_to_stop(stopped) => break,
+            }
+            self.keep().await;
+        }
+        self.engine.alarms.pass_on_rest();
+        while let Ok(alarm) = raised.try_recv() {
+            self.tell(alarm);
+        }
+        self.count_lost();
+        self.keep().await;
+        self.end().await;
+    }
+
+    /// Writes an alarm down, and puts it where it is kept from.
+    fn tell(&mut self, alarm: Alarm) {
+        self.engine.report_event(&Event::AlarmRaised(raised(&alarm)));
+        if self.unkept.len() >= UNKEPT_MAX {
+            self.lost = self.lost.saturating_add(1);
+        } else {
+            self.unkept.push_back(alarm);
+        }
+    }
+
+    /// Puts everything into the queue, in order; what can't be kept now stays.
+    async fn keep(&mut self) {
+        while let Some(alarm) = self.unkept.front() {
+            let sequence = if self.targets.is_empty() {
+                None
+            } else {
+                let Ok(sequence) = self.queue.push(alarm).await else { return };
+                Some(sequence)
+            };
+            if let Some(alarm) = self.unkept.pop_front() {
+                self.engine.alarms.remember(Recent { sequence, alarm });
+            }
+        }
+    }
+
+    fn count_lost(&mut self) {
+        let count = self.lost.saturating_add(self.engine.alarms.take_lost());
+        self.lost = 0;
+        if count > 0 {
+            self.engine.metrics.alarms.lost(count);
+            self.engine.report_event(&Event::AlarmsLost { target: None, count });
+        }
+    }
+
+    /// Starts and ends targets' tasks as the configuration has them.
+    async fn follow(&mut self) {
+        let live = self.engine.live();
+        if self.generation == Some(live.snapshot.generation) {
+            return;
+        }
+        self.generation = Some(live.snapshot.generation);
+        let settings = &live.snapshot.alarms;
+        let names: Vec<Name> = settings.targets.iter().map(|target| target.name.clone()).collect();
+        self.queue.only_for(&names).await;
+        let kinds = settings.targets.iter().map(|target| target.way.as_str());
+        self.engine.alarms.expect(names.into_iter().zip(kinds));
+        let mut before = std::mem::take(&mut self.targets);
+        for target in &settings.targets {
+            let known = before.remove(&target.name);
+            let running = match known {
+                Some(running) if running.settings == *target && !running.task.is_finished() => {
+                    running
+                }
+                known => self.start(target, known),
+            };
+            self.targets.insert(target.name.clone(), running);
+        }
+        for gone in before.into_values() {
+            gone.stop.send_replace(true);
+        }
+    }
+
+    /// The task of the same target before it ends first, so that nothing is told twice.
+    fn start(&self, target: &AlarmTarget, before: Option<Running>) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let ended = before.map(|before| {
+            before.stop.send_replace(true);
+            before.task
+        });
+        let teller = Teller::new(Arc::clone(&self.engine), Arc::clone(&self.queue), target.clone());
+        let task = tokio::spawn(async move {
+            if let Some(ended) = ended {
+                // Its panic, if it had one, was counted.
+                let _ = ended.await;
+            }
+            teller.work(stopped).await;
+        });
+        Running { settings: target.clone(), stop, task }
+    }
+
+    async fn end(&mut self) {
+        for running in self.targets.values() {
+            running.stop.send_replace(true);
+        }
+        let ended = async {
+            for (_, running) in self.targets.drain() {
+                let _ = running.task.await;
+            }
+        };
+        // One that does not end is cut; what it was at is told again after the next start.
+        let _ = tokio::time::timeout(ENDING_MAX, ended).await;
+    }
+}
+
+/// Returns when it is time, or nobody is left to say so.
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+fn raised(alarm: &Alarm) -> Raised<'_> {
+    Raised {
+        alarm: Fixed::new(alarm.kind.as_str()),
+        control: alarm.kind.control(),
+        grade: Fixed::new(alarm.severity.as_str()),
+        count: u64::from(alarm.count),
+        identity: alarm.name(Aspect::Identity),
+        operation: alarm.name(Aspect::Operation),
+        upstream: alarm.name(Aspect::Upstream),
+        listener: alarm.name(Aspect::Listener),
+        issuer: alarm.name(Aspect::Issuer),
+        source: alarm.source.map(|source| (source.pseudonym, source.day)),
+        numbers: alarm.why.as_ref().map(|why| [why.seen, why.expected, why.limit]),
+    }
+}

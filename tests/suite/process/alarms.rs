@@ -1,0 +1,90 @@
+//! Alarms outlive the process, and can be tried out without one (MON-7).
+use std::io::{Read as _, Write as _};
+
+use rustix::process::Signal;
+
+use super::{Place, Sekisho};
+use crate::alarms::receiver::{Credentials, Manner, Receiver, free_port};
+use crate::logs::eventually;
+
+/// A place whose gateway tells one webhook, with its own credentials.
+async fn place(port: u16) -> (Place, Credentials) {
+    let place = Place::new().await;
+    let credentials = Credentials::new(&place.dir);
+    let target = format!(
+        "#more\n[[alarm]]\nname = \"on-call\"\nkind = \"webhook\"\n\
+         url = \"https://localhost:{port}/hook\"\nca = \"receiver-ca.pem\"\n\
+         secret = {{ file = \"secret\" }}\n"
+    );
+    place.write(|text| text.replace("#more\n", &target));
+    (place, credentials)
+}
+
+/// One series of the metrics of a running process.
+fn metric(gateway: &Sekisho, series: &str) -> Option<f64> {
+    let said = gateway.err.lock().clone();
+    let address = said.split_once("health on http://")?.1.split_whitespace().next()?.to_owned();
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(series))?;
+    line.trim().parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_7_kill_9_loses_no_alarm_that_was_queued() {
+    let address = free_port();
+    let (place, credentials) = place(address.port()).await;
+    let good = std::fs::read_to_string(place.config()).unwrap();
+    let waiting = "sekisho_alarms_waiting{target=\"on-call\"}";
+    for round in 1..=3 {
+        let mut gateway = Sekisho::run(&place);
+        gateway.address().await;
+        std::fs::write(place.config(), format!("{good}\nnonsense = {round}\n")).unwrap();
+        gateway.signal(Signal::HUP);
+        // Each process adds one, on top of those that waited.
+        let expect = f64::from(round);
+        eventually("it is queued", || (metric(&gateway, waiting)? == expect).then_some(())).await;
+        gateway.signal(Signal::KILL);
+        let status = eventually("its end", || gateway.child.try_wait().unwrap()).await;
+        assert!(!status.success());
+        std::fs::write(place.config(), &good).unwrap();
+    }
+    let receiver = Receiver::start(address, Some(&credentials));
+    let gateway = Sekisho::run(&place);
+    eventually("all of them", || (receiver.alarms().len() >= 3).then_some(())).await;
+    eventually("none waits", || (metric(&gateway, waiting)? == 0.0).then_some(())).await;
+    let alarms = receiver.alarms();
+    assert!(alarms.iter().all(|alarm| alarm["kind"] == "config-refused"), "{alarms:?}");
+    let ids: Vec<_> = alarms.iter().map(|alarm| alarm["id"].as_str().unwrap().to_owned()).collect();
+    assert!(ids.is_sorted() && ids.len() == 3, "in order, once: {ids:?}");
+    assert_eq!(gateway.told_to_end().await.status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_7_targets_are_tried_out_by_hand() {
+    let address = free_port();
+    let (place, credentials) = place(address.port()).await;
+    let config = place.config();
+    let test = async |words: &[&str]| {
+        let fixed = ["alarms".as_ref(), "test".as_ref(), config.as_ref()];
+        let more = words.iter().map(|word| std::ffi::OsStr::new(*word));
+        let words: Vec<_> = fixed.into_iter().chain(more).collect();
+        Sekisho::start(&words, &[]).ended().await
+    };
+    let down = test(&[]).await;
+    assert_eq!(down.status.code(), Some(1), "{}", down.err);
+    assert_eq!(down.out, "not told on-call (webhook): it can't be reached\n");
+    let receiver = Receiver::start(address, Some(&credentials));
+    let up = test(&["--target", "on-call"]).await;
+    assert_eq!((up.status.code(), &*up.out), (Some(0), "told on-call (webhook)\n"), "{}", up.err);
+    assert_eq!(receiver.alarms()[0]["kind"], "test");
+    receiver.behave(Manner::Says("401 Unauthorized\r\n".to_owned()));
+    let refused = test(&[]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(refused.out.contains("credential"), "{}", refused.out);
+    let nobody = test(&["--target", "nobody"]).await;
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(nobody.err.contains("no [[alarm]] named nobody"), "{}", nobody.err);
+}
