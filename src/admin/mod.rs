@@ -6,6 +6,8 @@
 //! 2. Read only: three paths, GET and HEAD, nothing else.
 //!
 //! On failure it answers 500 or closes; the data path does not notice.
+pub mod api;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;

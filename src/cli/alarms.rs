@@ -13,6 +13,7 @@ use crate::deliver::Way;
 pub(super) fn main(words: &AlarmsArgs) -> Result<ExitCode, Failure> {
     match &words.act {
         AlarmsAct::Test(words) => test(words),
+        AlarmsAct::List(words) => super::operate::alarms(words),
     }
 }
 

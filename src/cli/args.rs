@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use super::operate::args::Operate;
+
 /// A checkpoint for personal data, in front of Amazon's Selling Partner API and your own stores.
 ///
 /// Sekisho (関所) ends TLS, identifies every caller, lets through only what its role grants, keeps to
@@ -15,6 +17,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 ///   sekisho run sekisho.toml           serve
 ///   sekisho explain sekisho.toml --identity label-printer --method GET --path /orders/v0/orders
 ///                                      why a call is allowed or refused
+///
+/// Operating a gateway that runs, with an operator's certificate (each verb: --help):
+///   sekisho top                        who does most at the moment
+///   sekisho locks                      what is locked, and why
+///   sekisho lock identity NAME --case INC-2041
 #[derive(Parser, Debug)]
 #[command(name = "sekisho", version, verbatim_doc_comment, propagate_version = true)]
 pub(super) struct Args {
@@ -31,9 +38,13 @@ pub(super) enum Verb {
     DevCerts(DevCertsArgs),
     MockSpApi(MockArgs),
     Catalog(CatalogArgs),
+    #[command(flatten)]
+    Operate(Operate),
     Alarms(AlarmsArgs),
     /// Print the configuration's JSON Schema, for editors.
     Schema,
+    /// Print the `OpenAPI` document of the operators' API.
+    AdminOpenapi,
     Completions(CompletionsArgs),
     /// Print the manual page (roff), as for `man -l`.
     Man,
@@ -175,7 +186,7 @@ pub(super) struct CatalogArgs {
     pub(super) json: bool,
 }
 
-/// Try out whether alarms reach people: `sekisho alarms test sekisho.toml [--target NAME]`.
+/// Try out whether alarms reach people (`test`), and list those of a gateway that runs (`list`).
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(super) struct AlarmsArgs {
@@ -186,6 +197,7 @@ pub(super) struct AlarmsArgs {
 #[derive(Subcommand, Debug)]
 pub(super) enum AlarmsAct {
     Test(AlarmsTestArgs),
+    List(super::operate::args::AlarmsArgs),
 }
 
 /// Send a test alarm to each target, past quiet hours and severities, and say what became of it.

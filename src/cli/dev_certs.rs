@@ -80,9 +80,12 @@ fn purpose(at: &Layout, plan: &PkiPlan, path: &Path) -> String {
     if let Some((_, says)) = known.iter().find(|(known, _)| known == path) {
         return (*says).to_owned();
     }
-    match plan.clients.iter().find(|name| at.client(name).0 == path) {
-        Some(name) => format!("client, spiffe://sekisho.test/{name}"),
-        None => "its key".to_owned(),
+    let client = plan.clients.iter().find(|name| at.client(name).0 == path);
+    let operator = plan.operators.iter().find(|name| at.operator(name).0 == path);
+    match (client, operator) {
+        (Some(name), _) => format!("client, spiffe://sekisho.test/{name}"),
+        (None, Some(name)) => format!("operator, spiffe://sekisho.test/operators/{name}"),
+        (None, None) => "its key".to_owned(),
     }
 }
 
@@ -141,6 +144,9 @@ mod tests {
             let (certificate, key) = at.client(client);
             assert_eq!(purpose(&at, &plan, &key), "its key");
             assert!(purpose(&at, &plan, &certificate).ends_with(client));
+        }
+        for operator in &plan.operators {
+            assert!(purpose(&at, &plan, &at.operator(operator).0).starts_with("operator"));
         }
         assert!(purpose(&at, &plan, &at.signing().0).contains("public key"));
     }

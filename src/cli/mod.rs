@@ -12,6 +12,7 @@ mod dev_certs;
 mod explain;
 mod mock;
 mod notify;
+mod operate;
 pub mod run;
 pub mod say;
 mod secret;
@@ -36,8 +37,10 @@ pub fn main() -> ExitCode {
         Verb::DevCerts(words) => dev_certs::main(&words),
         Verb::MockSpApi(words) => mock::main(&words),
         Verb::Catalog(words) => catalog::main(&words),
+        Verb::Operate(verb) => operate::main(&verb),
         Verb::Alarms(words) => alarms::main(&words),
         Verb::Schema => shell::schema(),
+        Verb::AdminOpenapi => shell::openapi(),
         Verb::Completions(words) => Ok(shell::completions(&words)),
         Verb::Man => shell::man(),
     };

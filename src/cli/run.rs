@@ -18,8 +18,9 @@ use super::secret;
 use super::state::Opened;
 use super::watch::Watched;
 use crate::admin::Admin;
+use crate::admin::api::Api;
 use crate::base::{Clock, Moment};
-use crate::config::{self, AccessLog, Loaded, LogSettings, Severity};
+use crate::config::{self, AccessLog, Loaded, LogSettings, Severity, Snapshot};
 use crate::deliver;
 use crate::engine::{Engine, Parts, ReloadFault, provider};
 use crate::evidence::{Event, Fixed};
@@ -85,6 +86,9 @@ async fn serve(
         say::err(format_args!("listening on {address} ({listener})"));
     }
     say::err(format_args!("metrics and health on http://{}", running.admin));
+    if let Some(api) = running.api {
+        say::err(format_args!("operators' API on https://{api}"));
+    }
     notifier.ready();
 
     let watched = Arc::new(watched);
@@ -124,6 +128,8 @@ pub struct Running {
     /// Listeners by name, with the addresses they were given.
     pub listeners: Vec<(String, SocketAddr)>,
     pub admin: SocketAddr,
+    /// Where operators connect.
+    pub api: Option<SocketAddr>,
     pub log: LogSink,
     began: Moment,
     gateway: Arc<Gateway>,
@@ -163,6 +169,7 @@ impl Running {
             Failure::new(format_args!("[admin] address {}: {error}", snapshot.admin.address))
         })?;
         let admin_address = admin.address().map_err(Failure::new)?;
+        let api = bind_api(&snapshot).await?;
         let threads = usize::from(snapshot.threads.unwrap_or(1));
         let mut state = Box::pin(Opened::open(&snapshot, &pseudonym_master, clock.now())).await?;
         let parts = Parts {
@@ -200,6 +207,10 @@ impl Running {
             tasks.spawn(socket.serve(Arc::clone(&engine), app, stopped.clone()));
         }
         tasks.spawn(admin.serve(Arc::clone(&engine), stopped.clone()));
+        let api_address = api.as_ref().map(Api::address).transpose().map_err(Failure::new)?;
+        if let Some(api) = api {
+            tasks.spawn(api.serve(Arc::clone(&engine), stopped.clone()));
+        }
         tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
         let keys = Arc::clone(&engine);
         tasks.spawn(async move {
@@ -224,6 +235,7 @@ impl Running {
             engine,
             listeners,
             admin: admin_address,
+            api: api_address,
             log,
             began,
             gateway,
@@ -322,6 +334,14 @@ impl Running {
         self.engine.flush_door();
         let _ = self.log.flush(LOG_CLOSE_MAX);
     }
+}
+
+async fn bind_api(snapshot: &Snapshot) -> Result<Option<Api>, Failure> {
+    let Some(settings) = &snapshot.api else { return Ok(None) };
+    let bound = Api::bind(settings.address).await.map_err(|error| {
+        Failure::new(format_args!("[admin.api] address {}: {error}", settings.address))
+    })?;
+    Ok(Some(bound))
 }
 
 fn count(fault: &ReloadFault) -> u64 {

@@ -6,6 +6,7 @@ use clap::CommandFactory as _;
 
 use super::args::{Args, CompletionsArgs, Shell};
 use super::say::{self, Failure};
+use crate::admin::api::document;
 use crate::config;
 
 pub(super) fn completions(words: &CompletionsArgs) -> ExitCode {
@@ -29,6 +30,12 @@ pub(super) fn man() -> Result<ExitCode, Failure> {
         clap_mangen::Man::new(verb.clone().name(name)).render(&mut page).map_err(Failure::new)?;
     }
     say::out(String::from_utf8_lossy(&page));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn openapi() -> Result<ExitCode, Failure> {
+    let text = serde_json::to_string_pretty(&document()).map_err(Failure::new)?;
+    say::out(text);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,7 @@
 mod compile;
 mod describe;
 mod error;
+mod operating;
 mod outside;
 mod raw;
 mod read;
@@ -32,6 +33,9 @@ use crate::base::Moment;
 
 pub use compile::{Loaded, load_from};
 pub use error::{ConfigError, ConfigErrors, ERRORS_MAX, Paint, Severity, counted};
+pub use operating::{
+    ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators, Stranger,
+};
 pub use outside::{COMMAND_TIMEOUT, CommandFault, Machine, Outside, ReadFault, SECRET_BYTES_MAX};
 pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;

@@ -16,8 +16,8 @@ use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
     RawAdmin, RawAlarm, RawAlarms, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit,
-    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawRole, RawState, RawToken,
-    RawUpstream,
+    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawRole, RawState,
+    RawToken, RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};
@@ -105,6 +105,7 @@ pub(super) struct Document {
     pub(super) role: Section<RawRole>,
     pub(super) limit: Section<RawLimit>,
     pub(super) identity: Section<RawIdentity>,
+    pub(super) operator: Section<RawOperator>,
     /// A file could not be read, or its syntax is broken: names may be missing for that reason.
     pub(super) torn: bool,
 }
@@ -254,8 +255,9 @@ impl<'r> Reader<'r> {
         for (key, value) in root {
             let (name, span) = (key.get_ref().to_string(), key.span());
             let place = Place { file: now.file, span: span.clone() };
-            if name == "gateway" && part == Part::Policy {
-                let found = "`[gateway]` stands in a policy file";
+            // Nor may whoever owns a policy file make operators of whom they like (PRIV-3).
+            if ["gateway", "operator"].contains(&name.as_str()) && part == Part::Policy {
+                let found = format!("`[{name}]` stands in a policy file");
                 self.report.error(&place, None, found, "move it to the main file");
                 continue;
             }
@@ -285,6 +287,7 @@ impl<'r> Reader<'r> {
                 "role" => self.keyed(&mut document.role, value, schema, &seat, now),
                 "limit" => self.keyed(&mut document.limit, value, schema, &seat, now),
                 "identity" => self.keyed(&mut document.identity, value, schema, &seat, now),
+                "operator" => self.keyed(&mut document.operator, value, schema, &seat, now),
                 "listener" => self.listed(&mut document.listener, value, schema, &seat, now),
                 "upstream" => self.listed(&mut document.upstream, value, schema, &seat, now),
                 "operation" => self.listed(&mut document.operation, value, schema, &seat, now),

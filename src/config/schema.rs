@@ -27,7 +27,7 @@ fn generate() -> Value {
     let names = super::raw::value::NameText::json_schema(
         &mut SchemaSettings::draft2020_12().into_generator(),
     );
-    for section in ["network", "role", "limit", "identity"] {
+    for section in ["network", "role", "limit", "identity", "operator"] {
         let pointer = format!("/properties/{section}");
         if let Some(Value::Object(map)) = schema.pointer_mut(&pointer) {
             map.insert("propertyNames".to_owned(), names.clone().to_value());

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::operating::{ApiSettings, Operators};
 use super::settings::{
     AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
     ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, StateSettings,
@@ -48,6 +49,9 @@ pub struct Snapshot {
     /// Who is told of alarms (MON-7).
     pub alarms: AlarmSettings,
     pub admin: AdminSettings,
+    /// Where operators connect; `None`: nowhere (PRIV-3).
+    pub api: Option<ApiSettings>,
+    pub operators: Operators,
     pub names: Names,
     pub(super) tables: Vec<Tables>,
 }

@@ -19,6 +19,7 @@ mod canary;
 mod enumeration;
 mod event;
 mod failures;
+mod figures;
 mod history;
 mod intrusion;
 mod logins;

@@ -59,6 +59,15 @@ impl LeafPlan {
         }
     }
 
+    /// A person who operates the gateway, known by `spiffe://sekisho.test/operators/<name>`.
+    #[must_use]
+    pub fn operator(name: &str, now: Moment) -> Self {
+        Self {
+            uris: vec![format!("spiffe://sekisho.test/operators/{name}")],
+            ..Self::bare(name.to_owned(), LeafUse::Client, now)
+        }
+    }
+
     fn bare(common_name: String, usage: LeafUse, now: Moment) -> Self {
         Self {
             common_name,

@@ -11,6 +11,9 @@ pub struct PkiPlan {
     /// Names of client identities: 1 to 64 of `a-z 0-9 . _ -`, first a letter or digit. Each gets
     /// `spiffe://sekisho.test/<name>`.
     pub clients: Vec<String>,
+    /// Names of operators of the gateway, in the same form. Each gets
+    /// `spiffe://sekisho.test/operators/<name>`.
+    pub operators: Vec<String>,
     /// More DNS names or addresses for the gateway's certificate, after `localhost`, `127.0.0.1`, `::1`.
     pub server_names: Vec<String>,
     /// The same for the mock upstream's.
@@ -22,6 +25,7 @@ impl Default for PkiPlan {
         let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Self {
             clients: own(&["label-printer", "order-importer", "stock-reader"]),
+            operators: own(&["viewer", "operator", "officer", "second-officer"]),
             server_names: own(&["gateway.test"]),
             upstream_names: own(&["upstream.test"]),
         }
@@ -45,6 +49,7 @@ pub struct DevPki {
     pub server: Leaf,
     pub upstream: Leaf,
     pub clients: Vec<(String, Leaf)>,
+    pub operators: Vec<(String, Leaf)>,
     pub rogue: Rogue,
     /// The issuer's key.
     pub signer: TokenSigner,
@@ -64,6 +69,13 @@ impl DevPki {
             }
             clients.push((name.clone(), ca.issue(&LeafPlan::client(name, now))?));
         }
+        let mut operators = Vec::with_capacity(plan.operators.len());
+        for name in &plan.operators {
+            if !is_client_name(name) {
+                return Err(DevCertsError::ClientName(name.clone()));
+            }
+            operators.push((name.clone(), ca.issue(&LeafPlan::operator(name, now))?));
+        }
         let server = LeafPlan::server(&with_loopback(&plan.server_names), now);
         let upstream = LeafPlan::server(&with_loopback(&plan.upstream_names), now);
         let impostor = plan.clients.first().map_or("nobody", String::as_str);
@@ -71,6 +83,7 @@ impl DevPki {
             server: ca.issue(&server)?,
             upstream: ca.issue(&upstream)?,
             clients,
+            operators,
             rogue: Rogue {
                 server: rogue.issue(&server)?,
                 client: rogue.issue(&LeafPlan::client(impostor, now))?,
@@ -86,6 +99,12 @@ impl DevPki {
     #[must_use]
     pub fn client(&self, name: &str) -> Option<&Leaf> {
         self.clients.iter().find(|(own, _)| own == name).map(|(_, leaf)| leaf)
+    }
+
+    /// The certificate of an operator named in the plan.
+    #[must_use]
+    pub fn operator(&self, name: &str) -> Option<&Leaf> {
+        self.operators.iter().find(|(own, _)| own == name).map(|(_, leaf)| leaf)
     }
 
     /// Writes every file of the [`Layout`] and returns the paths, in the order written.
@@ -105,9 +124,10 @@ impl DevPki {
             (at.rogue_client(), &self.rogue.client),
         ];
         let clients = self.clients.iter().map(|(name, leaf)| (at.client(name), leaf));
+        let operators = self.operators.iter().map(|(name, leaf)| (at.operator(name), leaf));
         put(at.ca(), &self.ca.certificate_pem(), Readable::Everyone)?;
         put(at.rogue_ca(), &self.rogue.ca.certificate_pem(), Readable::Everyone)?;
-        for ((certificate, key), leaf) in leaves.into_iter().chain(clients) {
+        for ((certificate, key), leaf) in leaves.into_iter().chain(clients).chain(operators) {
             put(certificate, leaf.certificate_pem(), Readable::Everyone)?;
             put(key, leaf.key_pem().reveal_for(Use::Forward), Readable::Owner)?;
         }
@@ -151,6 +171,12 @@ impl Layout {
     #[must_use]
     pub fn client(&self, name: &str) -> (PathBuf, PathBuf) {
         self.pair(&format!("clients/{name}"), "pem")
+    }
+
+    /// `name` as in [`PkiPlan::operators`].
+    #[must_use]
+    pub fn operator(&self, name: &str) -> (PathBuf, PathBuf) {
+        self.pair(&format!("operators/{name}"), "pem")
     }
 
     #[must_use]

@@ -188,7 +188,7 @@ impl Engine {
         })
     }
 
-    fn subject(&self, target: &Target) -> Result<Subject, ActFault> {
+    pub(super) fn subject(&self, target: &Target) -> Result<Subject, ActFault> {
         let live = self.live();
         let names = &live.snapshot.names;
         let keys = self.locks.keys();

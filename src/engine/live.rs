@@ -12,6 +12,7 @@ use super::conn::ConnFacts;
 use super::pacing::Plans;
 use super::peers::{self, Anchors, Sharing};
 use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
+use super::traffic::Traffic;
 use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
 use crate::config::{
     Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamProtocol, UpstreamSettings,
@@ -58,6 +59,9 @@ pub struct Live {
     pub(super) meters: Meters,
     pub(super) guarded: super::watches::Guarded,
     pub(super) pacing: Plans,
+    pub(super) traffic: Traffic,
+    api_tls: Option<Arc<ServerConfig>>,
+    pub(super) api_verifier: Option<Verifier>,
 }
 
 /// Handles of the metrics that requests touch, looked up once.
@@ -206,7 +210,11 @@ impl Live {
         let contracts = contracts(&snapshot);
         let guarded = super::watches::Guarded::build(&snapshot, before);
         let pacing = Plans::of(&snapshot, pacing);
+        let traffic = Traffic::of(&snapshot, before);
+        let api = snapshot.api.as_ref().map(|api| &api.tls);
         Ok(Self {
+            api_tls: api.map(server_config).transpose()?,
+            api_verifier: api.map(verifier).transpose()?.flatten(),
             snapshot,
             quotas,
             tls,
@@ -218,6 +226,7 @@ impl Live {
 
             guarded,
             pacing,
+            traffic,
         })
     }
 
@@ -234,6 +243,12 @@ impl Live {
     #[must_use]
     pub fn tls(&self, ix: ListenerIx) -> Option<&Arc<ServerConfig>> {
         self.tls.get(ix.index())
+    }
+
+    /// What the API of operators speaks; `None` where there is none.
+    #[must_use]
+    pub const fn api_tls(&self) -> Option<&Arc<ServerConfig>> {
+        self.api_tls.as_ref()
     }
 
     /// Whether a chain shown on this listener earlier would be accepted now.

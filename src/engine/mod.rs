@@ -26,10 +26,12 @@ mod reload;
 mod remember;
 mod report;
 mod tls;
+mod traffic;
+mod view;
 mod watches;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -50,6 +52,10 @@ pub use reload::ReloadFault;
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
 pub use tls::{TlsFault, provider, server_config};
+pub use traffic::{Done, UnderWay};
+pub use view::{
+    DetectorView, GatewayView, IdentityView, LimitsView, NameKind, PAGE_MAX, Page, TrafficView,
+};
 
 use crate::base::{
     ClientAddr, Clock, Denial, IdentityIx, Moment, OperationIx, PseudonymKey, RequestIds, RoleIx,
@@ -148,6 +154,8 @@ pub struct Engine {
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
     pacing: Arc<pacing::Pacing>,
+    /// Requests that are under way.
+    under_way: Arc<AtomicU64>,
     pseudonym_master: Secret<[u8; 32]>,
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
@@ -225,6 +233,7 @@ impl Engine {
             )),
             exposures: exposure::Exposures::new(&pseudonym_master, now),
             pacing,
+            under_way: Arc::default(),
             pseudonym_master,
             live: ArcSwap::from_pointee(built.live),
             door: Mutex::new(DoorTally::default()),

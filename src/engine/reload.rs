@@ -170,6 +170,7 @@ fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
         }
         return Err(ReloadFault::Listeners(names));
     }
+    let api = |snapshot: &Snapshot| snapshot.api.as_ref().map(|api| api.address);
     let (log, other) = (&before.log, &after.log);
     let changed: Vec<&'static str> = [
         (log.access != other.access, "[log] access"),
@@ -177,6 +178,7 @@ fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
         (log.rotate_every != other.rotate_every, "[log] rotate_every"),
         (log.keep != other.keep, "[log] keep"),
         (before.admin != after.admin, "[admin] address"),
+        (api(before) != api(after), "[admin.api] address"),
         (before.state_dir != after.state_dir, "gateway.state_dir"),
         (before.threads != after.threads, "gateway.threads"),
     ]

@@ -1,7 +1,7 @@
 //! What events about detectors and locks say.
 use std::time::Duration;
 
-use crate::base::{ControlId, Name, Pseudonym};
+use crate::base::{ControlId, Name, Pseudonym, RequestId};
 
 use super::record::Fixed;
 
@@ -58,6 +58,26 @@ pub struct Held<'a> {
     pub case: Option<&'a Name>,
     /// None: until it is released.
     pub lasts: Option<Duration>,
+}
+
+/// What an operator did or tried to do (PRIV-3).
+#[derive(Clone, Debug)]
+pub struct Operated<'a> {
+    /// None: the certificate names no operator.
+    pub operator: Option<&'a Name>,
+    pub role: Option<Fixed>,
+    pub act: Fixed,
+    /// done, unkept, pending, confirmed, withdrawn, refused, failed.
+    pub outcome: Fixed,
+    /// Why it was refused.
+    pub reason: Option<Fixed>,
+    pub subject: Option<LockSubject<'a>>,
+    pub case: Option<&'a Name>,
+    /// Who had asked for it, where a second person answered.
+    pub asked_by: Option<&'a Name>,
+    pub request: Option<RequestId>,
+    /// How often, where it is not written each time.
+    pub count: Option<u64>,
 }
 
 /// What a lock is on. Sources, accounts and orders are kept as keyed hashes, which are not written.

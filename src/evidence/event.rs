@@ -2,12 +2,13 @@
 use std::time::Duration;
 
 use crate::__record as record;
-use crate::base::{ControlId, Moment, Name, Pseudonym};
+use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{AtDoor, Held, LockSubject, Noticed, Raised};
+use super::about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised};
+use super::action::{Action, kind};
 use super::place::CodePlace;
 use super::record::Fixed;
-use super::words::{Framework, LogFault, Severity, words};
+use super::words::{Framework, LogFault, Severity};
 
 /// Something that happened to the gateway rather than to one request (LOG-1).
 #[derive(Clone, Debug)]
@@ -123,6 +124,8 @@ pub enum Event<'a> {
         fault: Fixed,
     },
     LocksKept,
+    /// An operator's act, done or refused (PRIV-3).
+    OperatorAct(Operated<'a>),
     /// The state can't be had: its file, or the server that gateways share (ACC-2). Locks hold,
     /// quotas fall to this gateway's part.
     StoreFaulty {
@@ -166,51 +169,6 @@ pub enum Event<'a> {
     },
 }
 
-words! {
-    /// The event's name in the line.
-    pub enum Action {
-        Started = "started",
-        Draining = "draining",
-        Stopped = "stopped",
-        ListenerBound = "listener-bound",
-        ConfigReloaded = "config-reloaded",
-        ConfigRefused = "config-refused",
-        AddressRefused = "address-refused",
-        ConnectionsExceeded = "connections-exceeded",
-        ProxyHeaderRefused = "proxy-header-refused",
-        HandshakeFailed = "handshake-failed",
-        ProtocolRefused = "protocol-refused",
-        BreakerOpened = "breaker-opened",
-        BreakerClosed = "breaker-closed",
-        UpstreamUnresolved = "upstream-unresolved",
-        UpstreamResolved = "upstream-resolved",
-        UpstreamUntrusted = "upstream-untrusted",
-        JwksFailed = "jwks-failed",
-        JwksRecovered = "jwks-recovered",
-        LogUnavailable = "log-unavailable",
-        LogRecovered = "log-recovered",
-        LinesLost = "lines-lost",
-        LogRotated = "log-rotated",
-        LogRotationFailed = "log-rotation-failed",
-        LogExpired = "log-expired",
-        Noticed = "noticed",
-        Locked = "locked",
-        Unlocked = "unlocked",
-        LockWithheld = "lock-withheld",
-        LocksUnkept = "locks-unkept",
-        LocksKept = "locks-kept",
-        StoreFaulty = "store-faulty",
-        StoreHealed = "store-healed",
-        MemoryRefused = "memory-refused",
-        AlarmRaised = "alarm-raised",
-        AlarmDelivered = "alarm-delivered",
-        AlarmFailed = "alarm-failed",
-        AlarmsLost = "alarms-lost",
-        Panicked = "panicked",
-        Framework = "framework",
-    }
-}
-
 record! {
     /// The line of an [`Event`]. Made by [`EventRecord::new`] only.
     #[derive(Clone, Debug)]
@@ -235,6 +193,11 @@ record! {
         step: Option<Fixed> = "sekisho.step",
         cause: Option<Fixed> = "sekisho.cause",
         actor: Option<&'a Name> = "sekisho.actor",
+        asked_by: Option<&'a Name> = "sekisho.asked_by",
+        role: Option<Fixed> = "sekisho.operator_role",
+        act: Option<Fixed> = "sekisho.act",
+        outcome: Option<Fixed> = "sekisho.outcome",
+        request: Option<RequestId> = "sekisho.request_id",
         reason: Option<Fixed> = "sekisho.reason",
         case: Option<&'a Name> = "sekisho.case",
         alarm: Option<Fixed> = "sekisho.alarm",
@@ -347,6 +310,7 @@ impl<'a> EventRecord<'a> {
             },
             Event::LocksUnkept { fault } => Self { fault: Some(*fault), ..bare },
             Event::LocksKept => bare,
+            Event::OperatorAct(act) => bare.operated(act),
             Event::StoreFaulty { fault } => Self { fault: Some(*fault), ..bare },
             Event::StoreHealed { outage } => Self { elapsed: Some(*outage), ..bare },
             Event::MemoryRefused { count } => Self { count: Some(*count), ..bare },
@@ -398,6 +362,25 @@ impl<'a> EventRecord<'a> {
         }
     }
 
+    const fn operated(self, act: &Operated<'a>) -> Self {
+        let about = match act.subject {
+            Some(subject) => self.about(subject),
+            None => self,
+        };
+        Self {
+            actor: act.operator,
+            role: act.role,
+            act: Some(act.act),
+            outcome: Some(act.outcome),
+            reason: act.reason,
+            case: act.case,
+            asked_by: act.asked_by,
+            request: act.request,
+            count: act.count,
+            ..about
+        }
+    }
+
     const fn bare(at: Moment, action: Action, severity: Severity, control: ControlId) -> Self {
         Self {
             at,
@@ -420,6 +403,11 @@ impl<'a> EventRecord<'a> {
             step: None,
             cause: None,
             actor: None,
+            asked_by: None,
+            role: None,
+            act: None,
+            outcome: None,
+            request: None,
             reason: None,
             case: None,
             alarm: None,
@@ -439,52 +427,5 @@ impl<'a> EventRecord<'a> {
             bytes: None,
             elapsed: None,
         }
-    }
-}
-
-/// The event's name, how loud it is, and the control it serves.
-const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
-    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Tls1, Tls2};
-    use Severity::{Error, Info, Warning};
-    match event {
-        Event::Started { .. } => (Action::Started, Info, Log1),
-        Event::Draining => (Action::Draining, Info, Log1),
-        Event::Stopped { .. } => (Action::Stopped, Info, Log1),
-        Event::ListenerBound { .. } => (Action::ListenerBound, Info, Tls1),
-        Event::ConfigReloaded { .. } => (Action::ConfigReloaded, Info, Log1),
-        Event::ConfigRefused { .. } => (Action::ConfigRefused, Error, Log1),
-        Event::AddressRefused(_) => (Action::AddressRefused, Warning, Net1),
-        Event::ConnectionsExceeded(_) => (Action::ConnectionsExceeded, Warning, Mon5),
-        Event::ProxyHeaderRefused(_) => (Action::ProxyHeaderRefused, Warning, Net3),
-        Event::HandshakeFailed(_) => (Action::HandshakeFailed, Warning, Tls1),
-        Event::ProtocolRefused(_) => (Action::ProtocolRefused, Warning, Mon5),
-        Event::BreakerOpened { .. } => (Action::BreakerOpened, Error, Log1),
-        Event::BreakerClosed { .. } => (Action::BreakerClosed, Info, Log1),
-        Event::UpstreamUnresolved { .. } => (Action::UpstreamUnresolved, Error, Log1),
-        Event::UpstreamResolved { .. } => (Action::UpstreamResolved, Info, Log1),
-        Event::UpstreamUntrusted { .. } => (Action::UpstreamUntrusted, Error, Tls2),
-        Event::JwksFailed { .. } => (Action::JwksFailed, Error, Acc1),
-        Event::JwksRecovered { .. } => (Action::JwksRecovered, Info, Acc1),
-        Event::LogUnavailable { .. } => (Action::LogUnavailable, Error, Log1),
-        Event::LogRecovered { .. } => (Action::LogRecovered, Warning, Log1),
-        Event::LinesLost { .. } => (Action::LinesLost, Error, Log1),
-        Event::LogRotated { .. } => (Action::LogRotated, Info, Log4),
-        Event::LogRotationFailed { .. } => (Action::LogRotationFailed, Error, Log4),
-        Event::LogExpired { .. } => (Action::LogExpired, Info, Log4),
-        Event::Noticed(noticed) => (Action::Noticed, Warning, noticed.control),
-        Event::Locked(held) => (Action::Locked, Warning, held.control),
-        Event::Unlocked { .. } => (Action::Unlocked, Warning, Acc2),
-        Event::LockWithheld(held) => (Action::LockWithheld, Error, held.control),
-        Event::LocksUnkept { .. } => (Action::LocksUnkept, Error, Acc2),
-        Event::LocksKept => (Action::LocksKept, Info, Acc2),
-        Event::StoreFaulty { .. } => (Action::StoreFaulty, Error, Acc2),
-        Event::StoreHealed { .. } => (Action::StoreHealed, Info, Acc2),
-        Event::MemoryRefused { .. } => (Action::MemoryRefused, Error, Acc2),
-        Event::AlarmRaised(raised) => (Action::AlarmRaised, Warning, raised.control),
-        Event::AlarmDelivered { .. } => (Action::AlarmDelivered, Info, Mon7),
-        Event::AlarmFailed { .. } => (Action::AlarmFailed, Error, Mon7),
-        Event::AlarmsLost { .. } => (Action::AlarmsLost, Error, Mon7),
-        Event::Panicked { .. } => (Action::Panicked, Error, Log2),
-        Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
     }
 }

@@ -7,7 +7,7 @@ use crate::base::{
     Denial, IdentityIx, LimitIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx,
 };
 use crate::detect::{Canary, Scan};
-use crate::engine::{Caller, Clearance, ConnLink, Engine, Live};
+use crate::engine::{Caller, Clearance, ConnLink, Engine, Live, UnderWay};
 use crate::evidence::SafeToken;
 use crate::exposure::Scanner;
 use crate::identity::Proof;
@@ -56,6 +56,7 @@ pub(super) struct Ctx {
     /// The place in the log of a request that was cleared and then failed.
     pub(super) slot: Option<LogSlot>,
     pub(super) recorded: Recorded,
+    _under_way: UnderWay,
 }
 
 pub(super) struct Seen {
@@ -120,6 +121,7 @@ impl Ctx {
         let started = engine.clock.now();
         Self {
             request: engine.ids.issue(started),
+            _under_way: engine.begin_request(),
             engine,
             started,
             seen: None,

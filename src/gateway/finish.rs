@@ -6,7 +6,7 @@ use super::ctx::{Ctx, Recorded, Seen, Stage};
 use super::{body, forward, guard, request, respond};
 use crate::answer;
 use crate::base::{Denial, HeadFault, Moment, UpstreamFault};
-use crate::engine::Exposed;
+use crate::engine::{Done, Exposed};
 use crate::evidence::{AccessRecord, Fixed, Nanos, Proof};
 use crate::identity;
 use crate::state::Spent;
@@ -117,6 +117,14 @@ pub(super) fn record(ctx: &mut Ctx) {
         Stage::Denied(denial) => Some(denial),
         Stage::New | Stage::Cleared(_) | Stage::Aborted => None,
     };
+    let done = Done {
+        requests: 1,
+        refused: u64::from(denial.is_some()),
+        bytes: ctx.request_bytes.saturating_add(ctx.response_bytes),
+        records: exposed.map_or(0, |exposed| exposed.records),
+    };
+    let who = ctx.identity.map(|(who, _proof)| who);
+    ctx.engine.note_traffic(&seen.live, who, done, now);
     ctx.engine.report_request(&seen.live, &record, ctx.operation, slot, denial);
     if let Some(upstream) = ctx.upstream {
         ctx.engine.report_upstream(&seen.live, upstream, &record);

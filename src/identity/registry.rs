@@ -284,6 +284,15 @@ impl Trust {
         })
     }
 
+    /// Whom a certificate names, if it names exactly one. Whether that one may enter is asked apart.
+    #[must_use]
+    pub fn certificate_holder(&self, peer: &PeerCertificate) -> Option<IdentityIx> {
+        match self.holder_of(peer) {
+            Holder::One(ix) => Some(ix),
+            Holder::Nobody | Holder::Several => None,
+        }
+    }
+
     /// What is known of an identity; of nobody, that it may not enter.
     pub(super) fn record(&self, ix: Option<IdentityIx>) -> Record {
         ix.and_then(|ix| self.identities.get(ix.index())).map_or(NOBODY, |identity| Record {

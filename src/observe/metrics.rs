@@ -78,6 +78,8 @@ metrics! {
         "Calls not sent because of a quota of Amazon's: their turn came too late (patience, late), no place to wait (places), no room for another quota (buckets), the gateway stopped (draining).";
     UPSTREAM_THROTTLED = Counter "sekisho_upstream_throttled_total" ["status", "upstream"]
         "Amazon's own 429 and 503, to which its pace was adapted.";
+    ADMIN_ACTS = Counter "sekisho_admin_acts_total" ["act", "outcome"]
+        "Acts of operators: done, unkept, pending, confirmed, withdrawn, refused, failed. PRIV-3.";
     REQUEST_SECONDS = Histogram "sekisho_request_duration_seconds" []
         "From a request's first hook to its last byte.";
     REQUEST_BYTES = Counter "sekisho_request_body_bytes_total" []
@@ -194,6 +196,7 @@ pub struct Metrics {
     noticed: IntCounterVec,
     locks: IntCounterVec,
     pub locks_withheld: IntCounter,
+    admin_acts: IntCounterVec,
     pii_records: IntCounterVec,
     answers_unread: IntCounterVec,
     pub drift: IntCounter,
@@ -338,6 +341,7 @@ impl Metrics {
             noticed: counters(&registry, &NOTICED)?,
             locks: counters(&registry, &LOCKS)?,
             locks_withheld: counter(&registry, &LOCKS_WITHHELD)?,
+            admin_acts: counters(&registry, &ADMIN_ACTS)?,
             pii_records: counters(&registry, &PII_RECORDS)?,
             answers_unread: counters(&registry, &ANSWERS_UNREAD)?,
             drift: counter(&registry, &ANSWER_DRIFT)?,
@@ -442,6 +446,11 @@ impl Metrics {
     /// Counts a step of the ladder.
     pub fn locked(&self, step: &'static str, cause: &'static str) {
         self.locks.with_label_values(&[step, cause]).inc();
+    }
+
+    /// Counts an act of an operator.
+    pub fn admin_act(&self, act: Fixed, outcome: Fixed) {
+        self.admin_acts.with_label_values(&[act.as_str(), outcome.as_str()]).inc();
     }
 
     /// Counts the records of an answer that revealed a class of data.

@@ -18,7 +18,7 @@ pub use connections::{
 };
 pub use quota::{
     Among, Charged, Held, Places as QuotaPlaces, QuotaError, QuotaFault, Quotas, Refused,
-    SavedFault, Spent, Standing, Supply, Units, Want, Whose,
+    SavedFault, Spent, Standing, Supply, Units, Want, Whose, WindowView,
 };
 
 #[cfg(test)]

@@ -153,6 +153,18 @@ impl Served<'_> {
         assert_eq!(told, (status, format!("Sekisho.{code}")), "{}", reply.text());
     }
 
+    /// What an operator with this certificate may do, by the gateway's own word.
+    async fn role(&self, leaf: &Leaf, server_name: Option<&str>) -> String {
+        let caller = self.example.caller(|config| {
+            config.identity = Some(leaf.clone());
+            if let Some(name) = server_name {
+                config.server_name = name.to_owned();
+            }
+        });
+        let me = caller.call(self.gateway.api.unwrap(), Call::get("/v1/me")).await.unwrap();
+        me.json()["role"].as_str().unwrap().to_owned()
+    }
+
     /// Stops it; what it wrote names as many requests as there were, and nobody.
     async fn stopped(self, requests: usize) {
         self.gateway.stop().await;
@@ -173,14 +185,19 @@ async fn net_2_the_developer_s_configuration_serves() {
     let mock = format!("https://127.0.0.1:{}", example.amazon.address().port());
     example.edit(
         "developer.toml",
-        &[("\"127.0.0.1:8443\"", "\"127.0.0.1:0\""), ("https://127.0.0.1:9443", &mock)],
+        &[
+            ("\"127.0.0.1:8443\"", "\"127.0.0.1:0\""),
+            (
+                "[admin.api]\naddress = \"127.0.0.1:9465\"",
+                "[admin]\naddress = \"127.0.0.1:0\"\n[admin.api]\naddress = \"127.0.0.1:0\"",
+            ),
+            ("https://127.0.0.1:9443", &mock),
+        ],
     );
     // Left out there: the defaults are a fixed port and standard output.
     let path = example.dir.join("conf/developer.toml");
     let mut text = std::fs::read_to_string(&path).unwrap();
-    text.push_str(
-        "\n[admin]\naddress = \"127.0.0.1:0\"\n[log]\naccess = { file = \"../access.log\" }\n",
-    );
+    text.push_str("\n[log]\naccess = { file = \"../access.log\" }\n");
     std::fs::write(&path, text).unwrap();
     let served = example.serve("developer.toml").await;
 
@@ -196,6 +213,10 @@ async fn net_2_the_developer_s_configuration_serves() {
 
     served.refused(&printer, get(ORDERS), 403, "OperationNotGranted").await;
     served.refused(&nobody, get(ORDERS), 401, "NoCredential").await;
+    assert_eq!(
+        served.role(example.pki.operator("officer").unwrap(), None).await,
+        "security-officer"
+    );
     served.stopped(5).await;
 }
 
@@ -275,9 +296,9 @@ fn platform(example: &Example, crm: &MockHandle) {
             ("region = \"fe\"\n", &fe),
             ("region = \"eu\"\n", &eu),
             ("kind = \"https\"\n", &crm),
+            ("[admin.api]\naddress = \"0.0.0.0:9465\"\nnetworks = [\"office\"]", "[admin]\naddress = \"127.0.0.1:0\"\n[admin.api]\naddress = \"127.0.0.1:0\"\nnetworks = [\"balancers\"]"),
             ("https://alerts.internal/", "https://127.0.0.1:1/"),
             ("http://127.0.0.1:9093", "http://127.0.0.1:1"),
-            ("\n[log]\n", "\n[admin]\naddress = \"127.0.0.1:0\"\n[log]\n"),
             (state.0, &state.1),
             (log.0, &log.1),
         ],
@@ -353,5 +374,7 @@ async fn net_2_the_platform_s_configuration_serves() {
     // Neither in the VPC nor in the office: no TLS at all.
     let stranger = through("192.0.2.1", "gateway.example.com", None);
     assert!(stranger.connect(served.address()).await.is_err());
+    let mori = example.client(Some("spiffe://example.com/operators/mori"), None);
+    assert_eq!(served.role(&mori, Some("gateway.example.com")).await, "security-officer");
     served.stopped(12).await;
 }

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod admin;
 mod alarms;
 mod bounds;
 mod detectors;

@@ -10,6 +10,7 @@ mod listener;
 mod material;
 mod network;
 mod operation;
+mod operator;
 mod pacing;
 mod quota;
 mod role;
@@ -88,12 +89,14 @@ impl Ctx<'_> {
         let state = self.state();
         let alarms = self.alarms();
         self.addresses(admin.address);
+        let api = self.api();
         let (operations, routes) = self.operations();
         let tables = operations.as_ref().map(|all| self.tables(all, &routes));
         let issuers = self.issuers(environment.as_ref());
         // Without an environment there is nothing to compare with; any name does until then.
         let own = environment.clone().or_else(|| Name::parse("unknown").ok())?;
         let trust = self.trust(&own, generation, token.bytes_max);
+        let operators = self.operators(&own, generation);
         let quotas = operations.as_ref().map(|all| self.quotas(all));
         let pacing = operations.as_ref().map(|all| self.pacing(all));
         let policy = operations.and_then(|all| self.policy(all));
@@ -123,6 +126,8 @@ impl Ctx<'_> {
             log,
             alarms: alarms?,
             admin,
+            api: api.ok()?,
+            operators: operators?,
             names,
             tables: tables??,
         })

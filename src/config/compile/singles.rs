@@ -136,6 +136,11 @@ impl Ctx<'_> {
         } else {
             taken.push((admin, "[admin], by default".to_owned()));
         }
+        let api = self.document.admin.as_ref();
+        if let Some((entry, api)) = api.and_then(|entry| Some((entry, entry.raw.api.as_ref()?))) {
+            let place = entry.at(&api.address.span);
+            claims.push((api.address.0, place, "[admin.api]".to_owned()));
+        }
         for (address, place, who) in claims {
             if let Some((_, other)) = taken.iter().find(|(known, _)| collide(*known, address)) {
                 let found = format!("{address} is taken by {other}");

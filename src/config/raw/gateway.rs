@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::At;
+use super::admin::RawApi;
 use super::value::{
     AddressText, AuthSchemeText, DurationText, HeaderText, NameText, PathText, PolicyGlob, SizeText,
 };
@@ -76,17 +77,19 @@ impl Default for RawToken {
     }
 }
 
-/// Metrics and health.
-#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+/// Metrics and health, and the API of operators.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawAdmin {
     /// Where metrics and health are served. Loopback only.
     pub(crate) address: At<AddressText>,
+    /// Where operators look, lock and unlock. Without it there is no such listener.
+    pub(crate) api: Option<At<RawApi>>,
 }
 
 impl Default for RawAdmin {
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
-        Self { address: At::default_of(AddressText(address)) }
+        Self { address: At::default_of(AddressText(address)), api: None }
     }
 }

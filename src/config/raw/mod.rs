@@ -1,6 +1,7 @@
 //! The configuration as it is written: one struct per section. The doc comments become the
 //! descriptions in the JSON Schema, `x-range` what a value must lie between, `x-control` the control
 //! that an error names. Nothing here judges one key by another; that is `check`.
+mod admin;
 mod alarm;
 mod detect;
 mod gateway;
@@ -27,6 +28,7 @@ use std::ops::{Deref, Range};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(super) use admin::{ActName, RawApi, RawOperator, RoleName as OperatorRoleName};
 pub(super) use alarm::{AlarmKindName, RawAlarm, RawAlarms, SeverityName};
 pub(super) use detect::{DetectMode, RawDetect};
 pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
@@ -101,6 +103,10 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "ACC-2"))]
     lockout: RawLockout,
+    /// Who operates the gateway: one entry per person. Main file only.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "PRIV-3"))]
+    operator: BTreeMap<String, RawOperator>,
     /// The access log.
     #[serde(default)]
     #[schemars(extend("x-control" = "LOG-1"))]
@@ -113,7 +119,7 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "MON-7"))]
     alarm: Vec<RawAlarm>,
-    /// Metrics and health.
+    /// Metrics and health, and the API of operators.
     #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-3"))]
     admin: RawAdmin,

@@ -6,6 +6,7 @@ mod files;
 mod good;
 mod mistakes;
 mod mutations;
+mod operators;
 mod pacing;
 mod policy_rules;
 mod rules;

@@ -23,6 +23,9 @@ fn touch_all(metrics: &Metrics) {
     metrics.noticed("canary", "act");
     metrics.locked("lock", "canary");
     metrics.limit_exceeded(&name, Fixed::new("shadow"));
+    metrics.noticed("rate", "act");
+    metrics.locked("lock", "rate");
+    metrics.admin_act(Fixed::new("lock"), Fixed::new("done"));
     metrics.alarms.raised(Fixed::new("high"), 1);
     metrics.alarms.target(&name).waiting(1, 2);
     metrics.framework(Severity::Warning);

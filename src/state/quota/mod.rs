@@ -12,6 +12,7 @@ mod limit;
 mod pool;
 mod saved;
 mod share;
+mod view;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use pool::{Lack, Pool};
 pub use pool::{Supply, Units};
 pub use saved::{Places, SavedFault, Whose};
 pub use share::{Among, Want};
+pub use view::WindowView;
 
 /// Where a caller stands in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

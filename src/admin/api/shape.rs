@@ -1,0 +1,333 @@
+//! The API's answers. Their texts are [`Word`]s: of the program, of the configuration, times and keyed
+//! hashes; nothing of a request can become one on the way out (LOG-2).
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Moment, Name, RequestId};
+use crate::evidence::Utc;
+use crate::lockout::Subject;
+
+/// A text in an answer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Word(String);
+
+impl Word {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(super) fn joined(parts: &[&'static str]) -> Self {
+        Self(parts.concat())
+    }
+
+    pub(super) fn request(id: RequestId) -> Self {
+        Self(format!("urn:sekisho:request:{}", id.as_str()))
+    }
+
+    pub(super) fn hex(number: u64) -> Self {
+        Self(format!("{number:016x}"))
+    }
+
+    /// `2026-11-22T10:15:00.000Z`.
+    pub(super) fn time(unix_ms: u64) -> Self {
+        Self(String::from_utf8_lossy(&Utc::of(Moment::new(unix_ms, 0)).rfc3339()).into_owned())
+    }
+
+    /// `2027-01-31`.
+    pub(super) fn day(unix_day: u32) -> Self {
+        let mut time = Self::time(u64::from(unix_day).saturating_mul(86_400_000));
+        time.0.truncate(10);
+        time
+    }
+}
+
+impl From<&'static str> for Word {
+    fn from(text: &'static str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<&Name> for Word {
+    fn from(name: &Name) -> Self {
+        Self(name.as_str().to_owned())
+    }
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Some of a list.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
+pub struct Paged<T> {
+    pub items: Vec<T>,
+    /// `from` of the next page; not there on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
+    /// Entries of the whole list.
+    pub total: u64,
+}
+
+impl<T> Paged<T> {
+    pub(super) fn whole(items: Vec<T>) -> Self {
+        let total = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        Self { items, next: None, total }
+    }
+}
+
+/// The gateway as a whole.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Gateway")]
+pub struct GatewayOut {
+    pub environment: Word,
+    pub version: Word,
+    /// Generation of the configuration in force.
+    pub snapshot: u64,
+    /// Why a balancer should send nothing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready: Option<Word>,
+    /// Connections of callers that are open.
+    pub connections: u64,
+    pub requests_under_way: u64,
+    /// Locks that hold.
+    pub locks: u64,
+    pub pending_acts: u64,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Me")]
+pub struct MeOut {
+    pub operator: Word,
+    pub role: Word,
+    /// The acts this role may do.
+    pub may: Vec<Word>,
+}
+
+/// What a lock is on; can be sent back as a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "ListedTarget")]
+pub enum TargetOut {
+    /// An identity's name.
+    Identity(Word),
+    /// An operation's name.
+    Operation(Word),
+    /// An upstream's name.
+    Upstream(Word),
+    /// Keyed hash of a seller's name.
+    AccountHash(Word),
+    /// Keyed hash of an IPv4 address, or of an IPv6 /64.
+    SourceHash(Word),
+    /// Keyed hash of an order's id.
+    OrderHash(Word),
+}
+
+impl TargetOut {
+    /// Its key in JSON, and its value.
+    #[must_use]
+    pub const fn parts(&self) -> (&'static str, &Word) {
+        match self {
+            Self::Identity(word) => ("identity", word),
+            Self::Operation(word) => ("operation", word),
+            Self::Upstream(word) => ("upstream", word),
+            Self::AccountHash(word) => ("account-hash", word),
+            Self::SourceHash(word) => ("source-hash", word),
+            Self::OrderHash(word) => ("order-hash", word),
+        }
+    }
+}
+
+impl From<&Subject> for TargetOut {
+    fn from(subject: &Subject) -> Self {
+        match subject {
+            Subject::Identity(name) => Self::Identity(name.into()),
+            Subject::Operation(name) => Self::Operation(name.into()),
+            Subject::Upstream(name) => Self::Upstream(name.into()),
+            Subject::Account(hash) => Self::AccountHash(Word::hex(*hash)),
+            Subject::Source(hash) => Self::SourceHash(Word::hex(*hash)),
+            Subject::Order(hash) => Self::OrderHash(Word::hex(*hash)),
+        }
+    }
+}
+
+/// A lock that holds.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "HeldLock")]
+pub struct LockOut {
+    pub target: TargetOut,
+    /// slow, step-up, lock, kill.
+    pub step: Word,
+    pub cause: Word,
+    pub control: Word,
+    /// The operator who imposed it; not there for the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Word>,
+    pub since: Word,
+    /// Not there: until it is released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Word>,
+    /// Requests refused because of it.
+    pub attempts: u64,
+    /// `unlock`, or `unlock-security-lock` where a security officer must do it.
+    pub ends_by: Word,
+}
+
+/// An act that waits for a second person.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PendingAct")]
+pub struct PendingOut {
+    pub id: Word,
+    pub act: Word,
+    pub targets: Vec<TargetOut>,
+    /// The step of a lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Word>,
+    /// The reason of a release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Word>,
+    pub case: Word,
+    /// Who asked for it, and can't confirm it.
+    pub by: Word,
+    pub since: Word,
+    pub until: Word,
+    /// The least role that may confirm it.
+    pub role: Word,
+}
+
+/// What came of an act.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Done")]
+pub struct ActOut {
+    /// done; unkept: in force on this gateway, and not written down yet; pending: a second person has
+    /// to confirm it; withdrawn.
+    pub outcome: Word,
+    pub act: Word,
+    pub targets: Vec<TargetOut>,
+    /// How far it has come: everywhere, or here. The others follow when the state can be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingOut>,
+}
+
+/// One identity. Its owner is not told: a mail address is personal data.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Identity")]
+pub struct IdentityOut {
+    pub name: Word,
+    /// service or person.
+    pub kind: Word,
+    pub roles: Vec<Word>,
+    /// The hardest step that is on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Word>,
+    /// Why it may not enter by the configuration: disabled, environment, expired.
+    pub barred: Vec<Word>,
+    /// When its access must have been reviewed (ACC-3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_by: Option<Word>,
+    /// Not there: not since this gateway was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Word>,
+}
+
+/// Where one identity stands.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Limits")]
+pub struct LimitsOut {
+    pub identity: Word,
+    pub windows: Vec<WindowOut>,
+}
+
+/// One window of one limit.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Window")]
+pub struct WindowOut {
+    pub limit: Word,
+    /// requests, bytes, pii-records, concurrent.
+    pub unit: Word,
+    pub most: u64,
+    /// In seconds; 0 for concurrent.
+    pub per_secs: u64,
+    pub left: u64,
+    /// If nothing is left: until something is, in seconds.
+    pub wait_secs: u64,
+    /// enforce or shadow.
+    pub mode: Word,
+    /// each or all: whether others spend from it too.
+    pub sharing: Word,
+}
+
+/// One detector.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Detector")]
+pub struct DetectorOut {
+    pub name: Word,
+    pub control: Word,
+    /// off, observe, enforce.
+    pub mode: Word,
+    /// What can be tuned, and what it is set to.
+    pub settings: BTreeMap<String, f64>,
+}
+
+/// Who did most in the last minute.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Traffic")]
+pub struct TrafficOut {
+    pub at: Word,
+    pub connections: u64,
+    pub requests_under_way: u64,
+    pub locks: u64,
+    pub rows: Vec<TrafficRow>,
+}
+
+/// What one identity did in the last minute.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TrafficRow {
+    /// Not there: callers who proved nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Word>,
+    pub requests: u64,
+    /// Of those, requests that were not served.
+    pub refused: u64,
+    pub bytes: u64,
+    pub records: u64,
+    /// The hardest step that is on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Word>,
+}
+
+/// An alarm that was raised since the gateway started.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Alarm")]
+pub struct AlarmOut {
+    /// When it happened last.
+    pub at: Word,
+    /// info, low, medium, high, critical.
+    pub severity: Word,
+    pub control: Word,
+    pub kind: Word,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Word>,
+    /// How often it happened.
+    pub count: u64,
+    /// What a detector saw, expected, and took for the limit (MON-8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Its place in the queue; not there where nobody is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+}

@@ -1,0 +1,192 @@
+//! The verbs that only look.
+use super::args::{AlarmsArgs, DetectorsArgs, IdentitiesArgs, LimitsArgs, LocksArgs};
+use super::client::{Client, Refused};
+use super::table::{self, Cell, left, right};
+use crate::admin::api::{
+    AlarmOut, DetectorOut, IdentityOut, LimitsOut, LockOut, Paged, WindowOut, Word,
+};
+use crate::cli::say::{Colour, Failure};
+
+pub(super) async fn locks(client: &Client, words: &LocksArgs) -> Result<(), Refused> {
+    let list: Paged<LockOut> = client.list("/v1/locks").await?;
+    if words.api.json {
+        return Ok(super::print(&list)?);
+    }
+    let columns = [
+        left("TARGET"),
+        left("NAME"),
+        left("STEP"),
+        left("CAUSE"),
+        left("BY"),
+        left("SINCE"),
+        left("UNTIL"),
+        right("ATTEMPTS"),
+        left("ENDED BY"),
+    ];
+    let row = |lock: &LockOut| {
+        let (kind, name) = lock.target.parts();
+        vec![
+            Cell::of(kind),
+            Cell::of(name),
+            table::step(Some(lock.step.as_str())),
+            Cell::of(&lock.cause),
+            Cell::of(lock.by.as_ref().map_or("the gateway", |by| by.as_str())),
+            Cell::of(&lock.since),
+            Cell::of(lock.until.as_ref().map_or("released", |until| until.as_str())),
+            Cell::of(lock.attempts),
+            Cell::of(&lock.ends_by),
+        ]
+    };
+    let rows: Vec<_> = list.items.iter().map(row).collect();
+    table::print(&columns, &rows, "no lock holds");
+    Ok(())
+}
+
+pub(super) async fn identities(client: &Client, words: &IdentitiesArgs) -> Result<(), Refused> {
+    let list: Paged<IdentityOut> = client.list("/v1/identities").await?;
+    if words.api.json {
+        return Ok(super::print(&list)?);
+    }
+    let columns = [
+        left("IDENTITY"),
+        left("KIND"),
+        left("ROLES"),
+        left("HELD"),
+        left("BARRED"),
+        left("LAST SEEN"),
+        left("REVIEW BY"),
+    ];
+    let joined = |words: &[Word]| {
+        let words: Vec<&str> = words.iter().map(Word::as_str).collect();
+        (!words.is_empty()).then(|| words.join(","))
+    };
+    let row = |identity: &IdentityOut| {
+        let barred = joined(&identity.barred);
+        let colour = barred.is_some().then_some(Colour::Yellow);
+        vec![
+            Cell::of(&identity.name),
+            Cell::of(&identity.kind),
+            Cell::maybe(joined(&identity.roles)),
+            table::step(identity.held.as_ref().map(Word::as_str)),
+            Cell::maybe(barred).in_colour(colour),
+            Cell::maybe(identity.last_seen.as_ref()),
+            Cell::maybe(identity.review_by.as_ref()),
+        ]
+    };
+    let rows: Vec<_> = list.items.iter().map(row).collect();
+    table::print(&columns, &rows, "there is no identity");
+    Ok(())
+}
+
+pub(super) async fn limits(client: &Client, words: &LimitsArgs) -> Result<(), Refused> {
+    let list: Paged<LimitsOut> = match &words.identity {
+        None => client.list("/v1/limits").await?,
+        Some(name) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b)) => {
+            client.get(&format!("/v1/limits?identity={name}")).await?
+        }
+        Some(_) => return Err(Failure::new("no identity has such a name").into()),
+    };
+    if words.api.json {
+        return Ok(super::print(&list)?);
+    }
+    let columns = [
+        left("IDENTITY"),
+        left("LIMIT"),
+        left("UNIT"),
+        right("LEFT"),
+        right("OF"),
+        right("PER"),
+        right("WAIT"),
+        left("SHARED"),
+        left("MODE"),
+    ];
+    let figure = |window: &WindowOut, number| {
+        if window.unit.as_str() == "bytes" { table::bytes(number) } else { number.to_string() }
+    };
+    let row = |identity: &LimitsOut, window: &WindowOut| {
+        let colour = (window.left == 0).then_some(Colour::Red);
+        vec![
+            Cell::of(&identity.identity),
+            Cell::of(&window.limit),
+            Cell::of(&window.unit),
+            Cell::of(figure(window, window.left)).in_colour(colour),
+            Cell::of(figure(window, window.most)),
+            Cell::maybe((window.per_secs > 0).then(|| table::seconds(window.per_secs))),
+            Cell::maybe((window.wait_secs > 0).then(|| table::seconds(window.wait_secs))),
+            Cell::of(&window.sharing),
+            Cell::of(&window.mode),
+        ]
+    };
+    let rows: Vec<_> = list
+        .items
+        .iter()
+        .flat_map(|identity| identity.windows.iter().map(move |window| row(identity, window)))
+        .collect();
+    table::print(&columns, &rows, "no limit applies");
+    Ok(())
+}
+
+pub(super) async fn detectors(client: &Client, words: &DetectorsArgs) -> Result<(), Refused> {
+    let list: Paged<DetectorOut> = client.get("/v1/detectors").await?;
+    if words.api.json {
+        return Ok(super::print(&list)?);
+    }
+    let columns = [left("DETECTOR"), left("CONTROL"), left("MODE"), left("SETTINGS")];
+    let row = |detector: &DetectorOut| {
+        let settings: Vec<String> =
+            detector.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let colour = match detector.mode.as_str() {
+            "enforce" => Some(Colour::Green),
+            "off" => Some(Colour::Yellow),
+            _ => None,
+        };
+        vec![
+            Cell::of(&detector.name),
+            Cell::of(&detector.control),
+            Cell::of(&detector.mode).in_colour(colour),
+            Cell::maybe((!settings.is_empty()).then(|| settings.join(" "))),
+        ]
+    };
+    let rows: Vec<_> = list.items.iter().map(row).collect();
+    table::print(&columns, &rows, "there is no detector");
+    Ok(())
+}
+
+pub(super) async fn alarms(client: &Client, words: &AlarmsArgs) -> Result<(), Refused> {
+    let list: Paged<AlarmOut> = client.list("/v1/alarms").await?;
+    if words.api.json {
+        return Ok(super::print(&list)?);
+    }
+    let columns = [
+        left("AT"),
+        left("SEVERITY"),
+        left("CONTROL"),
+        left("ALARM"),
+        left("IDENTITY"),
+        right("COUNT"),
+        left("WHY"),
+    ];
+    let row = |alarm: &AlarmOut| {
+        let colour = match alarm.severity.as_str() {
+            "high" | "critical" => Some(Colour::Red),
+            "medium" => Some(Colour::Yellow),
+            _ => None,
+        };
+        let why = alarm.seen.zip(alarm.expected).zip(alarm.limit);
+        let why = why.map(|((seen, expected), limit)| {
+            format!("seen {seen}, expected {expected}, at most {limit}")
+        });
+        vec![
+            Cell::of(&alarm.at),
+            Cell::of(&alarm.severity).in_colour(colour),
+            Cell::of(&alarm.control),
+            Cell::of(&alarm.kind),
+            Cell::maybe(alarm.identity.as_ref()),
+            Cell::of(alarm.count),
+            Cell::maybe(why),
+        ]
+    };
+    let rows: Vec<_> = list.items.iter().map(row).collect();
+    table::print(&columns, &rows, "there was no alarm");
+    Ok(())
+}

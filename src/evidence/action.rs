@@ -1,0 +1,98 @@
+//! What each event is called in the line, how loud it is, and which control it serves.
+use super::event::Event;
+use super::words::{Severity, words};
+use crate::base::ControlId;
+
+words! {
+    /// The event's name in the line.
+    pub enum Action {
+        Started = "started",
+        Draining = "draining",
+        Stopped = "stopped",
+        ListenerBound = "listener-bound",
+        ConfigReloaded = "config-reloaded",
+        ConfigRefused = "config-refused",
+        AddressRefused = "address-refused",
+        ConnectionsExceeded = "connections-exceeded",
+        ProxyHeaderRefused = "proxy-header-refused",
+        HandshakeFailed = "handshake-failed",
+        ProtocolRefused = "protocol-refused",
+        BreakerOpened = "breaker-opened",
+        BreakerClosed = "breaker-closed",
+        UpstreamUnresolved = "upstream-unresolved",
+        UpstreamResolved = "upstream-resolved",
+        UpstreamUntrusted = "upstream-untrusted",
+        JwksFailed = "jwks-failed",
+        JwksRecovered = "jwks-recovered",
+        LogUnavailable = "log-unavailable",
+        LogRecovered = "log-recovered",
+        LinesLost = "lines-lost",
+        LogRotated = "log-rotated",
+        LogRotationFailed = "log-rotation-failed",
+        LogExpired = "log-expired",
+        Noticed = "noticed",
+        Locked = "locked",
+        Unlocked = "unlocked",
+        LockWithheld = "lock-withheld",
+        LocksUnkept = "locks-unkept",
+        LocksKept = "locks-kept",
+        OperatorAct = "operator-act",
+        StoreFaulty = "store-faulty",
+        StoreHealed = "store-healed",
+        MemoryRefused = "memory-refused",
+        AlarmRaised = "alarm-raised",
+        AlarmDelivered = "alarm-delivered",
+        AlarmFailed = "alarm-failed",
+        AlarmsLost = "alarms-lost",
+        Panicked = "panicked",
+        Framework = "framework",
+    }
+}
+
+/// The event's name, how loud it is, and the control it serves.
+pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
+    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Priv3, Tls1, Tls2};
+    use Severity::{Error, Info, Warning};
+    match event {
+        Event::Started { .. } => (Action::Started, Info, Log1),
+        Event::Draining => (Action::Draining, Info, Log1),
+        Event::Stopped { .. } => (Action::Stopped, Info, Log1),
+        Event::ListenerBound { .. } => (Action::ListenerBound, Info, Tls1),
+        Event::ConfigReloaded { .. } => (Action::ConfigReloaded, Info, Log1),
+        Event::ConfigRefused { .. } => (Action::ConfigRefused, Error, Log1),
+        Event::AddressRefused(_) => (Action::AddressRefused, Warning, Net1),
+        Event::ConnectionsExceeded(_) => (Action::ConnectionsExceeded, Warning, Mon5),
+        Event::ProxyHeaderRefused(_) => (Action::ProxyHeaderRefused, Warning, Net3),
+        Event::HandshakeFailed(_) => (Action::HandshakeFailed, Warning, Tls1),
+        Event::ProtocolRefused(_) => (Action::ProtocolRefused, Warning, Mon5),
+        Event::BreakerOpened { .. } => (Action::BreakerOpened, Error, Log1),
+        Event::BreakerClosed { .. } => (Action::BreakerClosed, Info, Log1),
+        Event::UpstreamUnresolved { .. } => (Action::UpstreamUnresolved, Error, Log1),
+        Event::UpstreamResolved { .. } => (Action::UpstreamResolved, Info, Log1),
+        Event::UpstreamUntrusted { .. } => (Action::UpstreamUntrusted, Error, Tls2),
+        Event::JwksFailed { .. } => (Action::JwksFailed, Error, Acc1),
+        Event::JwksRecovered { .. } => (Action::JwksRecovered, Info, Acc1),
+        Event::LogUnavailable { .. } => (Action::LogUnavailable, Error, Log1),
+        Event::LogRecovered { .. } => (Action::LogRecovered, Warning, Log1),
+        Event::LinesLost { .. } => (Action::LinesLost, Error, Log1),
+        Event::LogRotated { .. } => (Action::LogRotated, Info, Log4),
+        Event::LogRotationFailed { .. } => (Action::LogRotationFailed, Error, Log4),
+        Event::LogExpired { .. } => (Action::LogExpired, Info, Log4),
+        Event::Noticed(noticed) => (Action::Noticed, Warning, noticed.control),
+        Event::Locked(held) => (Action::Locked, Warning, held.control),
+        Event::Unlocked { .. } => (Action::Unlocked, Warning, Acc2),
+        Event::LockWithheld(held) => (Action::LockWithheld, Error, held.control),
+        Event::LocksUnkept { .. } => (Action::LocksUnkept, Error, Acc2),
+        Event::LocksKept => (Action::LocksKept, Info, Acc2),
+        Event::OperatorAct(_) => (Action::OperatorAct, Warning, Priv3),
+        Event::StoreFaulty { .. } => (Action::StoreFaulty, Error, Acc2),
+        Event::StoreHealed { .. } => (Action::StoreHealed, Info, Acc2),
+        Event::MemoryRefused { .. } => (Action::MemoryRefused, Error, Acc2),
+        Event::AlarmRaised(raised) => (Action::AlarmRaised, Warning, raised.control),
+        Event::AlarmDelivered { .. } => (Action::AlarmDelivered, Info, Mon7),
+        Event::AlarmFailed { .. } => (Action::AlarmFailed, Error, Mon7),
+        Event::AlarmsLost { .. } => (Action::AlarmsLost, Error, Mon7),
+        Event::Panicked { .. } => (Action::Panicked, Error, Log2),
+        Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
+    }
+}
