@@ -39,11 +39,6 @@ impl Marks {
         }
     }
 
-    /// Marks every place.
-    pub fn mark_all(&self) {
-        (0..self.length).for_each(|place| self.mark(place));
-    }
-
     #[inline]
     fn word(&self, place: usize) -> Option<&AtomicU64> {
         if place < self.length { self.words.get(place / 64) } else { None }
@@ -79,15 +74,15 @@ mod tests {
     #[test]
     fn every_mark_is_taken_once_and_the_rest_waits_its_turn() {
         let marks = Marks::new(200);
-        [0, 63, 64, 199, 63].into_iter().for_each(|place| marks.mark(place));
+        for place in [0, 63, 64, 199, 63] {
+            marks.mark(place);
+        }
         marks.mark_under_lock(130);
         marks.mark(200);
         assert_eq!(marks.take(2), [0, 63]);
         marks.mark(0);
         assert_eq!(marks.take(9), [64, 130, 199, 0], "what has waited comes first");
         assert!(marks.take(9).is_empty());
-        marks.mark_all();
-        assert_eq!(marks.take(usize::MAX).len(), 200);
         assert!(Marks::new(0).take(1).is_empty());
     }
 }

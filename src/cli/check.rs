@@ -12,6 +12,7 @@ use crate::base::{Clock, IdentityIx, ListenerIx, NetworkIx, RoleIx};
 use crate::config::{
     self, AccessLog, ClientAuth, ConfigErrors, Loaded, Severity, Snapshot, Stage, UpstreamKind,
 };
+use crate::store::FILE_NAME;
 
 pub(super) fn main(words: &CheckArgs) -> Result<ExitCode, Failure> {
     let read = config::load(&words.config, 1, Clock::system().now());
@@ -93,6 +94,15 @@ fn summary(loaded: &Loaded) -> String {
             out,
             "  upstream     {} at https://{} ({kind})",
             upstream.name, upstream.endpoint.authority
+        );
+    }
+    let file = snapshot.state_dir.join(FILE_NAME);
+    let _ = writeln!(out, "  state        {}", file.display());
+    if let Some(redis) = &snapshot.state.redis {
+        let _ = writeln!(
+            out,
+            "  shared       gateway {} on {}:{}, TLS 1.3 as {}, user {}",
+            snapshot.state.gateway, redis.host, redis.port, redis.server_name, redis.user
         );
     }
     let log = match &snapshot.log.access {

@@ -16,6 +16,7 @@ pub mod run;
 pub mod say;
 mod secret;
 mod shell;
+mod state;
 pub mod watch;
 
 use std::process::ExitCode;

@@ -15,6 +15,7 @@ use super::args::RunArgs;
 use super::notify::{self, Notifier};
 use super::say::{self, Colour, Failure, Stream};
 use super::secret;
+use super::state::Opened;
 use super::watch::Watched;
 use crate::admin::Admin;
 use crate::base::{Clock, Moment};
@@ -25,7 +26,6 @@ use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
 use crate::listen;
 use crate::observe::{FrameworkWatch, LogSink, LogSpec, LogTarget, Metrics, PanicHook, Rotation};
-use crate::store::{Embedded, Gateway as Number, SharedSecret, Store};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How often files are looked at for changes, and what happened at the door is written.
@@ -127,6 +127,7 @@ pub struct Running {
     pub log: LogSink,
     began: Moment,
     gateway: Arc<Gateway>,
+    state: Opened,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -163,18 +164,24 @@ impl Running {
         })?;
         let admin_address = admin.address().map_err(Failure::new)?;
         let threads = usize::from(snapshot.threads.unwrap_or(1));
-        let shared = SharedSecret::derive(&pseudonym_master, &snapshot.environment);
-        let number = Number(1);
-        let store = Embedded::open(&snapshot.state_dir, number, clock.now()).map_err(|fault| {
-            Failure::new(format_args!("{}: {fault}", snapshot.state_dir.display()))
-        })?;
-        let store: Arc<dyn Store> = Arc::new(store);
-        let parts =
-            Parts { clock, log: log.clone(), metrics, pseudonym_master, store, number, shared };
+        let mut state = Opened::open(&snapshot, &pseudonym_master, clock.now()).await?;
+        let parts = Parts {
+            clock,
+            log: log.clone(),
+            metrics,
+            pseudonym_master,
+            store: Arc::clone(&state.store),
+            number: state.gateway,
+            shared: state.secret.clone(),
+        };
         let engine = Engine::start(parts, snapshot).map_err(Failure::new)?;
         // What was locked when the process ended is locked before the first request.
         engine.restore().await.map_err(|fault| {
             Failure::new(format_args!("the locks of the state directory can't be read: {fault}"))
+        })?;
+        // So is what was spent, and what was revealed.
+        engine.recall().await.map_err(|fault| {
+            Failure::new(format_args!("the memory of the state directory can't be read: {fault}"))
         })?;
         let gateway = Gateway::new(Arc::clone(&engine), threads);
 
@@ -210,9 +217,20 @@ impl Running {
                 _ = ending.wait_for(|stop| *stop) => {}
             }
         });
+        state.keep(&engine);
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
-        Ok(Self { engine, listeners, admin: admin_address, log, began, gateway, stop, tasks })
+        Ok(Self {
+            engine,
+            listeners,
+            admin: admin_address,
+            log,
+            began,
+            gateway,
+            state,
+            stop,
+            tasks,
+        })
     }
 
     /// The address of a listener.
@@ -279,9 +297,7 @@ impl Running {
             self.idle_within(CUT_MAX).await;
         }
         self.engine.flush_door();
-        if let Err(fault) = self.engine.flush_state().await {
-            say::err(format_args!("locks could not be written down: {fault}"));
-        }
+        self.state.close(&self.engine).await;
         let ran = self.engine.clock.now().since(self.began);
         self.engine.report_event(&Event::Stopped { ran });
         let log = self.log.clone();

@@ -39,8 +39,9 @@ pub use settings::{
     AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Barred,
     Bounds, Breaker, CertifiedChain, ClientAuth, DetectSettings, Endpoint, IdentityKind,
     IdentitySettings, IssuerSettings, JwksSource, ListenerSettings, LogSettings, Names,
-    PacingSettings, Posted, QuotaSettings, Rate, Region, Roots, Stage, TlsKey, TlsSettings,
-    TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol, UpstreamSettings,
+    PacingSettings, Posted, QuotaSettings, Rate, RedisSettings, Region, Roots, Stage,
+    StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing,
+    UpstreamProtocol, UpstreamSettings,
 };
 pub use snapshot::Snapshot;
 

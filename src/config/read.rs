@@ -16,7 +16,8 @@ use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
     RawAdmin, RawAlarm, RawAlarms, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit,
-    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawRole, RawToken, RawUpstream,
+    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawRole, RawState, RawToken,
+    RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};
@@ -88,6 +89,7 @@ impl<T> Section<T> {
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub(super) gateway: Option<Entry<RawGateway>>,
+    pub(super) state: Option<Entry<RawState>>,
     pub(super) token: Option<Entry<RawToken>>,
     pub(super) detect: Option<Entry<RawDetect>>,
     pub(super) lockout: Option<Entry<RawLockout>>,
@@ -271,6 +273,7 @@ impl<'r> Reader<'r> {
             let mut document = std::mem::take(self.document);
             match name.as_str() {
                 "gateway" => self.single(&mut document.gateway, value, schema, &seat, now),
+                "state" => self.single(&mut document.state, value, schema, &seat, now),
                 "token" => self.single(&mut document.token, value, schema, &seat, now),
                 "detect" => self.single(&mut document.detect, value, schema, &seat, now),
                 "lockout" => self.single(&mut document.lockout, value, schema, &seat, now),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::settings::{
     AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
-    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, TokenSettings,
-    UpstreamSettings,
+    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, StateSettings,
+    TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -22,6 +22,7 @@ pub struct Snapshot {
     pub generation: u64,
     pub environment: Name,
     pub state_dir: PathBuf,
+    pub state: StateSettings,
     /// `None`: one worker per processor.
     pub threads: Option<u16>,
     pub shutdown_grace: Duration,

@@ -3,10 +3,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::memory::{Memory, Piece, Source, Unreadable};
 use super::{Engine, Live};
 use crate::base::{HashKey, IdentityIx, Moment, OperationIx, Secret};
 use crate::evidence::Fixed;
-use crate::exposure::{Fault, FieldTree, Hour, Ledger, Scanner, records_at_most};
+use crate::exposure::{
+    Fault, FieldTree, Hour, Ledger, LedgerFault, PageId, Scanner, records_at_most,
+};
+use crate::store::{BlobKey, Shelf};
 
 /// What the ledger may take of memory, in bytes: some 100,000 cells of an hour or a day.
 const LEDGER_BYTES: usize = 32 << 20;
@@ -64,6 +68,43 @@ impl Exposures {
         if idle.len() < IDLE_MAX {
             idle.push(scanner);
         }
+    }
+}
+
+/// The ledger, for who writes it down.
+pub(super) struct Revealed<'e> {
+    pub(super) memory: &'e Memory,
+    pub(super) exposures: &'e Exposures,
+}
+
+impl Revealed<'_> {
+    fn key(&self, page: &PageId) -> BlobKey {
+        // Neither name holds a space.
+        let name = format!("{} {}", page.identity, page.operation);
+        BlobKey { shelf: Shelf::Ledger, id: self.memory.id("exposure", &name), part: page.from.0 }
+    }
+}
+
+impl Source for Revealed<'_> {
+    fn shelf(&self) -> Shelf {
+        Shelf::Ledger
+    }
+
+    fn changed(&self, most: usize, _now: Moment) -> Vec<Piece> {
+        let pages = self.exposures.kept.lock().ledger.take_changed(most);
+        // One at a time, so that answers are not held up.
+        let piece = |page: PageId| Piece {
+            key: self.key(&page),
+            value: self.exposures.kept.lock().ledger.page(&page),
+        };
+        pages.into_iter().map(piece).collect()
+    }
+
+    fn recall(&self, _key: BlobKey, value: &[u8], _now: Moment) -> Result<(), Unreadable> {
+        self.exposures.kept.lock().ledger.take_page(value).map_err(|fault| match fault {
+            LedgerFault::Version => Unreadable::Newer,
+            LedgerFault::Damaged => Unreadable::Damaged,
+        })
     }
 }
 

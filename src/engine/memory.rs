@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::base::Moment;
-use crate::store::{Blob, BlobKey, Put, Register, Shelf, Store, StoreFault, VALUE_MAX};
+use crate::base::{Moment, Name, Secret};
+use crate::store::{
+    Blob, BlobKey, KeyId, Put, Register, SharedSecret, Shelf, Store, StoreFault, VALUE_MAX,
+};
 
 /// How often changes are written down.
 pub const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -79,6 +81,7 @@ pub struct Saved {
 #[derive(Debug)]
 pub struct Memory {
     store: Arc<dyn Store>,
+    ids: SharedSecret,
     /// The last version that was given or seen. Above every version in the store once all of it was
     /// loaded, so that what is written wins over what is there.
     version: AtomicU64,
@@ -88,8 +91,26 @@ pub struct Memory {
 
 impl Memory {
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, version: AtomicU64::new(0), unwritten: tokio::sync::Mutex::default() }
+    pub fn new(store: Arc<dyn Store>, environment: &Name) -> Self {
+        Self {
+            store,
+            // Pieces are this gateway's own and never leave its file, so their places need no secret,
+            // and stay the same when a secret is changed. The environment still sets them apart.
+            ids: SharedSecret::derive(&Secret::new([0; 32]), environment),
+            version: AtomicU64::new(0),
+            unwritten: tokio::sync::Mutex::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The id under which a piece about this is kept; `kind` tells apart what has equal names.
+    #[must_use]
+    pub fn id(&self, kind: &'static str, name: &str) -> KeyId {
+        KeyId::of(&self.ids, kind, name.as_bytes())
     }
 
     /// Gives a source all its pieces back.
@@ -207,8 +228,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::base::{Name, Secret};
-    use crate::store::{Embedded, Gateway, KeyId, SharedSecret};
+    use crate::store::{Embedded, Gateway};
 
     const NOW: Moment = Moment::new(1_800_000_000_000, 0);
 
@@ -269,18 +289,24 @@ mod tests {
         }
     }
 
+    fn memory_of(store: Arc<dyn Store>) -> Memory {
+        Memory::new(store, &Name::parse("test").unwrap())
+    }
+
     fn key(part: u32) -> BlobKey {
-        let secret = SharedSecret::derive(&Secret::new([3; 32]), &Name::parse("test").unwrap());
-        BlobKey { shelf: Shelf::Detector, id: KeyId::of(&secret, "identity", b"printer"), part }
+        let ids = SharedSecret::derive(&Secret::new([3; 32]), &Name::parse("test").unwrap());
+        BlobKey { shelf: Shelf::Detector, id: KeyId::of(&ids, "identity", b"printer"), part }
     }
 
     #[tokio::test]
     async fn what_changed_is_there_after_a_restart_in_its_newest_state() {
         let dir = Scratch::new();
         let notes = Notes::default();
-        let memory = Memory::new(dir.open());
+        let memory = memory_of(dir.open());
         assert_eq!(memory.load(&notes, NOW).await, Ok(Loaded::default()));
-        (0..600).for_each(|part| notes.note(part, b"old"));
+        for part in 0..600 {
+            notes.note(part, b"old");
+        }
         assert_eq!(memory.save(&[&notes], NOW).await, Saved { written: 600, ..Saved::default() });
         notes.note(7, b"new");
         notes.note(8, b"");
@@ -291,7 +317,7 @@ mod tests {
         drop(memory);
 
         let notes = Notes::default();
-        let memory = Memory::new(dir.open());
+        let memory = memory_of(dir.open());
         let loaded = memory.load(&notes, NOW).await;
         assert_eq!(loaded, Ok(Loaded { pieces: 598, refused: 1 }));
         assert_eq!(notes.known.lock().get(&key(7)).map(Vec::as_slice), Some(&b"new"[..]));
@@ -307,7 +333,7 @@ mod tests {
         let store = dir.open();
         let state = Register { version: 1 << 40, rank: 9, value: b"there".to_vec() };
         store.put_blob(&Blob { key: key(1), state }).await.unwrap();
-        let (notes, memory) = (Notes::default(), Memory::new(Arc::clone(&store)));
+        let (notes, memory) = (Notes::default(), memory_of(Arc::clone(&store)));
         notes.note(1, b"mine");
         assert_eq!(memory.save(&[&notes], NOW).await.waiting, Some((1, StoreFault::Busy)));
         assert_eq!(memory.save(&[&notes], NOW).await, Saved { written: 1, ..Saved::default() });

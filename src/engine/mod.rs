@@ -16,12 +16,14 @@ mod door;
 mod exposure;
 mod guard;
 mod histories;
+mod leases;
 mod live;
 mod locks;
 mod memory;
 mod pacing;
 mod peers;
 mod reload;
+mod remember;
 mod report;
 mod tls;
 mod watches;
@@ -43,7 +45,7 @@ pub use exposure::Exposed;
 pub use guard::{Caller, Pace};
 pub use live::{Live, Reader, Route, Speaks};
 pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
-pub use pacing::{Admission, Offer, Queued, Terms, Unpaced, Waiting};
+pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
 pub use reload::ReloadFault;
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
@@ -136,6 +138,8 @@ pub struct Engine {
     connections: Vec<Arc<ConnectionCounts>>,
     /// Real clients behind balancers, and identities.
     clients: Arc<ConnectionCounts>,
+    memory: Memory,
+    leases: leases::Leases,
     locks: locks::Locks,
     waits: guard::Waits,
     watches: watches::Watches,
@@ -211,6 +215,8 @@ impl Engine {
             )),
             conditions: Mutex::default(),
             store: Arc::clone(&store),
+            memory: Memory::new(Arc::clone(&store), &built.live.snapshot.environment),
+            leases: leases::Leases::new(Arc::clone(&store), shared.clone()),
             locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
@@ -357,6 +363,8 @@ impl Engine {
             Err(Refused::Exceeded(standing)) => {
                 Unsettled { denial: Denial::QuotaExceeded, standing: Some(standing) }
             }
+            // Asked for by whoever settles among several.
+            Err(Refused::Unasked) => Unsettled { denial: Denial::QuotaExceeded, standing: None },
             Err(Refused::Unregistered) => Unsettled { denial: Denial::Internal, standing: None },
         };
         slot.release();

@@ -22,8 +22,7 @@ use tokio::time::Instant;
 
 pub(super) use plans::Plans;
 pub use plans::Terms;
-pub use waiting::{Queued, Waiting};
-use waiting::{Told, Waiter};
+pub use waiting::Waiting;
 
 use super::{Engine, Live};
 use crate::base::{
@@ -56,7 +55,7 @@ pub(super) struct Pacing {
 
 struct State {
     pacer: Pacer,
-    waiters: HashMap<Ticket, Waiter>,
+    waiters: HashMap<Ticket, oneshot::Sender<Turn>>,
     due: Vec<Released>,
 }
 
@@ -169,8 +168,8 @@ impl Pacing {
         &self.key
     }
 
-    /// Lets the call go, lets it wait, or refuses it. `queued` is asked only where it waits.
-    fn offer(self: &Arc<Self>, ask: &Ask, queued: impl FnOnce() -> Option<Queued>) -> Offer {
+    /// Lets the call go, lets it wait, or refuses it.
+    fn offer(self: &Arc<Self>, ask: &Ask) -> Offer {
         let now = self.clock.now();
         let mut state = self.state.lock();
         match state.pacer.offer(ask, now) {
@@ -181,13 +180,8 @@ impl Pacing {
                 Offer::Refuse(self.refuse(fault(refused.reason), refused.wait, standing))
             }
             Verdict::Wait { ticket, expected, .. } => {
-                let Some(queued) = queued() else {
-                    state.pacer.leave(ticket, now);
-                    let denial = Denial::Internal;
-                    return Offer::Refuse(Unpaced { denial, wait: None, standing: None });
-                };
                 let (tell, told) = oneshot::channel();
-                state.waiters.insert(ticket, Waiter { queued, tell });
+                state.waiters.insert(ticket, tell);
                 drop(state);
                 self.bell.notify_one();
                 Offer::Wait(Waiting::new(self, ticket, ask.bucket, expected, told))
@@ -223,13 +217,12 @@ impl Pacing {
         let State { pacer, waiters, due } = &mut *state;
         pacer.release(now, due);
         for Released { ticket, turn } in due.drain(..) {
-            let told = Told::Turn(turn);
             let untold = match waiters.remove(&ticket) {
-                Some(waiter) => waiter.tell.send(told).err(),
-                None => Some(told),
+                Some(tell) => tell.send(turn).err(),
+                None => Some(turn),
             };
             // It went away in this very moment: what it was given is given back.
-            if let Some(Told::Turn(Turn::Admit(pass))) = untold {
+            if let Some(Turn::Admit(pass)) = untold {
                 pacer.settle(pass, Answer::Unsent, now);
             }
         }
@@ -293,16 +286,10 @@ const fn word(fault: PacingFault) -> &'static str {
 }
 
 impl Engine {
-    /// A call wants to go to Amazon on these terms, and has this much patience.
+    /// A call wants to go to Amazon.
     #[must_use]
-    pub fn offer(&self, live: &Live, terms: &Terms, ask: &Ask) -> Offer {
-        self.pacing.offer(ask, || terms.queued(live))
-    }
-
-    /// Ends the waiting of all calls that `which` says, with this answer: how a lock or a kill switch
-    /// reaches calls that passed all checks before it. How many there were.
-    pub fn expel_waiting(&self, denial: Denial, which: impl Fn(&Queued) -> bool) -> usize {
-        self.pacing.expel(denial, which)
+    pub fn offer(&self, ask: &Ask) -> Offer {
+        self.pacing.offer(ask)
     }
 
     /// Amazon's quotas that are in use, and where they stand, by upstream and operation. A quota that

@@ -17,7 +17,7 @@ use crate::evidence::Event;
 use crate::https;
 use crate::keys::{IssuerKeys, JwksFault, JwksSource, JwksStore, JwksUrl, Prepared};
 use crate::observe::Metrics;
-use crate::state::{QuotaError, Quotas};
+use crate::state::{Among, QuotaError, Quotas};
 use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
 };
@@ -84,7 +84,8 @@ pub(super) fn build(
         unmoved(&before.snapshot, &snapshot)?;
     }
     let keys = jwks.prepare(issuers(&snapshot)).map_err(ReloadFault::Keys)?;
-    let mut quotas = Quotas::build(&snapshot.quotas.limits, &snapshot.quotas.accounts)
+    let among = if snapshot.state.redis.is_some() { Among::Several } else { Among::One };
+    let mut quotas = Quotas::build_among(&snapshot.quotas.limits, &snapshot.quotas.accounts, among)
         .map_err(ReloadFault::Quotas)?;
     if let Some(before) = before {
         quotas.carry_over(&before.quotas, now);
@@ -181,6 +182,7 @@ fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
     ]
     .into_iter()
     .filter_map(|(differs, key)| differs.then_some(key))
+    .chain(before.state.changed(&after.state))
     .collect();
     if changed.is_empty() { Ok(()) } else { Err(ReloadFault::Fixed(changed)) }
 }

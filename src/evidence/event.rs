@@ -142,6 +142,18 @@ pub enum Event<'a> {
         target: Option<&'a Name>,
         count: u64,
     },
+    /// The state can't be had: its file, or the server that gateways share (ACC-2). Locks hold,
+    /// quotas fall to this gateway's part.
+    StoreFaulty {
+        fault: Fixed,
+    },
+    StoreHealed {
+        outage: Duration,
+    },
+    /// Pieces of memory that could not be read at the start.
+    MemoryRefused {
+        count: u64,
+    },
     /// A thread or task panicked. Its message stays unsaid (LOG-2).
     Panicked {
         place: CodePlace,
@@ -203,6 +215,9 @@ words! {
         AlarmDelivered = "alarm-delivered",
         AlarmFailed = "alarm-failed",
         AlarmsLost = "alarms-lost",
+        StoreFaulty = "store-faulty",
+        StoreHealed = "store-healed",
+        MemoryRefused = "memory-refused",
         Panicked = "panicked",
         Framework = "framework",
     }
@@ -347,6 +362,9 @@ impl<'a> EventRecord<'a> {
             Event::AlarmFailed { target, fault, failures } => {
                 Self { fault: Some(*fault), ..bare.of_target(Some(target), *failures) }
             }
+            Event::StoreFaulty { fault } => Self { fault: Some(*fault), ..bare },
+            Event::StoreHealed { outage } => Self { elapsed: Some(*outage), ..bare },
+            Event::MemoryRefused { count } => Self { count: Some(*count), ..bare },
             Event::Panicked { place } => {
                 Self { place: Some(*place), line: Some(place.line), ..bare }
             }
@@ -471,6 +489,9 @@ const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::AlarmDelivered { .. } => (Action::AlarmDelivered, Info, Mon7),
         Event::AlarmFailed { .. } => (Action::AlarmFailed, Error, Mon7),
         Event::AlarmsLost { .. } => (Action::AlarmsLost, Error, Mon7),
+        Event::StoreFaulty { .. } => (Action::StoreFaulty, Error, Acc2),
+        Event::StoreHealed { .. } => (Action::StoreHealed, Info, Acc2),
+        Event::MemoryRefused { .. } => (Action::MemoryRefused, Error, Acc2),
         Event::Panicked { .. } => (Action::Panicked, Error, Log2),
         Event::Framework { severity, .. } => (Action::Framework, *severity, Log2),
     }

@@ -177,6 +177,9 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::AlarmDelivered { target: name, count: number },
         Event::AlarmFailed { target: name, fault: text, failures: number },
         Event::AlarmsLost { target: Some(name), count: number },
+        Event::StoreFaulty { fault: text },
+        Event::StoreHealed { outage: elapsed },
+        Event::MemoryRefused { count: number },
         Event::Panicked { place: CodePlace::of(std::panic::Location::caller()) },
     ];
     for &fault in LogFault::ALL {

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use super::cell::Cell;
+use super::pages::Changes;
 use super::series::Series;
 use super::tally::Tally;
 use crate::base::{Moment, Name};
@@ -88,13 +89,21 @@ pub struct Ledger {
     lost: u64,
     /// What is before it is gone.
     horizon: Option<Hour>,
+    pub(super) changes: Changes,
 }
 
 impl Ledger {
     /// An empty ledger that takes about `bytes_max` bytes of memory at most.
     #[must_use]
-    pub const fn new(bytes_max: usize) -> Self {
-        Self { identities: BTreeMap::new(), bytes_max, bytes: 0, lost: 0, horizon: None }
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            identities: BTreeMap::new(),
+            bytes_max,
+            bytes: 0,
+            lost: 0,
+            horizon: None,
+            changes: Changes::default(),
+        }
     }
 
     /// Counts one answer. A moment before the horizon counts as the horizon's hour, so that a clock
@@ -187,6 +196,22 @@ impl Ledger {
         Ok(())
     }
 
+    pub(super) fn series_of(&self, identity: &Name, operation: &Name) -> Option<&Series> {
+        self.identities.get(identity)?.get(operation)
+    }
+
+    pub(super) fn series_mut(&mut self, identity: &Name, operation: &Name) -> Option<&mut Series> {
+        self.identities.get_mut(identity)?.get_mut(operation)
+    }
+
+    /// Adds cells that are in the store already.
+    pub(super) fn insert(&mut self, identity: &Name, operation: &Name, page: Series) {
+        self.change(identity, operation, |own| own.insert(page));
+        if self.bytes > self.bytes_max {
+            self.shrink();
+        }
+    }
+
     fn oldest(&self) -> Option<Hour> {
         self.identities.values().flat_map(BTreeMap::values).filter_map(Series::oldest).min()
     }
@@ -203,14 +228,21 @@ impl Ledger {
         }
         let Some(series) = operations.get_mut(operation) else { return };
         how(series);
+        if series.has_changed() {
+            self.changes.note(identity, operation, series.take_changed());
+        }
         self.bytes = self.bytes.saturating_sub(known.unwrap_or_default()) + series.size();
     }
 
     fn change_all(&mut self, mut how: impl FnMut(&mut Series)) {
         let mut bytes = 0;
-        self.identities.retain(|_, operations| {
-            operations.retain(|_, series| {
+        let changes = &mut self.changes;
+        self.identities.retain(|identity, operations| {
+            operations.retain(|operation, series| {
                 how(series);
+                if series.has_changed() {
+                    changes.note(identity, operation, series.take_changed());
+                }
                 bytes += if series.is_empty() { 0 } else { series.size() };
                 !series.is_empty()
             });

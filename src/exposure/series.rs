@@ -13,6 +13,10 @@ pub(super) struct Series {
     packed_size: usize,
     /// The hour that is being counted; it is not among the packed.
     open: Option<(Hour, Box<Cell>)>,
+    /// Where cells begin that are not what they were.
+    changed: Vec<Hour>,
+    /// The last one that was told as changed and is not asked for yet.
+    told: Option<Hour>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +52,7 @@ const ALLOCATION: usize = 16;
 const VERSION: u8 = 1;
 /// Of no secrecy: the sum only tells damage.
 const SUM_KEY: [u8; 16] = *b"sekisho ledger 1";
-const SUM_BYTES: usize = 8;
+pub(super) const SUM_BYTES: usize = 8;
 
 impl Series {
     pub(super) fn is_empty(&self) -> bool {
@@ -69,8 +73,65 @@ impl Series {
         self.packed_size = self.packed.iter().map(Packed::size).sum();
     }
 
-    pub(super) fn keep(&mut self, which: impl FnMut(&Packed) -> bool) {
-        self.packed.retain(which);
+    pub(super) fn keep(&mut self, mut which: impl FnMut(&Packed) -> bool) {
+        let changed = &mut self.changed;
+        self.packed.retain(|cell| {
+            let stays = which(cell);
+            if !stays {
+                changed.push(cell.from);
+            }
+            stays
+        });
+        self.weigh();
+    }
+
+    pub(super) const fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// Where cells begin that have changed.
+    pub(super) fn take_changed(&mut self) -> impl Iterator<Item = Hour> {
+        std::mem::take(&mut self.changed).into_iter()
+    }
+
+    /// A cell was asked for: the next change of it is news.
+    pub(super) fn given(&mut self, from: Hour) {
+        self.told = self.told.filter(|told| *told != from);
+    }
+
+    fn tell(&mut self, from: Hour) {
+        if self.told != Some(from) {
+            self.told = Some(from);
+            self.changed.push(from);
+        }
+    }
+
+    /// The cell that begins there, as a series of its own.
+    pub(super) fn page(&self, from: Hour) -> Option<Vec<u8>> {
+        let open = self.open.as_ref().filter(|(hour, _)| *hour == from);
+        let packed = match open {
+            Some((_, cell)) => Packed::new(from, Span::Hour, cell),
+            None => {
+                let at = self.packed.binary_search_by_key(&from, |cell| cell.from).ok()?;
+                self.packed.get(at)?.clone()
+            }
+        };
+        Some(Self { packed: vec![packed], ..Self::default() }.encode())
+    }
+
+    /// Adds cells of times of which nothing is known here.
+    pub(super) fn insert(&mut self, page: Self) {
+        for cell in page.packed {
+            let at = self.packed.partition_point(|own| own.until() <= cell.from);
+            let free = self.packed.get(at).is_none_or(|next| cell.until() <= next.from);
+            let open = self
+                .open
+                .as_ref()
+                .is_some_and(|(hour, _)| cell.from <= *hour && *hour < cell.until());
+            if free && !open {
+                self.packed.insert(at, cell);
+            }
+        }
         self.weigh();
     }
 
@@ -92,6 +153,7 @@ impl Series {
         if let Some((_, cell)) = &mut self.open {
             cell.add(tally);
         }
+        self.tell(hour);
     }
 
     /// A late answer for a day that is no longer told by the hour.
@@ -100,6 +162,8 @@ impl Series {
             let mut cell = day.cell();
             cell.add(tally);
             *day = Packed::new(day.from, day.span, &cell);
+            let from = day.from;
+            self.tell(from);
         }
         self.weigh();
     }
@@ -141,6 +205,7 @@ impl Series {
                 end(day.take(), &mut folded);
             }
             if is_due(&packed) {
+                self.changed.extend([packed.from, own]);
                 day.get_or_insert((own, Cell::default())).1.merge(&packed.cell());
             } else {
                 folded.push(packed);
@@ -235,7 +300,7 @@ impl Series {
     }
 }
 
-fn check_sum(bytes: &[u8]) -> [u8; SUM_BYTES] {
+pub(super) fn check_sum(bytes: &[u8]) -> [u8; SUM_BYTES] {
     let mut hasher = HashKey::new(SUM_KEY).hasher();
     hasher.write(bytes);
     hasher.finish().to_le_bytes()

@@ -4,6 +4,7 @@ mod attacks;
 mod data;
 mod fixtures;
 mod ledger;
+mod pages;
 mod reference;
 mod sketch;
 mod splice;

@@ -136,7 +136,7 @@ fn spend(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Moment) {
         let bytes = ctx.request_bytes.saturating_add(ctx.response_bytes);
         let pii_records = exposed.map_or(0, |exposed| exposed.records);
         let spent = Spent { bytes, pii_records };
-        seen.live.quotas().spend(who, operation, upstream, spent, now);
+        ctx.engine.spend(&seen.live, (who, operation, upstream), spent, now);
     }
 }
 

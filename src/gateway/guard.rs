@@ -117,14 +117,6 @@ pub(super) fn still_admitted(ctx: &mut Ctx) -> Result<(), Denial> {
     ctx.engine.still_admitted(&seen.live, caller)
 }
 
-/// Returns when a lock reaches a request that waits for something else.
-pub(super) async fn revoked(ctx: &Ctx) -> Denial {
-    match (&ctx.seen, ctx.caller) {
-        (Some(seen), Some(caller)) => ctx.engine.revoked(Arc::clone(&seen.live), caller).await,
-        _ => std::future::pending().await,
-    }
-}
-
 /// Looks for planted records in what the caller sends.
 pub(super) fn search_up(ctx: &mut Ctx, chunk: &[u8], end: bool) -> Result<(), Denial> {
     let (Some(seen), Some(search)) = (&ctx.seen, &mut ctx.traits.search) else { return Ok(()) };
@@ -269,7 +261,8 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         | Denial::QueryNotGranted
         | Denial::NetworkNotListed
         | Denial::UpgradeNotAllowed => Outcome::NotPermitted,
-        Denial::QuotaExceeded | Denial::UpstreamQuota(_) => Outcome::OverQuota,
+        Denial::QuotaExceeded => Outcome::OverQuota,
+        Denial::UpstreamQuota(_) => Outcome::Throttled,
         Denial::StepUp
         | Denial::WrongHost
         | Denial::AddressRevoked

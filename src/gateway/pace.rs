@@ -6,6 +6,7 @@
 //!    a lock each end the waiting at once. Over HTTP/1 a caller with a body that was not read yet is
 //!    missed only when its turn comes: what it closed lies behind that body.
 //! 3. A try that may have reached Amazon has used its turn up; the next try takes another.
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -13,7 +14,6 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
 
 use super::ctx::Ctx;
-use super::guard;
 use super::request::{hold_body, resume_body};
 use crate::base::{Denial, HeadFault};
 use crate::engine::{Admission, Offer, Terms, Unpaced, Waiting};
@@ -94,8 +94,7 @@ async fn go(
     terms: &Terms,
     patience: Patience,
 ) -> Result<Result<(), Denial>> {
-    let Ok(seen) = ctx.seen() else { return Ok(Err(Denial::Internal)) };
-    let admitted = match ctx.engine.offer(&seen.live, terms, &terms.ask(patience)) {
+    let admitted = match ctx.engine.offer(&terms.ask(patience)) {
         Offer::Go(admission) => Ok(admission),
         Offer::Refuse(unpaced) => Err(unpaced),
         Offer::Wait(waiting) => {
@@ -124,13 +123,19 @@ async fn wait(
     ctx: &Ctx,
     waiting: Waiting,
 ) -> Result<Result<Admission, Unpaced>> {
+    let revoked = async {
+        match (&ctx.seen, ctx.caller) {
+            (Some(seen), Some(caller)) => ctx.engine.revoked(Arc::clone(&seen.live), caller).await,
+            (None, _) | (_, None) => Denial::Internal,
+        }
+    };
     // Nobody reads the body meanwhile, which is not the caller's fault.
     let held = hold_body();
     let ended = tokio::select! {
         biased;
+        denial = revoked => Ok(Err(Unpaced { denial, wait: None, standing: None })),
         turn = waiting.turn() => Ok(turn),
         gone = gone(session) => Err(gone),
-        denial = guard::revoked(ctx) => Ok(Err(Unpaced { denial, wait: None, standing: None })),
         () = ctx.engine.cut_off() => Err(Error::new(ErrorType::ConnectionClosed)),
     };
     resume_body(held);

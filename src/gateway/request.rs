@@ -87,11 +87,11 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     ctx.caller = Some(caller);
 
     // Room in the log, then the quotas: refused calls charge nothing. LOG-1.
-    let clearance =
-        ctx.engine.settle(&live, identity, permit, ctx.started).map_err(|unsettled| {
-            ctx.exceeded = unsettled.standing;
-            unsettled.denial
-        })?;
+    let settled = ctx.engine.settle_among(&live, identity, permit, ctx.started).await;
+    let clearance = settled.map_err(|unsettled| {
+        ctx.exceeded = unsettled.standing;
+        unsettled.denial
+    })?;
     ctx.shadowed = clearance.charged().shadowed;
     Ok(clearance)
 }

@@ -3,6 +3,7 @@
 mod alarms;
 mod pacing;
 mod register;
+mod state;
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -15,6 +16,7 @@ use register::{NO_LABELS, counter, counters, gauge, gauges, histograms, times};
 
 pub use alarms::{AlarmMetrics, TargetMetrics};
 pub use pacing::PacingMetrics;
+pub use state::StateMetrics;
 
 /// What a metric is, in Prometheus' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,22 @@ metrics! {
         "Memory that the exposure ledger takes, about.";
     LEDGER_LOST = Gauge "sekisho_exposure_ledger_lost_cells" []
         "Hours and days that left the ledger before their time, for want of room.";
+    STATE_SOUND = Gauge "sekisho_state_sound" []
+        "1 while the state can be had: its file, and the server through which gateways share. ACC-2.";
+    STATE_FAULTS = Counter "sekisho_state_faults_total" ["reason"]
+        "Times that the state could not be had, by reason.";
+    STATE_GATEWAYS = Gauge "sekisho_state_gateways" []
+        "Gateways that share the state, this one included, as last heard.";
+    STATE_FORGED = Counter "sekisho_state_forged_records_total" []
+        "Records on the server that no gateway of this environment wrote; none was believed.";
+    STATE_WRITTEN = Gauge "sekisho_state_written_timestamp_seconds" []
+        "When all that is to be remembered was last written down, in seconds since 1970.";
+    STATE_WAITING = Gauge "sekisho_state_waiting_pieces" []
+        "Changed pieces of memory that could not be written down yet.";
+    STATE_REFUSED = Counter "sekisho_state_refused_pieces_total" []
+        "Pieces of memory that could not be read at the start, or that the store did not take.";
+    QUOTA_ASKS = Counter "sekisho_quota_asks_total" ["result"]
+        "Times that units of a shared quota were asked for: given, dry, failed.";
     UPSTREAM_SECONDS = Histogram "sekisho_upstream_duration_seconds" ["upstream"]
         "From the first byte sent upstream to the first byte of its answer.";
     UPSTREAM_RETRIES = Counter "sekisho_upstream_retries_total" ["upstream"]
@@ -179,6 +197,7 @@ pub struct Metrics {
     pii_records: IntCounterVec,
     answers_unread: IntCounterVec,
     pub drift: IntCounter,
+    pub state: StateMetrics,
     ledger_bytes: IntGauge,
     ledger_lost: IntGauge,
     upstream_seconds: HistogramVec,
@@ -322,6 +341,7 @@ impl Metrics {
             pii_records: counters(&registry, &PII_RECORDS)?,
             answers_unread: counters(&registry, &ANSWERS_UNREAD)?,
             drift: counter(&registry, &ANSWER_DRIFT)?,
+            state: StateMetrics::new(&registry)?,
             ledger_bytes: gauge(&registry, &LEDGER_BYTES)?,
             ledger_lost: gauge(&registry, &LEDGER_LOST)?,
             upstream_seconds: histograms(&registry, &UPSTREAM_SECONDS)?,

@@ -16,7 +16,10 @@ mod quota;
 pub use connections::{
     ConnectionCounts, ConnectionFault, ConnectionLimits, IdentityPermit, Permit,
 };
-pub use quota::{Charged, Held, QuotaError, QuotaFault, Quotas, Refused, Spent, Standing};
+pub use quota::{
+    Among, Charged, Held, Places as QuotaPlaces, QuotaError, QuotaFault, Quotas, Refused,
+    SavedFault, Spent, Standing, Supply, Units, Want, Whose,
+};
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::*;
 
 mod given_back;
+mod saved;
+mod several;
 mod shared;
 use crate::base::{Clock, IdentityIx, LimitIx, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Measure, Mode, Sharing, Window};
@@ -394,7 +396,7 @@ proptest! {
                     prop_assert!(wait > 0);
                     prop_assert_eq!(standing.reset.as_nanos(), wait);
                 }
-                Err(Refused::Unregistered) => prop_assert!(false),
+                Err(Refused::Unregistered | Refused::Unasked) => prop_assert!(false),
             }
         }
         for window in &reference {

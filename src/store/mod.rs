@@ -202,6 +202,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns when everything that was asked before is done.
     async fn flush(&self) -> Result<(), StoreFault>;
 
+    /// Records that came from a server and that no gateway wrote, since the start.
+    fn forged(&self) -> u64 {
+        0
+    }
+
     /// Whether the store can be had, and if not, why.
     fn condition(&self) -> tokio::sync::watch::Receiver<Condition>;
 }

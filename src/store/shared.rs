@@ -75,17 +75,17 @@ impl Shared {
         Ok(Self { own, remote, carrier: tokio::spawn(carrier.carry()), forged, condition })
     }
 
-    /// Records that came from the server and that no gateway wrote, since the start.
-    #[must_use]
-    pub fn forged(&self) -> u64 {
-        self.forged.load(Ordering::Relaxed)
-    }
-
-    /// Tells the other gateways that this one goes, if they can be told, and lets go of the file.
-    pub async fn close(mut self) {
+    /// Tells the other gateways that this one goes, if they can be told; nothing is carried after
+    /// that. The file stays open until this is dropped.
+    pub async fn leave(&self) {
         // Otherwise they learn it by its silence.
         let _silently = self.remote.leave().await;
         self.carrier.abort();
+    }
+
+    /// As [`leave`](Self::leave), and lets go of the file.
+    pub async fn close(mut self) {
+        self.leave().await;
         let _ended = (&mut self.carrier).await;
     }
 }
@@ -241,6 +241,10 @@ impl Store for Shared {
 
     async fn flush(&self) -> Result<(), StoreFault> {
         self.own.flush().await
+    }
+
+    fn forged(&self) -> u64 {
+        self.forged.load(Ordering::Relaxed)
     }
 
     fn condition(&self) -> watch::Receiver<Condition> {

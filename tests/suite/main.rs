@@ -34,6 +34,7 @@ mod quota;
 mod reload;
 mod smoke;
 mod sockets;
+mod state;
 mod store;
 mod streams;
 mod tidy;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
-use sekisho::evidence::codes;
+use sekisho::base::Name;
+use sekisho::engine::{LockOrder, Target};
+use sekisho::lockout::Step;
 use sekisho::mock::{
     Alpn, Call, CallFault, Flow, Operation, Rate, Reply, Scenario, Session, Throttling,
 };
@@ -364,26 +366,35 @@ async fn mon_2_a_gateway_that_stops_answers_those_who_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mon_2_a_lock_reaches_calls_that_wait() {
+async fn acc_2_a_lock_reaches_calls_that_wait() {
     let world = world(SLOW).await;
     exhaust(&world).await;
     let open = h2(&world).await;
     let locked = queue(&world, &open, "exporter", 3, "500").await;
     let other = queue(&world, &open, "browser", 1, "500").await;
-    let denial = codes::ALL_DENIALS.iter().find(|d| codes::code(**d) == "NoIdentity").unwrap();
-    let engine = &world.gateway.engine;
-    assert_eq!(engine.expel_waiting(*denial, |call| call.identity.as_str() == "exporter"), 3);
+    let name = |text| Name::parse(text).unwrap();
+    let order = LockOrder {
+        target: Target::Identity(name("exporter")),
+        step: Step::Lock,
+        lasts: None,
+        by: name("officer"),
+        case: name("CASE-1"),
+    };
+    world.gateway.engine.lock(&order).await.unwrap();
     for call in locked {
         let reply = call.await.unwrap().unwrap();
         assert_eq!(
             (reply.status.as_u16(), error_of(&reply).0.as_str()),
             (401, "Sekisho.NoIdentity")
         );
+        assert_eq!(world.line_of(&reply)["sekisho.denial"], "Locked");
     }
+    // Their turns are the others'.
     world.advance(Duration::from_millis(2_010));
     for call in other {
         assert_eq!(call.await.unwrap().unwrap().status, 200);
     }
+    assert_eq!(world.amazon.count(Operation::GetOrders), 4);
     world.finish().await;
 }
 
@@ -518,7 +529,8 @@ async fn mon_2_a_second_try_takes_a_second_turn() {
     overdrawn(&last, "Patience");
     assert_eq!(world.amazon.count(Operation::GetOrders), 40, "each try has taken its turn");
     // Where no turn is left there is no second try.
-    world.advance(Duration::from_secs(90_000));
+    // The mock tells Amazon's own rate, one in a minute.
+    world.advance(Duration::from_secs(62));
     world.amazon.script(&[Scenario::CloseEarly]);
     assert!(ask().await.status.as_u16() >= 429);
     assert_eq!(world.amazon.count(Operation::GetOrders), 41);

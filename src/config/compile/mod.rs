@@ -14,6 +14,7 @@ mod pacing;
 mod quota;
 mod role;
 mod singles;
+mod state;
 mod table;
 mod upstream;
 
@@ -85,6 +86,7 @@ impl Ctx<'_> {
         self.names_are_certified(listeners.as_deref(), upstreams.as_deref());
         let (token, log, admin) = (self.token(), self.log(), self.admin());
         let alarms = self.alarms();
+        let state = self.state();
         self.addresses(admin.address);
         let (operations, routes) = self.operations();
         let tables = operations.as_ref().map(|all| self.tables(all, &routes));
@@ -103,6 +105,7 @@ impl Ctx<'_> {
             generation,
             environment: environment?,
             state_dir: self.path(&gateway.raw.state_dir, &gateway.place),
+            state: state?,
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
             networks: networks?,

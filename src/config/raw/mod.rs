@@ -15,6 +15,7 @@ mod operation;
 mod pacing;
 mod pin;
 mod role;
+mod state;
 mod text;
 mod upstream;
 pub(super) mod value;
@@ -41,6 +42,7 @@ pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
 pub(super) use pacing::{RawPacing, RawPlan};
 pub(super) use role::{RawQuery, RawRole};
+pub(super) use state::{RawRedis, RawState};
 pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
 
 /// Configuration of Sekisho: one main file, and policy files of the same form that are merged in.
@@ -51,6 +53,10 @@ pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, Stage
 pub(super) struct RawConfig {
     /// What this process is. Main file only.
     gateway: RawGateway,
+    /// What survives restarts, and what several gateways share.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-2"))]
+    state: RawState,
     /// Named lists of addresses. Every other place names networks, never addresses.
     #[serde(default)]
     #[schemars(extend("x-control" = "NET-1"))]

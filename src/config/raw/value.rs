@@ -123,12 +123,13 @@ pub(crate) struct Format {
 
 text_values! {
     DurationText SizeText ByteRateText RateText VolumeText NameText CidrText HttpsUrl KeyPin CertificatePin AddressText PathText
-    HostText MethodText HeaderText AuthSchemeText PatternText TemplateText PolicyGlob
+    ServerText HostText MethodText HeaderText AuthSchemeText PatternText TemplateText PolicyGlob
     HoursText OffsetText AlarmUrl
 }
 
 pub use super::alarm::{AlarmUrl, HoursText, OffsetText};
 pub use super::pin::{CertificatePin, KeyPin};
+pub use super::state::ServerText;
 pub use super::text::{
     AuthSchemeText, CidrText, HeaderText, HostText, HttpsUrl, MethodText, PathText, PatternText,
     PolicyGlob, TemplateText,

@@ -11,4 +11,5 @@ mod policy_rules;
 mod rules;
 mod scale;
 mod secrets;
+mod state;
 mod support;

@@ -5,11 +5,8 @@ use std::time::Duration;
 
 use crate::base::{HashKey, IdentityIx, OperationIx, UpstreamIx};
 use crate::config::{Region, Snapshot, Stage, UpstreamKind, UpstreamPacing, UpstreamSettings};
-use crate::engine::Live;
 use crate::pacing::{Ask, BucketKey, Caller, Patience, Plan, Rate, Weight};
 use crate::policy::{CatalogueOperation, Endpoint, catalogue};
-
-use super::Queued;
 
 /// Everything in the configuration that pacing goes by.
 #[derive(Debug)]
@@ -55,9 +52,6 @@ struct Reach {
 /// On which terms a call goes to Amazon.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
-    who: IdentityIx,
-    operation: OperationIx,
-    upstream: UpstreamIx,
     bucket: BucketKey,
     plan: Plan,
     caller: Caller,
@@ -91,17 +85,6 @@ impl Terms {
     pub const fn ask(&self, patience: Patience) -> Ask {
         let Self { bucket, plan, caller, weight, .. } = *self;
         Ask { bucket, plan, caller, weight, patience }
-    }
-
-    /// The names behind the numbers.
-    pub(super) fn queued(&self, live: &Live) -> Option<Queued> {
-        let names = &live.snapshot.names;
-        Some(Queued {
-            identity: names.identity(self.who)?.clone(),
-            operation: names.operation(self.operation)?.clone(),
-            upstream: names.upstream(self.upstream)?.clone(),
-            seller: live.upstream(self.upstream)?.seller.clone(),
-        })
     }
 }
 
@@ -139,9 +122,6 @@ impl Plans {
         let (caller, weight) = *self.callers.get(who.index())?;
         let shared = reach.everything.is_some_and(|(number, _)| number == bucket.operation);
         Some(Terms {
-            who,
-            operation,
-            upstream,
             bucket,
             plan,
             caller,

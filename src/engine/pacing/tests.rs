@@ -33,7 +33,7 @@ impl Shell {
             weight: Weight::ONE,
             patience: Patience::new(Duration::from_secs(patience)),
         };
-        self.pacing.offer(&ask, || Some(queued(who)))
+        self.pacing.offer(&ask)
     }
 
     fn go(&self, who: &str) -> Admission {
@@ -69,16 +69,6 @@ impl Shell {
 
     fn advance(&self, secs: u64) {
         self.hand.advance(Duration::from_secs(secs));
-    }
-}
-
-fn queued(who: &str) -> Queued {
-    let name = |text| Name::parse(text).unwrap();
-    Queued {
-        identity: name(who),
-        operation: name("orders/getOrders"),
-        upstream: name("amazon"),
-        seller: name("shop"),
     }
 }
 
@@ -180,23 +170,6 @@ async fn mon_2_a_turn_that_comes_too_late_is_told_so() {
     assert!(unpaced.wait_secs().unwrap() >= 50, "{unpaced:?}");
     assert!(unpaced.standing.unwrap().throttled);
     assert!(shell.metrics.render().contains("sekisho_pacing_refused_total{reason=\"late\"} 1\n"));
-}
-
-#[tokio::test]
-async fn acc_3_a_lock_reaches_those_who_wait() {
-    let shell = Shell::new();
-    shell.go("a").settle(served());
-    shell.go("a").settle(served());
-    let locked = tokio::spawn(shell.wait("locked", 30).turn());
-    let other = tokio::spawn(shell.wait("other", 30).turn());
-    let expelled =
-        shell.pacing.expel(Denial::NoIdentity, |queued| queued.identity.as_str() == "locked");
-    assert_eq!(expelled, 1);
-    let unpaced = soon(locked).await.unwrap().unwrap_err();
-    assert_eq!((unpaced.denial, unpaced.wait), (Denial::NoIdentity, None));
-    assert_eq!(shell.waiting(), 1);
-    shell.advance(2);
-    drop(soon(other).await.unwrap().unwrap());
 }
 
 #[tokio::test]

@@ -5,30 +5,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::{Admission, Pacing, Unpaced};
-use crate::base::{Denial, Moment, Name, PacingFault};
+use crate::base::{Denial, Moment, PacingFault};
 use crate::pacing::{Answer, BucketKey, Ticket, Turn};
-
-/// Whose call waits, and for what.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Queued {
-    pub identity: Name,
-    pub operation: Name,
-    pub upstream: Name,
-    pub seller: Name,
-}
-
-#[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) queued: Queued,
-    pub(super) tell: oneshot::Sender<Told>,
-}
-
-/// What ends the waiting.
-#[derive(Debug)]
-pub(super) enum Told {
-    Turn(Turn),
-    Expelled(Denial),
-}
 
 /// A place in the queue. Dropped, it is given up.
 #[derive(Debug)]
@@ -39,7 +17,7 @@ pub struct Waiting {
     bucket: BucketKey,
     began: Moment,
     expected: Moment,
-    told: oneshot::Receiver<Told>,
+    told: oneshot::Receiver<Turn>,
     ending: watch::Receiver<Option<Instant>>,
 }
 
@@ -49,7 +27,7 @@ impl Waiting {
         ticket: Ticket,
         bucket: BucketKey,
         expected: Moment,
-        told: oneshot::Receiver<Told>,
+        told: oneshot::Receiver<Turn>,
     ) -> Self {
         pacing.metrics.waiting.inc();
         let ending = pacing.ending.subscribe();
@@ -60,7 +38,7 @@ impl Waiting {
     /// Returns when its turn has come or can't come any more.
     ///
     /// # Errors
-    /// It came too late, the gateway stops, or whoever may ended it.
+    /// It came too late, or the gateway stops.
     pub async fn turn(mut self) -> Result<Admission, Unpaced> {
         let told = tokio::select! {
             biased;
@@ -68,14 +46,13 @@ impl Waiting {
             () = over(&mut self.ending) => return Err(self.refuse(PacingFault::Draining)),
         };
         match told {
-            Ok(Told::Turn(Turn::Admit(pass))) => {
+            Ok(Turn::Admit(pass)) => {
                 Ok(Admission::new(&self.pacing, pass, self.pacing.clock.now()))
             }
-            Ok(Told::Turn(Turn::Late { wait })) => {
+            Ok(Turn::Late { wait }) => {
                 let standing = self.pacing.standing(self.bucket);
                 Err(self.pacing.refuse(PacingFault::Late, wait, standing))
             }
-            Ok(Told::Expelled(denial)) => Err(Unpaced { denial, wait: None, standing: None }),
             // The sender lives as long as the place does.
             Err(_closed) => Err(Unpaced { denial: Denial::Internal, wait: None, standing: None }),
         }
@@ -107,7 +84,7 @@ impl Drop for Waiting {
         let mut state = self.pacing.state.lock();
         if state.waiters.remove(&self.ticket).is_some() {
             state.pacer.leave(self.ticket, now);
-        } else if let Ok(Told::Turn(Turn::Admit(pass))) = self.told.try_recv() {
+        } else if let Ok(Turn::Admit(pass)) = self.told.try_recv() {
             // Let through, and gone before it heard of it.
             state.pacer.settle(pass, Answer::Unsent, now);
         }
@@ -116,23 +93,5 @@ impl Drop for Waiting {
         if waited_for {
             self.pacing.bell.notify_one();
         }
-    }
-}
-
-impl Pacing {
-    pub(super) fn expel(&self, denial: Denial, which: impl Fn(&Queued) -> bool) -> usize {
-        let now = self.clock.now();
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        let all = state.waiters.extract_if(|_, waiter| which(&waiter.queued));
-        let mut count = 0_usize;
-        for (ticket, waiter) in all {
-            state.pacer.leave(ticket, now);
-            // One that is gone in this very moment needs no answer.
-            drop(waiter.tell.send(Told::Expelled(denial)));
-            count = count.saturating_add(1);
-        }
-        self.bell.notify_one();
-        count
     }
 }

@@ -26,6 +26,8 @@ fn touch_all(metrics: &Metrics) {
     metrics.framework(Severity::Warning);
     metrics.pacing.refused(Fixed::new("patience"));
     metrics.pacing.throttled(&name, Fixed::new("429"));
+    metrics.state.fault(Fixed::new("unreachable"));
+    metrics.state.asked(Fixed::new("given"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::error::QuotaFault;
 use super::gcra::PERIOD_MAX;
+use super::pool::{Counts, Units};
 use crate::base::Moment;
 use crate::policy::Amount;
 
@@ -18,6 +19,21 @@ const DEBT_MAX: u32 = 10;
 pub(super) struct Flow {
     count: u64,
     per: Duration,
+    units: Units,
+}
+
+/// In so many at a time that a unit takes 100 µs or more to come back.
+fn in_units(count: u64, per: Duration) -> Units {
+    const LEAST_US: u128 = 100;
+    let grain = (u128::from(count) * LEAST_US).div_ceil(per.as_micros().max(1)).max(1);
+    let burst = (u128::from(count) / grain).clamp(1, u128::from(u32::MAX));
+    let interval = per.as_nanos().div_ceil(burst);
+    Units {
+        interval: Duration::from_nanos(u64::try_from(interval).unwrap_or(u64::MAX)),
+        burst: u32::try_from(burst).unwrap_or(u32::MAX),
+        grain: u64::try_from(grain).unwrap_or(u64::MAX),
+        counts: Counts::Amounts,
+    }
 }
 
 impl Flow {
@@ -29,7 +45,7 @@ impl Flow {
         if per.subsec_nanos() != 0 || per.is_zero() || per > PERIOD_MAX {
             return Err(QuotaFault::Period);
         }
-        Ok(Self { count, per })
+        Ok(Self { count, per, units: in_units(count, per) })
     }
 
     pub(super) const fn count(&self) -> u64 {
@@ -38,6 +54,10 @@ impl Flow {
 
     pub(super) const fn per(&self) -> Duration {
         self.per
+    }
+
+    pub(super) const fn units(&self) -> Units {
+        self.units
     }
 
     /// What is left, or how long it takes until anything is. Changes nothing.

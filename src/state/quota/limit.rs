@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::amount::Flow;
 use super::error::QuotaFault;
 use super::gcra::Rate;
+use super::pool::{Counts, Units};
 use crate::base::{Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Measure, Mode, Sharing};
 
@@ -61,6 +62,21 @@ impl Gate {
             Self::Requests(rate) => rate.drained_tat(now),
             Self::Bytes(flow) | Self::PiiRecords(flow) => flow.drained_tat(now),
             Self::Concurrent(_) => u64::MAX,
+        }
+    }
+
+    /// The rate in units that gateways can share; open requests are each gateway's own.
+    #[inline]
+    pub(super) fn units(&self) -> Option<Units> {
+        match self {
+            Self::Requests(rate) => Some(Units {
+                interval: rate.interval(),
+                burst: rate.burst(),
+                grain: 1,
+                counts: Counts::Requests,
+            }),
+            Self::Bytes(flow) | Self::PiiRecords(flow) => Some(flow.units()),
+            Self::Concurrent(_) => None,
         }
     }
 

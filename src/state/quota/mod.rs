@@ -4,21 +4,30 @@
 //! Over any time `x` a window of requests lets through at most `burst + x / interval`, where
 //! `interval` is `per / count`.
 mod amount;
+mod carry;
 mod error;
 mod gcra;
+mod header;
 mod limit;
+mod pool;
+mod saved;
+mod share;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::base::{IdentityIx, LimitIx, Moment, Name, OperationIx, UpstreamIx};
+use crate::base::{IdentityIx, LimitIx, Marks, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Mode, Sharing};
 pub use error::{QuotaError, QuotaFault};
 use limit::{Gate, Lane, Limit};
+use pool::{Lack, Pool};
+pub use pool::{Supply, Units};
+pub use saved::{Places, SavedFault, Whose};
+pub use share::{Among, Want};
 
 /// Where a caller stands in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,16 +62,18 @@ pub struct Charged {
     pub shadowed: Option<LimitIx>,
     /// Its places among concurrent requests; given back when this is dropped.
     pub held: Held,
+    /// Of a quota that several gateways share little is left here: time to ask for more.
+    pub low: bool,
 }
 
 /// Places among concurrent requests.
 #[derive(Debug, Default)]
-pub struct Held(Vec<Arc<AtomicU64>>);
+pub struct Held(Vec<Arc<Meter>>);
 
 impl Drop for Held {
     fn drop(&mut self) {
         for open in &self.0 {
-            open.fetch_sub(1, Ordering::AcqRel);
+            open.number.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
@@ -81,6 +92,9 @@ pub struct Spent {
 pub enum Refused {
     /// The window that takes longest to have room again.
     Exceeded(Standing),
+    /// Other gateways spend from the same quota, and nobody has asked for units of it yet; see
+    /// [`Quotas::wants`].
+    Unasked,
     /// No such identity in this configuration: a defect of the caller.
     Unregistered,
 }
@@ -91,15 +105,46 @@ pub struct Quotas {
     limits: Box<[Limit]>,
     /// What all identities under a limit have spent together, by limit and window; the buckets of
     /// limits that are shared are these.
-    shared: Box<[Box<[Number]>]>,
+    shared: Box<[Box<[Arc<Meter>]>]>,
     /// Whoever holds it, and then an account's own, is the only writer of shared buckets.
     shared_turn: Arc<Mutex<()>>,
     accounts: Box<[Account]>,
+    among: Among,
+    /// Accounts, and then limits that are shared, of which something was spent since it was saved.
+    changed: Marks,
 }
 
-/// A theoretical arrival time in monotonic nanoseconds, or a count of what is open. Shared with the
-/// configuration before and after this one.
-type Number = Arc<AtomicU64>;
+/// What is spent in one window. Shared with the configuration before and after this one.
+#[derive(Debug, Default)]
+struct Meter {
+    /// A theoretical arrival time in monotonic nanoseconds, or a count of what is open.
+    number: AtomicU64,
+    /// Where several gateways spend from the same quota.
+    pool: Option<Box<Pool>>,
+}
+
+impl Meter {
+    fn new(number: u64, gate: &Gate, among: Among) -> Arc<Self> {
+        let pool = (among == Among::Several && gate.units().is_some()).then(Box::default);
+        Arc::new(Self { number: AtomicU64::new(number), pool })
+    }
+
+    /// As [`Gate::test`], and whether this gateway was given anything to spend.
+    #[inline]
+    fn test(&self, gate: &Gate, now: Moment) -> Result<u64, Lack> {
+        let left = gate.test(&self.number, now).map_err(Lack::Dry)?;
+        let Some(pool) = &self.pool else { return Ok(left) };
+        gate.units().map_or(Ok(()), |units| pool.test(&units, now))?;
+        Ok(left)
+    }
+
+    /// Says whether it is time to ask for more, or to tell what was taken.
+    #[inline]
+    fn take(&self, gate: &Gate, amount: u64, now: Moment) -> bool {
+        let Some(pool) = &self.pool else { return false };
+        gate.units().is_some_and(|units| pool.take(amount, &units, now))
+    }
+}
 
 #[derive(Debug)]
 struct Account {
@@ -122,7 +167,7 @@ enum Shares {
 struct Bucket {
     limit: LimitIx,
     window: u8,
-    number: Number,
+    meter: Arc<Meter>,
 }
 
 impl Quotas {
@@ -138,6 +183,18 @@ impl Quotas {
         specs: &[LimitSpec],
         identities: &[(Name, Vec<LimitIx>)],
     ) -> Result<Self, Vec<QuotaError>> {
+        Self::build_among(specs, identities, Among::One)
+    }
+
+    /// As [`build`](Self::build), for a gateway that may have to share with others.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn build_among(
+        specs: &[LimitSpec],
+        identities: &[(Name, Vec<LimitIx>)],
+        among: Among,
+    ) -> Result<Self, Vec<QuotaError>> {
         let mut errors = Vec::new();
         let mut names = HashSet::new();
         let mut limits = Vec::with_capacity(specs.len());
@@ -152,24 +209,25 @@ impl Quotas {
             }
             limits.push(Limit::compile(spec, &mut fail));
         }
-        let shared: Box<[Box<[Number]>]> = limits
-            .iter()
-            .map(|limit| limit.lanes.iter().map(|_lane| Number::default()).collect())
-            .collect();
+        let meters = |limit: &Limit| {
+            limit.lanes.iter().map(|lane| Meter::new(0, &lane.gate, among)).collect()
+        };
+        let shared: Box<[Box<[Arc<Meter>]>]> = limits.iter().map(meters).collect();
         let mut names = HashSet::new();
         let mut accounts = Vec::with_capacity(identities.len());
         for (name, under) in identities {
             if !names.insert(name) {
                 errors.push(QuotaError { at: name.clone(), fault: QuotaFault::NameTwice });
             }
-            match Account::open(name, under, &limits, &shared) {
+            match Account::open(name, under, &limits, &shared, among) {
                 Ok(account) => accounts.push(account),
                 Err(fault) => errors.push(QuotaError { at: name.clone(), fault }),
             }
         }
         if errors.is_empty() {
+            let changed = Marks::new(accounts.len().saturating_add(limits.len()));
             let (limits, accounts) = (limits.into(), accounts.into());
-            Ok(Self { limits, shared, shared_turn: Arc::default(), accounts })
+            Ok(Self { limits, shared, shared_turn: Arc::default(), accounts, among, changed })
         } else {
             Err(errors)
         }
@@ -189,9 +247,9 @@ impl Quotas {
         let applying = || self.applying(account, operation, upstream);
         let mut tightest: Option<(u64, &Bucket, &gcra::Rate)> = None;
         let mut longest: Option<Standing> = None;
-        let mut shadowed = None;
+        let (mut shadowed, mut unasked) = (None, false);
         for (bucket, limit, lane) in applying() {
-            match (lane.gate.test(&bucket.number, now), limit.mode) {
+            match (bucket.meter.test(&lane.gate, now), limit.mode) {
                 (Ok(left), Mode::Enforced) => {
                     if let Gate::Requests(rate) = &lane.gate
                         && tightest.is_none_or(|(least, ..)| left < least)
@@ -199,42 +257,56 @@ impl Quotas {
                         tightest = Some((left, bucket, rate));
                     }
                 }
-                (Err(wait), Mode::Enforced) => {
+                (Err(Lack::Unasked), _) => unasked = true,
+                (Err(Lack::Dry(wait)), Mode::Enforced) => {
                     if longest.is_none_or(|standing| standing.reset < wait) {
                         longest = Some(bucket.standing(0, wait));
                     }
                 }
                 (Ok(_), Mode::Shadow) => {}
-                (Err(_), Mode::Shadow) => shadowed = shadowed.or(Some(bucket.limit)),
+                (Err(Lack::Dry(_)), Mode::Shadow) => shadowed = shadowed.or(Some(bucket.limit)),
             }
         }
         if let Some(standing) = longest {
             return Err(Refused::Exceeded(standing));
         }
-        let mut held = Held::default();
+        if unasked {
+            return Err(Refused::Unasked);
+        }
+        let (mut held, mut low) = (Held::default(), false);
         for (bucket, limit, lane) in applying() {
             match (&lane.gate, limit.mode) {
                 (Gate::Requests(rate), Mode::Enforced) => {
-                    rate.charge(&bucket.number, now)
+                    rate.charge(&bucket.meter.number, now)
                         .map_err(|wait| Refused::Exceeded(bucket.standing(0, wait)))?;
+                    low |= bucket.meter.take(&lane.gate, 1, now);
                 }
                 // What it would refuse it doesn't charge either.
-                (Gate::Requests(rate), Mode::Shadow) => drop(rate.charge(&bucket.number, now)),
+                (Gate::Requests(rate), Mode::Shadow) => {
+                    if bucket.meter.test(&lane.gate, now).is_ok() {
+                        let _room = rate.charge(&bucket.meter.number, now);
+                        low |= bucket.meter.take(&lane.gate, 1, now);
+                    }
+                }
                 (Gate::Concurrent(_), _) => {
-                    bucket.number.fetch_add(1, Ordering::AcqRel);
-                    held.0.push(Arc::clone(&bucket.number));
+                    bucket.meter.number.fetch_add(1, Ordering::AcqRel);
+                    held.0.push(Arc::clone(&bucket.meter));
                 }
                 (Gate::Bytes(_) | Gate::PiiRecords(_), _) => {}
             }
+            if limit.sharing == Sharing::All {
+                self.changed.mark_under_lock(self.accounts.len() + bucket.limit.index());
+            }
         }
+        self.changed.mark_under_lock(who.index());
         let tightest = tightest.map(|(left, bucket, rate)| {
-            let reset = match rate.test(&bucket.number, now) {
+            let reset = match rate.test(&bucket.meter.number, now) {
                 Ok(_) => rate.interval().saturating_mul(u32::try_from(left).unwrap_or(u32::MAX)),
                 Err(wait) => wait,
             };
             bucket.standing(left, reset)
         });
-        Ok(Charged { tightest, shadowed, held })
+        Ok(Charged { tightest, shadowed, held, low })
     }
 
     /// Takes back a charge of `taken`, because the request was refused after all.
@@ -254,12 +326,15 @@ impl Quotas {
             // Which of several limits on trial was not charged is not known; then none is taken back.
             let charged = limit.mode == Mode::Enforced || charged.shadowed.is_none();
             if let (Gate::Requests(rate), true) = (&lane.gate, charged) {
-                rate.give_back(&bucket.number, taken, now);
+                // A unit that gateways share is lost with the call: somebody may have asked since.
+                rate.give_back(&bucket.meter.number, taken, now);
             }
         }
+        self.changed.mark_under_lock(who.index());
     }
 
-    /// Charges what is known only now. It may be more than there was: whoever is in debt waits.
+    /// Charges what is known only now. It may be more than there was: whoever is in debt waits. Says
+    /// whether others are to be told of it; see [`wants`](Self::wants).
     pub fn spend(
         &self,
         who: IdentityIx,
@@ -267,124 +342,31 @@ impl Quotas {
         upstream: UpstreamIx,
         spent: Spent,
         now: Moment,
-    ) {
-        let Some(account) = self.accounts.get(who.index()) else { return };
-        for (bucket, _limit, lane) in self.applying(account, operation, upstream) {
-            match &lane.gate {
-                Gate::Bytes(flow) if spent.bytes > 0 => {
-                    flow.spend(&bucket.number, spent.bytes, now);
-                }
-                Gate::PiiRecords(flow) if spent.pii_records > 0 => {
-                    flow.spend(&bucket.number, spent.pii_records, now);
-                }
-                Gate::Requests(_) | Gate::Bytes(_) | Gate::PiiRecords(_) | Gate::Concurrent(_) => {}
-            }
-        }
-    }
-
-    /// Takes over what was spent under the configuration before this one, by the names of identity
-    /// and limit and by the window's period. Nothing changes for the old configuration, should this
-    /// one never come into force. A window whose period is new starts as empty as the emptiest of
-    /// its limit. No window starts emptier than empty, so a limit that was raised is felt at once.
-    pub fn carry_over(&mut self, old: &Self, now: Moment) {
-        self.shared_turn = Arc::clone(&old.shared_turn);
-        let turn = Arc::clone(&self.shared_turn);
-        let _shared = turn.lock();
-        let places: HashMap<&Name, usize> =
-            (0..).zip(&old.limits).map(|(at, l)| (&l.name, at)).collect();
-        for (limit, numbers) in self.limits.iter().zip(&mut self.shared) {
-            let Some(at) = places.get(&limit.name).copied() else { continue };
-            if limit.sharing == Sharing::Each {
+    ) -> bool {
+        let Some(account) = self.accounts.get(who.index()) else { return false };
+        let mut tell = false;
+        for (bucket, limit, lane) in self.applying(account, operation, upstream) {
+            let (flow, amount) = match &lane.gate {
+                Gate::Bytes(flow) => (flow, spent.bytes),
+                Gate::PiiRecords(flow) => (flow, spent.pii_records),
+                Gate::Requests(_) | Gate::Concurrent(_) => continue,
+            };
+            if amount == 0 {
                 continue;
             }
-            for (lane, number) in limit.lanes.iter().zip(numbers) {
-                *number = inherited(old.spent_on(at), limit, lane, now);
-            }
+            flow.spend(&bucket.meter.number, amount, now);
+            tell |= bucket.meter.take(&lane.gate, amount, now);
+            self.changed.mark(match limit.sharing {
+                Sharing::Each => who.index(),
+                Sharing::All => self.accounts.len() + bucket.limit.index(),
+            });
         }
-        let before: HashMap<&Name, &Account> = old.accounts.iter().map(|a| (&a.name, a)).collect();
-        for account in &mut self.accounts {
-            let previous = before.get(&account.name);
-            if let Some(previous) = previous {
-                account.turn = Arc::clone(&previous.turn);
-            }
-            let _turn = previous.map(|previous| previous.turn.lock());
-            for bucket in &mut account.buckets {
-                let Some((limit, lane)) = locate(&self.limits, bucket) else { continue };
-                match (limit.sharing, previous) {
-                    (Sharing::All, _) => {
-                        let shared = self.shared.get(bucket.limit.index());
-                        let number = shared.and_then(|all| all.get(usize::from(bucket.window)));
-                        if let Some(number) = number {
-                            bucket.number = Arc::clone(number);
-                        }
-                    }
-                    (Sharing::Each, Some(previous)) => {
-                        let spent = previous.buckets.iter().filter_map(|bucket| old.of(bucket));
-                        bucket.number = inherited(spent, limit, lane, now);
-                    }
-                    (Sharing::Each, None) => {}
-                }
-            }
-        }
-    }
-
-    /// Everything spent on one limit, by whomever.
-    fn spent_on(&self, limit: usize) -> Vec<(&Limit, &Lane, &Number)> {
-        let of_limit = |bucket: &&Bucket| bucket.limit.index() == limit;
-        match (self.limits.get(limit), self.shared.get(limit)) {
-            (Some(of), Some(numbers)) if of.sharing == Sharing::All => {
-                of.lanes.iter().zip(numbers).map(|(lane, number)| (of, lane, number)).collect()
-            }
-            _ => {
-                let buckets = self.accounts.iter().flat_map(|account| &account.buckets);
-                buckets.filter(of_limit).filter_map(|bucket| self.of(bucket)).collect()
-            }
-        }
-    }
-
-    fn of<'a>(&'a self, bucket: &'a Bucket) -> Option<(&'a Limit, &'a Lane, &'a Number)> {
-        let (limit, lane) = locate(&self.limits, bucket)?;
-        Some((limit, lane, &bucket.number))
+        tell
     }
 
     #[must_use]
     pub fn limit_name(&self, limit: LimitIx) -> Option<&Name> {
         self.limits.get(limit.index()).map(|limit| &limit.name)
-    }
-
-    /// Appends the value of `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers-10 §3): every
-    /// window that applies, such as `"orders-1s";q=10;w=1, "orders-1m";q=300;w=60`. A burst other
-    /// than the quota is told as `sekisho-burst`. Appends nothing where no limit applies.
-    pub fn write_policy(
-        &self,
-        who: IdentityIx,
-        operation: OperationIx,
-        upstream: UpstreamIx,
-        out: &mut Vec<u8>,
-    ) {
-        let Some(account) = self.accounts.get(who.index()) else { return };
-        let mut separator: &[u8] = b"";
-        for (_, limit, lane) in self.applying(account, operation, upstream) {
-            if limit.mode == Mode::Shadow {
-                continue;
-            }
-            out.extend_from_slice(separator);
-            out.extend_from_slice(lane.policy.as_bytes());
-            separator = b", ";
-        }
-    }
-
-    /// Appends the value of `RateLimit` (the same draft, §4), such as `"orders-1m";r=12;t=3`.
-    pub fn write_standing(&self, standing: &Standing, out: &mut Vec<u8>) {
-        let limit = self.limits.get(standing.limit.index());
-        let lane = limit.and_then(|limit| limit.lanes.get(usize::from(standing.window)));
-        if let Some(lane) = lane {
-            out.extend_from_slice(lane.label.as_bytes());
-            out.extend_from_slice(b";r=");
-            push_decimal(standing.remaining, out);
-            out.extend_from_slice(b";t=");
-            push_decimal(standing.reset_secs(), out);
-        }
     }
 
     #[inline]
@@ -401,30 +383,6 @@ impl Quotas {
     }
 }
 
-/// What a lane of a new configuration starts with, given what was spent before.
-fn inherited<'a>(
-    spent: impl IntoIterator<Item = (&'a Limit, &'a Lane, &'a Number)>,
-    limit: &Limit,
-    lane: &Lane,
-    now: Moment,
-) -> Number {
-    let mut latest = 0;
-    for (was, was_lane, number) in spent {
-        if was.name != limit.name || !was_lane.gate.is_like(&lane.gate) {
-            continue;
-        }
-        let value = number.load(Ordering::Relaxed);
-        let same = was_lane.gate.per() == lane.gate.per() && was.sharing == limit.sharing;
-        if same && value <= lane.gate.drained(now) {
-            return Arc::clone(number);
-        }
-        latest = latest.max(value);
-    }
-    // Open requests hold their places in the old count only.
-    let latest = if let Gate::Concurrent(_) = lane.gate { 0 } else { latest };
-    Arc::new(AtomicU64::new(latest.min(lane.gate.drained(now))))
-}
-
 fn locate<'a>(limits: &'a [Limit], bucket: &Bucket) -> Option<(&'a Limit, &'a Lane)> {
     let limit = limits.get(bucket.limit.index())?;
     Some((limit, limit.lanes.get(usize::from(bucket.window))?))
@@ -435,26 +393,27 @@ impl Account {
         name: &Name,
         under: &[LimitIx],
         limits: &[Limit],
-        shared: &[Box<[Number]>],
+        shared: &[Box<[Arc<Meter>]>],
+        among: Among,
     ) -> Result<Self, QuotaFault> {
         let mut seen = HashSet::new();
         let (mut buckets, mut spends) = (Vec::new(), Shares::Nothing);
         for &ix in under {
             let both = limits.get(ix.index()).zip(shared.get(ix.index()));
-            let (limit, numbers) = both.ok_or(QuotaFault::LimitList)?;
+            let (limit, meters) = both.ok_or(QuotaFault::LimitList)?;
             if !seen.insert(ix) {
                 return Err(QuotaFault::LimitList);
             }
-            for (window, shared) in numbers.iter().enumerate() {
+            for (window, (shared, lane)) in meters.iter().zip(&limit.lanes).enumerate() {
                 let window = u8::try_from(window).map_err(|_| QuotaFault::Windows)?;
-                let number = match limit.sharing {
-                    Sharing::Each => Number::default(),
+                let meter = match limit.sharing {
+                    Sharing::Each => Meter::new(0, &lane.gate, among),
                     Sharing::All => {
                         spends = Shares::Something;
                         Arc::clone(shared)
                     }
                 };
-                buckets.push(Bucket { limit: ix, window, number });
+                buckets.push(Bucket { limit: ix, window, meter });
             }
         }
         Ok(Self {
@@ -470,18 +429,4 @@ impl Bucket {
     const fn standing(&self, remaining: u64, reset: Duration) -> Standing {
         Standing { limit: self.limit, window: self.window, remaining, reset }
     }
-}
-
-fn push_decimal(mut number: u64, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 20];
-    let mut used = 0;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        used += 1;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend(digits.iter().skip(20 - used));
 }

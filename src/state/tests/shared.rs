@@ -18,7 +18,7 @@ fn may(quotas: &Quotas, who: IdentityIx, now: Moment) -> Result<(), Standing> {
     match quotas.charge(who, OP, UP, now) {
         Ok(_) => Ok(()),
         Err(Refused::Exceeded(standing)) => Err(standing),
-        Err(Refused::Unregistered) => panic!("unregistered"),
+        Err(refused) => panic!("{refused:?}"),
     }
 }
 

@@ -75,4 +75,13 @@ impl Endpoint {
         };
         Ok(Self { host: host.to_owned(), port, name, tls: Arc::new(tls) })
     }
+
+    /// The same server under the name that its certificate holds.
+    ///
+    /// # Errors
+    /// The name is none that a certificate can hold.
+    pub fn certified_as(self, name: &str) -> Result<Self, EndpointFault> {
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| EndpointFault::Host)?;
+        Ok(Self { name, ..self })
+    }
 }

@@ -14,7 +14,7 @@ mod contract;
 mod file;
 mod hostile;
 mod lease;
-mod redis;
+pub(crate) mod redis;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

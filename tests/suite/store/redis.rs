@@ -20,11 +20,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::Scratch;
 
-pub(super) const ENVIRONMENT: &str = "test";
+pub(crate) const ENVIRONMENT: &str = "test";
 
 /// A throw-away authority with a server's and a client's certificate.
-pub(super) struct Pki {
-    pub(super) authority: CertificateDer<'static>,
+pub(crate) struct Pki {
+    pub(crate) authority: CertificateDer<'static>,
     authority_pem: String,
     server: (String, KeyPair),
     server_der: CertificateDer<'static>,
@@ -32,7 +32,7 @@ pub(super) struct Pki {
 }
 
 impl Pki {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // With one name for all, OpenSSL takes each of them for self-signed.
         let named = |mut params: CertificateParams, name: &str| {
             params.distinguished_name.push(DnType::CommonName, name);
@@ -58,7 +58,7 @@ impl Pki {
         }
     }
 
-    pub(super) fn client_key(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    pub(crate) fn client_key(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
         let key = PrivateKeyDer::try_from(self.client.1.serialize_der()).unwrap();
         (vec![self.client.0.clone()], key)
     }
@@ -77,22 +77,22 @@ impl Pki {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClientCertificate {
+pub(crate) enum ClientCertificate {
     Optional,
     Required,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keeps {
+pub(crate) enum Keeps {
     Nothing,
     Everything,
 }
 
 /// A `redis-server` of our own. Stopped when dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     dir: Scratch,
-    pub(super) port: u16,
-    pub(super) pki: Arc<Pki>,
+    pub(crate) port: u16,
+    pub(crate) pki: Arc<Pki>,
     child: Child,
 }
 
@@ -104,16 +104,16 @@ impl Drop for Server {
     }
 }
 
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(ClientCertificate::Optional, Keeps::Nothing).await
     }
 
-    pub(super) async fn start_with(client: ClientCertificate, keeps: Keeps) -> Self {
+    pub(crate) async fn start_with(client: ClientCertificate, keeps: Keeps) -> Self {
         let (dir, pki, port) = (Scratch::new(), Arc::new(Pki::new()), free_port());
         let file = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -139,6 +139,11 @@ impl Server {
         server
     }
 
+    /// Where its files are; `ca.pem` is among them.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     async fn answers(&self) {
         let answers = async {
             while self.try_admin().await.is_none() {
@@ -151,52 +156,52 @@ impl Server {
         }
     }
 
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// A new process on the same port; it has kept what the configuration says.
-    pub(super) async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         self.child = launch(&self.dir.path().join("redis.conf"));
         self.answers().await;
     }
 
     /// All that the server has written down so far.
-    pub(super) fn copy(&self) -> Vec<(PathBuf, Vec<u8>)> {
+    pub(crate) fn copy(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let files = std::fs::read_dir(self.dir.path().join("appendonlydir")).unwrap();
         let paths = files.map(|file| file.unwrap().path());
         paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
     }
 
     /// While it is not running.
-    pub(super) fn go_back_to(&mut self, copy: &[(PathBuf, Vec<u8>)]) {
+    pub(crate) fn go_back_to(&mut self, copy: &[(PathBuf, Vec<u8>)]) {
         assert!(self.child.try_wait().unwrap().is_some());
         for (path, bytes) in copy {
             std::fs::write(path, bytes).unwrap();
         }
     }
 
-    pub(super) fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
-    pub(super) fn endpoint(&self, port: u16) -> Endpoint {
+    pub(crate) fn endpoint(&self, port: u16) -> Endpoint {
         let files = TlsFiles { authorities: vec![self.pki.authority.clone()], client: None };
         Endpoint::new("127.0.0.1", port, files).unwrap()
     }
 
-    pub(super) fn settings(&self, gateway: u16) -> RemoteSettings {
+    pub(crate) fn settings(&self, gateway: u16) -> RemoteSettings {
         settings(self.endpoint(self.port), gateway)
     }
 
-    pub(super) fn remote(&self, gateway: u16) -> Remote {
+    pub(crate) fn remote(&self, gateway: u16) -> Remote {
         Remote::start(self.settings(gateway), memory(gateway))
     }
 
     /// A connection that may do everything.
-    pub(super) async fn admin(&self) -> MultiplexedConnection {
+    pub(crate) async fn admin(&self) -> MultiplexedConnection {
         self.try_admin().await.expect("redis-server answers")
     }
 
@@ -236,11 +241,11 @@ fn launch(conf: &Path) -> Child {
         .expect("these tests need redis-server 7 or valkey: apt-get install redis-server")
 }
 
-pub(super) fn secret(environment: &str) -> SharedSecret {
+pub(crate) fn secret(environment: &str) -> SharedSecret {
     SharedSecret::derive(&Secret::new([7; 32]), &Name::parse(environment).unwrap())
 }
 
-pub(super) fn settings(endpoint: Endpoint, gateway: u16) -> RemoteSettings {
+pub(crate) fn settings(endpoint: Endpoint, gateway: u16) -> RemoteSettings {
     RemoteSettings {
         endpoint,
         login: Login {
@@ -255,19 +260,19 @@ pub(super) fn settings(endpoint: Endpoint, gateway: u16) -> RemoteSettings {
     }
 }
 
-pub(super) fn memory(gateway: u16) -> Memory {
+pub(crate) fn memory(gateway: u16) -> Memory {
     Memory { instance: 1_000 + u64::from(gateway), known_epoch: 0 }
 }
 
 /// Passes bytes on to a server until it is cut.
-pub(super) struct Proxy {
-    pub(super) port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     open: Arc<AtomicBool>,
     cut: Arc<tokio::sync::Notify>,
 }
 
 impl Proxy {
-    pub(super) async fn start(to: u16) -> Self {
+    pub(crate) async fn start(to: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let open = Arc::new(AtomicBool::new(true));
@@ -293,19 +298,19 @@ impl Proxy {
         Self { port, open, cut }
     }
 
-    pub(super) fn part(&self) {
+    pub(crate) fn part(&self) {
         self.open.store(false, Ordering::SeqCst);
         self.cut.notify_waiters();
     }
 
-    pub(super) fn mend(&self) {
+    pub(crate) fn mend(&self) {
         self.open.store(true, Ordering::SeqCst);
     }
 }
 
 /// What a server that is no Redis says.
 #[derive(Clone)]
-pub(super) enum Says {
+pub(crate) enum Says {
     /// Nothing at all.
     Nothing,
     /// This, in answer to whatever comes.
@@ -323,19 +328,19 @@ enum Manners {
 }
 
 /// Speaks TLS with a good certificate; counts what the gateway took of what it said without end.
-pub(super) struct Impostor {
-    pub(super) port: u16,
-    pub(super) taken: Arc<AtomicUsize>,
-    pub(super) floods_ended: Arc<AtomicUsize>,
+pub(crate) struct Impostor {
+    pub(crate) port: u16,
+    pub(crate) taken: Arc<AtomicUsize>,
+    pub(crate) floods_ended: Arc<AtomicUsize>,
     pki: Pki,
 }
 
 impl Impostor {
-    pub(super) async fn start(says: Says) -> Self {
+    pub(crate) async fn start(says: Says) -> Self {
         Self::with(says, Manners::None).await
     }
 
-    pub(super) async fn lying(says: Says) -> Self {
+    pub(crate) async fn lying(says: Says) -> Self {
         Self::with(says, Manners::Good).await
     }
 
@@ -362,7 +367,7 @@ impl Impostor {
         Self { port: addr.port(), taken, floods_ended, pki }
     }
 
-    pub(super) fn remote(&self) -> Remote {
+    pub(crate) fn remote(&self) -> Remote {
         let files = TlsFiles { authorities: vec![self.pki.authority.clone()], client: None };
         let endpoint = Endpoint::new("127.0.0.1", self.port, files).unwrap();
         Remote::start(settings(endpoint, 1), memory(1))

@@ -1,0 +1,193 @@
+//! Quotas that several gateways share (MON-2): units are asked for before they are spent, so the sum
+//! over all gateways is the limit. A gateway alone never comes here.
+//!
+//! Asked for ahead of need, in batches that follow the traffic; a request waits for the answer only
+//! where this gateway has none of its quota, which is the first after a pause, and where the quota is
+//! slower than one unit a minute, of which one is asked for at a time.
+//! What is counted afterwards (bytes, records) is told within [`TELL_AFTER`].
+//! While nobody can be asked, this gateway's part of the rate is what it spends, and what it spent is
+//! told when it can be again: `store::allowance` decides.
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+
+use super::{Clearance, Engine, Live, Unsettled};
+use crate::base::{Denial, IdentityIx, Moment, OperationIx, UpstreamIx};
+use crate::evidence::Fixed;
+use crate::policy::Permit;
+use crate::state::{Among, Spent, Supply, Want};
+use crate::store::{
+    Allowance, Ask, Condition, KeyId, LeaseKey, Metered, Rate, SharedSecret, Sight, Store,
+    StoreFault, allowance,
+};
+
+/// Amounts that become known in such a time are told together.
+const TELL_AFTER: Duration = Duration::from_millis(50);
+/// How often a request asks again when others were quicker to spend what it asked for.
+const TRIES: u32 = 4;
+/// Debts that are told at a time, after the store could not be had.
+const TOLD_AT_ONCE: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Leases {
+    store: Arc<dyn Store>,
+    secret: SharedSecret,
+    /// Since when the store can't be had.
+    pub(super) faulty_since: Mutex<Option<Moment>>,
+}
+
+impl Leases {
+    pub(super) fn new(store: Arc<dyn Store>, secret: SharedSecret) -> Self {
+        Self { store, secret, faulty_since: Mutex::new(None) }
+    }
+
+    fn since(&self, now: Moment) -> Moment {
+        *self.faulty_since.lock().get_or_insert(now)
+    }
+}
+
+impl Engine {
+    /// As [`settle`](Self::settle), where other gateways may spend from the same quotas.
+    ///
+    /// # Errors
+    /// The quota is used up, here or everywhere, or nobody could be asked.
+    pub async fn settle_among(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        who: IdentityIx,
+        permit: Permit,
+        now: Moment,
+    ) -> Result<Clearance, Unsettled> {
+        if live.quotas.among() == Among::One {
+            return self.settle(live, who, permit, now);
+        }
+        let (operation, upstream) = (permit.operation(), permit.upstream());
+        let mut now = now;
+        for _ in 0..TRIES {
+            match self.settle(live, who, permit, now) {
+                Err(Unsettled { denial: Denial::QuotaExceeded, standing: None }) => {
+                    let wants = live.quotas.wants(who, operation, upstream, now);
+                    for want in &wants {
+                        self.ask(want).await;
+                    }
+                    now = self.clock.now();
+                }
+                Ok(clearance) => {
+                    if clearance.charged.low {
+                        self.ask_soon(live.quotas.wants(who, operation, upstream, now));
+                    }
+                    return Ok(clearance);
+                }
+                unsettled => return unsettled,
+            }
+        }
+        Err(Unsettled { denial: Denial::QuotaExceeded, standing: None })
+    }
+
+    /// Charges what a cleared request turned out to take, here and, soon, everywhere.
+    pub fn spend(
+        self: &Arc<Self>,
+        live: &Live,
+        (who, operation, upstream): (IdentityIx, OperationIx, UpstreamIx),
+        spent: Spent,
+        now: Moment,
+    ) {
+        if live.quotas.spend(who, operation, upstream, spent, now) {
+            self.ask_soon(live.quotas.wants(who, operation, upstream, now));
+        }
+    }
+
+    /// Asks in the background; one task for each quota at a time.
+    fn ask_soon(self: &Arc<Self>, wants: Vec<Want>) {
+        // A request that ends when the runtime does has nobody to tell.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        for want in wants {
+            if !want.begin_soon() {
+                continue;
+            }
+            let engine = Arc::clone(self);
+            runtime.spawn(async move {
+                if want.is_of_amounts() {
+                    tokio::time::sleep(TELL_AFTER).await;
+                }
+                want.end_soon();
+                engine.ask(&want).await;
+            });
+        }
+    }
+
+    /// Tells what is owed and asks for units, if that is still needed when its turn comes.
+    async fn ask(&self, want: &Want) {
+        let _one_at_a_time = want.turn().await;
+        let now = self.clock.now();
+        if !want.is_still(now) {
+            return;
+        }
+        let condition = *self.leases.store.condition().borrow();
+        if let Condition::Faulty(fault) = condition {
+            return self.go_apart(want, fault, now).await;
+        }
+        let (told, wanted) = want.ask();
+        let Ok(rate) = Rate::new(want.units.interval, want.units.burst) else {
+            // No such rate passes the configuration.
+            return want.supply(Supply::Nothing, now);
+        };
+        let id = KeyId::of(&self.leases.secret, "quota", want.label().as_bytes());
+        let key = LeaseKey { of: Metered::Identity, id, window: 0 };
+        let result = match self.leases.store.lease(Ask { key, rate, wanted, debt: told }, now).await
+        {
+            Ok(lease) => {
+                want.answered(told, lease.granted, lease.wait, self.clock.now());
+                if lease.granted > 0 { "given" } else { "dry" }
+            }
+            Err(fault) if fault.is_of_store() => {
+                self.go_apart(want, fault, now).await;
+                "failed"
+            }
+            Err(_busy) => {
+                want.supply(Supply::Nothing, now);
+                "failed"
+            }
+        };
+        self.metrics.state.asked(Fixed::new(result));
+    }
+
+    /// What may be spent of a quota while nobody can be asked.
+    async fn go_apart(&self, want: &Want, fault: StoreFault, now: Moment) {
+        let since = self.leases.since(now);
+        let peers = self.leases.store.peers().await.unwrap_or_default();
+        let sight = Sight {
+            condition: Condition::Faulty(fault),
+            since: now.since(since),
+            peers,
+            owned: Duration::ZERO,
+        };
+        let part = |rate: Rate| want.units.part(rate.interval(), rate.burst());
+        let supply = match Rate::new(want.units.interval, want.units.burst) {
+            Ok(rate) => match allowance(rate, &sight) {
+                Allowance::Part(rate) => Supply::Part { units: part(rate), empty_at: since },
+                Allowance::Store | Allowance::Whole | Allowance::Nothing(_) => Supply::Nothing,
+            },
+            Err(_) => Supply::Nothing,
+        };
+        want.supply(supply, now);
+    }
+
+    /// The store can be had again: units come from it, and it is told what was spent without it.
+    pub(super) async fn come_together(self: &Arc<Self>) {
+        *self.leases.faulty_since.lock() = None;
+        let live = self.live();
+        let mut telling = JoinSet::new();
+        for want in live.quotas.ask_again(self.clock.now()) {
+            if telling.len() >= TOLD_AT_ONCE {
+                telling.join_next().await;
+            }
+            let engine = Arc::clone(self);
+            telling.spawn(async move { engine.ask(&want).await });
+        }
+        while telling.join_next().await.is_some() {}
+    }
+}

@@ -1,0 +1,178 @@
+//! What is remembered, by those who know it; and the task that looks after the store.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::exposure::Revealed;
+use super::histories::{Kind, Remembered};
+use super::memory::{Piece, SAVE_EVERY, Saved, Source, Unreadable};
+use super::{Engine, Live, Memory};
+use crate::base::Moment;
+use crate::evidence::{Event, Fixed};
+use crate::state::{QuotaPlaces, SavedFault, Whose};
+use crate::store::{BlobKey, Condition, Shelf, StoreFault};
+
+/// A wall clock that moves against the monotonic one by so much between two writings was set.
+const SET_MS: i64 = 1_000;
+
+/// Spent quotas of the configuration in force.
+struct SpentQuotas<'e> {
+    memory: &'e Memory,
+    live: &'e Live,
+    places: QuotaPlaces<'e>,
+}
+
+impl<'e> SpentQuotas<'e> {
+    fn new(memory: &'e Memory, live: &'e Live) -> Self {
+        Self { memory, live, places: live.quotas.places() }
+    }
+}
+
+impl Source for SpentQuotas<'_> {
+    fn shelf(&self) -> Shelf {
+        Shelf::Quota
+    }
+
+    fn changed(&self, most: usize, now: Moment) -> Vec<Piece> {
+        let quotas = &self.live.quotas;
+        let piece = |whose: Whose| {
+            let kind = match whose {
+                Whose::Identity(_) => "quotas of an identity",
+                Whose::Everybody(_) => "quota of everybody",
+            };
+            let id = self.memory.id(kind, quotas.name_of(whose)?.as_str());
+            let key = BlobKey { shelf: Shelf::Quota, id, part: 0 };
+            Some(Piece { key, value: quotas.save(whose, now) })
+        };
+        quotas.take_changed(most).into_iter().filter_map(piece).collect()
+    }
+
+    fn recall(&self, _key: BlobKey, value: &[u8], now: Moment) -> Result<(), Unreadable> {
+        self.live.quotas.restore(&self.places, value, now).map_err(|fault| match fault {
+            SavedFault::Newer => Unreadable::Newer,
+            SavedFault::Damaged => Unreadable::Damaged,
+        })
+    }
+}
+
+impl Engine {
+    /// Brings back what was remembered beside the locks. Before this nobody may be served.
+    ///
+    /// # Errors
+    /// If the store can't be read. A piece that can't be is left out, and told of.
+    pub async fn recall(&self) -> Result<(), StoreFault> {
+        let (live, now) = (self.live(), self.clock.now());
+        let mut refused = 0_u64;
+        let quotas = SpentQuotas::new(&self.memory, &live);
+        let revealed = Revealed { memory: &self.memory, exposures: &self.exposures };
+        let watches = Remembered::by_id(self, &live, Kind::Watches);
+        let logins = Remembered::by_id(self, &live, Kind::Logins);
+        for source in [&quotas as &dyn Source, &revealed, &watches, &logins] {
+            refused = refused.saturating_add(self.memory.load(source, now).await?.refused);
+        }
+        if refused > 0 {
+            self.metrics.state.refused.inc_by(refused);
+            self.report_event(&Event::MemoryRefused { count: refused });
+        }
+        Ok(())
+    }
+
+    /// Writes down what has changed.
+    async fn save(&self, now: Moment) -> Saved {
+        let live = self.live();
+        let quotas = SpentQuotas::new(&self.memory, &live);
+        let revealed = Revealed { memory: &self.memory, exposures: &self.exposures };
+        let watches = Remembered::of(self, &live, Kind::Watches);
+        let logins = Remembered::of(self, &live, Kind::Logins);
+        let saved = self.memory.save(&[&quotas, &revealed, &watches, &logins], now).await;
+        let metrics = &self.metrics.state;
+        metrics.refused.inc_by(saved.dropped);
+        let waiting = saved.waiting.map_or(0, |(pieces, _)| pieces);
+        metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        if saved.waiting.is_none() {
+            metrics.written_at.set(i64::try_from(now.unix_secs()).unwrap_or(i64::MAX));
+        }
+        saved
+    }
+
+    /// Writes memory down about once a second, for as long as it is polled.
+    pub async fn keep_memory(&self) {
+        let offset = |now: Moment| {
+            let mono_ms = i64::try_from(now.mono_ns() / 1_000_000).unwrap_or(i64::MAX);
+            i64::try_from(now.unix_ms()).unwrap_or(i64::MAX).saturating_sub(mono_ms)
+        };
+        let wall = AtomicI64::new(offset(self.clock.now()));
+        loop {
+            tokio::time::sleep(SAVE_EVERY).await;
+            let now = self.clock.now();
+            let moved = wall.swap(offset(now), Ordering::Relaxed).abs_diff(offset(now));
+            if moved >= SET_MS.unsigned_abs() {
+                // What was written stands for other moments now.
+                self.live().quotas.mark_spent(now);
+            }
+            self.save(now).await;
+        }
+    }
+
+    /// Writes down everything, at the end.
+    ///
+    /// # Errors
+    /// If the store can't be had; pieces that could not be written are then lost with the process.
+    pub async fn save_all(&self) -> Result<(), StoreFault> {
+        // Requests that began under an earlier configuration have charged what this one looks after.
+        let now = self.clock.now();
+        self.live().quotas.mark_spent(now);
+        match self.save(now).await.waiting {
+            None => Ok(()),
+            Some((_, fault)) => Err(fault),
+        }
+    }
+
+    /// Tells when the store can't be had and when it can be again, and what follows from either; for
+    /// as long as it is polled.
+    pub async fn watch_store(self: Arc<Self>) {
+        let store = self.memory.store();
+        let mut condition = store.condition();
+        let mut faulty: Option<(StoreFault, Moment)> = None;
+        let mut look = tokio::time::interval(SAVE_EVERY);
+        // Alone with a file there is nothing to wait for; with a server there is, at the start.
+        loop {
+            let (now, is) = (self.clock.now(), *condition.borrow_and_update());
+            match (is, faulty) {
+                (Condition::Faulty(fault), None) => {
+                    faulty = Some((fault, now));
+                    self.store_faulty(fault, now);
+                }
+                (Condition::Faulty(fault), Some((before, since))) if fault != before => {
+                    self.metrics.state.fault(Fixed::new(fault.word()));
+                    faulty = Some((fault, since));
+                }
+                (Condition::Sound, before) => {
+                    self.metrics.state.sound.set(1);
+                    if let Some((_, since)) = before {
+                        faulty = None;
+                        self.come_together().await;
+                        self.report_event(&Event::StoreHealed { outage: now.since(since) });
+                    }
+                }
+                (Condition::Faulty(_), Some(_)) => {}
+            }
+            self.metrics.state.forged(store.forged());
+            let peers = store.peers().await.unwrap_or_default();
+            self.metrics.state.gateways.set(i64::from(peers.count));
+            tokio::select! {
+                changed = condition.changed() => if changed.is_err() { return },
+                _ = look.tick() => {}
+            }
+        }
+    }
+
+    /// The one place from which people are told, once there are alarms: locks hold, quotas fall to
+    /// this gateway's part.
+    fn store_faulty(&self, fault: StoreFault, now: Moment) {
+        self.leases.faulty_since.lock().get_or_insert(now);
+        let reason = Fixed::new(fault.word());
+        self.metrics.state.sound.set(0);
+        self.metrics.state.fault(reason);
+        self.report_event(&Event::StoreFaulty { fault: reason });
+    }
+}

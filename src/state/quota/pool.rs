@@ -1,0 +1,284 @@
+//! A quota that several gateways share, as one of them sees it: units that it was given, to be spent
+//! soon or lost, and what it has to tell. Pure but for the lock; who asks for units is elsewhere.
+//!
+//! What is spent here was given first, so the sum over all gateways is the quota. A gateway that can't
+//! ask spends its own part of the rate, which it owes and tells afterwards.
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::base::Moment;
+
+/// Units that were not spent by then are lost. So a gateway that falls silent keeps little back, and
+/// over any time all gateways together spend what the quota gives in so much more.
+const GIVEN_FOR: Duration = Duration::from_secs(5);
+/// For so long it is believed that something is left of a quota of bytes or records.
+const FRESH_FOR: Duration = Duration::from_secs(1);
+/// Batches grow while one is used up faster than this.
+const QUICK: Duration = Duration::from_secs(1);
+/// Slower than this between units: they are asked for one by one.
+const SLOW: Duration = Duration::from_secs(60);
+/// The part of a quota that one batch may be.
+const BATCHES: u32 = 16;
+/// The longest debt of a part, in times it takes to come back.
+const DEBT_MAX: u64 = 10;
+
+/// A rate in the units in which gateways share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Units {
+    /// The time in which one unit comes back.
+    pub interval: Duration,
+    /// Units at once.
+    pub burst: u32,
+    /// Requests, bytes or records in one unit.
+    pub grain: u64,
+    pub(super) counts: Counts,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counts {
+    /// One at a time, known ahead.
+    Requests,
+    /// Any amount, known afterwards.
+    Amounts,
+}
+
+impl Units {
+    fn interval_ns(&self) -> u64 {
+        ns(self.interval)
+    }
+
+    fn drain_ns(&self) -> u64 {
+        self.interval_ns().saturating_mul(u64::from(self.burst))
+    }
+
+    /// The most units of one batch.
+    fn batch_max(&self) -> u32 {
+        if self.interval > SLOW { 1 } else { (self.burst / BATCHES).max(1) }
+    }
+}
+
+/// Why there is no unit to spend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// There is none anywhere, for so long.
+    Dry(Duration),
+    /// Nobody has asked yet.
+    Unasked,
+}
+
+/// Where units come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supply {
+    /// They are given on asking.
+    Asked,
+    /// This part of the rate is this gateway's own meanwhile; it was empty at this moment.
+    Part { units: Units, empty_at: Moment },
+    /// From nowhere; worth another look in a second.
+    Nothing,
+}
+
+#[derive(Debug)]
+enum Source {
+    Asked,
+    Part { units: Units, full_at_ns: u64 },
+    Nothing { until_ns: u64 },
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    state: Mutex<State>,
+    /// Who asks; others wait for the answer.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    /// Somebody is going to ask.
+    pub(super) soon: AtomicBool,
+}
+
+#[derive(Debug)]
+struct State {
+    source: Source,
+    given: u32,
+    void_at_ns: u64,
+    given_at_ns: u64,
+    batch: u32,
+    dry_until_ns: u64,
+    fresh_until_ns: u64,
+    /// Spent and not told; below zero: given and not spent. In requests, bytes or records.
+    owed: i64,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            source: Source::Asked,
+            given: 0,
+            void_at_ns: 0,
+            given_at_ns: 0,
+            batch: 1,
+            dry_until_ns: 0,
+            fresh_until_ns: 0,
+            owed: 0,
+        }
+    }
+}
+
+impl Pool {
+    /// Whether one more request may go, as far as is known here.
+    pub(super) fn test(&self, units: &Units, now: Moment) -> Result<(), Lack> {
+        let mut state = self.state.lock();
+        state.expire(now);
+        let now_ns = now.mono_ns();
+        if state.given > 0 {
+            return Ok(());
+        }
+        let until = |at: u64| Lack::Dry(Duration::from_nanos(at.saturating_sub(now_ns)));
+        match &state.source {
+            Source::Asked if now_ns < state.dry_until_ns => Err(until(state.dry_until_ns)),
+            Source::Asked if units.counts == Counts::Amounts && now_ns < state.fresh_until_ns => {
+                Ok(())
+            }
+            Source::Asked => Err(Lack::Unasked),
+            Source::Part { units, full_at_ns } => {
+                let room_at = full_at_ns.saturating_add(units.interval_ns());
+                let room_at = room_at.saturating_sub(units.drain_ns());
+                if room_at <= now_ns { Ok(()) } else { Err(until(room_at)) }
+            }
+            Source::Nothing { until_ns } if now_ns < *until_ns => Err(until(*until_ns)),
+            Source::Nothing { .. } => Err(Lack::Unasked),
+        }
+    }
+
+    /// Spends so many requests, bytes or records. Says whether it is time to ask for more, or to tell.
+    pub(super) fn take(&self, amount: u64, units: &Units, now: Moment) -> bool {
+        let mut state = self.state.lock();
+        let now_ns = now.mono_ns();
+        if units.counts == Counts::Requests && state.given > 0 {
+            state.given -= 1;
+            return state.given.saturating_mul(2) < state.batch
+                && state.batch >= 4
+                && matches!(state.source, Source::Asked);
+        }
+        state.owed = state.owed.saturating_add_unsigned(amount);
+        if let Source::Part { units, full_at_ns } = &mut state.source {
+            let takes = u128::from(amount) * u128::from(units.interval_ns());
+            let takes = u64::try_from(takes / u128::from(units.grain.max(1))).unwrap_or(u64::MAX);
+            let most = now_ns.saturating_add(units.drain_ns().saturating_mul(DEBT_MAX));
+            *full_at_ns = (*full_at_ns).max(now_ns).saturating_add(takes).min(most);
+        }
+        matches!(state.source, Source::Asked)
+    }
+
+    /// Whether asking is worth it: nothing is left, or little, or there is something to tell.
+    pub(super) fn is_wanting(&self, units: &Units, now: Moment) -> bool {
+        let mut state = self.state.lock();
+        state.expire(now);
+        let now_ns = now.mono_ns();
+        match state.source {
+            // Until it is told that there is somebody to ask.
+            Source::Part { .. } => false,
+            Source::Nothing { until_ns } => until_ns <= now_ns,
+            Source::Asked => match units.counts {
+                Counts::Requests => {
+                    let low = state.given.saturating_mul(2) < state.batch.max(2);
+                    state.owed > 0 || (low && state.dry_until_ns <= now_ns)
+                }
+                Counts::Amounts => {
+                    state.told(units) > 0
+                        || (state.fresh_until_ns <= now_ns && state.dry_until_ns <= now_ns)
+                }
+            },
+        }
+    }
+
+    /// Units that are owed, and units to ask for.
+    pub(super) fn ask(&self, units: &Units) -> (u32, u32) {
+        let state = self.state.lock();
+        let wanted = match units.counts {
+            Counts::Requests => state.batch.min(units.batch_max()),
+            Counts::Amounts => 1,
+        };
+        (state.told(units), wanted)
+    }
+
+    /// What came of it: `told` units were charged, `given` may be spent; if none, the next comes back
+    /// in `wait`.
+    pub(super) fn answered(
+        &self,
+        told: u32,
+        given: u32,
+        wait: Duration,
+        units: &Units,
+        now: Moment,
+    ) {
+        let mut state = self.state.lock();
+        let now_ns = now.mono_ns();
+        let grain = i64::try_from(units.grain).unwrap_or(i64::MAX);
+        state.owed = state.owed.saturating_sub(i64::from(told).saturating_mul(grain));
+        state.source = Source::Asked;
+        // No unit takes longer to come back, whatever was said.
+        let wait = ns(wait).min(units.interval_ns());
+        state.dry_until_ns = if given == 0 { now_ns.saturating_add(wait) } else { 0 };
+        state.fresh_until_ns = now_ns.saturating_add(ns(FRESH_FOR));
+        match units.counts {
+            Counts::Amounts => {
+                state.owed = state.owed.saturating_sub(i64::from(given).saturating_mul(grain));
+            }
+            Counts::Requests => {
+                if given > 0 && now_ns.saturating_sub(state.given_at_ns) < ns(QUICK) {
+                    state.batch = state.batch.saturating_mul(2).min(units.batch_max());
+                }
+                state.given = state.given.saturating_add(given);
+                state.given_at_ns = now_ns;
+                state.void_at_ns = now_ns.saturating_add(ns(GIVEN_FOR));
+            }
+        }
+    }
+
+    /// From now on units come from there.
+    pub(super) fn supply(&self, supply: Supply, now: Moment) {
+        let mut state = self.state.lock();
+        state.source = match (supply, &state.source) {
+            (Supply::Asked, _) => Source::Asked,
+            (Supply::Nothing, _) => {
+                Source::Nothing { until_ns: now.mono_ns().saturating_add(ns(QUICK)) }
+            }
+            // The same part goes on from what was spent of it.
+            (Supply::Part { units, .. }, Source::Part { units: same, full_at_ns })
+                if units == *same =>
+            {
+                Source::Part { units, full_at_ns: *full_at_ns }
+            }
+            (Supply::Part { units, empty_at }, _) => {
+                let full_at_ns = empty_at.mono_ns().saturating_add(units.drain_ns());
+                Source::Part { units, full_at_ns }
+            }
+        };
+        state.dry_until_ns = 0;
+    }
+
+    /// Whether something was spent that nobody was told of.
+    pub(super) fn owes(&self, units: &Units) -> bool {
+        self.state.lock().told(units) > 0
+    }
+}
+
+impl State {
+    fn expire(&mut self, now: Moment) {
+        if self.given > 0 && self.void_at_ns <= now.mono_ns() {
+            self.given = 0;
+            self.batch = (self.batch / 2).max(1);
+        }
+    }
+
+    fn told(&self, units: &Units) -> u32 {
+        let owed = u64::try_from(self.owed).unwrap_or(0);
+        u32::try_from(owed / units.grain.max(1)).unwrap_or(u32::MAX)
+    }
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,254 @@
+//! What was spent, as bytes that outlive the process.
+//!
+//! Arrival times are monotonic here and would mean nothing to another process, so they are written by
+//! the wall clock, in milliseconds, rounded up. What is read back is never fuller than it was, as far
+//! as the wall clock is right, and never emptier than empty: a clock that was set back while nobody
+//! ran locks nobody out for longer than one window.
+//!
+//! Version (1), whose (1), name; then of each window in use: limit, kind (1), period in seconds (4),
+//! arrival time in milliseconds since 1970 (8); a sum (8). Integers are big-endian; texts have their
+//! length (1) before them.
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use super::limit::{Gate, Lane, Limit};
+use super::{Bucket, Meter, Quotas, locate};
+use crate::base::{HashKey, IdentityIx, LimitIx, Moment, Name};
+use crate::policy::Sharing;
+
+const VERSION: u8 = 1;
+/// Of no secrecy: the sum only tells damage.
+const SUM_KEY: [u8; 16] = *b"sekisho quotas 1";
+const SUM: usize = 8;
+const OF_ONE: u8 = 1;
+const OF_ALL: u8 = 2;
+
+/// Who has spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Identity(IdentityIx),
+    /// All identities under this limit together.
+    Everybody(LimitIx),
+}
+
+/// Why bytes are not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SavedFault {
+    /// Written by a newer version of this program.
+    Newer,
+    /// Cut short, changed, or something else.
+    Damaged,
+}
+
+/// Where names are in one configuration's quotas.
+#[derive(Debug)]
+pub struct Places<'q> {
+    accounts: HashMap<&'q str, IdentityIx>,
+    limits: HashMap<&'q str, LimitIx>,
+}
+
+/// One window as it was written.
+struct Row<'a> {
+    limit: &'a str,
+    kind: u8,
+    period_secs: u32,
+    unix_ms: u64,
+}
+
+impl Quotas {
+    /// Who has spent since they were last asked for; at most so many. The rest waits for the next
+    /// call.
+    #[must_use]
+    pub fn take_changed(&self, most: usize) -> Vec<Whose> {
+        let accounts = self.accounts.len();
+        let whose = |place: usize| match place.checked_sub(accounts) {
+            None => Some(Whose::Identity(IdentityIx(u32::try_from(place).ok()?))),
+            Some(limit) => Some(Whose::Everybody(LimitIx(u16::try_from(limit).ok()?))),
+        };
+        self.changed.take(most).into_iter().filter_map(whose).collect()
+    }
+
+    /// Everything that is owed is to be written once more: the wall clock was set, another
+    /// configuration is in force, or the process ends.
+    pub fn mark_spent(&self, now: Moment) {
+        let is_spent = |meter: &Meter| meter.number.load(Ordering::Relaxed) > now.mono_ns();
+        for (at, account) in self.accounts.iter().enumerate() {
+            let own = |bucket: &&Bucket| {
+                locate(&self.limits, bucket)
+                    .is_some_and(|(limit, _)| limit.sharing == Sharing::Each)
+            };
+            if account.buckets.iter().filter(own).any(|bucket| is_spent(&bucket.meter)) {
+                self.changed.mark(at);
+            }
+        }
+        for (at, meters) in self.shared.iter().enumerate() {
+            if meters.iter().any(|meter| is_spent(meter)) {
+                self.changed.mark(self.accounts.len() + at);
+            }
+        }
+    }
+
+    /// The name of who has spent.
+    #[must_use]
+    pub fn name_of(&self, whose: Whose) -> Option<&Name> {
+        match whose {
+            Whose::Identity(ix) => self.accounts.get(ix.index()).map(|account| &account.name),
+            Whose::Everybody(ix) => self.limit_name(ix),
+        }
+    }
+
+    /// What was spent, in at most some KB; empty if everything has come back.
+    #[must_use]
+    pub fn save(&self, whose: Whose, now: Moment) -> Vec<u8> {
+        let (kind, name) = match whose {
+            Whose::Identity(_) => (OF_ONE, self.name_of(whose)),
+            Whose::Everybody(_) => (OF_ALL, self.name_of(whose)),
+        };
+        let Some(name) = name else { return Vec::new() };
+        let mut out = vec![VERSION, kind];
+        put_text(name, &mut out);
+        let before = out.len();
+        self.each_meter(whose, |limit, lane, meter| {
+            let spent_until = meter.number.load(Ordering::Relaxed);
+            let ahead = spent_until.saturating_sub(now.mono_ns());
+            let Some(kind) = kind_of(&lane.gate) else { return };
+            if ahead > 0 {
+                put_text(&limit.name, &mut out);
+                out.push(kind);
+                let period = u32::try_from(lane.gate.per().as_secs()).unwrap_or(u32::MAX);
+                out.extend_from_slice(&period.to_be_bytes());
+                let unix_ms = now.unix_ms().saturating_add(ahead.div_ceil(1_000_000));
+                out.extend_from_slice(&unix_ms.to_be_bytes());
+            }
+        });
+        if out.len() == before {
+            return Vec::new();
+        }
+        let sum = sum_of(&out);
+        out.extend_from_slice(&sum);
+        out
+    }
+
+    /// For [`restore`](Self::restore), which is called for each of many.
+    #[must_use]
+    pub fn places(&self) -> Places<'_> {
+        let accounts = self.accounts.iter().map(|account| account.name.as_str());
+        let limits = self.limits.iter().map(|limit| limit.name.as_str());
+        Places {
+            accounts: accounts.zip((0..).map(IdentityIx)).collect(),
+            limits: limits.zip((0..).map(LimitIx)).collect(),
+        }
+    }
+
+    /// Charges what was spent before the process began. Names that this configuration does not have
+    /// are passed over.
+    ///
+    /// # Errors
+    /// See [`SavedFault`]; nothing was charged then.
+    pub fn restore(&self, names: &Places<'_>, bytes: &[u8], now: Moment) -> Result<(), SavedFault> {
+        match bytes.first() {
+            Some(version) if *version > VERSION => return Err(SavedFault::Newer),
+            _ => {}
+        }
+        let (kind, name, rows) = read(bytes).ok_or(SavedFault::Damaged)?;
+        let whose = match kind {
+            OF_ONE => names.accounts.get(name).copied().map(Whose::Identity),
+            _ => names.limits.get(name).copied().map(Whose::Everybody),
+        };
+        if let Some(whose) = whose {
+            self.charge_saved(whose, &rows, now);
+        }
+        Ok(())
+    }
+
+    fn charge_saved(&self, whose: Whose, rows: &[Row<'_>], now: Moment) {
+        self.each_meter(whose, |limit, lane, meter| {
+            let Some(kind) = kind_of(&lane.gate) else { return };
+            let of_limit =
+                || rows.iter().filter(|row| row.limit == limit.name.as_str() && row.kind == kind);
+            let period = lane.gate.per().as_secs();
+            let same = of_limit().find(|row| u64::from(row.period_secs) == period);
+            // A window that is new is as empty as the emptiest of its limit.
+            let row = same.or_else(|| of_limit().max_by_key(|row| row.unix_ms));
+            let Some(row) = row else { return };
+            let ahead_ms = row.unix_ms.saturating_sub(now.unix_ms());
+            let spent_until = now.mono_ns().saturating_add(ahead_ms.saturating_mul(1_000_000));
+            meter.number.fetch_max(spent_until.min(lane.gate.drained(now)), Ordering::Relaxed);
+        });
+    }
+
+    fn each_meter(&self, whose: Whose, mut each: impl FnMut(&Limit, &Lane, &Meter)) {
+        match whose {
+            Whose::Identity(ix) => {
+                let Some(account) = self.accounts.get(ix.index()) else { return };
+                let _turn = account.turn.lock();
+                for bucket in &account.buckets {
+                    if let Some((limit, lane)) = locate(&self.limits, bucket)
+                        && limit.sharing == Sharing::Each
+                    {
+                        each(limit, lane, &bucket.meter);
+                    }
+                }
+            }
+            Whose::Everybody(ix) => {
+                let both = self.limits.get(ix.index()).zip(self.shared.get(ix.index()));
+                let Some((limit, meters)) = both else { return };
+                if limit.sharing == Sharing::All {
+                    let _turn = self.shared_turn.lock();
+                    for (lane, meter) in limit.lanes.iter().zip(meters) {
+                        each(limit, lane, meter);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Open requests end with the process.
+const fn kind_of(gate: &Gate) -> Option<u8> {
+    match gate {
+        Gate::Requests(_) => Some(1),
+        Gate::Bytes(_) => Some(2),
+        Gate::PiiRecords(_) => Some(3),
+        Gate::Concurrent(_) => None,
+    }
+}
+
+fn put_text(name: &Name, out: &mut Vec<u8>) {
+    // A name has at most 96 bytes.
+    out.push(u8::try_from(name.as_str().len()).unwrap_or(0));
+    out.extend_from_slice(name.as_str().as_bytes());
+}
+
+fn sum_of(bytes: &[u8]) -> [u8; SUM] {
+    HashKey::new(SUM_KEY).hash(bytes).to_be_bytes()
+}
+
+fn read(bytes: &[u8]) -> Option<(u8, &str, Vec<Row<'_>>)> {
+    let (body, sum) = bytes.split_last_chunk::<SUM>()?;
+    if *sum != sum_of(body) {
+        return None;
+    }
+    let ([VERSION, kind @ (OF_ONE | OF_ALL)], mut rest) = body.split_first_chunk()? else {
+        return None;
+    };
+    let name = take_text(&mut rest)?;
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let limit = take_text(&mut rest)?;
+        let ([kind], after) = rest.split_first_chunk()?;
+        let (period, after) = after.split_first_chunk()?;
+        let (unix_ms, after) = after.split_first_chunk()?;
+        rest = after;
+        let (period_secs, unix_ms) = (u32::from_be_bytes(*period), u64::from_be_bytes(*unix_ms));
+        rows.push(Row { limit, kind: *kind, period_secs, unix_ms });
+    }
+    Some((*kind, name, rows))
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let (length, after) = rest.split_first()?;
+    let (text, after) = after.split_at_checked(usize::from(*length))?;
+    *rest = after;
+    std::str::from_utf8(text).ok()
+}

@@ -1,0 +1,165 @@
+//! What a gateway among several has to ask the others for, and to tell them.
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::pool::{Counts, Pool, Supply, Units};
+use super::{Meter, Quotas, locate};
+use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
+use crate::policy::Sharing;
+
+/// How many gateways spend from the quotas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// This one alone: what is spent here is all that is spent.
+    One,
+    /// Perhaps others too: each spends what it was given.
+    Several,
+}
+
+/// One quota of which units are needed, or something is to be told.
+#[derive(Clone, Debug)]
+pub struct Want {
+    pub limit: Name,
+    /// Whose; `None` where all identities under the limit spend together.
+    pub account: Option<Name>,
+    pub period: Duration,
+    pub units: Units,
+    meter: Arc<Meter>,
+}
+
+impl Want {
+    fn pool(&self) -> Option<&Pool> {
+        self.meter.pool.as_deref()
+    }
+
+    /// Waits until nobody else asks for it.
+    pub async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        match self.pool() {
+            Some(pool) => Some(pool.turn.lock().await),
+            None => None,
+        }
+    }
+
+    /// Whether nobody else is about to ask; whoever is told so is.
+    #[must_use]
+    pub fn begin_soon(&self) -> bool {
+        self.pool().is_some_and(|pool| !pool.soon.swap(true, Ordering::AcqRel))
+    }
+
+    /// What is spent from now on needs another asking.
+    pub fn end_soon(&self) {
+        if let Some(pool) = self.pool() {
+            pool.soon.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether it is known only afterwards how much was spent.
+    #[must_use]
+    pub fn is_of_amounts(&self) -> bool {
+        self.units.counts == Counts::Amounts
+    }
+
+    /// Still, or is it settled meanwhile?
+    #[must_use]
+    pub fn is_still(&self, now: Moment) -> bool {
+        self.pool().is_some_and(|pool| pool.is_wanting(&self.units, now))
+    }
+
+    /// Units that are owed, and units to ask for.
+    #[must_use]
+    pub fn ask(&self) -> (u32, u32) {
+        self.pool().map_or((0, 0), |pool| pool.ask(&self.units))
+    }
+
+    /// The units owed were charged, and `given` more may be spent here; if none, the next comes back
+    /// in `wait`.
+    pub fn answered(&self, told: u32, given: u32, wait: Duration, now: Moment) {
+        if let Some(pool) = self.pool() {
+            pool.answered(told, given, wait, &self.units, now);
+        }
+    }
+
+    /// Nobody can be asked; units come from there meanwhile.
+    pub fn supply(&self, supply: Supply, now: Moment) {
+        if let Some(pool) = self.pool() {
+            pool.supply(supply, now);
+        }
+    }
+
+    /// Whose it is, as text that tells all quotas apart.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let account = self.account.as_ref().map_or("", Name::as_str);
+        format!("{} {account} {}", self.limit, self.period.as_secs())
+    }
+}
+
+impl Units {
+    /// The part that one gateway may spend of these, by its own rate.
+    #[must_use]
+    pub const fn part(&self, interval: Duration, burst: u32) -> Self {
+        Self { interval, burst, grain: self.grain, counts: self.counts }
+    }
+}
+
+impl Quotas {
+    /// What is to be asked or told before or after such a request.
+    #[must_use]
+    pub fn wants(
+        &self,
+        who: IdentityIx,
+        operation: OperationIx,
+        upstream: UpstreamIx,
+        now: Moment,
+    ) -> Vec<Want> {
+        let Some(account) = self.accounts.get(who.index()) else { return Vec::new() };
+        self.applying(account, operation, upstream)
+            .filter_map(|(bucket, limit, lane)| {
+                let (pool, units) = bucket.meter.pool.as_deref().zip(lane.gate.units())?;
+                let wanting = pool.is_wanting(&units, now);
+                wanting.then(|| Want {
+                    limit: limit.name.clone(),
+                    account: (limit.sharing == Sharing::Each).then(|| account.name.clone()),
+                    period: lane.gate.per(),
+                    units,
+                    meter: Arc::clone(&bucket.meter),
+                })
+            })
+            .collect()
+    }
+
+    /// Units come by asking again, everywhere. Gives every quota of which something was spent and not
+    /// told.
+    #[must_use]
+    pub fn ask_again(&self, now: Moment) -> Vec<Want> {
+        let mut owing: Vec<Want> = Vec::new();
+        for account in &self.accounts {
+            for bucket in &account.buckets {
+                let Some((limit, lane)) = locate(&self.limits, bucket) else { continue };
+                let Some((pool, units)) = bucket.meter.pool.as_deref().zip(lane.gate.units())
+                else {
+                    continue;
+                };
+                pool.supply(Supply::Asked, now);
+                let each = limit.sharing == Sharing::Each;
+                let known = |want: &Want| Arc::ptr_eq(&want.meter, &bucket.meter);
+                if pool.owes(&units) && (each || !owing.iter().any(known)) {
+                    owing.push(Want {
+                        limit: limit.name.clone(),
+                        account: each.then(|| account.name.clone()),
+                        period: lane.gate.per(),
+                        units,
+                        meter: Arc::clone(&bucket.meter),
+                    });
+                }
+            }
+        }
+        owing
+    }
+
+    #[must_use]
+    pub const fn among(&self) -> Among {
+        self.among
+    }
+}

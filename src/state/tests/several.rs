@@ -1,0 +1,174 @@
+//! Gateways that share quotas: the sum is the limit, whoever asks when.
+use super::*;
+use crate::policy::Amount;
+
+/// The quota as whoever gives it out sees it: so much is left, and none comes back.
+struct Giver {
+    left: u32,
+    debt: u32,
+}
+
+impl Giver {
+    fn answer(&mut self, want: &Want, peers: u32, now: Moment) {
+        let (told, wanted) = want.ask();
+        self.debt += told;
+        self.left -= told.min(self.left);
+        let given = wanted.min(self.left.div_ceil(peers));
+        self.left -= given;
+        want.answered(told, given, Duration::from_secs(3_600), now);
+    }
+}
+
+fn of(limits: &[LimitSpec]) -> Quotas {
+    let all = (0..limits.len()).map(|ix| LimitIx(u16::try_from(ix).unwrap())).collect();
+    Quotas::build_among(limits, &[(name("printer"), all)], Among::Several).unwrap()
+}
+
+fn hourly(count: u32) -> Quotas {
+    of(&[limit("orders", &[per(count, 3_600)])])
+}
+
+/// One request, asking as often as it takes. Says whether it went through.
+fn request(quotas: &Quotas, giver: &mut Giver, now: Moment) -> bool {
+    for _ in 0..4 {
+        match quotas.charge(WHO, OP, UP, now) {
+            Ok(charged) => {
+                if charged.low {
+                    for want in quotas.wants(WHO, OP, UP, now) {
+                        giver.answer(&want, 2, now);
+                    }
+                }
+                return true;
+            }
+            Err(Refused::Unasked) => {
+                for want in quotas.wants(WHO, OP, UP, now) {
+                    giver.answer(&want, 2, now);
+                }
+            }
+            Err(Refused::Exceeded(standing)) => {
+                assert!(standing.reset > Duration::ZERO);
+                return false;
+            }
+            Err(Refused::Unregistered) => panic!(),
+        }
+    }
+    false
+}
+
+proptest! {
+    #[test]
+    fn mon_2_the_sum_over_gateways_is_the_limit(
+        turns in proptest::collection::vec((0_usize..2, 0_u64..40), 1..600), count in 1_u32..400,
+    ) {
+        let gateways = [hourly(count), hourly(count)];
+        let mut giver = Giver { left: count, debt: 0 };
+        let (mut passed, mut now) = (0_u32, 0);
+        for (who, later) in turns {
+            now += later;
+            passed += u32::from(request(&gateways[who], &mut giver, at(now)));
+        }
+        prop_assert!(passed <= count, "{} of {}", passed, count);
+        // Together they use it up, but for what the other one was given and had no use for.
+        for _ in 0..2 * count {
+            for gateway in &gateways {
+                passed += u32::from(request(gateway, &mut giver, at(now)));
+            }
+        }
+        prop_assert!(passed <= count);
+        prop_assert!(passed + count.div_ceil(16) * 12 >= count, "{} of {}", passed, count);
+        prop_assert_eq!(giver.debt, 0);
+    }
+}
+
+#[test]
+fn a_batch_follows_the_traffic_and_what_is_given_is_lost_after_a_while() {
+    let quotas = hourly(1_600);
+    let mut giver = Giver { left: 1_600, debt: 0 };
+    for turn in 0..100 {
+        assert!(request(&quotas, &mut giver, at(turn)));
+    }
+    let unspent = 1_600 - giver.left - 100;
+    assert!((20..=200).contains(&unspent), "{unspent}: asked for ahead of need");
+    let asked = quotas.wants(WHO, OP, UP, at(10_000));
+    assert_eq!(asked.len(), 1, "what was given has become void");
+    assert_eq!(quotas.charge(WHO, OP, UP, at(10_000)).unwrap_err(), Refused::Unasked);
+}
+
+#[test]
+fn a_slow_quota_is_asked_for_one_by_one() {
+    let quotas = of(&[limit("orders", &[per(500, 86_400)])]);
+    let mut giver = Giver { left: 500, debt: 0 };
+    for turn in 0..50 {
+        assert!(request(&quotas, &mut giver, at(turn)));
+    }
+    assert_eq!(giver.left, 450);
+}
+
+#[test]
+fn apart_a_gateway_spends_its_part_from_an_empty_start_and_tells_it_afterwards() {
+    let quotas = hourly(60);
+    let wants = quotas.wants(WHO, OP, UP, at(0));
+    let part = wants[0].units.part(Duration::from_secs(120), 30);
+    let supply = Supply::Part { units: part, empty_at: at(0) };
+    wants[0].supply(supply, at(0));
+    let passed = |now: u64| {
+        std::iter::from_fn(|| quotas.charge(WHO, OP, UP, at(now)).ok().map(|_| ())).count()
+    };
+    assert_eq!(passed(0), 0);
+    assert_eq!(exceeded(&quotas, at(0)).reset, Duration::from_secs(120));
+    assert_eq!(passed(240_000), 2);
+    // The same part once more begins nothing anew.
+    wants[0].supply(supply, at(240_000));
+    assert_eq!(passed(240_000), 0);
+    assert!(quotas.wants(WHO, OP, UP, at(250_000)).is_empty(), "there is nobody to ask");
+    let owing = quotas.ask_again(at(250_000));
+    assert_eq!(owing.iter().map(Want::ask).collect::<Vec<_>>(), [(2, 1)]);
+    let mut giver = Giver { left: 60, debt: 0 };
+    giver.answer(&owing[0], 2, at(250_000));
+    assert_eq!((giver.debt, giver.left), (2, 57));
+    assert!(quotas.ask_again(at(250_000)).is_empty());
+}
+
+#[test]
+fn nothing_is_spent_where_nothing_is_known() {
+    let quotas = hourly(60);
+    let wants = quotas.wants(WHO, OP, UP, at(0));
+    wants[0].supply(Supply::Nothing, at(0));
+    assert_eq!(exceeded(&quotas, at(10)).reset, Duration::from_millis(990));
+    assert_eq!(quotas.charge(WHO, OP, UP, at(1_000)).unwrap_err(), Refused::Unasked);
+}
+
+#[test]
+fn mon_3_amounts_are_told_in_grains_without_losing_a_byte() {
+    let amount = Amount { count: 50_000_000_000, per: Duration::from_secs(86_400) };
+    let quotas = of(&[measured("volume", Measure::Bytes(vec![amount]))]);
+    let mut giver = Giver { left: 1 << 30, debt: 0 };
+    assert!(request(&quotas, &mut giver, at(0)));
+    let grain = quotas.wants(WHO, OP, UP, at(2_000))[0].units.grain;
+    assert!((2..100).contains(&grain), "{grain}");
+    for turn in 0..1_000 {
+        let told = quotas.spend(WHO, OP, UP, Spent { bytes: 1_001, pii_records: 0 }, at(turn));
+        assert!(told);
+        for want in quotas.wants(WHO, OP, UP, at(turn)) {
+            giver.answer(&want, 2, at(turn));
+        }
+    }
+    let given = (1 << 30) - giver.left;
+    let spent = 1_001_000 / u32::try_from(grain).unwrap();
+    assert!(given.abs_diff(spent) <= 2, "{given} for {spent}");
+}
+
+#[test]
+fn a_reload_keeps_what_was_given_and_a_gateway_alone_has_no_pools() {
+    let before = hourly(60);
+    let mut giver = Giver { left: 60, debt: 0 };
+    for _ in 0..60 {
+        request(&before, &mut giver, at(0));
+    }
+    let mut after = hourly(60);
+    after.carry_over(&before, at(1));
+    assert!(matches!(after.charge(WHO, OP, UP, at(1)), Err(Refused::Exceeded(_))));
+    let alone = quotas_of(&[limit("orders", &[per(60, 3_600)])]);
+    assert!(alone.wants(WHO, OP, UP, at(0)).is_empty());
+    assert_eq!(passes(&alone, at(0)), 60);
+}

@@ -1,0 +1,143 @@
+//! What a process remembers of the one before it, also when that one was killed.
+use std::net::SocketAddr;
+
+use rustix::process::Signal;
+use sekisho::base::Name;
+use sekisho::devcerts::TokenClaims;
+use sekisho::exposure::{Hour, Ledger, Range};
+use sekisho::mock::{Caller, CallerConfig, Reply};
+use sekisho::store::{Embedded, Gateway, Shelf, Store as _};
+
+use super::{Place, Sekisho};
+use crate::logs::eventually;
+use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, get, now};
+
+impl Sekisho {
+    async fn admin(&self) -> SocketAddr {
+        eventually("the address of the metrics", || {
+            let said = self.err.lock();
+            let (_, after) = said.split_once("health on http://")?;
+            after.split_whitespace().next()?.parse().ok()
+        })
+        .await
+    }
+
+    /// Returns when everything up to now is written down.
+    async fn has_written(&self) {
+        let admin = self.admin().await;
+        let asked_at = now().unix_secs();
+        eventually("memory is on disk", || {
+            let text = metrics(admin)?;
+            let line =
+                text.lines().find(|l| l.starts_with("sekisho_state_written_timestamp_seconds"))?;
+            let written: f64 = line.rsplit(' ').next()?.parse().ok()?;
+            (written > asked_at as f64 + 1.0).then_some(())
+        })
+        .await;
+    }
+}
+
+fn metrics(admin: SocketAddr) -> Option<String> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(admin).ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+impl Place {
+    async fn limited(&self, gateway: &Sekisho) -> Reply {
+        let claims = TokenClaims::new(ISSUER, "limited-caller", AUDIENCE);
+        let token = self.pki.signer.sign(&claims, now()).unwrap();
+        let call = bearing(get(ORDERS), &token);
+        let config = CallerConfig::trusting(self.pki.ca.certificate());
+        Caller::new(config).unwrap().call(gateway.address().await, call).await.unwrap()
+    }
+
+    /// What is written down of what was revealed.
+    async fn ledger(&self) -> Ledger {
+        let file = Embedded::open(&self.dir.join("state"), Gateway(1), now()).unwrap();
+        let mut ledger = Ledger::new(1 << 20);
+        let mut after = None;
+        loop {
+            let page = file.scan_blobs(Shelf::Ledger, after).await.unwrap();
+            let Some(last) = page.last() else { return ledger };
+            after = Some(last.key);
+            for blob in page {
+                ledger.take_page(&blob.state.value).unwrap();
+            }
+        }
+    }
+}
+
+fn records(ledger: &Ledger) -> u64 {
+    let printer = Name::parse("label-printer").unwrap();
+    let range =
+        Range { identity: Some(&printer), operation: None, from: Hour(0), until: Hour(u32::MAX) };
+    ledger.sum(range).records
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_a_killed_process_forgets_no_quota_and_nothing_it_revealed() {
+    let place = Place::new().await;
+    let first = Sekisho::run(&place);
+    for _ in 0..3 {
+        assert_eq!(place.limited(&first).await.status, 200);
+    }
+    assert_eq!(place.orders(&first).await.status, 200);
+    first.has_written().await;
+    first.signal(Signal::KILL);
+    first.ended().await;
+    let revealed = records(&place.ledger().await);
+    assert!(revealed > 0, "orders were shown to the printer");
+
+    let second = Sekisho::run(&place);
+    let reply = place.limited(&second).await;
+    assert_eq!(reply.status, 429, "three a minute were spent before: {}", reply.text());
+    assert_eq!(place.orders(&second).await.status, 200);
+    // In order nothing is lost, however short the time.
+    second.told_to_end().await;
+    assert_eq!(records(&place.ledger().await), 2 * revealed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_two_processes_never_share_a_state_directory() {
+    let place = Place::new().await;
+    let first = Sekisho::run(&place);
+    first.address().await;
+    let second = Sekisho::run(&place).ended().await;
+    assert_eq!(second.status.code(), Some(1), "{}", second.err);
+    for word in ["store.redb", "another process", "give each one its own"] {
+        assert!(second.err.contains(word), "{}", second.err);
+    }
+    assert_eq!(place.orders(&first).await.status, 200);
+    first.told_to_end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_damaged_store_is_refused_and_left_as_it_is() {
+    let place = Place::new().await;
+    let first = Sekisho::run(&place);
+    first.address().await;
+    first.told_to_end().await;
+    let file = place.dir.join("state/store.redb");
+    let whole = std::fs::read(&file).unwrap();
+    let cut = whole[..whole.len() / 2].to_vec();
+    for damaged in [cut, Vec::new(), vec![7; 4_096]] {
+        std::fs::write(&file, &damaged).unwrap();
+        let ended = Sekisho::run(&place).ended().await;
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.err);
+        assert!(ended.err.contains("store.redb: "), "{}", ended.err);
+        assert!(
+            ended.err.contains("does not start without knowing what is locked"),
+            "{}",
+            ended.err
+        );
+        assert_eq!(std::fs::read(&file).unwrap(), damaged, "nothing was replaced");
+    }
+    std::fs::write(&file, &whole).unwrap();
+    let again = Sekisho::run(&place);
+    again.address().await;
+    again.told_to_end().await;
+}

@@ -1,0 +1,292 @@
+//! What gateways share and do not forget: two real gateways, one real Redis.
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use sekisho::base::{Clock, Name};
+use sekisho::engine::{LockOrder, Target};
+use sekisho::lockout::Step;
+use sekisho::mock::{Reply, Scenario};
+use sekisho::store::Reach;
+use serde_json::Value;
+
+use crate::logs::eventually;
+use crate::store::redis::Server;
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get};
+
+const ROLES: &str = r#"
+[role.fast]
+purpose = "be limited by the hour"
+allow = ["orders/getOrders"]
+limits = [{ operations = ["*"], requests = ["60/h"] }]
+[role.slow]
+purpose = "be limited by the day"
+allow = ["orders/getOrders"]
+limits = [{ operations = ["*"], requests = ["12/day"] }]
+[role.brisk]
+purpose = "be limited by the second"
+allow = ["orders/getOrders"]
+limits = [{ operations = ["*"], requests = ["120/min"] }]
+[role.bulk]
+purpose = "be limited by volume"
+allow = ["orders/getOrders"]
+limits = [{ operations = ["*"], bytes = ["4 kB/h"] }]
+[limit.everybody]
+operations = ["*"]
+requests = ["20000/h"]
+"#;
+
+fn identities() -> String {
+    let one = |role: &str| {
+        format!(
+            "[identity.{role}]\nkind = \"service\"\nowner = \"platform@example.com\"\n\
+             token = {{ issuer = \"corp\", subject = \"{role}\" }}\nnetworks = [\"loopback\"]\n\
+             roles = [\"{role}\"]\n"
+        )
+    };
+    [ROLES.to_owned(), ["fast", "slow", "brisk", "bulk"].map(one).concat()].concat()
+}
+
+fn put(dir: &Path, name: &str, content: &[u8]) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, content).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path.display().to_string()
+}
+
+/// What a gateway's configuration says of the server.
+fn shared(server: &Server, number: u16) -> String {
+    let password = put(server.dir(), "password", b"correct-horse\n");
+    let secret = put(server.dir(), "secret", &[7; 32]);
+    let ca = server.dir().join("ca.pem");
+    format!(
+        "[state]\ngateway = {number}\n[state.redis]\naddress = \"127.0.0.1:{}\"\nca = \"{}\"\n\
+         user = \"gateway\"\npassword = \"{password}\"\nsecret = \"{secret}\"\npoll = \"200 ms\"\n",
+        server.port,
+        ca.display(),
+    )
+}
+
+async fn gateway(server: &Server, number: u16) -> World {
+    let plan = Plan::default().fill("identities", &identities());
+    let world = World::with(plan.fill("more", &shared(server, number))).await;
+    world.amazon.set(Scenario::Echo);
+    world
+}
+
+/// Two gateways that know of each other.
+async fn two(server: &Server) -> [World; 2] {
+    let both = [gateway(server, 1).await, gateway(server, 2).await];
+    for world in &both {
+        eventually("both share", || {
+            let shares = value(world, "sekisho_state_sound") && two_share(world);
+            shares.then_some(())
+        })
+        .await;
+    }
+    both
+}
+
+fn value(world: &World, gauge: &str) -> bool {
+    world.metric(gauge) > 0.5
+}
+
+fn two_share(world: &World) -> bool {
+    world.metric("sekisho_state_gateways") > 1.5
+}
+
+async fn ask(world: &World, who: &str) -> Reply {
+    world.call(&world.nobody(), bearing(get(ORDERS), &world.token(who))).await
+}
+
+/// Whether it passed; what did not was beyond the quota.
+async fn passes(world: &World, who: &str) -> bool {
+    let reply = ask(world, who).await;
+    if reply.status == 200 {
+        return true;
+    }
+    assert_eq!(reply.status, 429, "{}", reply.text());
+    assert_eq!(error_of(&reply).0, "Sekisho.QuotaExceeded");
+    false
+}
+
+/// Asks both in turn until neither lets anything through; how many passed.
+async fn spend_all(both: &[World; 2], who: &str) -> u32 {
+    let mut passed = 0;
+    loop {
+        let mut any = false;
+        for world in both {
+            if passes(world, who).await {
+                passed += 1;
+                any = true;
+            }
+        }
+        if !any {
+            return passed;
+        }
+    }
+}
+
+async fn finish(both: [World; 2]) {
+    for world in both {
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_a_limit_of_two_gateways_is_one_limit() {
+    let server = Server::start().await;
+    let both = two(&server).await;
+    // One at a time, so to the unit.
+    assert_eq!(spend_all(&both, "slow").await, 12);
+    let reply = ask(&both[0], "slow").await;
+    assert!(reply.header("retry-after").is_some_and(|wait| wait != "0"), "it is told when");
+    // In batches: what one holds back is lost after a while, and nothing is spent twice.
+    let passed = spend_all(&both, "fast").await;
+    assert!((50..=61).contains(&passed), "{passed} of 60");
+    // Everything on one of them is as much as on both.
+    let mut alone = 0;
+    while alone < 500 && passes(&both[0], "brisk").await {
+        alone += 1;
+    }
+    assert!((100..=150).contains(&alone), "{alone} of 120 and what came back");
+    for world in &both {
+        assert!(world.metric("sekisho_quota_asks_total{result=\"given\"}") > 0.5);
+        assert!(world.metric("sekisho_quota_asks_total{result=\"dry\"}") > 0.5);
+    }
+    finish(both).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_3_what_one_gateway_sent_counts_on_the_other() {
+    let server = Server::start().await;
+    let both = two(&server).await;
+    let mut passed = 0;
+    while passed < 100 && passes(&both[0], "bulk").await {
+        passed += 1;
+    }
+    assert!((1..100).contains(&passed), "{passed}");
+    // The other one learns it from the server, at its next request at the latest.
+    eventually_refused(&both[1], "bulk").await;
+    finish(both).await;
+}
+
+async fn eventually_refused(world: &World, who: &str) {
+    for _ in 0..20 {
+        if !passes(world, who).await {
+            return;
+        }
+    }
+    panic!("{who} is never refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_lock_holds_on_the_other_gateway_within_a_second() {
+    let server = Server::start().await;
+    let both = two(&server).await;
+    assert!(passes(&both[1], "slow").await);
+    let began = Clock::system();
+    let reach = both[0].gateway.engine.lock(&order("slow")).await.unwrap();
+    assert_eq!(reach, Reach::Everywhere);
+    while ask(&both[1], "slow").await.status == 200 {
+        let took = began.now().mono_ns();
+        assert!(took < 1_000_000_000, "{took} ns");
+    }
+    assert_ne!(ask(&both[0], "slow").await.status, 200);
+    assert!(passes(&both[1], "fast").await, "others go on");
+    finish(both).await;
+}
+
+fn order(who: &str) -> LockOrder {
+    LockOrder {
+        target: Target::Identity(Name::parse(who).unwrap()),
+        step: Step::Lock,
+        lasts: None,
+        by: Name::parse("officer").unwrap(),
+        case: Name::parse("case-1").unwrap(),
+    }
+}
+
+fn told(world: &World, action: &str) -> Vec<Value> {
+    world.gateway.flush_log();
+    world.events(action)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_without_redis_locks_hold_and_quotas_are_a_share_and_it_heals() {
+    let mut server = Server::start().await;
+    let both = two(&server).await;
+    both[0].gateway.engine.lock(&order("slow")).await.unwrap();
+    while ask(&both[1], "slow").await.status == 200 {}
+    assert!(passes(&both[0], "brisk").await);
+
+    server.kill();
+    let cut = Clock::system();
+    for world in &both {
+        eventually("the outage is told", || told(world, "store-faulty").pop()).await;
+        assert!(!value(world, "sekisho_state_sound"));
+        assert!(world.metric("sekisho_state_faults_total{reason=\"unreachable\"}") > 0.5);
+        assert_ne!(ask(world, "slow").await.status, 200, "a known lock holds");
+    }
+    // The part of each is one a second, from an empty start.
+    let mut passed = [0_u64; 2];
+    while passed.iter().any(|passed| *passed < 2) {
+        for (world, passed) in both.iter().zip(&mut passed) {
+            *passed += u64::from(passes(world, "brisk").await);
+        }
+        let seconds = cut.now().mono_ns() / 1_000_000_000;
+        assert!(seconds < 20, "{passed:?} in {seconds} s");
+    }
+    let seconds = cut.now().mono_ns() / 1_000_000_000 + 2;
+    // A few units of before may have been left.
+    let most = seconds + 4;
+    assert!(passed.iter().all(|passed| *passed <= most), "{passed:?} in {seconds} s");
+
+    // It comes back and has forgotten everything.
+    server.restart().await;
+    for world in &both {
+        eventually("the healing is told", || told(world, "store-healed").pop()).await;
+        assert_ne!(ask(world, "slow").await.status, 200, "the server never knew, and it holds");
+    }
+    // Nothing was refilled: what was forgotten is taken for spent.
+    assert!(!passes(&both[0], "fast").await);
+    for world in &both {
+        let mut tries = 0;
+        while !passes(world, "brisk").await {
+            tries += 1;
+            assert!(tries < 2_000, "it does not come back");
+            tokio::task::yield_now().await;
+        }
+    }
+    finish(both).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_redis_that_hangs_holds_no_request_up_for_long() {
+    let server = Server::start().await;
+    let both = two(&server).await;
+    assert!(passes(&both[0], "fast").await);
+    server.signal(Signal::STOP);
+    let clock = Clock::system();
+    for _ in 0..5 {
+        let before = clock.now();
+        // Within the time-out of 500 ms, whatever the outcome.
+        passes(&both[0], "slow").await;
+        let took = clock.now().since(before);
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+    eventually("the outage is told", || told(&both[0], "store-faulty").pop()).await;
+    server.signal(Signal::CONT);
+    eventually("the healing is told", || told(&both[0], "store-healed").pop()).await;
+    finish(both).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_state_is_changed_by_a_restart_only() {
+    let world = World::start().await;
+    let reloaded = world.reload(|text| format!("{text}\n[state]\ngateway = 2\n")).await;
+    assert!(!reloaded);
+    assert!(world.reload(|text| text.replace("gateway = 2", "gateway = 1")).await);
+    world.finish().await;
+}
