@@ -213,7 +213,12 @@ fn of_event(event: &Event<'_>, now: Moment) -> Option<Alarm> {
         Event::Unlocked { subject: of, reason, .. } => {
             detail(subject(new(Kind::Unlocked, Low), *of), *reason)
         }
-        Event::LocksUnkept { fault } => detail(new(Kind::StoreFaulty, High), *fault),
+        Event::LocksUnkept { fault } | Event::StoreFaulty { fault } => {
+            detail(new(Kind::StoreFaulty, High), *fault)
+        }
+        Event::MemoryRefused { .. } => {
+            detail(new(Kind::StoreFaulty, High), Fixed::new("memory-refused"))
+        }
         Event::BreakerOpened { upstream, endpoint, .. } => {
             let alarm = new(Kind::UpstreamFailing, High).about(Aspect::Upstream, upstream);
             named(alarm, Aspect::Endpoint, *endpoint)
@@ -279,7 +284,7 @@ fn subject(alarm: Alarm, of: LockSubject<'_>) -> Alarm {
 }
 
 /// A word of the program that says how.
-pub(super) fn detail(alarm: Alarm, word: Fixed) -> Alarm {
+fn detail(alarm: Alarm, word: Fixed) -> Alarm {
     named(alarm, Aspect::Detail, word)
 }
 

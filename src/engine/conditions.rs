@@ -1,13 +1,11 @@
 //! Conditions that no event tells of, looked at from time to time: a log without room, lost lines,
-//! panics, a store that can't be had, certificates that end soon (MON-7, TLS-5).
+//! panics, certificates that end soon (MON-7, TLS-5).
 use std::time::Duration;
 
 use super::Engine;
-use super::alarms::{counted, detail};
+use super::alarms::counted;
 use crate::alarm::{Alarm, Aspect, Kind, Severity};
 use crate::base::{Moment, Name};
-use crate::evidence::Fixed;
-use crate::store::Condition;
 
 /// What lasts is told again so often.
 const REMIND: Duration = Duration::from_secs(3_600);
@@ -22,7 +20,6 @@ const PRESSING_SECS: u64 = 3 * 86_400;
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
     log_full: Lasting,
-    store_faulty: Lasting,
     lines_lost: u64,
     panics: u64,
     /// When certificates were looked at, and under which configuration.
@@ -60,16 +57,6 @@ impl Engine {
         let mut found = Vec::new();
         if seen.log_full.is_news(self.log.is_full(), now) {
             found.push(Alarm::new(Kind::LogUnavailable, Severity::Critical, now));
-        }
-        let condition = *self.store.condition().borrow();
-        let fault = match condition {
-            Condition::Sound => None,
-            Condition::Faulty(fault) => Some(fault),
-        };
-        let news = seen.store_faulty.is_news(fault.is_some(), now);
-        if let Some(fault) = fault.filter(|_| news) {
-            let alarm = Alarm::new(Kind::StoreFaulty, Severity::High, now);
-            found.push(detail(alarm, Fixed::new(fault.word())));
         }
         let lost = self.metrics.lines_lost();
         if let Some(more @ 1..) = lost.checked_sub(seen.lines_lost) {
