@@ -195,12 +195,12 @@ impl Default for VolumeSettings {
             risk_note: 1e-3,
             risk_act: 1e-4,
             hour_factor: 5.5,
-            quarter_factor: PerMetric { requests: 2.5, bytes: 1.8, records: 1.8 },
-            quarter_most: 1.9,
+            quarter_factor: PerMetric { requests: 2.5, bytes: 2.2, records: 2.2 },
+            quarter_most: 2.3,
             burst_pace: 9.0,
             burst_factor: 0.7,
             burst_least: 40.0,
-            elsewhere_factor: 2.5,
+            elsewhere_factor: 3.0,
             factor_max: 7.5,
         }
     }

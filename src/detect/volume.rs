@@ -265,8 +265,8 @@ impl Gauge {
         let least = in_blocks(settings.least.of(metric), metric);
         let (usual, highest) = (self.week.around(hour), self.week.highest());
         let normal = count_of(usual, floor);
-        // A job that runs at another hour than ever is noted, and acted upon only if it takes more
-        // than the identity takes in an hour in which it works.
+        // A job that runs at another hour than ever, or beside another, is noted, and acted upon only
+        // if it takes more than the identity takes in the hours in which it works.
         let worked = f32::max(
             count_of(highest, floor) * settings.elsewhere_factor,
             count_of(self.recent, floor) * RECENT_FACTOR,
@@ -280,7 +280,8 @@ impl Gauge {
             () if habit < BURSTS => (quarter_factor, 2.0 * quarter_factor),
             () => (settings.hour_factor, settings.factor_max),
         };
-        let elsewhere = if usual < highest - 1.5 { worked } else { 0.0 };
+        let by_hour = usual < highest - 1.5 || habit >= BURSTS;
+        let elsewhere = if by_hour { worked } else { 0.0 };
         let limit = |tail: &Tail, risk, factor: f32, most: f32| {
             let by_tail = count_of(usual + tail.quantile(risk), floor);
             by_tail.max(normal * factor).min(normal * most.max(factor)).max(least)
@@ -289,7 +290,7 @@ impl Gauge {
         let quarter = |risk, factor| limit(&self.quarter_tail, risk, factor, quarter_most);
         Limits {
             hour_note: hour(settings.risk_note, settings.hour_factor / 2.0),
-            hour_act: hour(settings.risk_act, settings.hour_factor).max(elsewhere),
+            hour_act: hour(settings.risk_act, settings.hour_factor).max(worked),
             quarter_note: quarter(settings.risk_note, quarter_factor / 2.0),
             quarter_act: quarter(settings.risk_act, quarter_factor).max(elsewhere),
         }
