@@ -1,6 +1,7 @@
 //! What one observation costs, and, with `cargo bench --bench detectors -- table`, the table from
 //! which the detectors' defaults were chosen: sixteen weeks of made-up traffic, of which the last
-//! eleven count, and one attack at a time. `SEKISHO_IDENTITIES` (400) and `SEKISHO_SEED` (7) vary it.
+//! eleven count, and one attack at a time. `SEKISHO_IDENTITIES` (400) and `SEKISHO_SEEDS` ("7 11 21")
+//! vary it.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -12,84 +13,39 @@
 #![allow(dead_code, reason = "the test suite uses what this does not")]
 #[path = "../tests/suite/detectors/runs.rs"]
 mod runs;
+#[path = "../tests/suite/detectors/siege.rs"]
+mod siege;
+#[path = "../tests/suite/detectors/table.rs"]
+mod table;
 #[path = "../tests/suite/detectors/workload.rs"]
 mod workload;
 
 use sekisho::base::HashKey;
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::io::{Error, Write};
+use std::io::Error;
 
 use divan::counter::BytesCount;
 use sekisho::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
-use sekisho::detect::{CanarySet, Event, Level, Peers, Scan, Watch};
+use sekisho::detect::{CanarySet, Event, Peers, Scan, Watch};
 use sekisho::lockout::{
     Asked, Author, Cause, GatewayId, Imposed, LockTable, Places, Standings, Step, Subject, Trust,
     Until,
 };
 
-use runs::{Attack, attack, enforced, normal, quantile};
+use runs::enforced;
 use workload::{Caller, START_MS, at};
 
 fn main() -> Result<(), Error> {
     if std::env::args().any(|argument| argument == "table") {
-        table(variable("SEKISHO_IDENTITIES", 400), variable("SEKISHO_SEED", 7))
+        let identities = std::env::var("SEKISHO_IDENTITIES").ok().and_then(|n| n.parse().ok());
+        let seeds = std::env::var("SEKISHO_SEEDS").unwrap_or_else(|_| "7 11 21".to_owned());
+        let seeds: Vec<u64> = seeds.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        table::print(&mut std::io::stdout().lock(), identities.unwrap_or(400), &seeds)
     } else {
         divan::main();
         Ok(())
     }
-}
-
-fn variable<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
-
-fn table(identities: u32, seed: u64) -> Result<(), Error> {
-    let mut out = std::io::stdout().lock();
-    let (ordinary, town) = normal(identities, 16, seed, enforced());
-    let months = ordinary.identity_months;
-    writeln!(
-        out,
-        "{months:.0} identity-months of ordinary traffic, {} requests\n",
-        ordinary.events
-    )?;
-    writeln!(
-        out,
-        "| detector | notes per identity-month | acted upon per identity-month |\n|---|---|---|"
-    )?;
-    for detector in sekisho::detect::Detector::ALL {
-        let count = |level| ordinary.signals.get(&(*detector, level)).copied().unwrap_or(0);
-        let (notes, acts) = (count(Level::Note) as f64, count(Level::Act) as f64);
-        writeln!(out, "| {} | {:.4} | {:.4} |", detector.as_str(), notes / months, acts / months)?;
-    }
-    for acted in &ordinary.acted {
-        writeln!(out, "acted upon: {acted:?}")?;
-    }
-    writeln!(
-        out,
-        "\n| attack | tried | acted upon | noted | minutes, median / 95 % | lost, in hourly normals: median / 95 % / most | within 2 |\n|---|---|---|---|---|---|---|"
-    )?;
-    for kind in Attack::ALL {
-        let found = attack(&town, kind, 11);
-        let of = |values: &[f64], share| quantile(values, share);
-        writeln!(
-            out,
-            "| {kind:?} | {} | {} | {} | {:.1} / {:.1} | {:.2} / {:.2} / {:.2} | {} |",
-            found.tried,
-            found.acted,
-            found.noted,
-            of(&found.minutes, 0.5),
-            of(&found.minutes, 0.95),
-            of(&found.lost, 0.5),
-            of(&found.lost, 0.95),
-            of(&found.lost, 1.0),
-            found.lost.iter().filter(|lost| **lost <= 2.0).count(),
-        )?;
-        for ((caller, detector), count) in &found.by {
-            writeln!(out, "|  by {} for {caller:?}: {count} | | | | | | |", detector.as_str())?;
-        }
-    }
-    Ok(())
 }
 
 /// 100,000 watches, so that each observation meets memory that is not in the cache.

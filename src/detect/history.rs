@@ -2,12 +2,14 @@
 //! no part of it: after a restart the hour begins anew.
 //!
 //! A version byte, then integers and floating-point numbers in little-endian order; always
-//! [`Watch::HISTORY_BYTES`] long.
+//! [`Watch::HISTORY_BYTES`] long. Version 1 ends before the habit of bursts; with such a history an
+//! identity is judged by hours and quarters at once, and by minutes after a day of work.
 use super::tail::Tail;
 use super::watch::Watch;
 use super::week::Week;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const WITHOUT_BURSTS: u8 = 1;
 
 /// Why bytes are no history. The identity is young then, which is the stricter way to be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +23,8 @@ pub enum HistoryFault {
 }
 
 impl Watch {
-    pub const HISTORY_BYTES: usize = 1 + 2 + 3 * (168 + 4 + 2 * 16) + 3 * 16 + 3 * 4 + 2 * 2 + 2;
+    pub const HISTORY_BYTES: usize =
+        1 + 2 + 3 * (168 + 4 + 2 * 16) + 3 * 16 + 3 * 4 + 2 * 2 + 2 + 4;
 
     pub fn encode(&self) -> Vec<u8> {
         let core = &self.core;
@@ -43,17 +46,19 @@ impl Watch {
         for value in [core.slow.blocks, core.slow.days, core.sharing.usual_most] {
             out.extend_from_slice(&value.to_le_bytes());
         }
+        out.extend_from_slice(&core.volume.burst.habit.to_le_bytes());
         out
     }
 
     /// # Errors
-    /// On anything but what [`encode`](Self::encode) wrote, whole.
+    /// On anything but what [`encode`](Self::encode) writes, or wrote in version 1, whole.
     pub fn decode(bytes: &[u8]) -> Result<Self, HistoryFault> {
         let mut from = From(bytes);
-        match from.take()? {
-            [VERSION] => {}
-            [newer] if newer > VERSION => return Err(HistoryFault::Newer),
-            [_] => return Err(HistoryFault::Malformed),
+        let [version] = from.take()?;
+        match version {
+            WITHOUT_BURSTS | VERSION => {}
+            newer if newer > VERSION => return Err(HistoryFault::Newer),
+            _ => return Err(HistoryFault::Malformed),
         }
         let mut watch = Self::default();
         let core = &mut watch.core;
@@ -73,6 +78,9 @@ impl Watch {
         core.slow.blocks = from.u16()?;
         core.slow.days = from.u16()?;
         core.sharing.usual_most = from.u16()?;
+        if version > WITHOUT_BURSTS {
+            core.volume.burst.habit = from.within(0.0, 1.0)?;
+        }
         if from.0.is_empty() { Ok(watch) } else { Err(HistoryFault::Length) }
     }
 }

@@ -15,6 +15,7 @@
 //!
 //! On failure: counters stop at their greatest value, which is above every limit; a history of
 //! another version or cut short is refused, and its identity is young again.
+mod burst;
 mod canary;
 mod enumeration;
 mod event;

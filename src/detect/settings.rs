@@ -86,6 +86,12 @@ pub struct VolumeSettings {
     pub quarter_factor: PerMetric,
     /// Nor above so many, for an identity whose hours are even.
     pub quarter_most: f32,
+    /// Records that come faster than at so many times the hour's normal
+    pub burst_pace: f32,
+    /// are acted upon once they are more than so many times that normal,
+    pub burst_factor: f32,
+    /// and more than this.
+    pub burst_least: f32,
     /// In an hour in which the identity hardly ever works, nothing is acted upon below so many times
     /// what it takes in one in which it works.
     pub elsewhere_factor: f32,
@@ -189,9 +195,12 @@ impl Default for VolumeSettings {
             risk_note: 1e-3,
             risk_act: 1e-4,
             hour_factor: 5.5,
-            quarter_factor: PerMetric { requests: 2.5, bytes: 1.8, records: 1.8 },
-            quarter_most: 1.9,
-            elsewhere_factor: 2.5,
+            quarter_factor: PerMetric { requests: 2.5, bytes: 2.2, records: 2.2 },
+            quarter_most: 2.3,
+            burst_pace: 9.0,
+            burst_factor: 0.7,
+            burst_least: 40.0,
+            elsewhere_factor: 3.0,
             factor_max: 7.5,
         }
     }

@@ -2,9 +2,11 @@
 //!
 //! Expected is what the hour of the week has brought; the limit is where the tail of what differed
 //! from it ends. The hour is judged as a whole and by its busiest quarter: a fast scraper takes in
-//! some minutes what belongs to an hour, while a busy month's end is only busier throughout.
+//! some minutes what belongs to an hour, while a busy month's end is only busier throughout. Personal
+//! records are judged by the minute as well, where the identity's work does not come in bursts.
 use crate::base::{Moment, RoleIx};
 
+use super::burst::{Burst, Over};
 use super::event::Metric;
 use super::peers::Peers;
 use super::scale::{count_of, octaves, real, whole};
@@ -13,7 +15,7 @@ use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Su
 use super::tail::Tail;
 use super::watch::{Beat, Turned};
 use super::week::Week;
-use super::window::{QUARTER_MS, hour_of_week};
+use super::window::{HOUR_MS, QUARTER_MS, hour_of_week};
 
 /// What an identity did in an hour that is over: for its role's peers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,6 +76,10 @@ enum Told {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Volume {
     pub(super) gauges: [Gauge; 3],
+    /// Of records.
+    pub(super) burst: Burst,
+    /// A note was made of this hour. The three rise together, and one note says so.
+    noted: bool,
     /// Hours since the first event.
     pub(super) age: u16,
 }
@@ -108,6 +114,11 @@ impl Volume {
             for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
                 let floor = floor(metric, settings);
                 if ended.whole {
+                    if metric == Metric::Records
+                        && let Some(part) = gauge.busiest(floor)
+                    {
+                        self.burst.learn(part);
+                    }
                     gauge.learn(hour, self.age, floor);
                 }
                 for silence in 1..=silent {
@@ -121,6 +132,7 @@ impl Volume {
             self.age = self.age.saturating_add(passed);
         }
         if turned.hour.is_some() || turned.first {
+            self.noted = false;
             let young = self.age < settings.learn_hours;
             for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
                 gauge.begin();
@@ -130,6 +142,13 @@ impl Volume {
                     gauge.limits(hour_of_week(beat.event.at.unix_ms()), metric, settings)
                 };
             }
+            let [.., records] = &self.gauges;
+            let hour = hour_of_week(beat.event.at.unix_ms());
+            let normal = records.normal(hour, floor(Metric::Records, settings));
+            if turned.hour.is_some_and(|ended| ended.silent > 0) {
+                self.burst.empty();
+            }
+            self.burst.begin(normal, young, settings);
         }
         totals
     }
@@ -143,15 +162,22 @@ impl Volume {
         let left = beat.quarter.left(beat.event.at, QUARTER_MS);
         for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
             gauge.count(metric.of(beat.event), metric, left);
-            let Some(level) = gauge.rises() else { continue };
-            let signal = gauge.signal(level, metric, self.age, beat);
-            match metric {
-                Metric::Requests => rate = signal.under(beat.settings.volume.rate_mode),
-                Metric::Bytes | Metric::Records => {
-                    let signal = signal.under(beat.settings.volume.mode);
-                    volume = stronger(volume, signal);
-                }
+            let mut burst = None;
+            if metric == Metric::Records {
+                let left = beat.hour.left(beat.event.at, HOUR_MS);
+                burst = self.burst.count(beat.event.records, left, beat.event.at);
             }
+            let Some(level) = gauge.rises(burst.is_some()) else { continue };
+            if level == Level::Note && self.noted {
+                continue;
+            }
+            let (said, mode) = match metric {
+                Metric::Requests => (&mut rate, beat.settings.volume.rate_mode),
+                Metric::Bytes | Metric::Records => (&mut volume, beat.settings.volume.mode),
+            };
+            let signal = gauge.signal(level, metric, self.age, beat, burst).under(mode);
+            self.noted |= signal.is_some();
+            *said = stronger(*said, signal);
         }
         (rate, volume)
     }
@@ -239,8 +265,8 @@ impl Gauge {
         let least = in_blocks(settings.least.of(metric), metric);
         let (usual, highest) = (self.week.around(hour), self.week.highest());
         let normal = count_of(usual, floor);
-        // A job that runs at another hour than ever is noted, and acted upon only if it takes more
-        // than the identity takes in an hour in which it works.
+        // A job that runs at another hour than ever, or beside another, is noted, and acted upon only
+        // if it takes more than the identity takes in the hours in which it works.
         let worked = f32::max(
             count_of(highest, floor) * settings.elsewhere_factor,
             count_of(self.recent, floor) * RECENT_FACTOR,
@@ -254,7 +280,8 @@ impl Gauge {
             () if habit < BURSTS => (quarter_factor, 2.0 * quarter_factor),
             () => (settings.hour_factor, settings.factor_max),
         };
-        let elsewhere = if usual < highest - 1.5 { worked } else { 0.0 };
+        let by_hour = usual < highest - 1.5 || habit >= BURSTS;
+        let elsewhere = if by_hour { worked } else { 0.0 };
         let limit = |tail: &Tail, risk, factor: f32, most: f32| {
             let by_tail = count_of(usual + tail.quantile(risk), floor);
             by_tail.max(normal * factor).min(normal * most.max(factor)).max(least)
@@ -263,10 +290,23 @@ impl Gauge {
         let quarter = |risk, factor| limit(&self.quarter_tail, risk, factor, quarter_most);
         Limits {
             hour_note: hour(settings.risk_note, settings.hour_factor / 2.0),
-            hour_act: hour(settings.risk_act, settings.hour_factor).max(elsewhere),
+            hour_act: hour(settings.risk_act, settings.hour_factor).max(worked),
             quarter_note: quarter(settings.risk_note, quarter_factor / 2.0),
             quarter_act: quarter(settings.risk_act, quarter_factor).max(elsewhere),
         }
+    }
+
+    /// Which part of this hour came in its busiest quarter, if it was an hour with work.
+    fn busiest(&self, floor: f32) -> Option<f32> {
+        let (peak, hour) = (real(u64::from(self.peak)), real(u64::from(self.hour)));
+        (hour >= floor && self.told < Told::Act).then_some(peak / hour)
+    }
+
+    /// What this hour brings; in one in which the identity hardly ever works, what one brings in which
+    /// it does.
+    fn normal(&self, hour: u64, floor: f32) -> f32 {
+        let (usual, highest) = (self.week.around(hour), self.week.highest());
+        count_of(if usual < highest - 1.5 { highest } else { usual }, floor).max(floor)
     }
 
     fn count(&mut self, amount: u64, metric: Metric, left: f32) {
@@ -287,10 +327,10 @@ impl Gauge {
     }
 
     /// The level that is reached for the first time in this hour.
-    fn rises(&mut self) -> Option<Level> {
+    fn rises(&mut self, over: bool) -> Option<Level> {
         let (hour, peak) = (real(u64::from(self.hour)), real(u64::from(self.peak)));
         let limits = &self.limits;
-        let (told, level) = if hour > limits.hour_act || peak > limits.quarter_act {
+        let (told, level) = if over || hour > limits.hour_act || peak > limits.quarter_act {
             (Told::Act, Level::Act)
         } else if hour > limits.hour_note || peak > limits.quarter_note {
             (Told::Note, Level::Note)
@@ -304,7 +344,14 @@ impl Gauge {
         Some(level)
     }
 
-    fn signal(&self, level: Level, metric: Metric, age: u16, beat: &Beat<'_>) -> Signal {
+    fn signal(
+        &self,
+        level: Level,
+        metric: Metric,
+        age: u16,
+        beat: &Beat<'_>,
+        burst: Option<Over>,
+    ) -> Signal {
         let settings = &beat.settings.volume;
         let at: Moment = beat.event.at;
         let limits = &self.limits;
@@ -312,7 +359,15 @@ impl Gauge {
             Level::Note => (limits.hour_note, limits.quarter_note),
             Level::Act => (limits.hour_act, limits.quarter_act),
         };
-        let by_hour = real(u64::from(self.hour)) > hour_limit;
+        let (hour, peak) = (real(u64::from(self.hour)), real(u64::from(self.peak)));
+        let (seen, limit, since_ms, setting) = if let Some(burst) = burst {
+            (burst.level, burst.limit, burst.since_ms, "detect.volume.burst_factor")
+        } else if hour > hour_limit {
+            (hour, hour_limit, beat.hour.began_ms(), "detect.volume.hour_factor")
+        } else {
+            let since_ms = at.unix_ms().saturating_sub(QUARTER_MS);
+            (peak, quarter_limit, since_ms, "detect.volume.quarter_factor")
+        };
         let young = age < settings.learn_hours;
         let usual = count_of(self.week.around(hour_of_week(at.unix_ms())), floor(metric, settings));
         let unit = if metric == Metric::Bytes { BLOCK } else { 1 };
@@ -333,20 +388,12 @@ impl Gauge {
             asks,
             authenticated: true,
             why: Explanation {
-                seen: u64::from(if by_hour { self.hour } else { self.peak }).saturating_mul(unit),
+                seen: whole(seen).saturating_mul(unit),
                 expected: whole(usual).saturating_mul(unit),
-                limit: whole(if by_hour { hour_limit } else { quarter_limit }).saturating_mul(unit),
+                limit: whole(limit).saturating_mul(unit),
                 unit: metric.as_str(),
-                since_ms: if by_hour {
-                    beat.hour.began_ms()
-                } else {
-                    at.unix_ms().saturating_sub(QUARTER_MS)
-                },
-                setting: match (young, by_hour) {
-                    (true, _) => "detect.volume.cold",
-                    (false, true) => "detect.volume.hour_factor",
-                    (false, false) => "detect.volume.quarter_factor",
-                },
+                since_ms,
+                setting: if young { "detect.volume.cold" } else { setting },
             },
             at,
         }

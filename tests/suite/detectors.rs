@@ -1,19 +1,19 @@
 //! The detectors and the lockout rules against months of made-up traffic. The whole table, with more
 //! identities, is printed by `cargo bench --bench detectors -- table`.
+#[allow(dead_code, reason = "the table that benches/detectors.rs prints uses what this does not")]
 #[path = "detectors/runs.rs"]
 mod runs;
+#[path = "detectors/siege.rs"]
+mod siege;
 #[path = "detectors/workload.rs"]
 mod workload;
 
 use sekisho::base::IdentityIx;
-use sekisho::detect::{Detector, Level, Outcome, Response, Sources, Subject};
-use sekisho::lockout::{
-    Attempt, Author, Backing, Cause, Census, Deadline, GatewayId, Imposed, LockTable, Logins,
-    Probation, Rules, Step, Until, judge,
-};
+use sekisho::detect::{Detector, Level};
+use sekisho::lockout::{Backing, Cause, Census, Probation, Rules, Step, Until, judge};
 
-use runs::{Attack, attack, enforced, normal, quantile};
-use workload::{Caller, at};
+use runs::{Attack, alone, attack, attack_under, enforced, normal, quantile};
+use workload::{Kind, at};
 
 #[test]
 fn mon_2_ordinary_months_lead_to_no_verdict_and_attacks_do() {
@@ -23,8 +23,8 @@ fn mon_2_ordinary_months_lead_to_no_verdict_and_attacks_do() {
 
     let fast = attack(&town, Attack::ScrapeFast, 5);
     assert_eq!((fast.acted, fast.tried), (18, 18), "{:?}", fast.by);
-    assert!(quantile(&fast.lost, 0.5) <= 2.0, "{:?}", fast.lost);
-    assert!(quantile(&fast.minutes, 1.0) <= 60.0, "{:?}", fast.minutes);
+    assert!(quantile(&fast.lost, 1.0) <= 2.0, "{:?}", fast.lost);
+    assert!(quantile(&fast.minutes, 1.0) <= 5.0, "{:?}", fast.minutes);
     let slow = attack(&town, Attack::SlowShare, 5);
     assert_eq!((slow.acted, slow.tried), (6, 6), "within a day");
     for kind in Attack::ALL {
@@ -44,39 +44,40 @@ fn mon_2_ordinary_months_lead_to_no_verdict_and_attacks_do() {
 /// The whole way from a failed login to the table, for 10,000 identities and one network.
 #[test]
 fn mon_6_a_spray_from_one_network_locks_the_network_and_none_of_10_000() {
-    let (settings, rules) = (enforced(), Rules::default());
-    let (mut sources, mut logins) = (Sources::new(1_024), Logins::new(10_000, 65_536));
-    let mut table = LockTable::new(at(0, 0));
-    let mut locked_at = None;
-    for n in 0..100_000_u32 {
-        let identity = IdentityIx(n % 10_000);
-        let now = at(0, u64::from(n) * 30);
-        let mut event = Caller::new(identity.0, 1).event(0, 0);
-        (event.at, event.identity, event.network, event.source) = (now, Some(identity), None, 7);
-        event.outcome = Outcome::NotAuthenticated;
-        for signal in sources.observe(&event, &settings).iter() {
-            assert_eq!(signal.subject, Subject::Source(7));
-            if signal.asks == Response::Lock {
-                locked_at = locked_at.or(Some(n));
-            }
-        }
-        let attempt =
-            Attempt { identity, source: 7, proof: sekisho::lockout::Proof::Absent, at: now };
-        let Some(accusation) = logins.failed(&attempt, Probation::Over, &rules).accuses else {
-            continue;
-        };
-        let verdict = judge(&accusation, Probation::Over, table.census(10_000, now), &rules);
-        assert!(verdict.step < Step::Lock, "{verdict:?}");
-    }
-    assert!(locked_at.unwrap() < 20, "the source is known after a few identities");
-    let lock = Imposed {
-        step: Step::Lock,
-        until: Until::At(Deadline::after(at(0, 0), rules.lock_for)),
-        cause: Cause::Spraying,
-        author: Author::Detector,
+    let spray = siege::spray();
+    assert_eq!((spray.attempts, spray.identities_locked), (100_000, 0));
+    assert!(spray.source_locked_after.unwrap() < 20, "{spray:?}");
+}
+
+/// A name is enough to be guessed at and not enough to be locked.
+#[test]
+fn acc_2_strangers_from_a_thousand_networks_lock_no_victim() {
+    let strangers = siege::strangers();
+    assert_eq!((strangers.attempts, strangers.identities_locked), (80_000, 0));
+    assert!(strangers.stepped_up > 0, "strangers have to show more");
+}
+
+#[test]
+fn mon_5_a_scanner_is_locked_by_its_source() {
+    let scanner = siege::scanner();
+    assert_eq!((scanner.source_locked_after, scanner.identities_locked), (Some(10), 0));
+}
+
+/// By counts alone, without the share of answers with personal data: people and label printers are
+/// stopped as soon; where one job is all that its hour brings, and a month's end doubles it, minutes
+/// tell nothing, and the bound is the hour's.
+#[test]
+fn mon_3_bursts_stop_a_scraper_in_minutes_where_work_does_not_come_in_jobs() {
+    let (_, town) = normal(12, 6, 33, enforced());
+    let fast = attack_under(&alone(Detector::Volume), &town, Attack::ScrapeFast, 5);
+    assert_eq!((fast.acted, fast.tried), (9, 9));
+    let of = |job: bool| {
+        let each = fast.kinds.iter().zip(&fast.lost);
+        each.filter(|(kind, _)| (**kind == Kind::Batch) == job).map(|(_, lost)| *lost).collect()
     };
-    table.impose(&sekisho::lockout::Subject::Source(7), &lock, GatewayId(1), at(0, 0)).unwrap();
-    assert_eq!(table.census(10_000, at(0, 1)).locked_automatically, 0);
+    let (even, jobs): (Vec<f64>, Vec<f64>) = (of(false), of(true));
+    assert!(quantile(&even, 1.0) <= 2.0, "{even:?}");
+    assert!(quantile(&jobs, 1.0) <= 12.0, "{jobs:?}");
 }
 
 /// A credential in a thief's hands: what it does is backed by it, so the lock is one that stays.

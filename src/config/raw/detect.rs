@@ -163,6 +163,13 @@ figures! {
         quarter_factor: RawPerMetric;
         /// Nor above so many, for an identity whose hours are even.
         quarter_most: Figure = [1, 1_000];
+        /// Records that come faster than at so many times the hour's normal are a burst.
+        burst_pace: Figure = [1, 1_000];
+        /// A burst is acted upon above so many times the hour's normal; not where an identity works in
+        /// jobs of minutes.
+        burst_factor: Figure = [0, 1_000];
+        /// No burst of fewer records is acted upon.
+        burst_least: Figure = [1, 1_000_000_000];
         /// In an hour in which the identity hardly ever works: no limit below so many times what it
         /// takes in one in which it works.
         elsewhere_factor: Figure = [1, 1_000];

@@ -31,12 +31,38 @@ fn a_history_survives_a_restart_and_judges_as_before() {
 #[test]
 fn a_history_of_another_version_is_refused() {
     let mut bytes = learned().encode();
-    bytes[0] = 2;
+    bytes[0] = 3;
     assert_eq!(Watch::decode(&bytes).unwrap_err(), HistoryFault::Newer);
-    bytes[0] = 1;
+    bytes[0] = 0;
+    assert_eq!(Watch::decode(&bytes).unwrap_err(), HistoryFault::Malformed);
+    bytes[0] = 2;
     bytes.push(0);
     assert_eq!(Watch::decode(&bytes).unwrap_err(), HistoryFault::Length);
     assert_eq!(Watch::decode(&[]).unwrap_err(), HistoryFault::Length);
+}
+
+/// Version 1 has no habit of bursts: who has it is judged by hours and quarters at once, and by
+/// minutes when a day of work has said that it does not work in jobs.
+#[test]
+fn a_history_of_version_1_is_read_and_learns_the_rest() {
+    let (old, settings) = (learned().encode(), enforced());
+    let mut bytes = old[..old.len() - 4].to_vec();
+    bytes[0] = 1;
+    let stopped = |watch: &Watch, hour| {
+        let mut watch = watch.clone();
+        let lock = |n: &u64| {
+            let one = Event { records: 10, ..event(at(hour, n * 10_000)) };
+            see(&mut watch, &one, &settings).iter().any(|s| s.asks == Response::Lock)
+        };
+        (1..360).find(lock).unwrap() * 10
+    };
+    let mut watch = Watch::decode(&bytes).unwrap();
+    assert_eq!(Watch::decode(&bytes[1..]).unwrap_err(), HistoryFault::Newer);
+    let by_quarters = stopped(&watch, 840);
+    live(&mut watch, 840..864, 30, &settings);
+    let by_minutes = stopped(&watch, 864);
+    assert!(by_minutes < by_quarters && by_quarters <= 120, "{by_minutes} {by_quarters}");
+    assert_eq!(watch.encode()[0], 2);
 }
 
 proptest! {

@@ -73,13 +73,47 @@ fn mon_3_a_scraper_is_stopped_within_the_hour_and_says_why() {
         found.into_iter().find(|s| s.detector == Detector::Volume && s.level == Level::Act)
     });
     let signal = signal.unwrap();
-    assert!(taken <= 240, "{taken} records, twice the hourly normal of 120");
+    assert!(taken <= 150, "{taken} records, of an hourly normal of 120");
     assert_eq!(signal.subject, Subject::Identity(IdentityIx(0)));
     assert_eq!((signal.asks, signal.authenticated), (Response::Lock, true));
     let why = signal.why;
     assert!((100..=140).contains(&why.expected) && why.seen > why.limit, "{why:?}");
-    assert_eq!((why.unit, why.setting), ("records", "detect.volume.quarter_factor"));
-    assert!(why.since_ms >= START_MS + 838 * HOUR_MS && why.since_ms <= signal.at.unix_ms());
+    assert_eq!((why.unit, why.setting), ("records", "detect.volume.burst_factor"));
+    assert!(why.since_ms >= START_MS + 840 * HOUR_MS && why.since_ms <= signal.at.unix_ms());
+}
+
+#[test]
+fn mon_3_a_job_of_minutes_is_no_burst_and_one_twice_as_large_is_a_note_at_most() {
+    let (mut watch, settings) = (Watch::default(), enforced());
+    let job = |watch: &mut Watch, hour: u64, requests: u64| {
+        let mut hardest = None;
+        for n in 0..requests {
+            let one = Event { records: 10, ..event(at(hour, 300_000 / requests * n)) };
+            hardest = hardest.max(see(watch, &one, &settings).iter().map(|s| s.level).max());
+        }
+        hardest
+    };
+    assert!((0..840).step_by(6).all(|hour| job(&mut watch, hour, 60) < Some(Level::Act)));
+    assert!(job(&mut watch, 840, 120) < Some(Level::Act));
+    assert_eq!(job(&mut watch, 846, 600), Some(Level::Act));
+}
+
+#[test]
+fn mon_3_the_minutes_around_an_hours_end_are_judged_together_and_the_young_are_not() {
+    let settings = enforced();
+    let stopped = |watch: &mut Watch, hour: u64| {
+        // Two minutes before the hour's end and two after it, twenty records every four seconds.
+        (0..60).find(|n| {
+            let one = Event { records: 20, ..event(at(hour, HOUR_MS - 120_000 + n * 4_000)) };
+            see(watch, &one, &settings).iter().any(|s| s.asks == Response::Lock)
+        })
+    };
+    let mut young = Watch::default();
+    live(&mut young, 0..100, 60, &settings);
+    assert!(stopped(&mut young, 100).unwrap() > 40, "by what a new identity may do");
+    let mut grown = Watch::default();
+    live(&mut grown, 0..840, 60, &settings);
+    assert!(stopped(&mut grown, 840).unwrap() < 10);
 }
 
 #[test]

@@ -34,6 +34,22 @@ pub fn enforced() -> Settings {
     all
 }
 
+/// One detector enforced, and every other off.
+pub fn alone(detector: Detector) -> Settings {
+    let mut all = Settings::default();
+    let of = |own| if own == detector { Mode::Enforce } else { Mode::Off };
+    all.failures.mode = of(Detector::Failures);
+    all.volume.mode = of(Detector::Volume);
+    all.volume.rate_mode = of(Detector::Rate);
+    all.slow.mode = of(Detector::Slow);
+    all.enumeration.mode = of(Detector::Enumeration);
+    all.canary = CanaryMode(of(Detector::Canary));
+    all.intrusion.mode = of(Detector::Intrusion);
+    all.logins.mode = of(Detector::Logins);
+    all.sharing.mode = of(Detector::Sharing);
+    all
+}
+
 /// Signals by detector and level.
 pub type Counts = BTreeMap<(Detector, Level), u64>;
 
@@ -44,6 +60,17 @@ pub struct Normal {
     pub signals: Counts,
     /// Signals that ask for more than a note, by kind of identity.
     pub acted: Vec<(Kind, u64, Detector, u64, u64, &'static str)>,
+}
+
+impl Normal {
+    pub fn merge(&mut self, other: Self) {
+        self.identity_months += other.identity_months;
+        self.events += other.events;
+        for (key, count) in other.signals {
+            *self.signals.entry(key).or_default() += count;
+        }
+        self.acted.extend(other.acted);
+    }
 }
 
 /// Identities with weeks of history, where the attacks begin.
@@ -146,9 +173,28 @@ pub struct Found {
     pub acted: u32,
     /// Minutes until then.
     pub minutes: Vec<f64>,
-    /// Records that the attacker had until then, as a multiple of the hourly normal.
+    /// Records that the attacker had until then,
+    pub records: Vec<f64>,
+    /// and as a multiple of the hourly normal.
     pub lost: Vec<f64>,
+    /// Whose they were, in the order of `lost`.
+    pub kinds: Vec<Kind>,
     pub by: BTreeMap<(Kind, Detector), u32>,
+}
+
+impl Found {
+    pub fn merge(&mut self, other: Self) {
+        self.tried += other.tried;
+        self.noted += other.noted;
+        self.acted += other.acted;
+        self.minutes.extend(other.minutes);
+        self.kinds.extend(other.kinds);
+        self.records.extend(other.records);
+        self.lost.extend(other.lost);
+        for (key, count) in other.by {
+            *self.by.entry(key).or_default() += count;
+        }
+    }
 }
 
 /// Not a number if there are none.
@@ -159,8 +205,14 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
-/// Attacks each identity that it fits, one day long, beginning in an hour with work.
+/// Attacks each identity that it fits, one day long, beginning in an hour with work; every detector
+/// is enforced.
 pub fn attack(town: &Town, attack: Attack, seed: u64) -> Found {
+    attack_under(&town.settings, town, attack, seed)
+}
+
+/// The same, under other settings.
+pub fn attack_under(settings: &Settings, town: &Town, attack: Attack, seed: u64) -> Found {
     let mut found = Found::default();
     let mut dice = Dice::new(seed);
     for (caller, watch) in &town.callers {
@@ -181,7 +233,7 @@ pub fn attack(town: &Town, attack: Attack, seed: u64) -> Found {
             let normal = caller.normal_records(started.unwrap_or(hour));
             let Some(first) = started else {
                 for event in &events {
-                    watch.observe(caller.ix, event, &town.peers, &town.settings);
+                    watch.observe(caller.ix, event, &town.peers, settings);
                 }
                 continue;
             };
@@ -194,7 +246,7 @@ pub fn attack(town: &Town, attack: Attack, seed: u64) -> Found {
             order.sort_by_key(|ix| events[*ix].at.mono_ns());
             for ix in order {
                 let event = &events[ix];
-                let watched = watch.observe(caller.ix, event, &town.peers, &town.settings);
+                let watched = watch.observe(caller.ix, event, &town.peers, settings);
                 if ix >= own || attack == Attack::SlowShare {
                     lost += event.records as f64;
                 }
@@ -204,13 +256,16 @@ pub fn attack(town: &Town, attack: Attack, seed: u64) -> Found {
                 };
                 // A scraper is stopped by what takes records from it.
                 let scraping = matches!(attack, Attack::ScrapeFast | Attack::ScrapeModerate);
-                if scraping && signal.asks < Response::StepUp {
+                let rate_only = settings.volume.mode == Mode::Off;
+                if scraping && !rate_only && signal.asks < Response::StepUp {
                     continue;
                 }
                 found.acted += 1;
                 *found.by.entry((caller.kind, signal.detector)).or_default() += 1;
                 let ms = event.at.unix_ms() - at(first, 0).unix_ms();
                 found.minutes.push(ms as f64 / 60_000.0);
+                found.kinds.push(caller.kind);
+                found.records.push(lost);
                 found.lost.push(lost / normal);
                 break 'hours;
             }
