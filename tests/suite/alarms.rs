@@ -253,7 +253,8 @@ async fn mon_7_a_target_that_misbehaves_is_tried_again_and_redirects_are_not_fol
     let targets = desk.webhook("on-call", receiver.address.port(), "timeout = \"1 s\"");
     let world = World::with(Plan::default().fill("more", &targets)).await;
     until("the first sign of life", || receiver.heartbeats().len() == 1).await;
-    let fault = || world.gateway.engine.alarms.targets()[0].fault.map(|fault| fault.word());
+    let fault =
+        || world.gateway.engine.alarms.targets()[0].fault.map(sekisho::alarm::DeliveryFault::word);
     let redirect = format!(
         "307 Temporary Redirect\r\nlocation: https://localhost:{}/\r\n",
         elsewhere.address.port()
@@ -329,7 +330,10 @@ async fn mon_7_a_target_without_the_right_certificate_is_told_nothing() {
     let world = World::with(Plan::default().fill("more", &targets)).await;
     raise(&world, Kind::UpstreamFailing, Severity::High, "amazon");
     let fault = || world.gateway.engine.alarms.targets().first().and_then(|target| target.fault);
-    until("it is not trusted", || fault().map(|fault| fault.word()) == Some("untrusted")).await;
+    until("it is not trusted", || {
+        fault().map(sekisho::alarm::DeliveryFault::word) == Some("untrusted")
+    })
+    .await;
     assert!(receiver.taken().is_empty());
     // A target that is configured anew is told from then on, by another task.
     let right = desk.webhook("second", receiver.address.port(), "");

@@ -158,7 +158,7 @@ impl Served<'_> {
         let caller = self.example.caller(|config| {
             config.identity = Some(leaf.clone());
             if let Some(name) = server_name {
-                config.server_name = name.to_owned();
+                name.clone_into(&mut config.server_name);
             }
         });
         let me = caller.call(self.gateway.api.unwrap(), Call::get("/v1/me")).await.unwrap();

@@ -124,7 +124,7 @@ async fn mon_3_an_answer_that_nobody_can_read_is_charged_for_what_it_may_hold() 
         // An address, and bytes behind it that are no JSON.
         (answer("", PERSON), 33),
     ] {
-        let scripted = Scripted::start(&world, answer).await;
+        let scripted = Scripted::start(&world, &[&answer]).await;
         let port = scripted.address.port();
         let of = |text: String| {
             let (before, rest) = text.split_once("kind = \"sp-api\"\n").unwrap();
@@ -153,11 +153,10 @@ const PERSON: &str =
     "{\"payload\":{\"AmazonOrderId\":\"902-1-1\",\"ShippingAddress\":{\"Name\":\"A B\"}}}";
 
 /// An answer of the script's with 2,000 bytes behind `lead`.
-fn answer(fields: &str, lead: &str) -> &'static [&'static [u8]] {
+fn answer(fields: &str, lead: &str) -> Vec<u8> {
     let length = lead.len() + 2_000;
     let head = format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{fields}content-length: {length}\r\n\r\n"
     );
-    let whole = [head.as_bytes(), lead.as_bytes(), &[b'x'; 2_000]].concat();
-    Vec::leak(vec![&*whole.leak()])
+    [head.as_bytes(), lead.as_bytes(), &[b'x'; 2_000]].concat()
 }

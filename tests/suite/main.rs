@@ -8,7 +8,9 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     clippy::large_futures,
-    reason = "tests and their support panic to fail, and hold whole worlds"
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "tests and their support panic to fail, hold whole worlds, and compare metrics that are whole numbers"
 )]
 
 mod support;

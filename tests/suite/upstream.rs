@@ -30,7 +30,8 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    pub async fn start(world: &World, answers: &'static [&'static [u8]]) -> Self {
+    pub async fn start(world: &World, answers: &[&[u8]]) -> Self {
+        let answers: Arc<Vec<Vec<u8>>> = Arc::new(answers.iter().map(|own| own.to_vec()).collect());
         let tls = upstream_tls(world);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -40,6 +41,7 @@ impl Scripted {
         let task = tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
                 let (tls, count, ends) = (tls.clone(), Arc::clone(&count), Arc::clone(&ends));
+                let answers = Arc::clone(&answers);
                 tokio::spawn(async move {
                     let Ok(mut stream) = tls.accept(tcp).await else { return };
                     let mut head = Vec::new();
@@ -48,7 +50,7 @@ impl Scripted {
                         if head.ends_with(b"\r\n\r\n") {
                             head.clear();
                             let nth = count.fetch_add(1, Ordering::SeqCst);
-                            let answer = answers[nth % answers.len()];
+                            let answer = &answers[nth % answers.len()];
                             let _ = stream.write_all(answer).await;
                             let _ = stream.flush().await;
                         }

@@ -115,7 +115,8 @@ async fn mon_7_a_program_is_told_until_it_ends_well() {
     until("the sign of life", || read("said").contains("\"type\":\"heartbeat\"")).await;
     assert_eq!(read("words"), "two words; $HOME\n", "no shell between");
     assert!(!read("env").contains("CARGO"), "{}", read("env"));
-    let fault = || world.gateway.engine.alarms.targets()[0].fault.map(|fault| fault.word());
+    let fault =
+        || world.gateway.engine.alarms.targets()[0].fault.map(sekisho::alarm::DeliveryFault::word);
     code("3");
     raise(&world, Kind::UpstreamFailing, Severity::High, "amazon");
     until("the failure", || fault() == Some("failed")).await;
