@@ -171,7 +171,7 @@ impl Running {
         let admin_address = admin.address().map_err(Failure::new)?;
         let api = bind_api(&snapshot).await?;
         let threads = usize::from(snapshot.threads.unwrap_or(1));
-        let mut state = Opened::open(&snapshot, &pseudonym_master, clock.now()).await?;
+        let mut state = Box::pin(Opened::open(&snapshot, &pseudonym_master, clock.now())).await?;
         let parts = Parts {
             clock,
             log: log.clone(),
@@ -187,7 +187,7 @@ impl Running {
             Failure::new(format_args!("the locks of the state directory can't be read: {fault}"))
         })?;
         // So is what was spent, and what was revealed.
-        engine.recall().await.map_err(|fault| {
+        Box::pin(engine.recall()).await.map_err(|fault| {
             Failure::new(format_args!("the memory of the state directory can't be read: {fault}"))
         })?;
         let gateway = Gateway::new(Arc::clone(&engine), threads);
@@ -309,7 +309,7 @@ impl Running {
             self.idle_within(CUT_MAX).await;
         }
         self.engine.flush_door();
-        self.state.close(&self.engine).await;
+        Box::pin(self.state.close(&self.engine)).await;
         let ran = self.engine.clock.now().since(self.began);
         self.engine.report_event(&Event::Stopped { ran });
         let log = self.log.clone();

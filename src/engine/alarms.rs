@@ -258,7 +258,7 @@ fn of_noticed(noticed: &Noticed<'_>, now: Moment) -> Option<Alarm> {
         expected: noticed.expected,
         limit: noticed.limit,
         unit: Phrase::new(noticed.unit.as_str()),
-        since_ms: 0,
+        since_ms: noticed.since_ms,
         setting: Phrase::new(noticed.setting.as_str()),
     });
     if let Some(identity) = noticed.identity {
@@ -305,6 +305,7 @@ mod tests {
 
     fn noticed(detector: Detector, grade: Grade) -> Noticed<'static> {
         Noticed {
+            since_ms: 1_700_000_000_000,
             detector: Fixed::new(detector.as_str()),
             control: detector.control(),
             level: Fixed::new("act"),

@@ -311,7 +311,7 @@ mod tests {
         notes.note(7, b"new");
         notes.note(8, b"");
         notes.note(9, b"damaged");
-        notes.note(10, &[1; VALUE_MAX + 1]);
+        notes.note(10, &vec![1; VALUE_MAX + 1]);
         let saved = memory.save(&[&notes], NOW).await;
         assert_eq!(saved, Saved { written: 3, dropped: 1, waiting: None });
         drop(memory);

@@ -175,6 +175,7 @@ impl Engine {
             seen: signal.why.seen,
             expected: signal.why.expected,
             limit: signal.why.limit,
+            since_ms: signal.why.since_ms,
             unit: Fixed::new(signal.why.unit),
             setting: Fixed::new(signal.why.setting),
         }));

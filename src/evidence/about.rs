@@ -20,6 +20,8 @@ pub struct Noticed<'a> {
     pub seen: u64,
     pub expected: u64,
     pub limit: u64,
+    /// When the counting began, in milliseconds since 1970.
+    pub since_ms: u64,
     pub unit: Fixed,
     /// The setting that moves the limit.
     pub setting: Fixed,
@@ -121,4 +123,16 @@ impl<'a> LockSubject<'a> {
             _ => None,
         }
     }
+}
+
+/// What happened at a listener before there was a request.
+#[derive(Clone, Debug)]
+pub struct AtDoor<'a> {
+    pub listener: &'a Name,
+    /// The fault's name.
+    pub fault: Option<Fixed>,
+    /// Stands for the peer's address, where the event is about one peer.
+    pub source: Option<(Pseudonym, u32)>,
+    /// How often, since the last such event.
+    pub count: u64,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{Held, LockSubject, Noticed, Operated, Raised};
+use super::about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised};
 use super::action::{Action, kind};
 use super::place::CodePlace;
 use super::record::Fixed;
@@ -169,18 +169,6 @@ pub enum Event<'a> {
     },
 }
 
-/// What happened at a listener before there was a request.
-#[derive(Clone, Debug)]
-pub struct AtDoor<'a> {
-    pub listener: &'a Name,
-    /// The fault's name.
-    pub fault: Option<Fixed>,
-    /// Stands for the peer's address, where the event is about one peer.
-    pub source: Option<(Pseudonym, u32)>,
-    /// How often, since the last such event.
-    pub count: u64,
-}
-
 record! {
     /// The line of an [`Event`]. Made by [`EventRecord::new`] only.
     #[derive(Clone, Debug)]
@@ -198,6 +186,7 @@ record! {
         seen: Option<u64> = "sekisho.seen",
         expected: Option<u64> = "sekisho.expected",
         most: Option<u64> = "sekisho.at_most",
+        since: Option<u64> = "sekisho.since_ms",
         unit: Option<Fixed> = "sekisho.unit",
         setting: Option<Fixed> = "sekisho.setting",
         subject: Option<Fixed> = "sekisho.subject",
@@ -300,6 +289,7 @@ impl<'a> EventRecord<'a> {
                 seen: Some(noticed.seen),
                 expected: Some(noticed.expected),
                 most: Some(noticed.limit),
+                since: Some(noticed.since_ms),
                 unit: Some(noticed.unit),
                 setting: Some(noticed.setting),
                 ..bare
@@ -406,6 +396,7 @@ impl<'a> EventRecord<'a> {
             seen: None,
             expected: None,
             most: None,
+            since: None,
             unit: None,
             setting: None,
             subject: None,

@@ -21,11 +21,11 @@ mod words;
 #[doc(inline)]
 pub use crate::__record as record;
 pub use crate::base::Utc;
-pub use about::{Held, LockSubject, Noticed, Operated, Raised};
+pub use about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised};
 pub use access::AccessRecord;
 pub use action::Action;
 pub use codes::DenialCode;
-pub use event::{AtDoor, Event, EventRecord};
+pub use event::{Event, EventRecord};
 pub use place::CodePlace;
 pub use record::{Fixed, LINE_BYTES_MAX, Loggable, Nanos, Record, needs_no_escape};
 pub use token::SafeToken;

@@ -139,7 +139,40 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         source: Some((pseudonym(&number.to_be_bytes()), 20_779)),
         count: number,
     };
+    let held = Held {
+        subject: LockSubject::Identity(name),
+        step: text,
+        cause: text,
+        control: crate::base::ControlId::Acc2,
+        actor: Some(name),
+        case: Some(name),
+        lasts: Some(elapsed),
+    };
     let mut events = vec![
+        Event::Noticed(Noticed {
+            detector: text,
+            control: crate::base::ControlId::Mon3,
+            level: text,
+            grade: text,
+            identity: Some(name),
+            source: Some((pseudonym(&number.to_be_bytes()), 20_779)),
+            seen: number,
+            expected: number,
+            limit: number,
+            since_ms: number,
+            unit: text,
+            setting: text,
+        }),
+        Event::Locked(held.clone()),
+        Event::LockWithheld(held),
+        Event::Unlocked {
+            subject: LockSubject::Upstream(name),
+            actor: name,
+            reason: text,
+            case: name,
+        },
+        Event::LocksUnkept { fault: text },
+        Event::LocksKept,
         Event::Started { version: text, generation: number },
         Event::Draining,
         Event::Stopped { ran: elapsed },
@@ -193,6 +226,7 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
             expected: number,
             limit: number,
             unit: text,
+            since_ms: number,
             setting: text,
         }),
         Event::Unlocked {

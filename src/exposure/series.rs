@@ -109,12 +109,11 @@ impl Series {
     /// The cell that begins there, as a series of its own.
     pub(super) fn page(&self, from: Hour) -> Option<Vec<u8>> {
         let open = self.open.as_ref().filter(|(hour, _)| *hour == from);
-        let packed = match open {
-            Some((_, cell)) => Packed::new(from, Span::Hour, cell),
-            None => {
-                let at = self.packed.binary_search_by_key(&from, |cell| cell.from).ok()?;
-                self.packed.get(at)?.clone()
-            }
+        let packed = if let Some((_, cell)) = open {
+            Packed::new(from, Span::Hour, cell)
+        } else {
+            let at = self.packed.binary_search_by_key(&from, |cell| cell.from).ok()?;
+            self.packed.get(at)?.clone()
         };
         Some(Self { packed: vec![packed], ..Self::default() }.encode())
     }

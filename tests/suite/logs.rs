@@ -60,6 +60,7 @@ const SOMETIMES: &[&str] = &[
     "sekisho.drift",
     "sekisho.limit",
     "sekisho.operation",
+    "sekisho.paced_us",
     "sekisho.pii_records",
     "sekisho.proof",
     "sekisho.role",
@@ -216,13 +217,21 @@ async fn log_1_every_kind_of_request_leaves_one_line_with_the_documented_keys() 
     world.note(&reply);
     ledger.denied(&reply, "AddressRevoked", None).await;
 
-    let elsewhere = ["Canary", "Closed", "Internal", "Locked", "LogUnavailable", "StepUpRequired"];
+    let elsewhere = [
+        "Canary",
+        "Closed",
+        "Internal",
+        "Locked",
+        "LogUnavailable",
+        "StepUpRequired",
+        "UpstreamQuotaExceeded",
+    ];
     let all: BTreeSet<_> =
         codes::DenialCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
     let missed: Vec<_> = all.difference(&ledger.denials).collect();
     assert_eq!(
         missed, elsewhere,
-        "full disks are in logs/disk.rs, locks in lockout.rs; defects can't be ordered"
+        "full disks are in logs/disk.rs, locks in lockout.rs, Amazon's quotas in paced.rs; defects can't be ordered"
     );
     the_log_and_the_numbers_agree(&world, ledger.taken);
     drop(nobody);

@@ -129,7 +129,8 @@ mod tests {
         let hex = "0aFf".repeat(16);
         let key = key_of(format!("{hex}\n").as_bytes()).unwrap();
         assert_eq!(key[..4], [0x0a, 0xff, 0x0a, 0xff]);
-        for bad in [&[7; 31][..], &[7; 33], b"", hex[..62].as_bytes(), "0g".repeat(32).as_bytes()] {
+        for bad in [&[7; 31][..], &[7; 33], b"", &hex.as_bytes()[..62], "0g".repeat(32).as_bytes()]
+        {
             assert_eq!(key_of(bad), None);
         }
     }

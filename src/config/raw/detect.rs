@@ -254,20 +254,28 @@ figures! {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawDetect {
+    /// Refused calls.
     #[schemars(extend("x-control" = "MON-1"))]
     pub(crate) failures: RawFailures,
+    /// Requests, bytes and records against history.
     #[schemars(extend("x-control" = "MON-3"))]
     pub(crate) volume: RawVolume,
+    /// Slow exfiltration.
     #[schemars(extend("x-control" = "MON-3"))]
     pub(crate) slow: RawSlow,
+    /// Distinct objects.
     #[schemars(extend("x-control" = "MON-3"))]
     pub(crate) enumeration: RawEnumeration,
+    /// Planted records.
     #[schemars(extend("x-control" = "MON-4"))]
     pub(crate) canary: RawCanary,
+    /// Scanner paths and malformed requests.
     #[schemars(extend("x-control" = "MON-5"))]
     pub(crate) intrusion: RawIntrusion,
+    /// Failed logins.
     #[schemars(extend("x-control" = "MON-6"))]
     pub(crate) logins: RawLogins,
+    /// One credential in several places.
     #[schemars(extend("x-control" = "ACC-1"))]
     pub(crate) sharing: RawSharing,
 }

@@ -58,7 +58,9 @@ fn save(ledger: &mut Ledger, shelf: &mut Shelf) -> usize {
 
 fn load(shelf: &Shelf) -> Ledger {
     let mut ledger = Ledger::new(ROOM);
-    shelf.values().for_each(|page| ledger.take_page(page).unwrap());
+    for page in shelf.values() {
+        ledger.take_page(page).unwrap();
+    }
     assert!(ledger.take_changed(1).is_empty(), "what was read need not be written");
     ledger
 }

@@ -20,6 +20,8 @@ fn touch_all(metrics: &Metrics) {
     metrics.denied(Denial::OperationNotGranted);
     metrics.exposed(Fixed::new("name"), 3);
     metrics.unread(Fixed::new("malformed"));
+    metrics.noticed("canary", "act");
+    metrics.locked("lock", "canary");
     metrics.limit_exceeded(&name, Fixed::new("shadow"));
     metrics.noticed("rate", "act");
     metrics.locked("lock", "rate");

@@ -328,8 +328,10 @@ impl Quotas {
             // Which of several limits on trial was not charged is not known; then none is taken back.
             let charged = limit.mode == Mode::Enforced || charged.shadowed.is_none();
             if let (Gate::Requests(rate), true) = (&lane.gate, charged) {
-                // A unit that gateways share is lost with the call: somebody may have asked since.
                 rate.give_back(&bucket.meter.number, taken, now);
+                if let Some(pool) = &bucket.meter.pool {
+                    pool.give_back(now);
+                }
             }
         }
         self.changed.mark_under_lock(who.index());

@@ -171,6 +171,16 @@ impl Pool {
         matches!(state.source, Source::Asked)
     }
 
+    /// A request that was charged was refused after all: its unit may be spent here once more.
+    pub(super) fn give_back(&self, now: Moment) {
+        let mut state = self.state.lock();
+        if state.void_at_ns > now.mono_ns() {
+            state.given = state.given.saturating_add(1);
+        } else {
+            state.owed = state.owed.saturating_sub(1);
+        }
+    }
+
     /// Whether asking is worth it: nothing is left, or little, or there is something to tell.
     pub(super) fn is_wanting(&self, units: &Units, now: Moment) -> bool {
         let mut state = self.state.lock();

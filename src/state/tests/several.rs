@@ -153,9 +153,9 @@ fn mon_3_amounts_are_told_in_grains_without_losing_a_byte() {
             giver.answer(&want, 2, at(turn));
         }
     }
-    let given = (1 << 30) - giver.left;
+    let gone = (1 << 30) - giver.left;
     let spent = 1_001_000 / u32::try_from(grain).unwrap();
-    assert!(given.abs_diff(spent) <= 2, "{given} for {spent}");
+    assert!(gone.abs_diff(spent) <= 2, "{gone} for {spent}");
 }
 
 #[test]
