@@ -41,7 +41,8 @@
 //! | edges | [`listen`], [`gateway`], [`admin`], [`deliver`] | speak a protocol; none knows another |
 //! | program | [`cli`], [`mock`], [`devcerts`] | wire it all; `cli::run` alone |
 //!
-//! [`detect`], [`lockout`] and [`store`] stand ready and are not in the request path yet.
+//! What outlives a restart, and what several gateways share, is kept by [`store`]; requests don't wait
+//! for it, but for a unit of a shared quota of which a gateway has none.
 //!
 //! # Invariants and absences
 //!

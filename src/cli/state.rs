@@ -1,5 +1,6 @@
 //! Opens what the gateway remembers, and lets go of it in order.
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -8,9 +9,12 @@ use crate::base::{Moment, Name, Secret, Use};
 use crate::config::{RedisSettings, Snapshot};
 use crate::engine::Engine;
 use crate::store::{
-    Embedded, Endpoint, EndpointFault, FILE_NAME, Gateway, Login, OpenFault, RemoteSettings,
-    Shared, SharedSecret, Store, TlsFiles,
+    Condition, Embedded, Endpoint, EndpointFault, FILE_NAME, Gateway, Login, OpenFault,
+    RemoteSettings, Shared, SharedSecret, Store, TlsFiles,
 };
+
+/// How long a start waits for the server that gateways share.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// The state of one gateway, open.
 #[derive(Debug)]
@@ -25,8 +29,8 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Opens the file in the state directory and, where several gateways share, begins to connect.
-    /// Does not wait for the server: what is known holds meanwhile.
+    /// Opens the file in the state directory and, where several gateways share, begins to connect. A
+    /// server that can't be had within [`CONNECT_MAX`] is no reason not to start: what is known holds.
     ///
     /// # Errors
     /// What is wrong with the file or the settings, and what to do about it.
@@ -61,6 +65,10 @@ impl Opened {
         let secret = settings.secret.clone();
         let shared = Shared::start(file, settings).await.map_err(|fault| failed(&fault))?;
         let shared = Arc::new(shared);
+        // The first callers would be refused for want of a connection that is there a moment later.
+        let mut condition = shared.condition();
+        let sound = condition.wait_for(|condition| *condition == Condition::Sound);
+        let _or_later = tokio::time::timeout(CONNECT_MAX, sound).await;
         let store: Arc<dyn Store> = Arc::<Shared>::clone(&shared);
         Ok(Self { store, gateway, secret, shared: Some(shared), tasks: JoinSet::new() })
     }

@@ -134,7 +134,6 @@ impl Engine {
         let mut condition = store.condition();
         let mut faulty: Option<(StoreFault, Moment)> = None;
         let mut look = tokio::time::interval(SAVE_EVERY);
-        // Alone with a file there is nothing to wait for; with a server there is, at the start.
         loop {
             let (now, is) = (self.clock.now(), *condition.borrow_and_update());
             match (is, faulty) {
@@ -166,8 +165,7 @@ impl Engine {
         }
     }
 
-    /// The one place from which people are told, once there are alarms: locks hold, quotas fall to
-    /// this gateway's part.
+    /// From now on locks hold and quotas fall to this gateway's part.
     fn store_faulty(&self, fault: StoreFault, now: Moment) {
         self.leases.faulty_since.lock().get_or_insert(now);
         let reason = Fixed::new(fault.word());

@@ -215,28 +215,6 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::AlarmFailed { target: name, fault: text, failures: number },
         Event::AlarmsLost { target: Some(name), count: number },
         Event::Panicked { place: CodePlace::of(std::panic::Location::caller()) },
-        Event::Noticed(Noticed {
-            detector: text,
-            control: crate::base::ControlId::Mon1,
-            level: text,
-            grade: text,
-            identity: Some(name),
-            source: Some((pseudonym(&number.to_be_bytes()), 20_779)),
-            seen: number,
-            expected: number,
-            limit: number,
-            unit: text,
-            since_ms: number,
-            setting: text,
-        }),
-        Event::Unlocked {
-            subject: LockSubject::Identity(name),
-            actor: name,
-            reason: text,
-            case: name,
-        },
-        Event::LocksUnkept { fault: text },
-        Event::LocksKept,
         Event::OperatorAct(Operated {
             operator: Some(name),
             role: Some(text),
@@ -250,16 +228,6 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
             count: Some(number),
         }),
     ];
-    let held = Held {
-        subject: LockSubject::Operation(name),
-        step: text,
-        cause: text,
-        control: crate::base::ControlId::Acc2,
-        actor: Some(name),
-        case: Some(name),
-        lasts: Some(elapsed),
-    };
-    events.extend([Event::Locked(held.clone()), Event::LockWithheld(held)]);
     for &fault in LogFault::ALL {
         events.push(Event::LogUnavailable { fault });
         events.push(Event::LogRotationFailed { fault });

@@ -7,7 +7,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::string_slice,
-    reason = "tests and their support panic to fail"
+    clippy::large_futures,
+    reason = "tests and their support panic to fail, and hold whole worlds"
 )]
 
 mod support;

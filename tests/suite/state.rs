@@ -283,6 +283,26 @@ async fn acc_2_a_redis_that_hangs_holds_no_request_up_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_gateway_starts_without_redis_spends_nothing_and_finds_it_later() {
+    let mut server = Server::start().await;
+    server.kill();
+    let world = gateway(&server, 1).await;
+    eventually("the outage is told", || told(&world, "store-faulty").pop()).await;
+    assert!(!passes(&world, "fast").await, "nobody knows how many share");
+    let reach = world.gateway.engine.lock(&order("slow")).await.unwrap();
+    assert_eq!(reach, Reach::HereOnly);
+    assert_ne!(ask(&world, "slow").await.status, 200);
+    server.restart().await;
+    eventually("the healing is told", || told(&world, "store-healed").pop()).await;
+    assert!(passes(&world, "fast").await, "a server that is new has given nothing away");
+    // Whoever comes later learns of the lock, and its start is no outage.
+    let late = gateway(&server, 2).await;
+    while ask(&late, "slow").await.status == 200 {}
+    assert!(told(&late, "store-faulty").is_empty());
+    finish([world, late]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn acc_2_state_is_changed_by_a_restart_only() {
     let world = World::start().await;
     let reloaded = world.reload(|text| format!("{text}\n[state]\ngateway = 2\n")).await;
