@@ -412,7 +412,7 @@ impl World {
 
     /// Stops the gateway and searches everything it wrote.
     pub async fn finish(self) {
-        self.stop().await;
+        Box::pin(self.stop()).await;
     }
 
     /// The same; returns every line of the access log.
@@ -423,7 +423,7 @@ impl World {
             ("metrics".to_owned(), gateway.engine.render_metrics().into_bytes()),
             ("error answers".to_owned(), said.into_inner()),
         ];
-        gateway.stop().await;
+        Box::pin(gateway.stop()).await;
         collect(&dir, &dir.join("pki"), &mut places);
         for (place, bytes) in &places {
             for planted in PLANTED {
