@@ -133,7 +133,7 @@ pub struct Running {
     pub log: LogSink,
     began: Moment,
     gateway: Arc<Gateway>,
-    state: Opened,
+    state: Box<Opened>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -171,7 +171,8 @@ impl Running {
         let admin_address = admin.address().map_err(Failure::new)?;
         let api = bind_api(&snapshot).await?;
         let threads = usize::from(snapshot.threads.unwrap_or(1));
-        let mut state = Box::pin(Opened::open(&snapshot, &pseudonym_master, clock.now())).await?;
+        let opened = Opened::open(&snapshot, &pseudonym_master, clock.now());
+        let mut state = Box::new(Box::pin(opened).await?);
         let parts = Parts {
             clock,
             log: log.clone(),

@@ -82,7 +82,7 @@ impl Opened {
 
     /// Writes everything down, tells the other gateways that this one goes, and returns when all that
     /// was asked of the file is on disk.
-    pub(super) async fn close(mut self, engine: &Engine) {
+    pub(super) async fn close(mut self: Box<Self>, engine: &Engine) {
         self.tasks.shutdown().await;
         if let Err(fault) = engine.save_all().await {
             say::err(format_args!(

@@ -47,6 +47,9 @@ pub(super) struct Locks {
     /// The same number, for those who only look.
     epoch: AtomicU64,
     unwritten: Notify,
+    /// How far the last writing came. One at a time, so that whoever finds nothing left to write
+    /// knows that it is written.
+    writing: tokio::sync::Mutex<Reach>,
     /// How far the store was read.
     cursor: tokio::sync::Mutex<Cursor>,
 }
@@ -141,6 +144,7 @@ impl Locks {
             changed: watch::Sender::new(0),
             epoch: AtomicU64::new(0),
             unwritten: Notify::new(),
+            writing: tokio::sync::Mutex::new(Reach::Everywhere),
             cursor: tokio::sync::Mutex::new(Cursor::START),
         }
     }
@@ -277,11 +281,15 @@ impl Locks {
 
     /// Writes down what is not written yet.
     pub(super) async fn write(&self) -> Result<Reach, StoreFault> {
+        let mut reached = self.writing.lock().await;
         let dirty = std::mem::take(&mut self.book.lock().dirty);
         let records: Vec<LockRecord> = {
             let book = self.book.lock();
             dirty.iter().flat_map(|subject| self.records(&book.table, subject)).collect()
         };
+        if records.is_empty() {
+            return Ok(*reached);
+        }
         let mut reach = Reach::Everywhere;
         for page in records.chunks(PAGE_MAX) {
             match self.store.put_locks(page).await {
@@ -293,6 +301,7 @@ impl Locks {
                 }
             }
         }
+        *reached = reach;
         Ok(reach)
     }
 

@@ -130,7 +130,7 @@ async fn spend_all(both: &[World; 2], who: &str) -> u32 {
 
 async fn finish(both: [World; 2]) {
     for world in both {
-        world.finish().await;
+        Box::pin(world.finish()).await;
     }
 }
 
@@ -155,7 +155,7 @@ async fn mon_2_a_limit_of_two_gateways_is_one_limit() {
         assert!(world.metric("sekisho_quota_asks_total{result=\"given\"}") > 0.5);
         assert!(world.metric("sekisho_quota_asks_total{result=\"dry\"}") > 0.5);
     }
-    finish(both).await;
+    Box::pin(finish(both)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +169,7 @@ async fn mon_3_what_one_gateway_sent_counts_on_the_other() {
     assert!((1..100).contains(&passed), "{passed}");
     // The other one learns it from the server, at its next request at the latest.
     eventually_refused(&both[1], "bulk").await;
-    finish(both).await;
+    Box::pin(finish(both)).await;
 }
 
 async fn eventually_refused(world: &World, who: &str) {
@@ -195,7 +195,7 @@ async fn acc_2_a_lock_holds_on_the_other_gateway_within_a_second() {
     }
     assert_ne!(ask(&both[0], "slow").await.status, 200);
     assert!(passes(&both[1], "fast").await, "others go on");
-    finish(both).await;
+    Box::pin(finish(both)).await;
 }
 
 fn order(who: &str) -> LockOrder {
@@ -259,7 +259,7 @@ async fn acc_2_without_redis_locks_hold_and_quotas_are_a_share_and_it_heals() {
             tokio::task::yield_now().await;
         }
     }
-    finish(both).await;
+    Box::pin(finish(both)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -279,7 +279,7 @@ async fn acc_2_a_redis_that_hangs_holds_no_request_up_for_long() {
     eventually("the outage is told", || told(&both[0], "store-faulty").pop()).await;
     server.signal(Signal::CONT);
     eventually("the healing is told", || told(&both[0], "store-healed").pop()).await;
-    finish(both).await;
+    Box::pin(finish(both)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,7 +299,7 @@ async fn acc_2_a_gateway_starts_without_redis_spends_nothing_and_finds_it_later(
     let late = gateway(&server, 2).await;
     while ask(&late, "slow").await.status == 200 {}
     assert!(told(&late, "store-faulty").is_empty());
-    finish([world, late]).await;
+    Box::pin(finish([world, late])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

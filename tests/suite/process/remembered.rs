@@ -30,8 +30,8 @@ impl Sekisho {
             let text = metrics(admin)?;
             let line =
                 text.lines().find(|l| l.starts_with("sekisho_state_written_timestamp_seconds"))?;
-            let written: f64 = line.rsplit(' ').next()?.parse().ok()?;
-            (written > asked_at as f64 + 1.0).then_some(())
+            let written: u64 = line.rsplit(' ').next()?.parse().ok()?;
+            (written > asked_at + 1).then_some(())
         })
         .await;
     }
