@@ -55,6 +55,9 @@ impl Settings {
                 all.extend(two("volume.least.bytes", "volume.least.records", &volume.least));
                 all.extend(two("volume.cold.bytes", "volume.cold.records", &volume.cold));
                 all.push(("volume.hour_factor", f64::from(volume.hour_factor)));
+                all.push(("volume.burst_factor", f64::from(volume.burst_factor)));
+                all.push(("volume.burst_pace", f64::from(volume.burst_pace)));
+                all.push(("volume.burst_least", f64::from(volume.burst_least)));
                 all
             }
             Detector::Slow => vec![

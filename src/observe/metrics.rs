@@ -66,7 +66,7 @@ metrics! {
         "Requests beyond a limit: refused (enforce), or let pass by a limit on trial (shadow).";
     NOTICED = Counter "sekisho_noticed_total" ["detector", "level"]
         "What detectors saw out of the ordinary: worth a note, or worth an act. MON-8.";
-    LOCKS = Counter "sekisho_locks_total" ["step", "cause"]
+    LOCKS = Counter "sekisho_locks_total" ["cause", "step"]
         "Steps of the ladder that the gateway took by itself. ACC-2.";
     LOCKS_WITHHELD = Counter "sekisho_locks_withheld_total" []
         "Locks that were due and not imposed: too many identities are locked already, or no room. ACC-2.";
@@ -445,7 +445,7 @@ impl Metrics {
 
     /// Counts a step of the ladder.
     pub fn locked(&self, step: &'static str, cause: &'static str) {
-        self.locks.with_label_values(&[step, cause]).inc();
+        self.locks.with_label_values(&[cause, step]).inc();
     }
 
     /// Counts an act of an operator.
