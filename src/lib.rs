@@ -29,6 +29,14 @@
 //!          ─► people               webhook, Alertmanager, syslog, journald, a program     TLS-2 LOG-2
 //! ```
 //!
+//! # One act of an operator
+//!
+//! ```text
+//! operator ─► admin::api      address, TLS 1.3 and certificate, role by the table of routes  PRIV-3
+//!          ─► engine.lock     in force at once, written down, told to the other gateways  ACC-2 ACC-5
+//!          ─► engine.report_event  who, what, why, and how it ended                        LOG-1
+//! ```
+//!
 //! # Rooms, in layers; arrows only go down
 //!
 //! | layer | rooms | may |

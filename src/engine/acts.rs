@@ -151,9 +151,13 @@ impl Engine {
             table.release(&subject, (by, *reason, case), probation, now)
         })?;
         if let Subject::Identity(name) = &subject
-            && let Some(ix) = self.live().snapshot.names.identity_named(name)
+            && let Some(ix) = self.locks.identity_named(name)
         {
             self.locks.logins(|logins, _table| logins.released(ix));
+            // What was no attack is normal use; otherwise it would be found again tomorrow.
+            if matches!(reason, ReleaseReason::FalseAlarm | ReleaseReason::OwnerConfirmed) {
+                self.live().accept_watch(ix);
+            }
         }
         self.report_event(&Event::Unlocked {
             subject: written(&subject),

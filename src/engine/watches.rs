@@ -84,6 +84,15 @@ impl Live {
         place.lock().as_ref().map(|watch| watch.encode())
     }
 
+    /// Somebody says that what an identity does now is its normal use: it learns anew.
+    pub(super) fn accept_watch(&self, ix: IdentityIx) {
+        if let Some(place) = self.guarded.places.get(ix.index())
+            && let Some(watch) = place.lock().as_mut()
+        {
+            watch.accept();
+        }
+    }
+
     /// Takes back what a watch had learned.
     pub(super) fn recall_watch(&self, ix: IdentityIx, bytes: &[u8]) -> Result<(), HistoryFault> {
         let watch = Watch::decode(bytes)?;

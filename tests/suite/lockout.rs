@@ -367,3 +367,28 @@ async fn acc_2_locks_survive_a_restart_and_a_reload() {
     locked(&world.call(&world.printer(), get(ORDERS)).await, &world, "Identity");
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_8_a_false_alarm_is_learned_from() {
+    let plan = Plan::default()
+        .fill("more", "[detect.enumeration]\nmode = \"enforce\"\ncold_hour = 10\nleast_hour = 1\n");
+    let world = World::with(plan).await;
+    let printer = world.printer();
+    let ask = async |nth: usize| {
+        let target = format!("/orders/v0/orders/902-4395497-00{nth:05}/address");
+        world.call(&printer, get(&target)).await.status
+    };
+    let mut asked = 0;
+    while world.gateway.engine.list_locks().is_empty() {
+        asked += 1;
+        assert!(asked < 40, "distinct objects beyond the limit are acted upon");
+        ask(asked).await;
+        let id = format!("{asked}");
+        until(&id, || world.requests().len() >= asked).await;
+    }
+    assert_eq!(ask(1).await, 401);
+    unlock(&world, Target::Identity(name("label-printer"))).await;
+    assert_ne!(ask(41).await, 401, "what was asked before does not count any more");
+    assert!(world.gateway.engine.list_locks().is_empty());
+    world.finish().await;
+}
