@@ -117,6 +117,7 @@ impl Watch {
         self.core.volume.age = 0;
         self.core.slow = Slow::default();
         self.core.enumeration = Enumeration::default();
+        self.objects = Objects::default();
         self.core.failures = Failures::default();
     }
 }
