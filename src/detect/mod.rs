@@ -45,7 +45,7 @@ pub use event::{Event, Metric, Outcome, Proof};
 pub use history::HistoryFault;
 pub use paths::is_scanner_path;
 pub use peers::Peers;
-pub use scan::{Scan, Scanned};
+pub use scan::{Scan, Scanned, Sought};
 pub use settings::{
     CanaryMode, EnumerationSettings, FailureSettings, IntrusionSettings, LoginSettings, PerMetric,
     Settings, SharingSettings, SlowSettings, VolumeSettings,

@@ -9,11 +9,35 @@
 //! not seen.
 use super::canary::{Canary, CanarySet};
 
+/// Ids to look for.
+pub trait Sought {
+    /// What is known of one that was found.
+    type Found;
+
+    /// There is nothing to look for.
+    fn is_empty(&self) -> bool;
+
+    /// For a whole run of id bytes.
+    fn find(&self, id: &[u8]) -> Option<Self::Found>;
+}
+
+impl Sought for CanarySet {
+    type Found = Canary;
+
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+
+    fn find(&self, id: &[u8]) -> Option<Canary> {
+        Self::find(self, id)
+    }
+}
+
 /// What one chunk brought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scanned {
-    /// The first canary that ended in this chunk.
-    pub hit: Option<Canary>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scanned<F = Canary> {
+    /// The first one that ended in this chunk.
+    pub hit: Option<F>,
     /// Bytes at the end of all that was fed which may be the beginning of one; at most 63.
     pub undecided: usize,
 }
@@ -37,9 +61,9 @@ impl Default for Scan {
 
 impl Scan {
     /// Allocates nothing. After a hit the rest of the chunk is not looked at.
-    pub fn feed(&mut self, set: &CanarySet, chunk: &[u8]) -> Scanned {
+    pub fn feed<S: Sought>(&mut self, set: &S, chunk: &[u8]) -> Scanned<S::Found> {
         if set.is_empty() {
-            return Scanned::default();
+            return Scanned { hit: None, undecided: 0 };
         }
         let mut rest = chunk;
         if self.length > 0 {
@@ -63,11 +87,11 @@ impl Scan {
     }
 
     /// The body is over.
-    pub fn finish(&mut self, set: &CanarySet) -> Option<Canary> {
+    pub fn finish<S: Sought>(&mut self, set: &S) -> Option<S::Found> {
         self.take(set)
     }
 
-    fn so_far(&self) -> Scanned {
+    fn so_far<F>(&self) -> Scanned<F> {
         let undecided = if self.length < TOO_LONG { self.length } else { 0 };
         Scanned { hit: None, undecided }
     }
@@ -82,7 +106,7 @@ impl Scan {
         }
     }
 
-    fn take(&mut self, set: &CanarySet) -> Option<Canary> {
+    fn take<S: Sought>(&mut self, set: &S) -> Option<S::Found> {
         let run = self.run.get(..std::mem::take(&mut self.length))?;
         set.find(run)
     }
@@ -100,7 +124,7 @@ fn split_run(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Looks up every run that ends within `bytes`; gives the one that does not, or the first canary.
-fn find<'a>(set: &CanarySet, bytes: &'a [u8]) -> Result<&'a [u8], Canary> {
+fn find<'a, S: Sought>(set: &S, bytes: &'a [u8]) -> Result<&'a [u8], S::Found> {
     let mut rest = bytes;
     loop {
         let Some(start) = rest.iter().position(|byte| is_id_byte(*byte)) else { return Ok(&[]) };

@@ -7,6 +7,7 @@ use super::{ConnLink, Engine, Live};
 use crate::base::{
     ClosedFault, Denial, IdentityIx, LockFault, Moment, Name, OperationIx, UpstreamIx,
 };
+use crate::detect::Sought;
 use crate::identity::{Possession, Proven};
 use crate::lockout::{Asked, Attempt, Proof, Standing, Step, Subject, Trust};
 
@@ -41,7 +42,38 @@ pub enum Pace {
     Slow,
 }
 
+/// Orders that are locked, to be looked for in bodies (ACC-5).
+#[derive(Debug)]
+pub struct LockedOrders<'e> {
+    engine: &'e Engine,
+    now: Moment,
+}
+
+impl LockedOrders<'_> {
+    /// A shorter run is no order's id.
+    const LENGTH_MIN: usize = 8;
+}
+
+impl Sought for LockedOrders<'_> {
+    type Found = ();
+
+    fn is_empty(&self) -> bool {
+        !self.engine.locks.holds_orders()
+    }
+
+    fn find(&self, id: &[u8]) -> Option<()> {
+        let long = id.len() >= Self::LENGTH_MIN;
+        (long && self.engine.locks.is_order_locked(id, self.now)).then_some(())
+    }
+}
+
 impl Engine {
+    /// Orders that are locked now.
+    #[must_use]
+    pub fn locked_orders(&self) -> LockedOrders<'_> {
+        LockedOrders { engine: self, now: self.clock.now() }
+    }
+
     /// ACC-2: whether somebody who proved who they are may go on at all.
     ///
     /// # Errors
@@ -89,22 +121,13 @@ impl Engine {
         now: Moment,
     ) -> Result<Pace, Denial> {
         let keys = self.locks.keys();
-        let before = caller.asked;
         caller.asked.operation = Some(operation);
         caller.asked.upstream = Some(upstream);
         caller.asked.account =
             live.upstream(upstream).map(|upstream| keys.account(&upstream.seller));
         if self.locks.holds_orders() {
-            let held = |id: &[u8]| {
-                let order = Some(keys.order(id));
-                let asked = Asked { order, identity: None, ..before };
-                self.locks
-                    .standing(live, &asked, now)
-                    .step
-                    .is_some_and(|(step, _)| step >= Step::Lock)
-            };
             for id in ids {
-                if held(id.as_ref()) {
+                if self.locks.is_order_locked(id.as_ref(), now) {
                     caller.asked.order = Some(keys.order(id.as_ref()));
                 }
             }

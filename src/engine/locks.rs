@@ -186,6 +186,11 @@ impl Locks {
         self.compiled.load().names.identities.get(name).copied()
     }
 
+    /// Whether the order of this id is locked.
+    pub(super) fn is_order_locked(&self, id: &[u8], now: Moment) -> bool {
+        self.compiled.load().standings.is_order_locked(self.keys.order(id), now)
+    }
+
     /// Whether any order is locked, so that nobody hashes ids for nothing.
     pub(super) fn holds_orders(&self) -> bool {
         self.compiled.load().standings.holds_orders()

@@ -44,7 +44,7 @@ pub use alarms::{Alarms, Recent, TargetStatus};
 pub use conn::{BodyFault, ConnFacts, ConnLink};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
-pub use guard::{Caller, Pace};
+pub use guard::{Caller, LockedOrders, Pace};
 pub use live::{Live, Reader, Route, Speaks};
 pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};

@@ -80,6 +80,10 @@ pub(super) struct Traits {
 /// One search for each direction.
 #[derive(Default)]
 pub(super) struct Search {
+    /// Whether planted records are looked for; orders that are locked always are.
+    pub(super) planted: bool,
+    pub(super) orders_up: Scan,
+    pub(super) orders_down: Scan,
     pub(super) up: Scan,
     pub(super) down: Scan,
     /// The end of the answer so far, which may be the beginning of a planted id.

@@ -7,9 +7,9 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
-use super::ctx::{Ctx, Seen, Stage};
-use crate::base::{Denial, Moment, OperationIx, TokenFault, UpstreamFault};
-use crate::detect::{Canary, Event, Mode, Outcome, Proof, is_scanner_path};
+use super::ctx::{Ctx, Search, Seen, Stage};
+use crate::base::{ClosedFault, Denial, Moment, OperationIx, TokenFault, UpstreamFault};
+use crate::detect::{Canary, Event, Mode, Outcome, Proof, Scan, Scanned, Sought, is_scanner_path};
 use crate::engine::{Caller, ConnLink, Exposed, Live, Pace};
 use crate::identity::{self, Presented};
 use crate::policy::{Facts, Template};
@@ -74,10 +74,13 @@ fn plain(escaped: &[u8]) -> Vec<u8> {
 /// MON-4: nobody has a reason to ask for a planted record. Observed only, the request goes on.
 pub(super) fn no_canary(ctx: &mut Ctx, live: &Live, asked: &Asked<'_>) -> Result<(), Denial> {
     let detect = &live.snapshot.detect;
-    if detect.canaries.is_empty() || detect.settings.canary.0 == Mode::Off {
+    let planted = !detect.canaries.is_empty() && detect.settings.canary.0 != Mode::Off;
+    if planted || !ctx.engine.locked_orders().is_empty() {
+        ctx.traits.search = Some(Box::new(Search { planted, ..Search::default() }));
+    }
+    if !planted {
         return Ok(());
     }
-    ctx.traits.search = Some(Box::default());
     match asked.ids().find_map(|id| detect.canaries.find(&id)) {
         Some(canary) => touched(ctx, canary),
         None => Ok(()),
@@ -114,29 +117,43 @@ pub(super) fn still_admitted(ctx: &mut Ctx) -> Result<(), Denial> {
     ctx.engine.still_admitted(&seen.live, caller)
 }
 
-/// Looks for planted records in what the caller sends.
+/// Looks for planted records, and orders that are locked, in what the caller sends.
 pub(super) fn search_up(ctx: &mut Ctx, chunk: &[u8], end: bool) -> Result<(), Denial> {
     let (Some(seen), Some(search)) = (&ctx.seen, &mut ctx.traits.search) else { return Ok(()) };
+    let orders = ctx.engine.locked_orders();
+    if look(&mut search.orders_up, &orders, chunk, end).hit.is_some() {
+        return Err(Denial::Closed(ClosedFault::Record));
+    }
+    if !search.planted {
+        return Ok(());
+    }
     let set = &seen.live.snapshot.detect.canaries;
-    let found = search.up.feed(set, chunk).hit;
-    let found = found.or_else(|| if end { search.up.finish(set) } else { None });
-    found.map_or(Ok(()), |canary| touched(ctx, canary))
+    look(&mut search.up, set, chunk, end).hit.map_or(Ok(()), |canary| touched(ctx, canary))
+}
+
+/// The next bytes of a body, and its end.
+fn look<S: Sought>(scan: &mut Scan, of: &S, chunk: &[u8], end: bool) -> Scanned<S::Found> {
+    let mut scanned = scan.feed(of, chunk);
+    if end {
+        scanned.hit = scanned.hit.or_else(|| scan.finish(of));
+        scanned.undecided = 0;
+    }
+    scanned
 }
 
 /// An answer that nobody can look into does not pass where planted records are guarded.
 pub(super) fn searchable(headers: &HeaderMap, ctx: &Ctx) -> Result<(), Denial> {
-    let (Some(seen), Some(_)) = (&ctx.seen, &ctx.traits.search) else { return Ok(()) };
+    let (Some(seen), Some(search)) = (&ctx.seen, &ctx.traits.search) else { return Ok(()) };
     let coded = headers
         .get_all(CONTENT_ENCODING)
         .iter()
         .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    match (coded, seen.live.snapshot.detect.settings.canary.0) {
-        (true, Mode::Enforce) => Err(Denial::Upstream(UpstreamFault::Malformed)),
-        _ => Ok(()),
-    }
+    let enforced = seen.live.snapshot.detect.settings.canary.0 == Mode::Enforce;
+    let guarded = (search.planted && enforced) || !ctx.engine.locked_orders().is_empty();
+    if coded && guarded { Err(Denial::Upstream(UpstreamFault::Malformed)) } else { Ok(()) }
 }
 
-/// Looks for planted records in the answer. Bytes that may be the beginning of one are held back
+/// Looks for planted records, and orders that are locked, in the answer. Bytes that may be the beginning of one are held back
 /// until it is clear that they are not, so that none leaves.
 pub(super) fn search_down(
     ctx: &mut Ctx,
@@ -144,17 +161,22 @@ pub(super) fn search_down(
     end: bool,
 ) -> Result<(), Denial> {
     let (Some(seen), Some(search)) = (&ctx.seen, &mut ctx.traits.search) else { return Ok(()) };
-    let set = &seen.live.snapshot.detect.canaries;
     let chunk = body.take().unwrap_or_default();
-    let scanned = search.down.feed(set, &chunk);
-    let hit = scanned.hit.or_else(|| if end { search.down.finish(set) } else { None });
-    if let Some(canary) = hit {
-        touched(ctx, canary)?;
-        // Observed only: everything goes on as it came.
-        *body = release(ctx, chunk, 0);
-        return Ok(());
+    let orders = look(&mut search.orders_down, &ctx.engine.locked_orders(), &chunk, end);
+    if orders.hit.is_some() {
+        return Err(Denial::Closed(ClosedFault::Record));
     }
-    *body = release(ctx, chunk, if end { 0 } else { scanned.undecided });
+    let mut undecided = orders.undecided;
+    if search.planted {
+        let set = &seen.live.snapshot.detect.canaries;
+        let planted = look(&mut search.down, set, &chunk, end);
+        undecided = undecided.max(planted.undecided);
+        if let Some(canary) = planted.hit {
+            // Observed only, everything goes on.
+            touched(ctx, canary)?;
+        }
+    }
+    *body = release(ctx, chunk, undecided);
     Ok(())
 }
 

@@ -123,6 +123,13 @@ impl Standings {
         all
     }
 
+    /// Whether an order is locked, by its hash.
+    pub fn is_order_locked(&self, order: u64, now: Moment) -> bool {
+        let hold = by_hash(&self.orders, Some(order));
+        let hardest = hold.and_then(|hold| hold.hardest(Trust::Proof, now));
+        hardest.is_some_and(|(step, _, _)| step >= Step::Lock)
+    }
+
     /// Whether any order is locked.
     pub fn holds_orders(&self) -> bool {
         !self.orders.is_empty()

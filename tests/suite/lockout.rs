@@ -173,6 +173,10 @@ async fn acc_5_an_emergency_lock_holds_at_once_and_ends_by_a_named_act() {
     let listed = format!("{ORDERS}&AmazonOrderIds=902-1111111-1111111%2C{id}");
     let reply = world.call(&printer, get(&listed)).await;
     assert_eq!(error_of_any(&reply), "Sekisho.Closed", "also in a list, also escaped");
+    // Nor does it leave in an answer to somebody who asked for all.
+    let page = printer.call(world.address(), get(ORDERS)).await;
+    let text = page.map(|reply| reply.text()).unwrap_or_default();
+    assert!(!text.contains(id), "the order is in a list: {text}");
     let log = world.stop().await;
     assert!(log.iter().all(|line| !line.to_string().contains(id)), "an order's id is in the log");
     let acts = |word| log.iter().filter(|line| line["event.action"] == word).count();
