@@ -295,6 +295,7 @@ async fn mon_4_a_planted_id_in_an_upload_stops_it_wherever_it_is_cut() {
     let body = Flow::slow("{\"sku\": \"PLANTED-SKU-77\"}", 5, Duration::from_millis(1));
     let reply = world.call(&world.printer(), Call::post("/upload", body)).await;
     assert_eq!(reply.status, 401, "{}", reply.text());
+    until("it is noticed", || !world.events("noticed").is_empty()).await;
     let seen = &world.events("noticed")[0];
     assert_eq!(seen["sekisho.unit"], "another's canary by number");
     world.finish().await;
@@ -323,6 +324,7 @@ async fn mon_5_a_scanner_is_shut_out_and_whoever_proves_itself_behind_it_is_not(
     for _ in 0..10 {
         world.call(&scanner, Call::get("/.env")).await;
     }
+    until("the source is held", || !world.gateway.engine.list_locks().is_empty()).await;
     let held = world.gateway.engine.list_locks();
     assert!(matches!(held[0].subject, Subject::Source(_)), "{held:?}");
     locked(&by_token(&world, &scanner, "analyst").await, &world, "Source");
@@ -346,6 +348,7 @@ async fn mon_1_somebody_who_tries_what_a_credential_can_do_is_locked_and_told_of
     {
         world.call(&world.nobody(), bearing(get(target), &world.token("analyst"))).await;
     }
+    until("the lock holds", || !world.gateway.engine.list_locks().is_empty()).await;
     let seen = world.events("noticed");
     let act = seen.iter().find(|line| line["sekisho.level"] == "act").expect("it is acted upon");
     assert_eq!(act["sekisho.setting"], "detect.failures.scope_act");
