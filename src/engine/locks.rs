@@ -260,26 +260,32 @@ impl Locks {
 
     /// Everything the store knows.
     async fn restore(&self, now: Moment) -> Result<(), StoreFault> {
-        // Whatever holds there is in force before the first request; a page that fails, fails all.
-        self.take_over(now).await
+        // Whatever holds there is in force before the first request; a page that fails, fails all,
+        // and so does a lock that can't be read: without it somebody would enter who must not.
+        match self.take_over(now).await? {
+            0 => Ok(()),
+            _ => Err(StoreFault::Corrupt),
+        }
     }
 
-    /// What is new in the store.
-    async fn take_over(&self, now: Moment) -> Result<(), StoreFault> {
+    /// What is new in the store. How many parts could not be read: they are a newer version's.
+    async fn take_over(&self, now: Moment) -> Result<u64, StoreFault> {
         let mut cursor = self.cursor.lock().await;
+        let mut unreadable = 0_u64;
         loop {
             let page = self.store.locks_since(*cursor).await?;
             if !page.records.is_empty() {
                 let mut book = self.book.lock();
                 for record in &page.records {
-                    // A part that can't be read was written by a newer version, for it to read.
-                    let _ = book.table.take_over(&record.state.value, now);
+                    if book.table.take_over(&record.state.value, now).is_err() {
+                        unreadable = unreadable.saturating_add(1);
+                    }
                 }
                 self.compile(&book, now);
             }
             *cursor = page.next;
             if !page.more {
-                return Ok(());
+                return Ok(unreadable);
             }
         }
     }
@@ -371,7 +377,10 @@ impl Engine {
         let mut bell = self.locks.store.bell();
         while bell.rung().await {
             // What fails now is read at the next ring; the store's condition tells that it fails.
-            let _ = self.locks.take_over(self.clock.now()).await;
+            if let Ok(count @ 1..) = self.locks.take_over(self.clock.now()).await {
+                self.metrics.state.refused.inc_by(count);
+                self.report_event(&Event::MemoryRefused { count });
+            }
         }
     }
 

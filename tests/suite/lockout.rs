@@ -1,10 +1,12 @@
 //! Who is locked out, by what, and who is not: real tokens, real connections, time by hand.
 use std::time::Duration;
 
-use sekisho::base::Name;
+use sekisho::base::{Name, Secret};
 use sekisho::engine::{LockOrder, OrderId, Target, Unlock};
 use sekisho::lockout::{ReleaseReason, Step, Subject};
 use sekisho::mock::{Call, Caller, Flow, Reply, Scenario};
+
+use sekisho::store::{Gateway, KeyId, LockKey, LockRecord, Register, Scope, SharedSecret};
 
 use crate::support::{ORDERS, Plan, World, bearing, error_of, get, masked, until};
 
@@ -400,5 +402,18 @@ async fn mon_8_a_false_alarm_is_learned_from() {
     }
     let held = world.gateway.engine.list_locks();
     assert!(held.is_empty(), "what was asked before does not count any more: {held:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_lock_that_can_t_be_read_is_told_of() {
+    let world = World::start().await;
+    let secret = SharedSecret::derive(&Secret::new([7; 32]), &name("test"));
+    let id = KeyId::of(&secret, "lock identity", b"label-printer");
+    let key = LockKey { scope: Scope::Identity, id, by: Gateway(9), slot: 3 };
+    let state = Register { version: 1, rank: 4, value: b"of a newer version".to_vec() };
+    world.gateway.engine.store.put_locks(&[LockRecord { key, state }]).await.unwrap();
+    until("it is told", || !world.events("memory-refused").is_empty()).await;
+    assert!(world.metric("sekisho_alarms_raised_total{severity=\"high\"}") >= 1.0);
     world.finish().await;
 }
