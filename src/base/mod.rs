@@ -1,5 +1,6 @@
 //! The words every room uses. Decides nothing, does no I/O (except `Clock::System`, which reads the
 //! clock), and imports nothing of ours.
+mod blocks;
 mod clock;
 mod control;
 mod denial;
@@ -10,6 +11,7 @@ mod pii;
 mod siphash;
 mod utc;
 
+pub use blocks::Blocks;
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
 pub use denial::{

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::base::{ClientAddr, NetworkIx, Use};
-use trie::{Part, Trie};
+use trie::{Builder, Part, Trie};
 
 /// The most named networks one configuration may have.
 pub const NETWORKS_MAX: usize = 256;
@@ -66,12 +66,12 @@ impl NetworkMask {
 }
 
 /// All named networks, ready to be asked about one address. Immutable.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct NetTable {
-    v4: Trie<u32, 8>,
+    v4: Trie<u32>,
     /// By the upper 64 bits, and those /64s that hold longer prefixes by their lower 64 bits: the
     /// value of such a /64 says where.
-    v6: Trie<u64, 5>,
+    v6: Trie<u64>,
     /// What the values stand for. The first is the empty set.
     masks: Vec<NetworkMask>,
 }
@@ -108,7 +108,7 @@ impl NetTable {
             .iter()
             .map(|i| Part { first: low(i.first), last: low(i.last), value: i.value })
             .collect();
-        let (mut v4, mut v6) = (Trie::new(), Trie::new());
+        let (mut v4, mut v6) = (Builder::new(), Builder::new());
         v4.fill(&parts);
         let mut deepen = |lower: &[Part]| match v6.add(lower) {
             node @ ..BELOW => BELOW | node,
@@ -116,7 +116,7 @@ impl NetTable {
         };
         let parts = split(&flatten(spans_v6, &mut sets), &mut deepen);
         v6.fill(&parts);
-        Self { v4, v6, masks: sets.masks }
+        Self { v4: v4.build(), v6: v6.build(), masks: sets.masks }
     }
 
     /// Every network that has a prefix around this address.

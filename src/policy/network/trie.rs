@@ -10,12 +10,17 @@
 //!
 //! 1. Every key has exactly one value; that of keys in no run is 0.
 //! 2. The slots of a million runs are half a megabyte, which the core's own cache holds, so a lookup
-//!    waits once for memory: for its line. It takes no branch that depends on what is in there, and
-//!    few instructions: while one waits, the core has room for the next ones (measured: with a million
+//!    waits once for memory: for its line, which lies in a huge page, so that no walk through page
+//!    tables comes before it. It takes no branch that depends on what is in there, and few
+//!    instructions: while one waits, the core has room for the next ones (measured: with a million
 //!    runs, each instruction less makes lookups that do not wait for each other 1 to 2 % faster).
 //! 3. However keys crowd, the steps of a node are at least 16 times finer than those of the node
 //!    above, so no lookup passes more than 15 nodes; lists not made up to be bad need one or two.
+use std::hint::select_unpredictable;
+use std::marker::PhantomData;
 use std::ops::Range;
+
+use crate::base::Blocks;
 
 /// Keys `first..=last`, which have one value: 26 bits.
 #[derive(Clone, Copy, Debug)]
@@ -58,43 +63,67 @@ fn runs(parts: &[Part]) -> Vec<Run> {
     runs
 }
 
-/// `N` runs, ascending, in one cache line.
-#[repr(align(64))]
-#[derive(Clone, Copy, Debug)]
-struct Line<K, const N: usize> {
-    lasts: [K; N],
-    /// `value` above, `bits` in the lowest six.
-    values: [u32; N],
+/// Runs, ascending, in one cache line: as many as fit. In front where each ends, behind that its
+/// `value` and, in the lowest six bits, its `bits`, all with the lowest byte first.
+type Line = [u8; 64];
+
+/// 32 or 64 bits.
+pub(super) trait Key: Copy + Ord + Into<u64> {
+    /// The runs of a line.
+    const RUNS: usize = size_of::<Line>() / (size_of::<Self>() + size_of::<u32>());
+
+    /// The key at a place of a line, counted in keys.
+    fn at(line: &Line, place: usize) -> Self;
 }
 
-impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Line<K, N> {
-    /// Of at most `N` runs; the last of them is repeated in places that are left over.
-    fn new(runs: &[Run]) -> Self {
-        let mut line = Self { lasts: [K::default(); N], values: [0; N] };
-        let padded = runs.iter().chain(runs.last().into_iter().cycle());
-        for ((last, value), run) in line.lasts.iter_mut().zip(&mut line.values).zip(padded) {
-            *last = K::try_from(run.last).unwrap_or_default();
-            *value = run.value << 6 | run.bits;
-        }
-        line
-    }
-
-    /// Of the first run that ends at the key or behind it, else of the last one.
+impl Key for u32 {
     #[inline]
-    fn place(&self, key: K) -> usize {
-        self.lasts.get(..N - 1).unwrap_or_default().partition_point(|last| *last < key)
+    fn at(line: &Line, place: usize) -> Self {
+        line.as_chunks().0.get(place).map_or(0, |bytes| Self::from_le_bytes(*bytes))
     }
+}
 
+impl Key for u64 {
     #[inline]
-    fn find(&self, key: K) -> u32 {
-        let place = self.place(key);
-        let (Some(last), Some(value)) = (self.lasts.get(place), self.values.get(place)) else {
-            return 0;
-        };
-        // For a key behind the last one this wraps, and is more than any run has.
-        let ahead = (*last).into().wrapping_sub(key.into());
-        if ahead >> (value & 63) == 0 { value >> 6 } else { 0 }
+    fn at(line: &Line, place: usize) -> Self {
+        line.as_chunks().0.get(place).map_or(0, |bytes| Self::from_le_bytes(*bytes))
     }
+}
+
+/// Of at most `K::RUNS` runs; the last of them is repeated in places that are left over.
+fn line<K: Key>(runs: &[Run]) -> Line {
+    let mut line = [0; 64];
+    let (lasts, values) = line.split_at_mut(K::RUNS * size_of::<K>());
+    let places = lasts.chunks_exact_mut(size_of::<K>()).zip(values.as_chunks_mut::<4>().0);
+    let padded = runs.iter().chain(runs.last().into_iter().cycle());
+    for ((last, value), run) in places.zip(padded) {
+        last.iter_mut().zip(run.last.to_le_bytes()).for_each(|(to, from)| *to = from);
+        *value = (run.value << 6 | run.bits).to_le_bytes();
+    }
+    line
+}
+
+/// The place of the first run that ends at the key or behind it, else of the last one.
+#[inline]
+fn place<K: Key>(line: &Line, key: K) -> usize {
+    // Halves, as `partition_point` does, which needs a slice.
+    let (mut place, mut places) = (0, K::RUNS - 1);
+    while places > 1 {
+        let half = places / 2;
+        let middle = place + half;
+        place = select_unpredictable(K::at(line, middle) < key, middle, place);
+        places -= half;
+    }
+    place + usize::from(K::at(line, place) < key)
+}
+
+#[inline]
+fn find<K: Key>(line: &Line, key: K) -> u32 {
+    let place = place(line, key);
+    let value = u32::at(line, place + K::RUNS * size_of::<K>() / size_of::<u32>());
+    // For a key behind the last one this wraps, and is more than any run has.
+    let ahead = K::at(line, place).into().wrapping_sub(key.into());
+    if ahead >> (value & 63) == 0 { value >> 6 } else { 0 }
 }
 
 /// Where the lines of 32 steps are.
@@ -115,6 +144,20 @@ const NODE: u32 = 1 << 31;
 const LATER_MAX: u32 = 15;
 
 impl Slot {
+    fn bytes(self) -> [u8; 8] {
+        (u64::from(self.later) << 32 | u64::from(self.last)).to_le_bytes()
+    }
+
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "takes the lower half apart from the upper"
+    )]
+    const fn of(bytes: [u8; 8]) -> Self {
+        let both = u64::from_le_bytes(bytes);
+        Self { last: both as u32, later: (both >> 32) as u32 }
+    }
+
     #[inline]
     const fn line(self, step: u64) -> u32 {
         let ones = self.later >> (step & 31);
@@ -155,19 +198,32 @@ impl Node {
     }
 }
 
-/// `N` runs per line.
-#[derive(Clone, Debug)]
-pub(super) struct Trie<K, const N: usize> {
+#[derive(Debug)]
+pub(super) struct Trie<K> {
     /// By the highest eight bits of the key.
+    roots: Box<[Node; 256]>,
+    nodes: Box<[Node]>,
+    slots: Blocks<8>,
+    lines: Blocks<64>,
+    key: PhantomData<K>,
+}
+
+/// A trie being made.
+#[derive(Debug)]
+pub(super) struct Builder<K> {
     roots: Box<[Node; 256]>,
     nodes: Vec<Node>,
     slots: Vec<Slot>,
-    lines: Vec<Line<K, N>>,
+    lines: Vec<Line>,
+    key: PhantomData<K>,
 }
 
-impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K, N> {
-    const ROOT_SHIFT: usize = 8 * (size_of::<K>() - 1);
+/// A key's bits behind the highest eight.
+const fn root_shift<K>() -> usize {
+    8 * (size_of::<K>() - 1)
+}
 
+impl<K: Key> Builder<K> {
     /// Without runs.
     pub(super) fn new() -> Self {
         let empty = Node { origin: 0, outside: 0, shift: 0, slots: 0 };
@@ -175,7 +231,8 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
             roots: Box::new([empty; 256]),
             nodes: Vec::new(),
             slots: vec![Slot { last: 0, later: 0 }],
-            lines: vec![Line::new(&[])],
+            lines: vec![line::<K>(&[])],
+            key: PhantomData,
         }
     }
 
@@ -183,8 +240,8 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
     pub(super) fn fill(&mut self, parts: &[Part]) {
         let runs = runs(parts);
         for byte in 0..=u8::MAX {
-            let start = runs.partition_point(|run| run.last >> Self::ROOT_SHIFT < byte.into());
-            let end = runs.partition_point(|run| run.first >> Self::ROOT_SHIFT <= byte.into());
+            let start = runs.partition_point(|run| run.last >> root_shift::<K>() < byte.into());
+            let end = runs.partition_point(|run| run.first >> root_shift::<K>() <= byte.into());
             let touching = runs.get(start..end).unwrap_or_default();
             if !touching.is_empty() {
                 let node = self.node(touching);
@@ -203,16 +260,16 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
     }
 
     fn below(&mut self, runs: &[Run]) -> Slot {
-        if runs.len() > N * N {
+        if runs.len() > K::RUNS * K::RUNS {
             let node = self.node(runs);
             self.nodes.push(node);
             return Slot { last: number(self.nodes.len() - 1), later: NODE };
         }
-        let ends: Vec<_> = runs.chunks(N).filter_map(|line| line.last().copied()).collect();
-        self.lines.extend(runs.chunks(N).map(Line::new));
+        let ends: Vec<_> = runs.chunks(K::RUNS).filter_map(|line| line.last().copied()).collect();
+        self.lines.extend(runs.chunks(K::RUNS).map(line::<K>));
         let mut later = 0;
         if ends.len() > 1 {
-            self.lines.push(Line::new(&ends));
+            self.lines.push(line::<K>(&ends));
             later = NODE | number(ends.len());
         }
         Slot { last: number(self.lines.len() - 1), later }
@@ -221,9 +278,9 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
     fn node(&mut self, runs: &[Run]) -> Node {
         let mut node = Node { origin: 0, outside: 0, shift: 0, slots: 0 };
         let mut slots = Vec::new();
-        let mut outside = Line::new(runs);
+        let mut outside = line::<K>(runs);
         if let [first, .., last] = runs
-            && runs.len() > N
+            && runs.len() > K::RUNS
         {
             node.origin = first.last + 1;
             let range = last.first - node.origin;
@@ -239,7 +296,7 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
                 slots.push(self.slot(runs, &steps, &mut open));
             }
             self.close(runs, open);
-            outside = Line::new(&[*first, *last]);
+            outside = line::<K>(&[*first, *last]);
         }
         slots.push(Slot { last: number(self.lines.len()), later: 0 });
         self.lines.push(outside);
@@ -258,14 +315,14 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
         let (mut last, mut full, mut later) = (open.clone(), Vec::new(), 0_u32);
         for (step, touched) in (0..).zip(steps) {
             match &mut last {
-                Some(last) if touched.end - last.start <= N => last.end = touched.end,
+                Some(last) if touched.end - last.start <= K::RUNS => last.end = touched.end,
                 _ => {
                     full.extend(last.replace(touched.clone()));
                     later |= (1 << step) >> 1;
                 }
             }
         }
-        if later.count_ones() > LATER_MAX || steps.iter().any(|touched| touched.len() > N) {
+        if later.count_ones() > LATER_MAX || steps.iter().any(|touched| touched.len() > K::RUNS) {
             self.close(runs, open.take());
             let all = steps.first().zip(steps.last()).map(|(first, last)| first.start..last.end);
             return self.below(all.and_then(|all| runs.get(all)).unwrap_or_default());
@@ -276,30 +333,48 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
     }
 
     fn close(&mut self, runs: &[Run], lines: impl IntoIterator<Item = Range<usize>>) {
-        self.lines.extend(lines.into_iter().filter_map(|line| runs.get(line)).map(Line::new));
+        self.lines.extend(lines.into_iter().filter_map(|line| runs.get(line)).map(line::<K>));
+    }
+
+    pub(super) fn build(self) -> Trie<K> {
+        let slots: Vec<_> = self.slots.into_iter().map(Slot::bytes).collect();
+        Trie {
+            roots: self.roots,
+            nodes: self.nodes.into(),
+            slots: Blocks::of(&slots),
+            lines: Blocks::of(&self.lines),
+            key: PhantomData,
+        }
+    }
+}
+
+impl<K: Key> Trie<K> {
+    #[inline]
+    fn slot(&self, place: usize) -> Option<Slot> {
+        self.slots.get(place).map(|bytes| Slot::of(*bytes))
     }
 
     // Its callers are then small enough to be inlined, which saves more.
     #[inline(never)]
     pub(super) fn find(&self, key: K) -> u32 {
-        let byte = usize::try_from(key.into() >> Self::ROOT_SHIFT).unwrap_or(usize::MAX);
+        let byte = usize::try_from(key.into() >> root_shift::<K>()).unwrap_or(usize::MAX);
         self.roots.get(byte).map_or(0, |root| self.find_in(root, key))
     }
 
     /// Among the keys that `add` gave this number.
     pub(super) fn find_added(&self, number: u32, key: K) -> u32 {
-        self.slots.get(number as usize).map_or(0, |slot| self.find_below(*slot, key))
+        self.slot(number as usize).map_or(0, |slot| self.find_below(slot, key))
     }
 
     #[inline]
     fn find_in(&self, node: &Node, key: K) -> u32 {
         let step = node.step(key.into());
         let place = usize::try_from(step / STEPS as u64).unwrap_or(usize::MAX);
-        let Some(slot) = self.slots.get(place.wrapping_add(node.slots as usize)) else { return 0 };
+        let Some(slot) = self.slot(place.wrapping_add(node.slots as usize)) else { return 0 };
         if slot.later >= NODE {
-            return self.find_below(*slot, key);
+            return self.find_below(slot, key);
         }
-        self.lines.get(slot.line(step) as usize).map_or(0, |line| line.find(key))
+        self.lines.get(slot.line(step) as usize).map_or(0, |line| find(line, key))
     }
 
     #[cold]
@@ -311,17 +386,17 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
         let mut line = self.lines.get(slot.last as usize);
         if slot.later > NODE {
             let lines = (slot.later - NODE) as usize;
-            let place = line.map_or(0, |ends| ends.place(key)).min(lines - 1);
+            let place = line.map_or(0, |ends| place(ends, key)).min(lines - 1);
             line = self.lines.get((slot.last as usize).wrapping_sub(lines - place));
         }
-        line.map_or(0, |line| line.find(key))
+        line.map_or(0, |line| find(line, key))
     }
 
     pub(super) fn bytes(&self) -> usize {
         size_of_val(self.roots.as_slice())
-            + size_of_val(self.nodes.as_slice())
-            + size_of_val(self.slots.as_slice())
-            + size_of_val(self.lines.as_slice())
+            + size_of_val(&*self.nodes)
+            + self.slots.bytes()
+            + self.lines.bytes()
     }
 
     /// The most nodes that a lookup passes.
@@ -332,8 +407,8 @@ impl<K: Copy + Default + Ord + Into<u64> + TryFrom<u64>, const N: usize> Trie<K,
 
     #[cfg(test)]
     fn depth_of(&self, node: &Node) -> usize {
-        let slots = self.slots.iter().skip(node.slots as usize);
-        let slots = slots.zip((0..node.outside).step_by(STEPS)).map(|(slot, _)| slot);
+        let steps = (0..node.outside).step_by(STEPS);
+        let slots = (node.slots as usize..).zip(steps).filter_map(|(place, _)| self.slot(place));
         let below = slots.filter(|slot| slot.later == NODE);
         1 + below.map(|slot| self.depth_of(&self.nodes[slot.last as usize])).max().unwrap_or(0)
     }
