@@ -88,8 +88,13 @@ fn key_hashed(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn quota_granted(bencher: Bencher<'_, '_>) {
     let key = LeaseKey { of: Metered::Identity, id: lock(1, 1).key.id, window: 0 };
-    let ask =
-        Ask { key, rate: Rate::new(Duration::from_secs(1), 100).unwrap(), wanted: 5, debt: 0 };
+    let ask = Ask {
+        key,
+        rate: Rate::new(Duration::from_secs(1), 100).unwrap(),
+        wanted: 5,
+        debt: 0,
+        returned: 0,
+    };
     let asked = Asked { by: Gateway(1), peers: 2, now_us: 1 << 50, reborn_us: None };
     bencher.bench(|| grant(None, black_box(&ask), black_box(&asked)));
 }

@@ -3,7 +3,8 @@
 //!
 //! Asked for ahead of need, in batches that follow the traffic; a request waits for the answer only
 //! where this gateway has none of its quota, which is the first after a pause, and where the quota is
-//! slower than one unit a minute, of which one is asked for at a time.
+//! slower than one unit a minute, of which one is asked for at a time; it goes back if the request
+//! does not need it after all.
 //! What is counted afterwards (bytes, records) is told within [`TELL_AFTER`].
 //! While nobody can be asked, this gateway's part of the rate is what it spends, and what it spent is
 //! told when it can be again: `store::allowance` decides.
@@ -17,7 +18,7 @@ use super::{Clearance, Engine, Live, Unsettled};
 use crate::base::{Denial, IdentityIx, Moment, OperationIx, UpstreamIx};
 use crate::evidence::Fixed;
 use crate::policy::Permit;
-use crate::state::{Among, Spent, Supply, Want};
+use crate::state::{Among, Charged, Spent, Supply, Want};
 use crate::store::{
     Allowance, Ask, Condition, KeyId, LeaseKey, Metered, Rate, SharedSecret, Sight, Store,
     StoreFault, allowance,
@@ -119,8 +120,49 @@ impl Engine {
         }
     }
 
+    /// Takes back the charge of a request that was refused after all.
+    pub fn give_back(
+        self: &Arc<Self>,
+        live: &Live,
+        (who, operation, upstream): (IdentityIx, OperationIx, UpstreamIx),
+        charged: &Charged,
+        taken: Moment,
+    ) {
+        live.quotas.give_back(who, operation, upstream, charged, taken, self.clock.now());
+        if live.quotas.among() == Among::Several {
+            for want in live.quotas.returning(who, operation, upstream) {
+                self.return_soon(want);
+            }
+        }
+    }
+
+    /// A unit of a slow quota that nobody spends meanwhile goes to whoever needs it.
+    fn return_soon(self: &Arc<Self>, want: Want) {
+        let Some(kept_for) = want.units.kept_for() else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let engine = Arc::clone(self);
+        runtime.spawn(async move {
+            tokio::time::sleep(kept_for).await;
+            let _one_at_a_time = want.turn().await;
+            let now = engine.clock.now();
+            let returned = want.take_unspent(now);
+            if let (1.., Some(ask)) = (returned, engine.ask_of(&want, (0, 0, returned))) {
+                // Whether a call that failed had come through is not known; then it is lost.
+                let _less = engine.leases.store.lease(ask, now).await;
+            }
+        });
+    }
+
+    fn ask_of(&self, want: &Want, (told, wanted, returned): (u32, u32, u32)) -> Option<Ask> {
+        // No rate fails that passed the configuration.
+        let rate = Rate::new(want.units.interval, want.units.burst).ok()?;
+        let id = KeyId::of(&self.leases.secret, "quota", want.label().as_bytes());
+        let key = LeaseKey { of: Metered::Identity, id, window: 0 };
+        Some(Ask { key, rate, wanted, debt: told, returned })
+    }
+
     /// Tells what is owed and asks for units, if that is still needed when its turn comes.
-    async fn ask(&self, want: &Want) {
+    async fn ask(self: &Arc<Self>, want: &Want) {
         let _one_at_a_time = want.turn().await;
         let now = self.clock.now();
         if !want.is_still(now) {
@@ -131,16 +173,15 @@ impl Engine {
             return self.go_apart(want, fault, now).await;
         }
         let (told, wanted) = want.ask();
-        let Ok(rate) = Rate::new(want.units.interval, want.units.burst) else {
-            // No such rate passes the configuration.
+        let Some(ask) = self.ask_of(want, (told, wanted, 0)) else {
             return want.supply(Supply::Nothing, now);
         };
-        let id = KeyId::of(&self.leases.secret, "quota", want.label().as_bytes());
-        let key = LeaseKey { of: Metered::Identity, id, window: 0 };
-        let result = match self.leases.store.lease(Ask { key, rate, wanted, debt: told }, now).await
-        {
+        let result = match self.leases.store.lease(ask, now).await {
             Ok(lease) => {
                 want.answered(told, lease.granted, lease.wait, self.clock.now());
+                if lease.granted > 0 {
+                    self.return_soon(want.clone());
+                }
                 if lease.granted > 0 { "given" } else { "dry" }
             }
             Err(fault) if fault.is_of_store() => {
@@ -160,6 +201,7 @@ impl Engine {
         let since = self.leases.since(now);
         let peers = self.leases.store.peers().await.unwrap_or_default();
         let sight = Sight {
+            of: Metered::Identity,
             condition: Condition::Faulty(fault),
             since: now.since(since),
             peers,

@@ -180,9 +180,8 @@ fn give_back(ctx: &Ctx) {
         (ctx.clearance(), ctx.seen(), ctx.identity)
     {
         let (operation, upstream) = (clearance.operation(), clearance.upstream());
-        let (taken, now) = (ctx.started, ctx.engine.clock.now());
-        let charged = clearance.charged();
-        seen.live.quotas().give_back(who, operation, upstream, charged, taken, now);
+        let of = (who, operation, upstream);
+        ctx.engine.give_back(&seen.live, of, clearance.charged(), ctx.started);
     }
 }
 

@@ -2,13 +2,14 @@
 //! `remote/lease.lua` does the same in Redis; a test holds the two together.
 //!
 //! Over any time `x` all gateways together are granted at most `burst + x / interval` units. A fast
-//! quota is handed out in shares. A quota slower than one unit a minute can't be shared out without
-//! wasting it, so one gateway at a time owns it and the others are told for how long.
+//! quota is handed out in shares, a slow one of our own unit by unit, and what is not needed comes
+//! back. Amazon's slow quotas have one owner at a time, because whoever paces calls must know what
+//! else leaves; the others are told for how long.
 use std::time::Duration;
 
-use super::key::{Gateway, LeaseKey};
+use super::key::{Gateway, LeaseKey, Metered};
 
-/// Slower than this between units: one owner at a time.
+/// Slower than this between units: one owner at a time, but for our own quotas.
 pub const SLOW: Duration = Duration::from_secs(60);
 /// How long an owner keeps a slow quota after it last asked.
 pub const OWNED_FOR: Duration = Duration::from_secs(30);
@@ -56,10 +57,10 @@ impl Rate {
         self.burst
     }
 
-    /// Whether one gateway at a time owns it.
+    /// Whether one gateway at a time owns such a quota.
     #[must_use]
-    pub fn is_slow(&self) -> bool {
-        self.interval() > SLOW
+    pub fn has_owner(&self, of: Metered) -> bool {
+        of != Metered::Identity && self.interval() > SLOW
     }
 
     pub(super) const fn interval_us(&self) -> u64 {
@@ -95,6 +96,8 @@ pub struct Ask {
     pub wanted: u32,
     /// Units that were spent without the store while it could not be had. Charged first.
     pub debt: u32,
+    /// Units that were granted to this gateway and not spent. No quota is more than full.
+    pub returned: u32,
 }
 
 /// Who may spend from the quota.
@@ -148,8 +151,10 @@ pub fn grant(known: Option<Bucket>, ask: &Ask, asked: &Asked) -> (Bucket, Lease)
     // A clock that went back, or a rate that was raised: no bucket is more than empty.
     let empty = now.saturating_add(drain);
     let debt = interval.saturating_mul(u64::from(ask.debt));
+    let returned = interval.saturating_mul(u64::from(ask.returned));
     bucket.full_at_us = bucket.full_at_us.clamp(now, empty).saturating_add(debt).min(empty);
-    let holder = if rate.is_slow() { bucket.claim(asked) } else { Holder::All };
+    bucket.full_at_us = bucket.full_at_us.saturating_sub(returned).max(now);
+    let holder = if rate.has_owner(ask.key.of) { bucket.claim(asked) } else { Holder::All };
     let left = empty.saturating_sub(bucket.full_at_us).checked_div(interval).unwrap_or(0);
     let most = match holder {
         Holder::All => left.div_ceil(u64::from(asked.peers.max(1))),

@@ -144,8 +144,8 @@ pub struct Meta {
     pub epoch: u64,
 }
 
-/// The verbs. Nothing here is called while a request waits, except [`lease`](Self::lease) for slow
-/// quotas.
+/// The verbs. Nothing here is called while a request waits, except [`lease`](Self::lease) where a
+/// gateway has no unit of a quota.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Merges locks into what is known and returns when they can't be lost any more. At most

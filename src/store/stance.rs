@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::bucket::{OWNED_FOR, Rate};
 use super::fault::{Condition, StoreFault};
+use super::key::Metered;
 
 /// Who shares the store, as last heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,12 +25,13 @@ pub struct Peers {
 /// What this gateway last saw of the store, for one quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sight {
+    pub of: Metered,
     pub condition: Condition,
     /// For how long the store has not been had, by the monotonic clock.
     pub since: Duration,
     pub peers: Peers,
     /// For how long this gateway still owns the quota, by its own clock from before it asked. Zero
-    /// if it does not.
+    /// if it does not, or nobody does.
     pub owned: Duration,
 }
 
@@ -53,7 +55,7 @@ pub fn allowance(rate: Rate, sight: &Sight) -> Allowance {
         Condition::Sound => return Allowance::Store,
         Condition::Faulty(fault) => fault,
     };
-    if rate.is_slow() {
+    if rate.has_owner(sight.of) {
         if !sight.owned.is_zero() {
             return Allowance::Whole;
         }

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use crate::logs::eventually;
 use crate::store::redis::Server;
-use crate::support::{ORDERS, Plan, World, bearing, error_of, get};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get, until_some};
 
+const ORDER: &str = "/orders/v0/orders/902-1845936-5435065";
 const ROLES: &str = r#"
 [role.fast]
 purpose = "be limited by the hour"
@@ -24,6 +25,13 @@ limits = [{ operations = ["*"], requests = ["60/h"] }]
 purpose = "be limited by the day"
 allow = ["orders/getOrders"]
 limits = [{ operations = ["*"], requests = ["12/day"] }]
+[role.twice]
+purpose = "be limited by the day in two ways"
+allow = ["orders/*"]
+limits = [
+  { operations = ["*"], requests = ["3/day"] },
+  { operations = ["orders/getOrders"], requests = ["1/day"] },
+]
 [role.brisk]
 purpose = "be limited by the second"
 allow = ["orders/getOrders"]
@@ -45,7 +53,7 @@ fn identities() -> String {
              roles = [\"{role}\"]\n"
         )
     };
-    [ROLES.to_owned(), ["fast", "slow", "brisk", "bulk"].map(one).concat()].concat()
+    [ROLES.to_owned(), ["fast", "slow", "twice", "brisk", "bulk"].map(one).concat()].concat()
 }
 
 fn put(dir: &Path, name: &str, content: &[u8]) -> String {
@@ -97,12 +105,20 @@ fn two_share(world: &World) -> bool {
 }
 
 async fn ask(world: &World, who: &str) -> Reply {
-    world.call(&world.nobody(), bearing(get(ORDERS), &world.token(who))).await
+    ask_for(world, who, ORDERS).await
+}
+
+async fn ask_for(world: &World, who: &str, target: &str) -> Reply {
+    world.call(&world.nobody(), bearing(get(target), &world.token(who))).await
 }
 
 /// Whether it passed; what did not was beyond the quota.
 async fn passes(world: &World, who: &str) -> bool {
-    let reply = ask(world, who).await;
+    passes_for(world, who, ORDERS).await
+}
+
+async fn passes_for(world: &World, who: &str, target: &str) -> bool {
+    let reply = ask_for(world, who, target).await;
     if reply.status == 200 {
         return true;
     }
@@ -138,8 +154,11 @@ async fn finish(both: [World; 2]) {
 async fn mon_2_a_limit_of_two_gateways_is_one_limit() {
     let server = Server::start().await;
     let both = two(&server).await;
-    // One at a time, so to the unit.
-    assert_eq!(spend_all(&both, "slow").await, 12);
+    // One at a time, so to the unit, and nobody is refused before that.
+    for turn in 0..12 {
+        assert!(passes(&both[turn % 2], "slow").await, "request {turn} of 12");
+    }
+    assert_eq!(spend_all(&both, "slow").await, 0);
     let reply = ask(&both[0], "slow").await;
     assert!(reply.header("retry-after").is_some_and(|wait| wait != "0"), "it is told when");
     // In batches: what one holds back is lost after a while, and nothing is spent twice.
@@ -154,6 +173,27 @@ async fn mon_2_a_limit_of_two_gateways_is_one_limit() {
     for world in &both {
         assert!(world.metric("sekisho_quota_asks_total{result=\"given\"}") > 0.5);
         assert!(world.metric("sekisho_quota_asks_total{result=\"dry\"}") > 0.5);
+    }
+    Box::pin(finish(both)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_a_unit_that_a_refused_request_did_not_need_is_there_for_the_other_gateway() {
+    let server = Server::start().await;
+    let both = two(&server).await;
+    assert!(passes(&both[0], "twice").await);
+    // Refused by the one a day; what was asked for of the three a day goes back.
+    for turn in 0..8 {
+        assert!(!passes(&both[turn % 2], "twice").await);
+    }
+    for turn in 1..3 {
+        until_some("a unit is back", async || {
+            passes_for(&both[turn % 2], "twice", ORDER).await.then_some(())
+        })
+        .await;
+    }
+    for world in &both {
+        assert!(!passes_for(world, "twice", ORDER).await);
     }
     Box::pin(finish(both)).await;
 }

@@ -17,12 +17,14 @@ const GIVEN_FOR: Duration = Duration::from_secs(5);
 const FRESH_FOR: Duration = Duration::from_secs(1);
 /// Batches grow while one is used up faster than this.
 const QUICK: Duration = Duration::from_secs(1);
-/// Slower than this between units: they are asked for one by one.
+/// Slower than this between units: they are asked for one by one, and go back if nobody needs them.
 const SLOW: Duration = Duration::from_secs(60);
 /// The part of a quota that one batch may be.
 const BATCHES: u32 = 16;
 /// The longest debt of a part, in times it takes to come back.
 const DEBT_MAX: u64 = 10;
+/// For so long the one unit of a slow quota is kept for a request that is about to need it.
+const KEPT_FOR: Duration = Duration::from_millis(50);
 
 /// A rate in the units in which gateways share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +52,26 @@ impl Units {
         ns(self.interval)
     }
 
+    fn is_slow(&self) -> bool {
+        self.interval > SLOW
+    }
+
+    /// How long a unit that nobody spends is kept before it is given back; `None` where it is not.
+    #[must_use]
+    pub fn kept_for(&self) -> Option<Duration> {
+        self.is_slow().then_some(match self.counts {
+            Counts::Requests => KEPT_FOR,
+            Counts::Amounts => FRESH_FOR,
+        })
+    }
+
     fn drain_ns(&self) -> u64 {
         self.interval_ns().saturating_mul(u64::from(self.burst))
     }
 
     /// The most units of one batch.
     fn batch_max(&self) -> u32 {
-        if self.interval > SLOW { 1 } else { (self.burst / BATCHES).max(1) }
+        if self.is_slow() { 1 } else { (self.burst / BATCHES).max(1) }
     }
 }
 
@@ -105,6 +120,8 @@ struct State {
     given_at_ns: u64,
     batch: u32,
     dry_until_ns: u64,
+    /// Until then nothing else is believed: others may give back what they were given.
+    sure_until_ns: u64,
     fresh_until_ns: u64,
     /// Spent and not told; below zero: given and not spent. In requests, bytes or records.
     owed: i64,
@@ -119,6 +136,7 @@ impl Default for State {
             given_at_ns: 0,
             batch: 1,
             dry_until_ns: 0,
+            sure_until_ns: 0,
             fresh_until_ns: 0,
             owed: 0,
         }
@@ -136,8 +154,11 @@ impl Pool {
         }
         let until = |at: u64| Lack::Dry(Duration::from_nanos(at.saturating_sub(now_ns)));
         match &state.source {
-            Source::Asked if now_ns < state.dry_until_ns => Err(until(state.dry_until_ns)),
-            Source::Asked if units.counts == Counts::Amounts && now_ns < state.fresh_until_ns => {
+            Source::Asked if now_ns < state.sure_until_ns => Err(until(state.dry_until_ns)),
+            Source::Asked
+                if units.counts == Counts::Amounts
+                    && (now_ns < state.fresh_until_ns || state.unspent(units) > 0) =>
+            {
                 Ok(())
             }
             Source::Asked => Err(Lack::Unasked),
@@ -193,11 +214,13 @@ impl Pool {
             Source::Asked => match units.counts {
                 Counts::Requests => {
                     let low = state.given.saturating_mul(2) < state.batch.max(2);
-                    state.owed > 0 || (low && state.dry_until_ns <= now_ns)
+                    state.owed > 0 || (low && state.sure_until_ns <= now_ns)
                 }
                 Counts::Amounts => {
                     state.told(units) > 0
-                        || (state.fresh_until_ns <= now_ns && state.dry_until_ns <= now_ns)
+                        || (state.fresh_until_ns <= now_ns
+                            && state.sure_until_ns <= now_ns
+                            && state.unspent(units) == 0)
                 }
             },
         }
@@ -208,7 +231,7 @@ impl Pool {
         let state = self.state.lock();
         let wanted = match units.counts {
             Counts::Requests => state.batch.min(units.batch_max()),
-            Counts::Amounts => 1,
+            Counts::Amounts => u32::from(state.unspent(units) == 0),
         };
         (state.told(units), wanted)
     }
@@ -231,6 +254,10 @@ impl Pool {
         // No unit takes longer to come back, whatever was said.
         let wait = ns(wait).min(units.interval_ns());
         state.dry_until_ns = if given == 0 { now_ns.saturating_add(wait) } else { 0 };
+        state.sure_until_ns = match units.is_slow() {
+            true => state.dry_until_ns.min(now_ns.saturating_add(ns(QUICK))),
+            false => state.dry_until_ns,
+        };
         state.fresh_until_ns = now_ns.saturating_add(ns(FRESH_FOR));
         match units.counts {
             Counts::Amounts => {
@@ -267,6 +294,24 @@ impl Pool {
             }
         };
         state.dry_until_ns = 0;
+        state.sure_until_ns = 0;
+    }
+
+    /// Takes units out that were given and that nothing here needs now; they are to be given back.
+    pub(super) fn take_unspent(&self, units: &Units, now: Moment) -> u32 {
+        let mut state = self.state.lock();
+        if units.kept_for().is_none() || !matches!(state.source, Source::Asked) {
+            return 0;
+        }
+        state.expire(now);
+        let unspent = state.unspent(units);
+        let grain = i64::try_from(units.grain).unwrap_or(i64::MAX);
+        state.owed = state.owed.saturating_add(i64::from(unspent).saturating_mul(grain));
+        if unspent > 0 {
+            // Whoever comes next asks for one.
+            state.fresh_until_ns = now.mono_ns();
+        }
+        unspent.saturating_add(std::mem::take(&mut state.given))
     }
 
     /// Whether something was spent that nobody was told of.
@@ -281,6 +326,12 @@ impl State {
             self.given = 0;
             self.batch = (self.batch / 2).max(1);
         }
+    }
+
+    /// Whole units that were given and counted as if they were spent.
+    fn unspent(&self, units: &Units) -> u32 {
+        let left = u64::try_from(self.owed.saturating_neg()).unwrap_or(0);
+        u32::try_from(left / units.grain.max(1)).unwrap_or(u32::MAX)
     }
 
     fn told(&self, units: &Units) -> u32 {

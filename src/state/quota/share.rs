@@ -80,6 +80,12 @@ impl Want {
         }
     }
 
+    /// Takes out what was given and is not needed here now, to be given back.
+    #[must_use]
+    pub fn take_unspent(&self, now: Moment) -> u32 {
+        self.pool().map_or(0, |pool| pool.take_unspent(&self.units, now))
+    }
+
     /// Nobody can be asked; units come from there meanwhile.
     pub fn supply(&self, supply: Supply, now: Moment) {
         if let Some(pool) = self.pool() {
@@ -113,12 +119,32 @@ impl Quotas {
         upstream: UpstreamIx,
         now: Moment,
     ) -> Vec<Want> {
+        self.asking(who, operation, upstream, |pool, units| pool.is_wanting(units, now))
+    }
+
+    /// The quotas of such a request whose units are given back when nobody needs them.
+    #[must_use]
+    pub fn returning(
+        &self,
+        who: IdentityIx,
+        operation: OperationIx,
+        upstream: UpstreamIx,
+    ) -> Vec<Want> {
+        self.asking(who, operation, upstream, |_, units| units.kept_for().is_some())
+    }
+
+    fn asking(
+        &self,
+        who: IdentityIx,
+        operation: OperationIx,
+        upstream: UpstreamIx,
+        which: impl Fn(&Pool, &Units) -> bool,
+    ) -> Vec<Want> {
         let Some(account) = self.accounts.get(who.index()) else { return Vec::new() };
         self.applying(account, operation, upstream)
             .filter_map(|(bucket, limit, lane)| {
                 let (pool, units) = bucket.meter.pool.as_deref().zip(lane.gate.units())?;
-                let wanting = pool.is_wanting(&units, now);
-                wanting.then(|| Want {
+                which(pool, &units).then(|| Want {
                     limit: limit.name.clone(),
                     account: (limit.sharing == Sharing::Each).then(|| account.name.clone()),
                     period: lane.gate.per(),

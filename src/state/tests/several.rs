@@ -105,6 +105,55 @@ fn a_slow_quota_is_asked_for_one_by_one() {
 }
 
 #[test]
+fn mon_2_a_unit_of_a_slow_quota_goes_back_where_the_request_did_not_need_it() {
+    let daily = |name, count| limit(name, &[per(count, 86_400)]);
+    let quotas = of(&[daily("orders", 12), daily("few", 1)]);
+    let mut givers = [Giver { left: 12, debt: 0 }, Giver { left: 0, debt: 0 }];
+    for (want, giver) in quotas.wants(WHO, OP, UP, at(0)).iter().zip(&mut givers) {
+        giver.answer(want, 2, at(0));
+    }
+    assert!(exceeded(&quotas, at(0)).reset > Duration::from_secs(3_500));
+    let returning = quotas.returning(WHO, OP, UP);
+    let kept_for = |want: &Want| want.units.kept_for();
+    assert!(returning.iter().all(|want| kept_for(want) == Some(Duration::from_millis(50))));
+    let unspent = |now| returning.iter().map(|want| want.take_unspent(now)).collect::<Vec<_>>();
+    assert_eq!(unspent(at(50)), [1, 0]);
+    assert_eq!(unspent(at(50)), [0, 0], "once");
+    // What is dry is believed for a second: another gateway may bring something back.
+    assert!(exceeded(&quotas, at(999)).reset > Duration::from_secs(3_500));
+    assert_eq!(quotas.charge(WHO, OP, UP, at(1_000)).unwrap_err(), Refused::Unasked);
+    // A fast quota loses what it does not spend, as before.
+    assert!(hourly(60).returning(WHO, OP, UP).is_empty());
+    // A charge that is taken back late is a unit again.
+    let quotas = of(&[daily("orders", 12)]);
+    let mut giver = Giver { left: 12, debt: 0 };
+    for want in quotas.wants(WHO, OP, UP, at(0)) {
+        giver.answer(&want, 2, at(0));
+    }
+    let charged = quotas.charge(WHO, OP, UP, at(0)).unwrap();
+    quotas.give_back(WHO, OP, UP, &charged, at(0), at(60_000));
+    assert_eq!(quotas.returning(WHO, OP, UP)[0].take_unspent(at(60_050)), 1);
+}
+
+#[test]
+fn mon_3_requests_that_reveal_nothing_use_nothing_up() {
+    let amount = |count| Amount { count, per: Duration::from_secs(3_600) };
+    for count in [200, 5] {
+        let quotas = of(&[measured("records", Measure::PiiRecords(vec![amount(count)]))]);
+        let mut giver = Giver { left: u32::try_from(count).unwrap(), debt: 0 };
+        for turn in 0..500 {
+            assert!(request(&quotas, &mut giver, at(turn * 2_000)), "turn {turn}");
+        }
+        assert_eq!(u64::from(giver.left), count - 1, "one is held");
+        let slow = quotas.returning(WHO, OP, UP);
+        assert_eq!(
+            slow.iter().map(|want| want.take_unspent(at(1_000_000))).sum::<u32>(),
+            u32::from(count == 5)
+        );
+    }
+}
+
+#[test]
 fn apart_a_gateway_spends_its_part_from_an_empty_start_and_tells_it_afterwards() {
     let quotas = hourly(60);
     let wants = quotas.wants(WHO, OP, UP, at(0));
@@ -143,8 +192,8 @@ fn mon_3_amounts_are_told_in_grains_without_losing_a_byte() {
     let amount = Amount { count: 50_000_000_000, per: Duration::from_secs(86_400) };
     let quotas = of(&[measured("volume", Measure::Bytes(vec![amount]))]);
     let mut giver = Giver { left: 1 << 30, debt: 0 };
+    let grain = quotas.wants(WHO, OP, UP, at(0))[0].units.grain;
     assert!(request(&quotas, &mut giver, at(0)));
-    let grain = quotas.wants(WHO, OP, UP, at(2_000))[0].units.grain;
     assert!((2..100).contains(&grain), "{grain}");
     for turn in 0..1_000 {
         let told = quotas.spend(WHO, OP, UP, Spent { bytes: 1_001, pii_records: 0 }, at(turn));

@@ -243,12 +243,13 @@ impl Store for Remote {
         let numbers = [
             rate.interval_us(),
             rate.drain_us(),
-            u64::from(rate.is_slow()),
+            u64::from(rate.has_owner(ask.key.of)),
             u64::from(ask.wanted),
             u64::from(ask.debt),
             u64::from(link.settings.gateway.0),
             u64::from(link.peers().count),
             u64::try_from(OWNED_FOR.as_micros()).unwrap_or(u64::MAX),
+            u64::from(ask.returned),
         ];
         let args = numbers.iter().map(|number| number.to_string().into_bytes()).collect();
         let bucket = link.places.bucket(&ask.key.encode());

@@ -179,7 +179,8 @@ proptest! {
                 };
                 let since = Duration::from_micros(now_us.saturating_sub(lost_us));
                 let peers = Peers { count, place };
-                let sight = Sight { condition, since, peers, owned: Duration::ZERO };
+                let of = Metered::Identity;
+                let sight = Sight { of, condition, since, peers, owned: Duration::ZERO };
                 let (bucket, rate, asked) = match allowance(rate, &sight) {
                     Allowance::Store => {
                         let by = Gateway(place);
@@ -217,7 +218,18 @@ proptest! {
 
 fn an_ask(rate: Rate) -> Ask {
     let id = KeyId::of(&secret("test"), "identity", b"a");
-    Ask { key: LeaseKey { of: Metered::Identity, id, window: 0 }, rate, wanted: 1, debt: 0 }
+    Ask {
+        key: LeaseKey { of: Metered::Identity, id, window: 0 },
+        rate,
+        wanted: 1,
+        debt: 0,
+        returned: 0,
+    }
+}
+
+fn a_paced_ask(rate: Rate) -> Ask {
+    let ask = an_ask(rate);
+    Ask { key: LeaseKey { of: Metered::Upstream, ..ask.key }, ..ask }
 }
 
 #[test]
@@ -226,6 +238,7 @@ fn mon_2_nothing_opens_without_the_store() {
     let slow = Rate::new(Duration::from_secs(90), 4).unwrap();
     for fault in StoreFault::ALL {
         let sight = |peers, owned, since| Sight {
+            of: Metered::Upstream,
             condition: Condition::Faulty(*fault),
             since: Duration::from_secs(since),
             peers,
@@ -240,26 +253,54 @@ fn mon_2_nothing_opens_without_the_store() {
         assert_eq!(allowance(slow, &sight(two, 0, 29)), nothing, "another may be its owner");
         let part = Rate::new(Duration::from_secs(180), 2).unwrap();
         assert_eq!(allowance(slow, &sight(two, 0, 30)), Allowance::Part(part));
+        let ours = Sight { of: Metered::Identity, ..sight(two, 0, 0) };
+        assert_eq!(allowance(slow, &ours), Allowance::Part(part), "ours has no owner");
         let many = Peers { count: 9, place: 8 };
         assert_eq!(allowance(slow, &sight(many, 0, 99)), nothing, "no unit falls to it");
     }
 }
 
 #[test]
-fn mon_2_a_slow_quota_has_one_owner_at_a_time() {
+fn mon_2_a_slow_quota_of_amazon_has_one_owner_at_a_time() {
     let rate = Rate::new(Duration::from_secs(61), 5).unwrap();
     let asked = |by, now_us| Asked { by: Gateway(by), peers: 2, now_us, reborn_us: None };
     let begin = 1_000_000_000;
     let term = u64::try_from(OWNED_FOR.as_micros()).unwrap();
-    let (bucket, lease) = grant(None, &an_ask(rate), &asked(1, begin));
+    let (bucket, lease) = grant(None, &a_paced_ask(rate), &asked(1, begin));
     assert_eq!((lease.granted, lease.holder), (1, Holder::Me(OWNED_FOR)));
-    let (bucket, lease) = grant(Some(bucket), &an_ask(rate), &asked(2, begin + term - 1));
+    let (bucket, lease) = grant(Some(bucket), &a_paced_ask(rate), &asked(2, begin + term - 1));
     assert_eq!((lease.granted, lease.holder), (0, Holder::Another(Duration::from_micros(1))));
-    let (bucket, lease) = grant(Some(bucket), &an_ask(rate), &asked(2, begin + term));
+    let (bucket, lease) = grant(Some(bucket), &a_paced_ask(rate), &asked(2, begin + term));
     assert_eq!((lease.granted, lease.holder), (1, Holder::Me(OWNED_FOR)));
     // The clock goes back by a year: the claim is not a year long.
-    let (_, lease) = grant(Some(bucket), &an_ask(rate), &asked(1, 0));
+    let (_, lease) = grant(Some(bucket), &a_paced_ask(rate), &asked(1, 0));
     assert_eq!(lease.holder, Holder::Another(OWNED_FOR));
+}
+
+#[test]
+fn mon_2_a_slow_quota_of_ours_is_given_unit_by_unit_and_taken_back() {
+    let rate = Rate::new(Duration::from_secs(7_200), 2).unwrap();
+    let asked = |by, now_us| Asked { by: Gateway(by), peers: 2, now_us, reborn_us: None };
+    let now = 1_000_000_000;
+    let (bucket, lease) = grant(None, &an_ask(rate), &asked(1, now));
+    assert_eq!((lease.granted, lease.holder), (1, Holder::All));
+    let (bucket, lease) = grant(Some(bucket), &an_ask(rate), &asked(2, now));
+    assert_eq!((lease.granted, lease.holder), (1, Holder::All), "nobody owns it");
+    let (bucket, lease) = grant(Some(bucket), &an_ask(rate), &asked(1, now));
+    assert_eq!((lease.granted, lease.wait), (0, Duration::from_secs(7_200)));
+    let back = Ask { wanted: 0, returned: 1, ..an_ask(rate) };
+    let (bucket, lease) = grant(Some(bucket), &back, &asked(2, now));
+    assert_eq!(lease.granted, 0);
+    let (bucket, lease) = grant(Some(bucket), &an_ask(rate), &asked(1, now));
+    assert_eq!(lease.granted, 1, "what another did not need");
+    // Nobody can bring back more than was given.
+    let (bucket, _) = grant(Some(bucket), &Ask { returned: 99, ..back }, &asked(2, now));
+    let (_, lease) = grant(
+        Some(bucket),
+        &Ask { wanted: 99, ..an_ask(rate) },
+        &Asked { peers: 1, ..asked(1, now) },
+    );
+    assert_eq!(lease.granted, 2);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn faulty(condition: Condition) -> bool {
 fn a_quota() -> Ask {
     let key = LeaseKey { of: Metered::Identity, id: super::id("quota"), window: 0 };
     let rate = Rate::new(Duration::from_secs(10), 100).unwrap();
-    Ask { key, rate, wanted: 10, debt: 0 }
+    Ask { key, rate, wanted: 10, debt: 0, returned: 0 }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,6 +165,7 @@ async fn acc_2_a_gateway_that_is_cut_off_keeps_its_locks_and_catches_up() {
     assert!(!two.knows(&there).await);
     let peers = two.store.peers().await.unwrap();
     let sight = Sight {
+        of: a_quota().key.of,
         condition: *two.store.condition().borrow(),
         since: Duration::from_secs(1),
         peers,

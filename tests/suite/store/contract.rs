@@ -135,7 +135,7 @@ async fn what_is_too_large_is_refused_whole(store: &dyn Store) {
 
 fn ask(name: &str, interval: Duration, burst: u32, wanted: u32) -> Ask {
     let key = LeaseKey { of: Metered::Identity, id: id(name), window: 0 };
-    Ask { key, rate: Rate::new(interval, burst).unwrap(), wanted, debt: 0 }
+    Ask { key, rate: Rate::new(interval, burst).unwrap(), wanted, debt: 0, returned: 0 }
 }
 
 async fn a_quota_is_never_overdrawn(store: &dyn Store) {
@@ -168,10 +168,15 @@ async fn debts_are_charged(store: &dyn Store) {
     assert_eq!(lease.granted, 0);
     assert!(lease.wait <= Duration::from_secs(50), "a debt empties the quota and no more");
     assert_eq!(store.lease(Ask { wanted: 0, ..ten }, now()).await.unwrap().granted, 0);
+    let back = Ask { wanted: 0, returned: 2, ..ten };
+    assert_eq!(store.lease(back, now()).await.unwrap().granted, 0);
+    assert_eq!(store.lease(ten, now()).await.unwrap().granted, 2, "what was not needed");
 }
 
 async fn a_slow_quota_has_an_owner(store: &dyn Store) {
     let slow = ask("slow", Duration::from_secs(61), 20, 1);
+    assert_eq!(store.lease(slow, now()).await.unwrap().holder, Holder::All, "ours has none");
+    let slow = Ask { key: LeaseKey { of: Metered::Upstream, ..slow.key }, ..slow };
     let lease = store.lease(slow, now()).await.unwrap();
     assert_eq!(lease.granted, 1);
     assert!(matches!(lease.holder, Holder::Me(left) if left > Duration::from_secs(29)));

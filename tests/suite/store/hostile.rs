@@ -180,7 +180,13 @@ async fn mon_7_forged_alarms_and_blobs_are_dropped() {
 
 fn a_lease() -> Ask {
     let key = LeaseKey { of: Metered::Identity, id: super::id("q"), window: 0 };
-    Ask { key, rate: Rate::new(Duration::from_secs(1), 10).unwrap(), wanted: 3, debt: 0 }
+    Ask {
+        key,
+        rate: Rate::new(Duration::from_secs(1), 10).unwrap(),
+        wanted: 3,
+        debt: 0,
+        returned: 0,
+    }
 }
 
 /// A server that greets as Redis does and then lies.

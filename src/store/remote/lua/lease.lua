@@ -1,5 +1,5 @@
 -- KEYS: meta, bucket. ARGV: epoch, interval (us), drain (us), '1' if one gateway owns it, wanted,
--- debt, gateway, peers, term of an owner (us). The same arithmetic as bucket.rs.
+-- debt, gateway, peers, term of an owner (us), returned. The same arithmetic as bucket.rs.
 local interval, drain = tonumber(ARGV[2]), tonumber(ARGV[3])
 local wanted, debt, peers, term = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local now = now_us()
@@ -17,6 +17,7 @@ if not full_at then
   if born > 0 then full_at = born + drain end
 end
 full_at = math.min(math.min(math.max(full_at, now), empty) + interval * debt, empty)
+full_at = math.max(full_at - interval * tonumber(ARGV[10]), now)
 
 local holder, left_us = 0, 0
 if ARGV[4] == '1' then
