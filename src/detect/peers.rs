@@ -1,7 +1,10 @@
 //! What the members of a role do in an hour at most: by this a new identity is judged.
+use std::cmp::Ordering;
+
 use crate::base::RoleIx;
 
 use super::event::Metric;
+use super::history::HistoryFault;
 use super::volume::HourTotals;
 
 /// The 99th percentile of each metric over all members' hours with work, in octaves.
@@ -10,6 +13,10 @@ struct Pool {
     high: [f32; 3],
 }
 
+/// Of the form in which a pool is kept: version (1), then three numbers (4 each), big-endian.
+const VERSION: u8 = 1;
+/// In octaves, more than any count has.
+const HIGH_MAX: f32 = 64.0;
 const SHARE: f32 = 0.01;
 const STRIDE: f32 = 0.1;
 
@@ -41,6 +48,38 @@ impl Peers {
                 *high -= STRIDE * SHARE;
             }
         }
+    }
+
+    /// What is known of a role, in 13 bytes; nothing if nobody taught anything.
+    #[must_use]
+    pub fn encode(&self, role: RoleIx) -> Option<Vec<u8>> {
+        let pool = self.pools.get(role.index()).filter(|pool| pool.high != [0.0; 3])?;
+        Some([&[VERSION][..], &pool.high.map(f32::to_be_bytes).concat()].concat())
+    }
+
+    /// Takes back what was known of a role.
+    ///
+    /// # Errors
+    /// See [`HistoryFault`]; nothing was taken then.
+    pub fn recall(&mut self, role: RoleIx, bytes: &[u8]) -> Result<(), HistoryFault> {
+        let (version, numbers) = bytes.split_first().ok_or(HistoryFault::Length)?;
+        match version.cmp(&VERSION) {
+            Ordering::Greater => return Err(HistoryFault::Newer),
+            Ordering::Less => return Err(HistoryFault::Malformed),
+            Ordering::Equal => {}
+        }
+        let ([requests, bytes, records], []) = numbers.as_chunks::<4>() else {
+            return Err(HistoryFault::Length);
+        };
+        let high = [requests, bytes, records].map(|number| f32::from_be_bytes(*number));
+        // A number that is none lies between nothing.
+        if !high.iter().all(|high| (-1.0..=HIGH_MAX).contains(high)) {
+            return Err(HistoryFault::Malformed);
+        }
+        if let Some(pool) = self.pools.get_mut(role.index()) {
+            pool.high = high;
+        }
+        Ok(())
     }
 
     pub(super) fn ceiling(&self, role: Option<RoleIx>, metric: Metric) -> f32 {

@@ -1,11 +1,11 @@
 //! What is usual for an identity, and from where it logs in, over restarts (ACC-2, MON-2, MON-3).
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use parking_lot::Mutex;
 
 use super::memory::{Piece, Source, Unreadable};
 use super::{Engine, Live};
-use crate::base::{IdentityIx, Moment, Name};
+use crate::base::{IdentityIx, Moment, Name, RoleIx};
 use crate::detect::HistoryFault;
 use crate::store::{BlobKey, KeyId, Shelf};
 
@@ -14,11 +14,21 @@ use crate::store::{BlobKey, KeyId, Shelf};
 pub(super) struct Histories {
     watches: Mutex<BTreeSet<Name>>,
     logins: Mutex<BTreeSet<Name>>,
+    roles: Mutex<BTreeSet<Name>>,
 }
 
 impl Histories {
     pub(super) fn changed_watch(&self, live: &Live, who: IdentityIx) {
         self.watches.lock().extend(live.snapshot.names.identity(who).cloned());
+    }
+
+    pub(super) fn changed_role(&self, live: &Live, role: RoleIx) {
+        self.roles.lock().extend(live.snapshot.names.role(role).cloned());
+    }
+
+    pub(super) fn take_changed_roles(&self, most: usize) -> Vec<Name> {
+        let mut changed = self.roles.lock();
+        std::iter::from_fn(|| changed.pop_first()).take(most).collect()
     }
 
     pub(super) fn changed_login(&self, live: &Live, who: IdentityIx) {
@@ -53,11 +63,13 @@ impl<'e> Remembered<'e> {
     /// To be brought back.
     pub(super) fn by_id(engine: &'e Engine, live: &'e Live, kind: Kind) -> Self {
         let mut own = Self::of(engine, live, kind);
-        own.places = (0..)
-            .map(IdentityIx)
-            .map_while(|ix| Some((own.id(live.snapshot.names.identity(ix)?), ix)))
-            .collect();
+        own.places = own.ids().collect();
         own
+    }
+
+    fn ids(&self) -> impl Iterator<Item = (KeyId, IdentityIx)> {
+        let names = &self.live.snapshot.names;
+        (0..).map(IdentityIx).map_while(|ix| Some((self.id(names.identity(ix)?), ix)))
     }
 
     fn id(&self, name: &Name) -> KeyId {
@@ -115,5 +127,9 @@ impl Source for Remembered<'_> {
                 if restored { Ok(()) } else { Err(Unreadable::Damaged) }
             }
         }
+    }
+
+    fn known(&self) -> Option<HashSet<KeyId>> {
+        Some(self.ids().map(|(id, _)| id).collect())
     }
 }

@@ -5,6 +5,7 @@
 //! A process that is killed loses what changed since the last writing, one [`SAVE_EVERY`] and the time
 //! that writing takes at most. One that stops in order loses nothing.
 //! A piece that can't be read is refused by itself and takes no other with it.
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -57,6 +58,12 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// See [`Unreadable`]; nothing was taken then.
     fn recall(&self, key: BlobKey, value: &[u8], now: Moment) -> Result<(), Unreadable>;
+
+    /// The ids of all pieces that the configuration in force may have; the others are forgotten after
+    /// [`FORGOTTEN_AFTER_DAYS`](super::FORGOTTEN_AFTER_DAYS). `None`: its pieces have terms of their own.
+    fn known(&self) -> Option<HashSet<KeyId>> {
+        None
+    }
 }
 
 /// What was read at the start.
@@ -154,7 +161,7 @@ impl Memory {
     }
 
     /// Writes these and gives back what could not be written.
-    async fn write(&self, pieces: Vec<Piece>, saved: &mut Saved) -> Vec<Piece> {
+    pub(super) async fn write(&self, pieces: Vec<Piece>, saved: &mut Saved) -> Vec<Piece> {
         let mut left = Vec::new();
         let mut rest = pieces.into_iter().peekable();
         while rest.peek().is_some() {

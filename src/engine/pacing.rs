@@ -7,6 +7,7 @@
 //!
 //! One lock for all quotas: a turn holds it for less than a microsecond, and what goes to Amazon is
 //! far less than that. What is learned outlives reloads, because nothing here knows of a snapshot.
+mod learned;
 mod plans;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
+pub(super) use learned::Told;
 pub(super) use plans::Plans;
 pub use plans::Terms;
 pub use waiting::Waiting;

@@ -1,15 +1,18 @@
 //! What is remembered, by those who know it; and the task that looks after the store.
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::exposure::Revealed;
 use super::histories::{Kind, Remembered};
 use super::memory::{Piece, SAVE_EVERY, Saved, Source, Unreadable};
+use super::pacing::Told;
+use super::usual::Usual;
 use super::{Engine, Live, Memory};
-use crate::base::Moment;
+use crate::base::{IdentityIx, LimitIx, Moment};
 use crate::evidence::{Event, Fixed};
 use crate::state::{QuotaPlaces, SavedFault, Whose};
-use crate::store::{BlobKey, Condition, Shelf, StoreFault};
+use crate::store::{BlobKey, Condition, KeyId, Shelf, StoreFault};
 
 /// A wall clock that moves against the monotonic one by so much between two writings was set.
 const SET_MS: i64 = 1_000;
@@ -25,6 +28,14 @@ impl<'e> SpentQuotas<'e> {
     fn new(memory: &'e Memory, live: &'e Live) -> Self {
         Self { memory, live, places: live.quotas.places() }
     }
+
+    fn id(&self, whose: Whose) -> Option<KeyId> {
+        let kind = match whose {
+            Whose::Identity(_) => "quotas of an identity",
+            Whose::Everybody(_) => "quota of everybody",
+        };
+        Some(self.memory.id(kind, self.live.quotas.name_of(whose)?.as_str()))
+    }
 }
 
 impl Source for SpentQuotas<'_> {
@@ -35,12 +46,7 @@ impl Source for SpentQuotas<'_> {
     fn changed(&self, most: usize, now: Moment) -> Vec<Piece> {
         let quotas = &self.live.quotas;
         let piece = |whose: Whose| {
-            let kind = match whose {
-                Whose::Identity(_) => "quotas of an identity",
-                Whose::Everybody(_) => "quota of everybody",
-            };
-            let id = self.memory.id(kind, quotas.name_of(whose)?.as_str());
-            let key = BlobKey { shelf: Shelf::Quota, id, part: 0 };
+            let key = BlobKey { shelf: Shelf::Quota, id: self.id(whose)?, part: 0 };
             Some(Piece { key, value: quotas.save(whose, now) })
         };
         quotas.take_changed(most).into_iter().filter_map(piece).collect()
@@ -51,6 +57,13 @@ impl Source for SpentQuotas<'_> {
             SavedFault::Newer => Unreadable::Newer,
             SavedFault::Damaged => Unreadable::Damaged,
         })
+    }
+
+    fn known(&self) -> Option<HashSet<KeyId>> {
+        let identities = (0..).map(IdentityIx).map(Whose::Identity);
+        let limits = (0..).map(LimitIx).map(Whose::Everybody);
+        let ids = |whose| self.id(whose);
+        Some(identities.map_while(ids).chain(limits.map_while(ids)).collect())
     }
 }
 
@@ -66,7 +79,9 @@ impl Engine {
         let revealed = Revealed { memory: &self.memory, exposures: &self.exposures };
         let watches = Remembered::by_id(self, &live, Kind::Watches);
         let logins = Remembered::by_id(self, &live, Kind::Logins);
-        for source in [&quotas as &dyn Source, &revealed, &watches, &logins] {
+        let usual = Usual::new(self, &live);
+        let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
+        for source in [&quotas as &dyn Source, &revealed, &watches, &logins, &usual, &told] {
             refused = refused.saturating_add(self.memory.load(source, now).await?.refused);
         }
         if refused > 0 {
@@ -83,7 +98,10 @@ impl Engine {
         let revealed = Revealed { memory: &self.memory, exposures: &self.exposures };
         let watches = Remembered::of(self, &live, Kind::Watches);
         let logins = Remembered::of(self, &live, Kind::Logins);
-        let saved = self.memory.save(&[&quotas, &revealed, &watches, &logins], now).await;
+        let usual = Usual::new(self, &live);
+        let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
+        let sources: [&dyn Source; 6] = [&quotas, &revealed, &watches, &logins, &usual, &told];
+        let saved = self.memory.save(&sources, now).await;
         let metrics = &self.metrics.state;
         metrics.refused.inc_by(saved.dropped);
         let waiting = saved.waiting.map_or(0, |(pieces, _)| pieces);
@@ -94,6 +112,18 @@ impl Engine {
         saved
     }
 
+    /// Looks, once a day, at what no configuration knows any more.
+    async fn forget_unknown(&self, now: Moment) -> Result<(), StoreFault> {
+        let live = self.live();
+        let quotas = SpentQuotas::new(&self.memory, &live);
+        let watches = Remembered::of(self, &live, Kind::Watches);
+        let logins = Remembered::of(self, &live, Kind::Logins);
+        let usual = Usual::new(self, &live);
+        let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
+        let sources: [&dyn Source; 5] = [&quotas, &watches, &logins, &usual, &told];
+        self.memory.forget_unknown(&sources, now).await.map(|_pieces| ())
+    }
+
     /// Writes memory down about once a second, for as long as it is polled.
     pub async fn keep_memory(&self) {
         let offset = |now: Moment| {
@@ -101,6 +131,7 @@ impl Engine {
             i64::try_from(now.unix_ms()).unwrap_or(i64::MAX).saturating_sub(mono_ms)
         };
         let wall = AtomicI64::new(offset(self.clock.now()));
+        let mut looked = None;
         loop {
             tokio::time::sleep(SAVE_EVERY).await;
             let now = self.clock.now();
@@ -110,6 +141,10 @@ impl Engine {
                 self.live().quotas.mark_spent(now);
             }
             self.save(now).await;
+            let today = Some(now.unix_day());
+            if looked != today && self.forget_unknown(now).await.is_ok() {
+                looked = today;
+            }
         }
     }
 

@@ -84,6 +84,16 @@ impl Live {
         place.lock().as_ref().map(|watch| watch.encode())
     }
 
+    /// What is usual for a role, as bytes; nothing if nobody has worked in it yet.
+    pub(super) fn peer_bytes(&self, role: RoleIx) -> Option<Vec<u8>> {
+        self.guarded.peers.read().encode(role)
+    }
+
+    /// Takes back what was usual for a role.
+    pub(super) fn recall_peers(&self, role: RoleIx, bytes: &[u8]) -> Result<(), HistoryFault> {
+        self.guarded.peers.write().recall(role, bytes)
+    }
+
     /// Somebody says that what an identity does now is its normal use: it learns anew.
     pub(super) fn accept_watch(&self, ix: IdentityIx) {
         if let Some(place) = self.guarded.places.get(ix.index())
@@ -133,6 +143,7 @@ impl Engine {
         if let Some(hour) = &watched.hour {
             live.guarded.peers.write().learn(hour);
             self.histories.changed_watch(live, identity);
+            self.histories.changed_role(live, hour.role);
         }
         watched.signals.iter().for_each(|signal| self.follow_up(live, signal, event, source));
     }

@@ -5,7 +5,7 @@ use super::bucket::{Bucket, Counted};
 use super::number::Patience;
 use super::pacer::{Answer, BucketKey, Limits};
 use super::queue::{Caller, Place, Queue, Weight};
-use super::rate::Plan;
+use super::rate::{Plan, Rate};
 use super::throttle::{Refusal, Throttle};
 
 #[derive(Debug)]
@@ -58,6 +58,18 @@ impl Lane {
         }
         self.throttle.recover(now);
         self.bucket.reshape(self.throttle.rate(), self.throttle.burst(), now);
+    }
+
+    /// What Amazon said last.
+    pub(super) const fn learned(&self) -> Option<Rate> {
+        self.throttle.learned()
+    }
+
+    /// What Amazon had said before the process began.
+    pub(super) const fn recall(&mut self, rate: Rate) {
+        if self.learned().is_none() {
+            self.throttle.learn(rate);
+        }
     }
 
     pub(super) const fn adopt(&mut self, plan: Plan) {

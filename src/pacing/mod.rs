@@ -17,6 +17,7 @@
 //! [`Pacer::release`] after [`Pacer::next_wake`] and after each settle that may have changed it.
 mod bucket;
 mod lane;
+mod learned;
 mod number;
 mod pacer;
 mod queue;
@@ -27,6 +28,7 @@ mod throttle;
 mod tests;
 
 pub use lane::Standing;
+pub use learned::{Learned, LearnedFault};
 pub use number::{LENGTH_MAX, NumberFault, Patience, REST_MAX, retry_after};
 pub use pacer::{
     Answer, Ask, BucketKey, Limits, Pacer, Pass, Reason, Refused, Released, Ticket, Turn, Verdict,

@@ -3,6 +3,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::lane::{Chance, Lane, Standing, Step, nanos};
+use super::learned::Learned;
 use super::number::Patience;
 use super::queue::{Caller, Place, Weight};
 use super::rate::{Plan, Rate};
@@ -12,7 +13,7 @@ use crate::base::Moment;
 /// reload (keyed hashes, places in the catalogue), never places in a snapshot: after a reload those
 /// would name another quota. A fixed seller serves grantless operations, a fixed operation the
 /// sandbox, where all share one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BucketKey {
     pub seller: u64,
     pub application: u64,
@@ -154,6 +155,10 @@ pub struct Pacer {
     waiting: usize,
     next_number: u64,
     latest_ns: u64,
+    /// What Amazon said before the process began, of quotas that are not in use yet.
+    recalled: HashMap<BucketKey, Rate>,
+    /// Quotas of which it said something else since anybody asked.
+    news: BTreeSet<BucketKey>,
 }
 
 impl Pacer {
@@ -172,6 +177,8 @@ impl Pacer {
             waiting: 0,
             next_number: 0,
             latest_ns: 0,
+            recalled: HashMap::new(),
+            news: BTreeSet::new(),
         }
     }
 
@@ -290,9 +297,37 @@ impl Pacer {
         let same = |lane: &&mut Lane| lane.key == key && lane.made_ns <= sent_ns;
         let Some(lane) = self.lane(at).filter(same) else { return };
         lane.advance(now_ns);
+        let before = lane.learned();
         lane.settle(call, sent_ns, answer, now_ns);
-        if lane.waiting() > 0 {
+        let (is_new, waited_for) = (lane.learned() != before, lane.waiting() > 0);
+        if is_new {
+            self.news.insert(key);
+        }
+        if waited_for {
             self.reschedule(at, now_ns);
+        }
+    }
+
+    /// What Amazon said that it had not said before, of at most so many quotas; the rest waits for the
+    /// next call. A quota that was forgotten meanwhile is passed over.
+    pub fn take_learned(&mut self, most: usize) -> Vec<Learned> {
+        let news: Vec<BucketKey> =
+            std::iter::from_fn(|| self.news.pop_first()).take(most).collect();
+        let mut learned = |quota: BucketKey| {
+            let at = self.places.get(&quota).copied()?;
+            Some(Learned { quota, rate: self.lane(at)?.learned()? })
+        };
+        news.into_iter().filter_map(&mut learned).collect()
+    }
+
+    /// What Amazon had said before the process began. Later words of its own win.
+    pub fn recall(&mut self, learned: Learned) {
+        if let Some(at) = self.places.get(&learned.quota).copied() {
+            if let Some(lane) = self.lane(at) {
+                lane.recall(learned.rate);
+            }
+        } else if self.recalled.len() < self.limits.buckets_max {
+            self.recalled.insert(learned.quota, learned.rate);
         }
     }
 
@@ -332,7 +367,10 @@ impl Pacer {
         } else {
             self.forget_one(now_ns)?
         };
-        let lane = Lane::new(ask.bucket, ask.plan, &self.limits, now_ns);
+        let mut lane = Lane::new(ask.bucket, ask.plan, &self.limits, now_ns);
+        if let Some(rate) = self.recalled.remove(&ask.bucket) {
+            lane.recall(rate);
+        }
         match self.lane(at) {
             Some(place) => *place = lane,
             None => self.lanes.push(lane),

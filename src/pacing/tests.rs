@@ -455,3 +455,43 @@ fn mon_2_a_call_that_leaves_late_counts_late() {
     assert!(matches!(pacer.offer(&asked, at(34.5)), Verdict::Refuse(_)), "back at 25, at 35 again");
     assert_eq!(pacer.standing(KEY, at(35.5)).unwrap().spare, 1);
 }
+
+#[test]
+fn mon_2_what_amazon_said_outlives_the_process() {
+    let mut before = Pacer::new(Limits::default());
+    let said = Rate::parse(b"0.5").unwrap();
+    let call = |pacer: &mut Pacer, limit| {
+        let pass = admitted(pacer.offer(&ask(plan(5.0, 10), 1, 0.0), at(0.0)));
+        pacer.settle(pass, Answer::Served { limit }, at(0.0));
+    };
+    call(&mut before, None);
+    assert!(before.take_learned(9).is_empty());
+    call(&mut before, Some(said));
+    let learned = before.take_learned(9);
+    assert_eq!(learned, [Learned { quota: KEY, rate: said }]);
+    call(&mut before, Some(said));
+    assert!(before.take_learned(9).is_empty(), "it is no news");
+
+    let bytes = learned[0].encode();
+    assert_eq!(Learned::decode(&bytes), Ok(learned[0]));
+    let mut after = Pacer::new(Limits { buckets_max: 1, ..Limits::default() });
+    after.recall(learned[0]);
+    let other = BucketKey { operation: 2, ..KEY };
+    after.recall(Learned { quota: other, rate: said });
+    call(&mut after, None);
+    assert_eq!(after.standing(KEY, at(0.0)).unwrap().nano_hz, said.nano_hz());
+    assert!(after.take_learned(9).is_empty(), "it is on disk");
+    // Later words of Amazon's win, whichever comes first.
+    let less = Rate::parse(b"0.25").unwrap();
+    call(&mut after, Some(less));
+    after.recall(learned[0]);
+    assert_eq!(after.take_learned(9), [Learned { quota: KEY, rate: less }]);
+
+    for at in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        assert!(Learned::decode(&damaged).is_err());
+        assert_eq!(Learned::decode(&bytes[..at]), Err(LearnedFault::Damaged));
+    }
+    assert_eq!(Learned::decode(&[2, 0]), Err(LearnedFault::Newer));
+}

@@ -90,6 +90,11 @@ impl Throttle {
         self.rest_until_ns
     }
 
+    /// What Amazon said last.
+    pub(super) const fn learned(&self) -> Option<Rate> {
+        self.learned
+    }
+
     /// What Amazon said last, or what it published.
     pub(super) fn ceiling(&self) -> Rate {
         self.learned.unwrap_or(self.plan.rate())

@@ -75,6 +75,12 @@ codes! {
         Quota = 5,
         /// How far each target of alarms has come.
         Alarm = 6,
+        /// What is usual for the members of a role.
+        Peers = 7,
+        /// What Amazon said of its rates.
+        Pace = 8,
+        /// Since when no configuration knows what something else is about.
+        Unknown = 9,
     }
 }
 codes! {

@@ -536,3 +536,22 @@ async fn mon_2_a_second_try_takes_a_second_turn() {
     assert_eq!(world.amazon.count(Operation::GetOrders), 41);
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_what_amazon_said_of_its_rate_outlives_a_restart() {
+    let said = |world: &World| {
+        let standings = world.gateway.engine.pacing_standings();
+        standings.iter().map(|(_, _, standing)| standing.nano_hz).min()
+    };
+    let fast = SLOW.replace("30/min", "60/min");
+    let world = world(&fast).await;
+    assert_eq!(ask(&world, "browser", get(ORDERS)).await.status, 200);
+    assert_eq!(said(&world), Some(500_000_000));
+    let world = world.restart().await;
+    // This answer does not say it again.
+    world.amazon.set(Scenario::Echo);
+    let reply = ask(&world, "browser", get(ORDERS)).await;
+    assert_eq!((reply.status.as_u16(), reply.header("x-amzn-ratelimit-limit")), (200, None));
+    assert_eq!(said(&world), Some(500_000_000));
+    world.finish().await;
+}

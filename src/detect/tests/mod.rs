@@ -168,6 +168,21 @@ fn mon_2_a_new_identity_is_judged_by_its_peers_and_a_floor() {
     }
     let among = until(&mut Watch::default(), &peers).unwrap();
     assert!((7_000..9_500).contains(&among), "twice what peers do: {among}");
+    // After a restart as before it.
+    let bytes = peers.encode(RoleIx(0)).unwrap();
+    let mut recalled = Peers::new(1);
+    assert_eq!(recalled.encode(RoleIx(0)), None, "nobody taught anything");
+    recalled.recall(RoleIx(0), &bytes).unwrap();
+    assert_eq!(until(&mut Watch::default(), &recalled), Some(among));
+    let fault = |bytes: &[u8]| recalled.clone().recall(RoleIx(0), bytes).unwrap_err();
+    assert_eq!(fault(&[]), HistoryFault::Length);
+    assert_eq!(fault(&bytes[..12]), HistoryFault::Length);
+    assert_eq!(fault(&[&bytes[..], &[0]].concat()), HistoryFault::Length);
+    assert_eq!(fault(&[&[2], &bytes[1..]].concat()), HistoryFault::Newer);
+    for number in [f32::NAN, f32::INFINITY, -3.0, 65.0] {
+        let damaged = [&bytes[..5], &number.to_be_bytes(), &bytes[9..]].concat();
+        assert_eq!(fault(&damaged), HistoryFault::Malformed);
+    }
     let stranger = Event { role: None, ..event(at(0, 0)) };
     assert!(see(&mut Watch::default(), &stranger, &settings).is_empty());
 }
