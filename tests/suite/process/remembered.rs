@@ -2,11 +2,14 @@
 use std::net::SocketAddr;
 
 use rustix::process::Signal;
-use sekisho::base::Name;
+use sekisho::base::{Name, Secret};
 use sekisho::devcerts::TokenClaims;
 use sekisho::exposure::{Hour, Ledger, Range};
 use sekisho::mock::{Caller, CallerConfig, Reply};
-use sekisho::store::{Embedded, Gateway, Shelf, Store as _};
+use sekisho::store::{
+    Cursor, Embedded, Gateway, KeyId, LockKey, LockRecord, Register, Scope, SharedSecret, Shelf,
+    Store as _,
+};
 
 use super::{Place, Sekisho};
 use crate::logs::eventually;
@@ -140,4 +143,32 @@ async fn acc_2_a_damaged_store_is_refused_and_left_as_it_is() {
     let again = Sekisho::run(&place);
     again.address().await;
     again.told_to_end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_lock_that_can_t_be_read_stops_the_start() {
+    let place = Place::new().await;
+    let first = Sekisho::run(&place);
+    assert_eq!(place.orders(&first).await.status, 200);
+    first.told_to_end().await;
+    let secret = SharedSecret::derive(&Secret::new([7; 32]), &Name::parse("test").unwrap());
+    let id = KeyId::of(&secret, "lock identity", b"label-printer");
+    let key = LockKey { scope: Scope::Identity, id, by: Gateway(9), slot: 3 };
+    let state = Register { version: 1, rank: 4, value: b"of a newer version".to_vec() };
+    let file = Embedded::open(&place.dir.join("state"), Gateway(1), now()).unwrap();
+    file.put_locks(&[LockRecord { key, state }]).await.unwrap();
+    drop(file);
+    // Whoever it locks would enter; so nobody does, however often it is tried.
+    for _ in 0..2 {
+        let ended = Sekisho::run(&place).ended().await;
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.err);
+        assert!(
+            ended.err.contains("the locks of the state directory can't be read"),
+            "{}",
+            ended.err
+        );
+    }
+    let file = Embedded::open(&place.dir.join("state"), Gateway(1), now()).unwrap();
+    let page = file.locks_since(Cursor::START).await.unwrap();
+    assert_eq!(page.records.iter().filter(|record| record.key == key).count(), 1, "it is kept");
 }
