@@ -71,6 +71,7 @@ pub mod identity;
 pub mod lockout;
 pub mod pacing;
 pub mod policy;
+pub mod trial;
 
 pub mod config;
 pub mod https;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::operating::{ApiSettings, Operators};
 use super::settings::{
     AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
-    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, StateSettings,
-    TokenSettings, UpstreamSettings,
+    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, ReloadSettings,
+    StateSettings, TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
 use crate::lockout::Rules;
-use crate::policy::{NetTable, OperationTable, Policy};
+use crate::policy::{NetTable, OperationTable, Policy, Prefixes};
 
 /// Everything a request is judged by. A request holds one of these from its first byte to its last,
 /// so no two decisions about it come from different configurations.
@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub threads: Option<u16>,
     pub shutdown_grace: Duration,
     pub networks: NetTable,
+    /// What each named network holds, by `NetworkIx`.
+    pub prefixes: Vec<Prefixes>,
     /// By [`ListenerIx`].
     pub listeners: Vec<ListenerSettings>,
     /// By `UpstreamIx`.
@@ -44,6 +46,8 @@ pub struct Snapshot {
     /// What follows from it (ACC-2).
     pub lockout: Rules,
     pub pacing: PacingSettings,
+    /// How the next one comes into force.
+    pub reload: ReloadSettings,
     pub token: TokenSettings,
     pub log: LogSettings,
     /// Who is told of alarms (MON-7).

@@ -19,6 +19,7 @@
 mod base64url;
 mod cache;
 mod certificate;
+mod compare;
 mod json;
 mod keys;
 mod presented;
@@ -39,6 +40,7 @@ use verify::Verified;
 
 pub use cache::TokenCache;
 pub use certificate::{CertificateFault, PeerCertificate};
+pub use compare::{BindingChange, CredentialChange, Side};
 pub use keys::{KeySet, KeySetFault, KeySets};
 pub use presented::{Basic, Presented, presented};
 pub use registry::{

@@ -26,7 +26,7 @@ pub struct TrustSpec {
 }
 
 /// Somebody whose signature on a token counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSpec {
     pub name: Name,
     /// Compared with the claim byte by byte.
@@ -122,9 +122,9 @@ pub struct Trust {
     pub(super) token_bytes_max: usize,
     issuers: Vec<Issuer>,
     identities: Vec<Identity>,
-    san_uri: HashMap<Box<str>, IdentityIx>,
-    san_dns: HashMap<Box<str>, IdentityIx>,
-    spki: HashMap<[u8; 32], IdentityIx>,
+    pub(super) san_uri: HashMap<Box<str>, IdentityIx>,
+    pub(super) san_dns: HashMap<Box<str>, IdentityIx>,
+    pub(super) spki: HashMap<[u8; 32], IdentityIx>,
 }
 
 pub(super) struct Issuer {
@@ -132,7 +132,7 @@ pub(super) struct Issuer {
     pub(super) skew_secs: u64,
     /// Whether it signs for this gateway's environment.
     local: bool,
-    subjects: HashMap<Box<str>, IdentityIx>,
+    pub(super) subjects: HashMap<Box<str>, IdentityIx>,
 }
 
 struct Identity {
@@ -246,6 +246,12 @@ impl Trust {
         self.record(Some(ix)).may_enter(now)
     }
 
+    /// The first second in which it may not enter, whatever else keeps it out; `u64::MAX` for never.
+    #[must_use]
+    pub fn ends(&self, ix: IdentityIx) -> u64 {
+        self.record(Some(ix)).expires
+    }
+
     /// How many identities are registered.
     pub fn identities(&self) -> usize {
         self.identities.len()
@@ -263,6 +269,10 @@ impl Trust {
 
     pub(super) fn issuer(&self, ix: IssuerIx) -> Option<&Issuer> {
         self.issuers.get(usize::from(ix.0))
+    }
+
+    pub(super) fn all_issuers(&self) -> impl Iterator<Item = &Issuer> {
+        self.issuers.iter()
     }
 
     pub(super) fn issuer_of(&self, iss: &str) -> Option<(IssuerIx, &Issuer)> {
@@ -310,6 +320,10 @@ impl Record {
 }
 
 impl Issuer {
+    pub(super) const fn is_local(&self) -> bool {
+        self.local
+    }
+
     /// The identity a subject names, if the issuer signs for this environment.
     pub(super) fn identity_of(&self, subject: &str) -> Option<IdentityIx> {
         let found = self.subjects.get(subject).copied();

@@ -30,10 +30,11 @@ pub use catalogue::{
     Standing, catalogue, search,
 };
 pub use grant::{
-    IdentitySpec, ParameterLimit, Place, Policy, PolicyError, PolicyFault, QueryRule, RoleSpec,
+    GrantChange, Grants, IdentitySpec, ParameterLimit, Place, Policy, PolicyError, PolicyFault,
+    QueryRule, RoleSpec,
 };
 pub use limit::{Amount, LimitSpec, Measure, Mode, Sharing, Window};
-pub use network::{NETWORKS_MAX, NetTable, NetworkMask};
+pub use network::{NETWORKS_MAX, NetTable, NetworkMask, Prefixes};
 pub use operation::{
     Access, Method, Operation, OperationError, OperationSet, Operations, PatternError, QueryNames,
     Upgrades,

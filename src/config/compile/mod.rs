@@ -13,6 +13,7 @@ mod operation;
 mod operator;
 mod pacing;
 mod quota;
+mod reload;
 mod role;
 mod singles;
 mod state;
@@ -104,6 +105,7 @@ impl Ctx<'_> {
         let detect = self.detect();
         let gateway = document.gateway.as_ref()?;
         let names = self.names(policy.as_ref()?);
+        let (networks, prefixes) = networks?;
         Some(Snapshot {
             generation,
             environment: environment?,
@@ -111,7 +113,8 @@ impl Ctx<'_> {
             state: state?,
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
-            networks: networks?,
+            networks,
+            prefixes,
             listeners: listeners?,
             upstreams: upstreams?,
             trust: trust?,
@@ -122,6 +125,7 @@ impl Ctx<'_> {
             detect,
             lockout: self.lockout(),
             pacing: pacing?,
+            reload: self.reload(),
             token,
             log,
             alarms: alarms?,

@@ -15,6 +15,7 @@ mod network;
 mod operation;
 mod pacing;
 mod pin;
+mod reload;
 mod role;
 mod state;
 mod text;
@@ -43,6 +44,7 @@ pub(super) use log::{AccessTo, RawLog};
 pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
 pub(super) use pacing::{RawPacing, RawPlan};
+pub(super) use reload::{ApplyName, OnErrorsName, RawReload};
 pub(super) use role::{RawQuery, RawRole};
 pub(super) use state::{RawRedis, RawState};
 pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
@@ -107,6 +109,10 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-3"))]
     operator: BTreeMap<String, RawOperator>,
+    /// How another configuration comes into force. Main file only.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "LOG-1"))]
+    reload: RawReload,
     /// The access log.
     #[serde(default)]
     #[schemars(extend("x-control" = "LOG-1"))]

@@ -1,6 +1,7 @@
 //! Whole configurations, read from memory.
 mod alarm_rules;
 mod defaults;
+mod diff;
 mod examples;
 mod files;
 mod good;
