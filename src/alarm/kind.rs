@@ -89,6 +89,8 @@ coded! {
         StoreFaulty = 47 "store-faulty",
         CertificateExpiring = 48 "certificate-expiring",
         Panicked = 49 "panicked",
+        ConfigRolledBack = 55 "config-rolled-back",
+        ConfigSuspect = 56 "config-suspect",
         /// Alarms that somebody was not told.
         AlarmsLost = 50 "alarms-lost",
         /// Somebody tries out whether alarms arrive.
@@ -125,7 +127,9 @@ impl Kind {
             | Self::LinesLost
             | Self::UpstreamFailing
             | Self::UpstreamUnresolved
-            | Self::ConfigRefused => ControlId::Log1,
+            | Self::ConfigRefused
+            | Self::ConfigRolledBack
+            | Self::ConfigSuspect => ControlId::Log1,
             Self::AlarmsLost | Self::Test => ControlId::Mon7,
         }
     }
@@ -154,6 +158,10 @@ impl Kind {
             Self::UpstreamUnresolved => "An upstream's name does not resolve",
             Self::IssuerKeys => "An issuer's keys can't be had; those known stay in use",
             Self::ConfigRefused => "A new configuration was refused; the one before stays in force",
+            Self::ConfigRolledBack => {
+                "More failed under a new configuration; the one before is in force again"
+            }
+            Self::ConfigSuspect => "More fails under a new configuration, which stays in force",
             Self::StoreFaulty => "The state store can't be had; known locks hold, quotas shrink",
             Self::CertificateExpiring => "A listener's certificate ends soon",
             Self::Panicked => "Part of the gateway panicked",
@@ -190,6 +198,13 @@ impl Kind {
                 "Look at the other side's state, then at the network between."
             }
             Self::ConfigRefused => "Run `sekisho check`; it says what to write instead.",
+            Self::ConfigRolledBack => {
+                "Look at what changed there; put right, the file is taken up by itself."
+            }
+            Self::ConfigSuspect => {
+                "Run `sekisho reload --dry-run` on the files before it; whatever narrows is not put \
+                 back by itself."
+            }
             Self::StoreFaulty => "Look at the state directory's volume, or at the Redis server.",
             Self::CertificateExpiring => "Renew it; the gateway takes up the new file by itself.",
             Self::Panicked => "Report the place that the log's event names as a defect.",

@@ -13,6 +13,7 @@ mod explain;
 mod mock;
 mod notify;
 mod operate;
+mod reload;
 pub mod run;
 pub mod say;
 mod secret;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
-use super::say::{self, Colour, Failure, Stream};
+use super::say::{self, Failure, Stream};
 use super::secret;
 use super::state::Opened;
 use super::watch::Watched;
@@ -22,7 +22,7 @@ use crate::admin::api::Api;
 use crate::base::{Clock, Moment};
 use crate::config::{self, AccessLog, Loaded, LogSettings, Severity, Snapshot};
 use crate::deliver;
-use crate::engine::{Engine, Parts, ReloadFault, provider};
+use crate::engine::{Engine, Parts, provider};
 use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
 use crate::listen;
@@ -92,6 +92,7 @@ async fn serve(
     notifier.ready();
 
     let watched = Arc::new(watched);
+    running.follow(path, &watched);
     let mut tick = tokio::time::interval(TICK);
     let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
     let mut alive = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3_600)));
@@ -101,7 +102,7 @@ async fn serve(
             _ = signals.int.recv() => break,
             _ = signals.reload.recv() => {
                 notifier.reloading();
-                running.reload(path, &watched).await;
+                running.reload().await;
                 notifier.ready();
             }
             _ = signals.reopen.recv() => running.log.reopen(),
@@ -111,7 +112,7 @@ async fn serve(
                 running.engine.flush_keys();
                 framework.tick();
                 if watched.changed() {
-                    running.reload(path, &watched).await;
+                    running.files_changed().await;
                 }
             }
         }
@@ -213,6 +214,13 @@ impl Running {
             tasks.spawn(api.serve(Arc::clone(&engine), stopped.clone()));
         }
         tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
+        let (judge, mut ending) = (Arc::clone(&engine), stop.subscribe());
+        tasks.spawn(async move {
+            tokio::select! {
+                () = judge.watch_reloads() => {}
+                _ = ending.wait_for(|stop| *stop) => {}
+            }
+        });
         let keys = Arc::clone(&engine);
         tasks.spawn(async move {
             let mut stopped = stopped;
@@ -250,47 +258,6 @@ impl Running {
     #[must_use]
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
         self.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
-    }
-
-    /// Reads the configuration again and puts it in force; a bad one changes nothing and says why.
-    pub async fn reload(&self, path: &Path, watched: &Arc<Watched>) -> bool {
-        let before = self.engine.live().snapshot.generation;
-        let (path, now, watched) = (path.to_owned(), self.engine.clock.now(), Arc::clone(watched));
-        let generation = before.saturating_add(1);
-        watched.forget();
-        // Reading files and compiling ten thousand identities must not hold a worker.
-        let read = tokio::task::spawn_blocking(move || {
-            config::load_from(&*watched, &path, generation, now)
-        })
-        .await;
-        let errors = match read {
-            Ok(Ok(loaded)) => match self.engine.reload(loaded.snapshot) {
-                Ok(()) => {
-                    self.engine.metrics.config_applied.inc();
-                    self.engine.report_event(&Event::ConfigReloaded { generation });
-                    say::err(format_args!("configuration {generation} is in force"));
-                    return true;
-                }
-                Err(fault) => {
-                    say::err(format_args!("the new configuration is not applied: {fault}"));
-                    count(&fault)
-                }
-            },
-            Ok(Err(errors)) => {
-                say::err(errors.render(say::palette(Stream::Err)));
-                u64::try_from(errors.errors.len().saturating_add(errors.omitted))
-                    .unwrap_or(u64::MAX)
-            }
-            Err(_panicked) => 1,
-        };
-        say::err(say::paint(
-            Stream::Err,
-            Colour::Yellow,
-            &format!("configuration {before} stays in force"),
-        ));
-        self.engine.metrics.config_refused.inc();
-        self.engine.report_event(&Event::ConfigRefused { generation: before, errors });
-        false
     }
 
     /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
@@ -343,17 +310,6 @@ async fn bind_api(snapshot: &Snapshot) -> Result<Option<Api>, Failure> {
         Failure::new(format_args!("[admin.api] address {}: {error}", settings.address))
     })?;
     Ok(Some(bound))
-}
-
-fn count(fault: &ReloadFault) -> u64 {
-    let many = match fault {
-        ReloadFault::Quotas(errors) => errors.len(),
-        ReloadFault::Keys(faults) => faults.len(),
-        ReloadFault::Listeners(names) => names.len(),
-        ReloadFault::Fixed(keys) => keys.len(),
-        ReloadFault::Tls(_) | ReloadFault::Random => 1,
-    };
-    u64::try_from(many).unwrap_or(u64::MAX)
 }
 
 fn log_spec(settings: &LogSettings) -> LogSpec {

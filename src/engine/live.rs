@@ -11,6 +11,7 @@ use rustls_pki_types::CertificateDer;
 use super::conn::ConnFacts;
 use super::pacing::Plans;
 use super::peers::{self, Anchors, Sharing};
+use super::reload::Tally;
 use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
 use super::traffic::Traffic;
 use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
@@ -60,6 +61,9 @@ pub struct Live {
     pub(super) guarded: super::watches::Guarded,
     pub(super) pacing: Plans,
     pub(super) traffic: Traffic,
+    pub(super) tally: Tally,
+    /// When it was built.
+    pub(super) since: Moment,
     api_tls: Option<Arc<ServerConfig>>,
     pub(super) api_verifier: Option<Verifier>,
 }
@@ -189,6 +193,7 @@ impl Live {
         before: Option<&Self>,
         metrics: &Metrics,
         pacing: &HashKey,
+        now: Moment,
     ) -> Result<Self, TlsFault> {
         let tls = snapshot
             .listeners
@@ -215,6 +220,8 @@ impl Live {
         Ok(Self {
             api_tls: api.map(server_config).transpose()?,
             api_verifier: api.map(verifier).transpose()?.flatten(),
+            tally: Tally::of(&snapshot),
+            since: now,
             snapshot,
             quotas,
             tls,

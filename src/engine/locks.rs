@@ -224,11 +224,12 @@ impl Locks {
 
     /// Another configuration is in force from now on.
     pub(super) fn adopt(&self, snapshot: &Snapshot, now: Moment) {
-        let mut book = self.book.lock();
+        // Names change here only, so requests need not wait until they are sorted.
         let (before, names) = (self.compiled.load_full(), Arc::new(NameTable::of(snapshot)));
         let was = |name: &Name| before.names.identities.get(name).copied();
         let moved: Vec<_> =
             (0..).map(IdentityIx).map_while(|ix| snapshot.names.identity(ix)).map(was).collect();
+        let mut book = self.book.lock();
         let logins = std::mem::replace(&mut book.logins, Logins::new(0, 0));
         book.logins = logins.moved(&moved);
         let standings = Standings::compile(&book.table, names.places(), now);

@@ -51,7 +51,10 @@ pub use guard::{Caller, LockedOrders, Pace};
 pub use live::{Live, Reader, Route, Speaks};
 pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
-pub use reload::ReloadFault;
+pub use reload::{
+    Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault, TrialView,
+    Trigger, Why, Widening,
+};
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
 pub use tls::{TlsFault, provider, server_config};
@@ -157,6 +160,7 @@ pub struct Engine {
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
     pacing: Arc<pacing::Pacing>,
+    reloads: reload::Reloads,
     /// Requests that are under way.
     under_way: Arc<AtomicU64>,
     pseudonym_master: Secret<[u8; 32]>,
@@ -195,7 +199,7 @@ impl Engine {
             Limits::default(),
             metrics.pacing.clone(),
         );
-        let built = reload::build(snapshot, &jwks, None, now, &metrics, pacing.key())?;
+        let built = reload::build(Arc::new(snapshot), &jwks, None, now, &metrics, pacing.key())?;
         jwks.adopt(built.keys);
         let mut random = [0_u8; 48];
         // aws-lc's generator fails only where the process can't run at all; zeros would make ids
@@ -236,6 +240,7 @@ impl Engine {
             )),
             exposures: exposure::Exposures::new(&pseudonym_master, now),
             pacing,
+            reloads: reload::Reloads::default(),
             under_way: Arc::default(),
             pseudonym_master,
             live: ArcSwap::from_pointee(built.live),

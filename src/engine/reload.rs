@@ -1,5 +1,10 @@
 //! Puts a configuration in force: the first one and every later one the same way. Built aside,
 //! swapped whole; what can't be built changes nothing.
+mod files;
+mod tally;
+mod trial;
+mod turn;
+
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -21,6 +26,12 @@ use crate::state::{Among, QuotaError, Quotas};
 use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
 };
+
+pub use files::{Files, Print, Read, Reading};
+pub(super) use tally::{Ended, Tally};
+pub use trial::{Judged, TrialView};
+pub(super) use turn::Reloads;
+pub use turn::{Again, Order, Outcome, Preview, Trigger, Why, Widening};
 
 /// Why a snapshot could not be put in force.
 #[derive(Debug)]
@@ -73,7 +84,7 @@ pub(super) struct Built {
 
 /// Everything that can fail, before anything changes.
 pub(super) fn build(
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     jwks: &JwksStore,
     before: Option<&Live>,
     now: Moment,
@@ -91,7 +102,7 @@ pub(super) fn build(
         quotas.carry_over(&before.quotas, now);
     }
     let system = peers::system_anchors();
-    let live = Live::build(Arc::new(snapshot), quotas, &system, before, metrics, pacing)
+    let live = Live::build(snapshot, quotas, &system, before, metrics, pacing, now)
         .map_err(ReloadFault::Tls)?;
     Ok(Built { live, keys })
 }
@@ -102,16 +113,22 @@ impl Engine {
     /// # Errors
     /// See [`ReloadFault`]; the configuration before it then stays in force.
     pub fn reload(&self, snapshot: Snapshot) -> Result<(), ReloadFault> {
-        let before = self.live();
+        self.put(&self.live(), Arc::new(snapshot)).map(drop)
+    }
+
+    /// The same, in the place of what is in force now. One at a time; blocks for as long as it takes to
+    /// build, and holds nobody up but for the exchange of a pointer.
+    fn put(&self, before: &Arc<Live>, snapshot: Arc<Snapshot>) -> Result<Arc<Live>, ReloadFault> {
         let (now, key) = (self.clock.now(), self.pacing.key());
-        let built = build(snapshot, &self.jwks, Some(&before), now, &self.metrics, key)?;
+        let built = build(snapshot, &self.jwks, Some(before), now, &self.metrics, key)?;
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
+        self.tokens.adopt(&before.snapshot.trust, &live.snapshot.trust);
         self.locks.adopt(&live.snapshot, self.clock.now());
-        self.live.store(Arc::clone(&live));
-        self.resolve(&live, Some(&before));
+        self.reloads.retire(self.live.swap(Arc::clone(&live)));
+        self.resolve(&live, Some(before));
         self.report_configuration(&live);
-        Ok(())
+        Ok(live)
     }
 
     /// Keeps the names of new upstreams resolved, as long as a configuration uses them.

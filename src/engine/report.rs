@@ -5,6 +5,7 @@ use super::Engine;
 use super::conn::ConnFacts;
 use super::door::DoorFault;
 use super::live::{Live, Route};
+use super::reload::Ended;
 use crate::base::{Denial, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
 use crate::evidence::{AccessRecord, AtDoor, Event, Fixed};
 use crate::keys::IssuerStatus;
@@ -71,7 +72,10 @@ impl Engine {
     pub fn report_door(&self, live: &Live, listener: ListenerIx, fault: DoorFault) {
         if let Some(metrics) = live.meters.listener(listener) {
             match fault {
-                DoorFault::Handshake(fault) => metrics.handshake_failed(Fixed::new(fault.as_str())),
+                DoorFault::Handshake(fault) => {
+                    live.tally.handshake(listener, Ended::Failed);
+                    metrics.handshake_failed(Fixed::new(fault.as_str()));
+                }
                 DoorFault::Address
                 | DoorFault::Connections(_)
                 | DoorFault::ProxyHeader(_)
@@ -95,6 +99,7 @@ impl Engine {
     /// A connection passed the door.
     pub fn report_open(&self, live: &Live, listener: ListenerIx) -> OpenGauge {
         let metrics = live.meters.listener(listener).cloned();
+        live.tally.handshake(listener, Ended::Well);
         if let Some(metrics) = &metrics {
             metrics.handshakes_completed.inc();
             metrics.connections.inc();
@@ -190,6 +195,7 @@ impl Engine {
             None => self.log.write_refusal(record),
         }
         let metrics = &self.metrics;
+        live.tally.request(denial);
         live.meters.operation(operation).count(record.outcome());
         metrics.request_seconds.observe(record.duration.0.as_secs_f64());
         metrics.request_bytes.inc_by(record.request_bytes);
@@ -205,7 +211,18 @@ impl Engine {
     }
 
     /// How an upstream did for one request.
-    pub fn report_upstream(&self, live: &Live, upstream: UpstreamIx, record: &AccessRecord<'_>) {
+    pub fn report_upstream(
+        &self,
+        live: &Live,
+        upstream: UpstreamIx,
+        record: &AccessRecord<'_>,
+        denial: Option<Denial>,
+    ) {
+        let failed = matches!(denial, Some(Denial::Upstream(_)));
+        if failed || record.attempts.is_some() {
+            let failed = failed || record.upstream_status.is_some_and(|status| status >= 500);
+            live.tally.upstream(upstream, Ended::failed_if(failed));
+        }
         let Some(metrics) = live.meters.upstream(upstream) else { return };
         if let Some(first_byte) = record.upstream_first_byte {
             metrics.first_byte.observe(first_byte.as_secs_f64());

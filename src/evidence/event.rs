@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised};
+use super::about::{Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Raised};
 use super::action::{Action, kind};
 use super::place::CodePlace;
 use super::record::Fixed;
@@ -29,13 +29,20 @@ pub enum Event<'a> {
         port: u16,
     },
     /// A new configuration is in force.
-    ConfigReloaded {
-        generation: u64,
-    },
+    ConfigReloaded(Applied<'a>),
     /// A configuration was refused; `generation` stays in force.
     ConfigRefused {
         generation: u64,
         errors: u64,
+        why: Fixed,
+    },
+    /// More failed than before, and the configuration before it is in force again.
+    ConfigRolledBack(JudgedConfig<'a>),
+    /// More fails than before; the configuration stays in force all the same.
+    ConfigSuspect(JudgedConfig<'a>),
+    /// A configuration stood its trial.
+    ConfigProven {
+        generation: u64,
     },
     /// NET-1, before TLS. Counted by the door, written now and then.
     AddressRefused(AtDoor<'a>),
@@ -213,6 +220,10 @@ record! {
         version: Option<Fixed> = "service.version",
         port: Option<u16> = "server.port",
         generation: Option<u64> = "sekisho.snapshot",
+        judged: Option<u64> = "sekisho.judged_snapshot",
+        widens: Option<u64> = "sekisho.widens",
+        narrows: Option<u64> = "sekisho.narrows",
+        neutral: Option<u64> = "sekisho.neutral",
         count: Option<u64> = "sekisho.count",
         bytes: Option<u64> = "sekisho.bytes",
         elapsed: Option<Duration> = "sekisho.elapsed_us",
@@ -234,10 +245,15 @@ impl<'a> EventRecord<'a> {
             Event::ListenerBound { listener, port } => {
                 Self { listener: Some(listener), port: Some(*port), ..bare }
             }
-            Event::ConfigReloaded { generation } => Self { generation: Some(*generation), ..bare },
-            Event::ConfigRefused { generation, errors } => {
-                Self { generation: Some(*generation), count: Some(*errors), ..bare }
-            }
+            Event::ConfigReloaded(applied) => bare.applied(applied),
+            Event::ConfigRolledBack(judged) | Event::ConfigSuspect(judged) => bare.judged(judged),
+            Event::ConfigProven { generation } => Self { generation: Some(*generation), ..bare },
+            Event::ConfigRefused { generation, errors, why } => Self {
+                generation: Some(*generation),
+                count: Some(*errors),
+                reason: Some(*why),
+                ..bare
+            },
             Event::AddressRefused(door)
             | Event::ConnectionsExceeded(door)
             | Event::ProxyHeaderRefused(door)
@@ -326,6 +342,35 @@ impl<'a> EventRecord<'a> {
             Event::Framework { framework, count, .. } => {
                 Self { framework: Some(*framework), count: Some(*count), ..bare }
             }
+        }
+    }
+
+    const fn applied(self, applied: &Applied<'a>) -> Self {
+        Self {
+            generation: Some(applied.generation),
+            cause: Some(applied.trigger),
+            actor: applied.actor,
+            widens: Some(applied.widens),
+            narrows: Some(applied.narrows),
+            neutral: Some(applied.neutral),
+            ..self
+        }
+    }
+
+    const fn judged(self, judged: &JudgedConfig<'a>) -> Self {
+        Self {
+            generation: Some(judged.in_force),
+            judged: Some(judged.judged),
+            subject: Some(judged.place),
+            upstream: judged.upstream,
+            listener: judged.listener,
+            seen: Some(judged.seen),
+            expected: Some(judged.expected),
+            most: Some(judged.limit),
+            unit: Some(Fixed::new("failures in 1,000")),
+            count: Some(judged.sent),
+            reason: Some(judged.why),
+            ..self
         }
     }
 
@@ -423,6 +468,10 @@ impl<'a> EventRecord<'a> {
             version: None,
             port: None,
             generation: None,
+            judged: None,
+            widens: None,
+            narrows: None,
+            neutral: None,
             count: None,
             bytes: None,
             elapsed: None,

@@ -137,7 +137,7 @@ metrics! {
     CONFIG_GENERATION = Gauge "sekisho_config_generation" []
         "Generation of the configuration in force.";
     CONFIG_RELOADS = Counter "sekisho_config_reloads_total" ["result"]
-        "Attempts to load a configuration: applied, refused.";
+        "Attempts to load a configuration: applied, refused, rolled-back.";
     JWKS_FETCHES = Counter "sekisho_jwks_fetches_total" ["issuer", "result"]
         "Fetches of an issuer's keys: fetched, or the reason why not.";
     JWKS_KEYS = Gauge "sekisho_jwks_keys" ["issuer"]
@@ -225,6 +225,7 @@ pub struct Metrics {
     pub config_generation: IntGauge,
     pub config_applied: IntCounter,
     pub config_refused: IntCounter,
+    pub config_rolled_back: IntCounter,
 }
 
 /// The requests of one operation; kept by whoever compiled the operation.
@@ -376,6 +377,7 @@ impl Metrics {
             config_generation: gauge(&registry, &CONFIG_GENERATION)?,
             config_applied: reloads.with_label_values(&["applied"]),
             config_refused: reloads.with_label_values(&["refused"]),
+            config_rolled_back: reloads.with_label_values(&["rolled-back"]),
             registry,
         })
     }

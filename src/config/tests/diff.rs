@@ -192,9 +192,7 @@ fn mon_2_limits_are_told_by_figure() {
     expect(
         "\"300/min\"",
         "\"600/min\"",
-        &[
-            "widens limit [role/shipping/1] raised 10/s, 300/min requests -> 10/s, 600/min requests",
-        ],
+        &["widens limit [role/shipping/1] raised 10/s, 300/min requests -> 10/s, 600/min requests"],
     );
     expect(
         "limits = [{ operations = [\"orders/*\"], requests = [\"10/s\", \"300/min\"] }]\n",

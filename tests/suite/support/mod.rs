@@ -285,6 +285,7 @@ impl World {
         let loaded = config::load_from(&*watched, &dir.join("sekisho.toml"), 1, clock.now())
             .unwrap_or_else(|errors| panic!("{errors}"));
         let gateway = Running::start(loaded, clock).await.unwrap();
+        gateway.follow(&dir.join("sekisho.toml"), &watched);
         let said = Mutex::default();
         let guard = Guard(false);
         Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard }
@@ -392,7 +393,7 @@ impl World {
         let path = self.dir.join("sekisho.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, edit(text)).unwrap();
-        self.gateway.reload(&path, &self.watched).await
+        self.gateway.reload().await
     }
 
     /// Stops the gateway and starts another one on the same state and configuration.
@@ -403,6 +404,7 @@ impl World {
         let path = dir.join("sekisho.toml");
         let loaded = config::load_from(&*watched, &path, 1, clock.now()).unwrap();
         let gateway = Running::start(loaded, clock).await.unwrap();
+        gateway.follow(&path, &watched);
         Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard }
     }
 
