@@ -6,7 +6,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::change::ReloadedOut;
 use crate::base::{Moment, Name, RequestId};
+use crate::config::diff::Said;
 use crate::evidence::Utc;
 use crate::lockout::Subject;
 
@@ -33,6 +35,15 @@ impl Word {
         Self(format!("{number:016x}"))
     }
 
+    pub(super) fn hex_pair(upper: u64, lower: u64) -> Self {
+        Self(format!("{upper:016x}{lower:016x}"))
+    }
+
+    /// A text of the configuration, or about it.
+    pub(super) fn of_configuration(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// `2026-11-22T10:15:00.000Z`.
     pub(super) fn time(unix_ms: u64) -> Self {
         Self(String::from_utf8_lossy(&Utc::of(Moment::new(unix_ms, 0)).rfc3339()).into_owned())
@@ -55,6 +66,12 @@ impl From<&'static str> for Word {
 impl From<&Name> for Word {
     fn from(name: &Name) -> Self {
         Self(name.as_str().to_owned())
+    }
+}
+
+impl From<&Said> for Word {
+    fn from(said: &Said) -> Self {
+        Self(said.as_str().to_owned())
     }
 }
 
@@ -194,6 +211,9 @@ pub struct PendingOut {
     /// The reason of a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Word>,
+    /// Of a reload: stands for what is to be read, as in the dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub print: Option<Word>,
     pub case: Word,
     /// Who asked for it, and can't confirm it.
     pub by: Word,
@@ -217,6 +237,9 @@ pub struct ActOut {
     pub reach: Option<Word>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingOut>,
+    /// What a reload changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadedOut>,
 }
 
 /// One identity. Its owner is not told: a mail address is personal data.

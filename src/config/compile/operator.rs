@@ -203,6 +203,8 @@ const fn act_of(name: ActName) -> OperatorAct {
         ActName::Kill => OperatorAct::Kill,
         ActName::Unlock => OperatorAct::Unlock,
         ActName::UnlockSecurityLock => OperatorAct::UnlockSecurityLock,
+        ActName::Reload => OperatorAct::Reload,
+        ActName::ReloadWidening => OperatorAct::ReloadWidening,
     }
 }
 

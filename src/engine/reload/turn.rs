@@ -202,12 +202,7 @@ impl Engine {
         });
         let generation = self.live().snapshot.generation;
         done.await.unwrap_or_else(|_panicked| {
-            self.metrics.config_refused.inc();
-            self.report_event(&Event::ConfigRefused {
-                generation,
-                errors: 1,
-                why: Fixed::new("broken"),
-            });
+            self.tell_of_refusal(&Why::Broken);
             Arc::new(Outcome::Refused { generation, why: Why::Broken })
         })
     }
@@ -236,6 +231,14 @@ impl Engine {
             })
         });
         done.await.unwrap_or(Err(Why::Broken))
+    }
+
+    /// A configuration was found to be unusable before it was somebody's turn: told and counted alike.
+    pub fn tell_of_refusal(&self, why: &Why) {
+        let generation = self.live().snapshot.generation;
+        self.metrics.config_refused.inc();
+        let (errors, why) = (why.count(), Fixed::new(why.word()));
+        self.report_event(&Event::ConfigRefused { generation, errors, why });
     }
 
     fn attempt(self: &Arc<Self>, turn: &mut Turn, order: &Order) -> Outcome {
@@ -292,11 +295,7 @@ impl Engine {
             }
             // Nothing is wrong with the files: it is told as what the operator may not do.
             Outcome::Refused { why: Why::Changed | Why::Widens, .. } => {}
-            Outcome::Refused { generation, why } => {
-                self.metrics.config_refused.inc();
-                let (errors, why) = (why.count(), Fixed::new(why.word()));
-                self.report_event(&Event::ConfigRefused { generation: *generation, errors, why });
-            }
+            Outcome::Refused { why, .. } => self.tell_of_refusal(why),
         }
     }
 }
