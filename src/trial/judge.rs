@@ -73,10 +73,12 @@ pub fn judge(before: Figures, after: Figures, kind: Kind) -> Verdict {
     })
 }
 
+/// Of what would have succeeded in this time at the rate of before, which has to be enough to tell.
 fn succeeds_less_than_half(before: Figures, after: Figures) -> bool {
-    let rate =
-        |of: Figures| number(of.sent.saturating_sub(of.failed)) / of.over.as_secs_f64().max(1.0);
-    rate(after) * 2.0 < rate(before)
+    let good = |of: Figures| number(of.sent.saturating_sub(of.failed));
+    let rate = good(before) / before.over.as_secs_f64().max(1.0);
+    let expected = rate * after.over.as_secs_f64();
+    expected >= number(SENT_MIN) && good(after) * 2.0 < expected
 }
 
 fn share(of: Figures) -> f64 {
@@ -156,6 +158,9 @@ mod tests {
         assert_eq!(judge(before, flood, Kind::Open), Verdict::Calm);
         let broken = figures(106_000, 104_000);
         assert_ne!(judge(before, broken, Kind::Open), Verdict::Calm);
+        // In the first moment nobody else has come yet.
+        let at_once = Figures { over: Duration::from_millis(400), ..figures(1_000, 1_000) };
+        assert_eq!(judge(before, at_once, Kind::Open), Verdict::Calm);
     }
 
     proptest! {

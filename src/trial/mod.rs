@@ -13,8 +13,8 @@
 //!    there once in some hundred changes; a tenth that fails where nothing failed gets there within
 //!    the first hundred requests.
 //! 4. What strangers can make fail (handshakes, refusals) counts only if, besides, less than half of
-//!    what succeeded in the same time before succeeds now: a flood of bad handshakes or tokens can add
-//!    failures and takes no success away.
+//!    what succeeded in the same time before succeeds now, and that would have been [`SENT_MIN`] at
+//!    least: a flood of bad handshakes or tokens can add failures and takes no success away.
 //! 5. What was taken away stays away. A change that narrows anything is never put back by itself,
 //!    whatever fails: its refusals are meant, and putting back the whole would open again what
 //!    somebody closed. People are told, with the figures, and decide.
