@@ -2,12 +2,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::run::Running;
 use super::say::{self, Colour, Stream};
 use super::watch::{Salt, Watched};
 use crate::base::Moment;
 use crate::config::{self, Apply, Severity};
-use crate::engine::{Again, Files, Order, Outcome, Read, Reading, Trigger, Why, Widening};
+use crate::engine::{Again, Engine, Files, Order, Outcome, Read, Reading, Trigger, Why, Widening};
 
 /// A configuration on this machine.
 struct OnDisk {
@@ -57,6 +59,14 @@ impl Running {
         let outcome = self.engine.reload_files(order).await;
         tell(&outcome);
         matches!(*outcome, Outcome::Applied { .. })
+    }
+}
+
+/// Judges configurations on trial, until the process ends.
+pub(super) async fn judge(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = engine.watch_reloads() => {}
+        _ = stopped.wait_for(|stop| *stop) => {}
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
+use super::reload;
 use super::say::{self, Failure, Stream};
 use super::secret;
 use super::state::Opened;
@@ -214,13 +215,7 @@ impl Running {
             tasks.spawn(api.serve(Arc::clone(&engine), stopped.clone()));
         }
         tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
-        let (judge, mut ending) = (Arc::clone(&engine), stop.subscribe());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = judge.watch_reloads() => {}
-                _ = ending.wait_for(|stop| *stop) => {}
-            }
-        });
+        tasks.spawn(reload::judge(Arc::clone(&engine), stopped.clone()));
         let keys = Arc::clone(&engine);
         tasks.spawn(async move {
             let mut stopped = stopped;

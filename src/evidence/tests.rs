@@ -148,6 +148,18 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         case: Some(name),
         lasts: Some(elapsed),
     };
+    let judged = JudgedConfig {
+        in_force: number,
+        judged: number,
+        place: text,
+        upstream: Some(name),
+        listener: Some(name),
+        seen: number,
+        expected: number,
+        limit: number,
+        sent: number,
+        why: text,
+    };
     let mut events = vec![
         Event::Noticed(Noticed {
             detector: text,
@@ -177,8 +189,18 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::Draining,
         Event::Stopped { ran: elapsed },
         Event::ListenerBound { listener: name, port: 8443 },
-        Event::ConfigReloaded { generation: number },
-        Event::ConfigRefused { generation: number, errors: number },
+        Event::ConfigReloaded(Applied {
+            generation: number,
+            trigger: text,
+            actor: Some(name),
+            widens: number,
+            narrows: number,
+            neutral: number,
+        }),
+        Event::ConfigRolledBack(judged.clone()),
+        Event::ConfigSuspect(judged),
+        Event::ConfigProven { generation: number },
+        Event::ConfigRefused { generation: number, errors: number, why: text },
         Event::AddressRefused(door.clone()),
         Event::ConnectionsExceeded(door.clone()),
         Event::ProxyHeaderRefused(door.clone()),

@@ -298,7 +298,6 @@ fn priv_1_the_answer_is_bounded_and_what_widens_comes_first() {
     assert!(grant.items.len() == ITEMS_MAX && grant.item_count > 100, "{}", said(grant));
     assert!(grant.count >= 10_000, "{}", said(grant));
     // Not a measurement: a slip to the square of 10,000 takes minutes.
-    println!("{took:?}");
     assert!(took.as_secs() < 30, "{took:?}");
     // Nothing against itself.
     assert!(compare(&old, &old).is_empty());

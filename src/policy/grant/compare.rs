@@ -68,7 +68,9 @@ impl<'p> Side<'p> {
             let limits: Vec<_> =
                 role.limits.iter().map(|one| (moved(&one.operations), &one.limit)).collect();
             let mut limited = OperationSet::empty(count);
-            limits.iter().for_each(|(set, _)| limited.insert_all(set));
+            for (set, _) in &limits {
+                limited.insert_all(set);
+            }
             Compared { name: &role.name, granted: moved(&role.granted), limited, limits }
         };
         Self { roles: policy.roles.iter().map(role).collect() }
@@ -168,12 +170,12 @@ impl<'p> Grants<'p> {
 
 type Level<'p> = Vec<&'p QueryLimit>;
 
-/// Whether whatever passes one of these passes one of those.
-fn all_within(these: &[Level<'_>], those: &[Level<'_>]) -> bool {
-    let within = |this: &Level<'_>, that: &Level<'_>| {
-        that.iter().all(|loose| this.iter().any(|strict| implies(strict, loose)))
+/// Whether whatever passes one of the first passes one of the others.
+fn all_within(first: &[Level<'_>], others: &[Level<'_>]) -> bool {
+    let within = |one: &Level<'_>, other: &Level<'_>| {
+        other.iter().all(|loose| one.iter().any(|strict| implies(strict, loose)))
     };
-    these.iter().all(|this| those.iter().any(|that| within(this, that)))
+    first.iter().all(|one| others.iter().any(|other| within(one, other)))
 }
 
 /// Whether whoever keeps to the one limit keeps to the other.
