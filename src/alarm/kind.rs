@@ -1,6 +1,6 @@
 //! What an alarm can be about: closed vocabularies, each word with a code that is never used again
 //! for another.
-use crate::base::ControlId;
+use crate::base::{ControlId, Detector};
 
 /// Declares an enum whose variants have a code for the store and a word for people and programs.
 macro_rules! coded {
@@ -107,31 +107,53 @@ impl Severity {
 }
 
 impl Kind {
+    /// What an alarm about a detector's signal is.
+    #[must_use]
+    pub const fn of(detector: Detector) -> Self {
+        match detector {
+            Detector::Failures => Self::Failures,
+            Detector::Rate => Self::Rate,
+            Detector::Volume => Self::Volume,
+            Detector::Slow => Self::Slow,
+            Detector::Enumeration => Self::Enumeration,
+            Detector::Canary => Self::Canary,
+            Detector::Intrusion => Self::Intrusion,
+            Detector::Logins => Self::Logins,
+            Detector::Sharing => Self::Sharing,
+        }
+    }
+
     /// The control that an alarm of this kind serves.
     #[must_use]
     pub const fn control(self) -> ControlId {
-        match self {
-            Self::Failures => ControlId::Mon1,
-            Self::Rate => ControlId::Mon2,
-            Self::Volume | Self::Slow | Self::Enumeration => ControlId::Mon3,
-            Self::Canary => ControlId::Mon4,
-            Self::Intrusion => ControlId::Mon5,
-            Self::Logins => ControlId::Mon6,
-            Self::Sharing | Self::IssuerKeys => ControlId::Acc1,
-            Self::Locked | Self::Unlocked | Self::LockCap | Self::StoreFaulty => ControlId::Acc2,
-            Self::Killed => ControlId::Acc5,
-            Self::UpstreamUntrusted => ControlId::Tls2,
-            Self::CertificateExpiring => ControlId::Tls5,
-            Self::Panicked => ControlId::Log2,
+        let detector = match self {
+            Self::Failures => Detector::Failures,
+            Self::Rate => Detector::Rate,
+            Self::Volume => Detector::Volume,
+            Self::Slow => Detector::Slow,
+            Self::Enumeration => Detector::Enumeration,
+            Self::Canary => Detector::Canary,
+            Self::Intrusion => Detector::Intrusion,
+            Self::Logins => Detector::Logins,
+            Self::Sharing => Detector::Sharing,
+            Self::IssuerKeys => return ControlId::Acc1,
+            Self::Locked | Self::Unlocked | Self::LockCap | Self::StoreFaulty => {
+                return ControlId::Acc2;
+            }
+            Self::Killed => return ControlId::Acc5,
+            Self::UpstreamUntrusted => return ControlId::Tls2,
+            Self::CertificateExpiring => return ControlId::Tls5,
+            Self::Panicked => return ControlId::Log2,
             Self::LogUnavailable
             | Self::LinesLost
             | Self::UpstreamFailing
             | Self::UpstreamUnresolved
             | Self::ConfigRefused
             | Self::ConfigRolledBack
-            | Self::ConfigSuspect => ControlId::Log1,
-            Self::AlarmsLost | Self::Test => ControlId::Mon7,
-        }
+            | Self::ConfigSuspect => return ControlId::Log1,
+            Self::AlarmsLost | Self::Test => return ControlId::Mon7,
+        };
+        detector.control()
     }
 
     /// One sentence for whoever is woken.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::alarm::{
     Alarm, Aspect, DeliveryFault, Grouper, Kind, Phrase, Severity, Source, Why, Windows,
 };
-use crate::base::{Clock, Moment, Name, Pseudonym};
+use crate::base::{Clock, Detector, Moment, Name, Pseudonym};
 use crate::evidence::{Event, Fixed, JudgedConfig, LockSubject, Noticed};
 use crate::observe::AlarmMetrics;
 
@@ -247,18 +247,8 @@ fn of_event(event: &Event<'_>, now: Moment) -> Option<Alarm> {
 
 /// A detector's signal (MON-8): who, and the numbers that it goes by.
 fn of_noticed(noticed: &Noticed<'_>, now: Moment) -> Option<Alarm> {
-    let kind = match noticed.detector.as_str() {
-        "failures" => Kind::Failures,
-        "rate" => Kind::Rate,
-        "volume" => Kind::Volume,
-        "slow" => Kind::Slow,
-        "enumeration" => Kind::Enumeration,
-        "canary" => Kind::Canary,
-        "intrusion" => Kind::Intrusion,
-        "logins" => Kind::Logins,
-        "sharing" => Kind::Sharing,
-        _ => return None,
-    };
+    let word = noticed.detector.as_str();
+    let kind = Kind::of(*Detector::ALL.iter().find(|detector| detector.as_str() == word)?);
     let severity = Severity::of(noticed.grade.as_str())?;
     let mut alarm = detail(Alarm::new(kind, severity, now), noticed.level).because(Why {
         seen: noticed.seen,
@@ -326,7 +316,7 @@ mod tests {
 
     use super::*;
     use crate::base::ControlId;
-    use crate::detect::{Detector, Severity as Grade};
+    use crate::detect::Severity as Grade;
 
     fn noticed(detector: Detector, grade: Grade) -> Noticed<'static> {
         Noticed {

@@ -353,7 +353,8 @@ impl LockKeys {
 }
 
 /// A subject as it may be written down.
-pub(super) const fn written(subject: &Subject) -> LockSubject<'_> {
+#[must_use]
+pub const fn written(subject: &Subject) -> LockSubject<'_> {
     match subject {
         Subject::Identity(name) => LockSubject::Identity(name),
         Subject::Operation(name) => LockSubject::Operation(name),

@@ -49,6 +49,7 @@ pub use exposure::Exposed;
 pub use forget::FORGOTTEN_AFTER_DAYS;
 pub use guard::{Caller, LockedOrders, Pace};
 pub use live::{Live, Reader, Route, Speaks};
+pub use locks::written;
 pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
 pub use reload::{

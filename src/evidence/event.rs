@@ -1,4 +1,6 @@
 //! What the gateway itself does and suffers: a closed list of events, and the line each becomes.
+mod parts;
+
 use std::time::Duration;
 
 use crate::__record as record;
@@ -371,58 +373,6 @@ impl<'a> EventRecord<'a> {
             count: Some(judged.sent),
             reason: Some(judged.why),
             ..self
-        }
-    }
-
-    fn raised(self, raised: &Raised<'a>) -> Self {
-        Self {
-            alarm: Some(raised.alarm),
-            grade: Some(raised.grade),
-            count: Some(raised.count),
-            identity: raised.identity,
-            operation: raised.operation,
-            upstream: raised.upstream,
-            listener: raised.listener,
-            issuer: raised.issuer,
-            source: raised.source.map(|(pseudonym, _)| pseudonym),
-            source_day: raised.source.map(|(_, day)| day),
-            seen: raised.numbers.map(|[seen, _, _]| seen),
-            expected: raised.numbers.map(|[_, expected, _]| expected),
-            most: raised.numbers.map(|[_, _, most]| most),
-            ..self
-        }
-    }
-
-    const fn of_target(self, target: Option<&'a Name>, count: u64) -> Self {
-        Self { target, count: Some(count), ..self }
-    }
-
-    const fn about(self, subject: LockSubject<'a>) -> Self {
-        Self {
-            subject: Some(subject.kind()),
-            identity: subject.identity(),
-            operation: subject.operation(),
-            upstream: subject.upstream(),
-            ..self
-        }
-    }
-
-    const fn operated(self, act: &Operated<'a>) -> Self {
-        let about = match act.subject {
-            Some(subject) => self.about(subject),
-            None => self,
-        };
-        Self {
-            actor: act.operator,
-            role: act.role,
-            act: Some(act.act),
-            outcome: Some(act.outcome),
-            reason: act.reason,
-            case: act.case,
-            asked_by: act.asked_by,
-            request: act.request,
-            count: act.count,
-            ..about
         }
     }
 

@@ -26,8 +26,7 @@ mod trace;
 use std::fmt;
 
 pub use catalogue::{
-    CatalogueOperation, Endpoint, PiiCategories, PiiCategory, Rate, RateSource, ResponseSecret,
-    Standing, catalogue, search,
+    CatalogueOperation, Endpoint, Rate, RateSource, ResponseSecret, Standing, catalogue, search,
 };
 pub use grant::{
     GrantChange, Grants, IdentitySpec, ParameterLimit, Place, Policy, PolicyError, PolicyFault,

@@ -11,7 +11,7 @@ use super::typed::{KillBody, LockBody, UnlockBody, case, lasts};
 use crate::base::Name;
 use crate::config::{OperatorAct, OperatorRole, OperatorSettings};
 use crate::engine::{ActFault, Again, Engine, Listed, LockOrder, Print, Target, Unlock};
-use crate::evidence::{Fixed, LockSubject};
+use crate::evidence::Fixed;
 use crate::lockout::{Cause, ReleaseReason, Step, Subject};
 use crate::store::Reach;
 
@@ -300,18 +300,6 @@ pub(super) fn out(id: PendingId, pending: &Pending) -> PendingOut {
         since: Word::time(pending.since.unix_ms()),
         until: Word::time(pending.until.unix_ms()),
         role: asked.act.role().as_str().into(),
-    }
-}
-
-/// A subject as it may be written down.
-pub(super) const fn written(subject: &Subject) -> LockSubject<'_> {
-    match subject {
-        Subject::Identity(name) => LockSubject::Identity(name),
-        Subject::Operation(name) => LockSubject::Operation(name),
-        Subject::Upstream(name) => LockSubject::Upstream(name),
-        Subject::Source(_) => LockSubject::Source,
-        Subject::Account(_) => LockSubject::Account,
-        Subject::Order(_) => LockSubject::Order,
     }
 }
 

@@ -12,7 +12,7 @@ use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::acts::{self, Told, written};
+use super::acts::{self, Told};
 use super::change::MistakeOut;
 use super::pace::Pace;
 use super::pending::{PendingActs, PendingId};
@@ -22,7 +22,7 @@ use super::routes::{Does, Found, Route, find};
 use super::shape::ActOut;
 use crate::base::{Moment, RequestId};
 use crate::config::{OperatorSettings, Stranger};
-use crate::engine::{Engine, Live};
+use crate::engine::{Engine, Live, written};
 use crate::evidence::{Event, Fixed, Operated};
 use crate::identity::PeerCertificate;
 
