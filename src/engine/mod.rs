@@ -50,7 +50,9 @@ pub use forget::FORGOTTEN_AFTER_DAYS;
 pub use guard::{Caller, LockedOrders, Pace};
 pub use live::{Live, Reader, Route, Speaks};
 pub use locks::written;
-pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
+pub use memory::{
+    ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
+};
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
 pub use reload::{
     Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault, TrialView,
