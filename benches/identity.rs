@@ -139,6 +139,7 @@ fn trust() -> Trust {
         environment: name("production"),
         generation: 1,
         token_bytes_max: 8 * 1024,
+        strong: StrongLogin::default(),
         issuers: vec![issuer],
         identities: identities.collect(),
     })

@@ -17,7 +17,7 @@ use super::raw::value::{TextValue, quoted};
 use super::raw::{
     RawAdmin, RawAlarm, RawAlarms, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit,
     RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawReload, RawRole,
-    RawState, RawToken, RawUpstream,
+    RawState, RawStepUp, RawToken, RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};
@@ -94,6 +94,7 @@ pub(super) struct Document {
     pub(super) detect: Option<Entry<RawDetect>>,
     pub(super) lockout: Option<Entry<RawLockout>>,
     pub(super) reload: Option<Entry<RawReload>>,
+    pub(super) step_up: Option<Entry<RawStepUp>>,
     pub(super) log: Option<Entry<RawLog>>,
     pub(super) admin: Option<Entry<RawAdmin>>,
     pub(super) alarms: Option<Entry<RawAlarms>>,
@@ -281,6 +282,7 @@ impl<'r> Reader<'r> {
                 "detect" => self.single(&mut document.detect, value, schema, &seat, now),
                 "lockout" => self.single(&mut document.lockout, value, schema, &seat, now),
                 "reload" => self.single(&mut document.reload, value, schema, &seat, now),
+                "step_up" => self.single(&mut document.step_up, value, schema, &seat, now),
                 "log" => self.single(&mut document.log, value, schema, &seat, now),
                 "alarms" => self.single(&mut document.alarms, value, schema, &seat, now),
                 "alarm" => self.listed(&mut document.alarm, value, schema, &seat, now),

@@ -13,7 +13,7 @@ use super::settings::{
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
 use crate::lockout::Rules;
-use crate::policy::{NetTable, OperationTable, Policy, Prefixes};
+use crate::policy::{NetTable, OperationTable, Policy, Prefixes, StepUp};
 
 /// Everything a request is judged by. A request holds one of these from its first byte to its last,
 /// so no two decisions about it come from different configurations.
@@ -45,6 +45,10 @@ pub struct Snapshot {
     pub detect: DetectSettings,
     /// What follows from it (ACC-2).
     pub lockout: Rules,
+    /// What takes a fresh login, and which is one (ACC-4).
+    pub step_up: StepUp,
+    /// Classes of logins that count; callers are told of them.
+    pub acr: Vec<String>,
     pub pacing: PacingSettings,
     /// How the next one comes into force.
     pub reload: ReloadSettings,

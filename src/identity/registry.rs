@@ -21,8 +21,30 @@ pub struct TrustSpec {
     pub generation: u64,
     /// Longest token that is read.
     pub token_bytes_max: usize,
+    pub strong: StrongLogin,
     pub issuers: Vec<IssuerSpec>,
     pub identities: Vec<IdentitySpec>,
+}
+
+/// Which logins are more than a password's, by what their tokens say (RFC 9470). One of the words is
+/// enough; where there are none, no login is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StrongLogin {
+    /// In `amr` (RFC 8176).
+    pub methods: Vec<String>,
+    /// In `acr`.
+    pub classes: Vec<String>,
+}
+
+impl StrongLogin {
+    /// Several factors, or a key that was proved.
+    pub const METHODS: [&'static str; 4] = ["mfa", "hwk", "swk", "sc"];
+}
+
+impl Default for StrongLogin {
+    fn default() -> Self {
+        Self { methods: Self::METHODS.map(str::to_owned).into(), classes: Vec::new() }
+    }
 }
 
 /// Somebody whose signature on a token counts.
@@ -120,6 +142,7 @@ pub enum Standing {
 pub struct Trust {
     pub(super) generation: u64,
     pub(super) token_bytes_max: usize,
+    pub(super) strong: StrongLogin,
     issuers: Vec<Issuer>,
     identities: Vec<Identity>,
     pub(super) san_uri: HashMap<Box<str>, IdentityIx>,
@@ -188,6 +211,7 @@ impl Trust {
         let mut trust = Self {
             generation: spec.generation,
             token_bytes_max: spec.token_bytes_max,
+            strong: spec.strong,
             issuers: Vec::with_capacity(spec.issuers.len()),
             identities: Vec::with_capacity(spec.identities.len()),
             san_uri: HashMap::new(),

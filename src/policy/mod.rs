@@ -17,6 +17,7 @@ mod network;
 mod operation;
 mod path;
 mod query;
+mod step_up;
 mod table;
 mod template;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use operation::{
 };
 pub use path::{Spelling, check as check_path};
 pub use query::{Presence, QueryRefusal, check as check_query};
+pub use step_up::StepUp;
 pub use table::{OperationTable, Route, TableError};
 pub use template::{Segment, Template, TemplateError};
 pub use trace::{NoTrace, Step, Trace};

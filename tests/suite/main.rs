@@ -39,6 +39,7 @@ mod reload;
 mod smoke;
 mod sockets;
 mod state;
+mod step_up;
 mod store;
 mod streams;
 mod tidy;

@@ -56,6 +56,7 @@ impl<'c> Ctx<'c> {
             environment: own.clone(),
             generation,
             token_bytes_max,
+            strong: self.strong_login(),
             issuers,
             identities: identities?,
         };

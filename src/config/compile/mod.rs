@@ -17,6 +17,7 @@ mod reload;
 mod role;
 mod singles;
 mod state;
+mod step_up;
 mod table;
 mod upstream;
 
@@ -100,6 +101,7 @@ impl Ctx<'_> {
         let operators = self.operators(&own, generation);
         let quotas = operations.as_ref().map(|all| self.quotas(all));
         let pacing = operations.as_ref().map(|all| self.pacing(all));
+        let step_up = operations.as_ref().map(|all| self.step_up(all));
         let policy = operations.and_then(|all| self.policy(all));
         let identities = self.identity_settings(&own);
         let detect = self.detect();
@@ -124,6 +126,8 @@ impl Ctx<'_> {
             quotas: quotas?,
             detect,
             lockout: self.lockout(),
+            acr: self.strong_login().classes,
+            step_up: step_up?,
             pacing: pacing?,
             reload: self.reload(),
             token,

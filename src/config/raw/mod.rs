@@ -18,6 +18,7 @@ mod pin;
 mod reload;
 mod role;
 mod state;
+mod step_up;
 mod text;
 mod upstream;
 pub(super) mod value;
@@ -47,6 +48,7 @@ pub(super) use pacing::{RawPacing, RawPlan};
 pub(super) use reload::{ApplyName, OnErrorsName, RawReload};
 pub(super) use role::{RawQuery, RawRole};
 pub(super) use state::{RawRedis, RawState};
+pub(super) use step_up::{RawStepUp, StepUpName};
 pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
 
 /// Configuration of Sekisho: one main file, and policy files of the same form that are merged in.
@@ -105,6 +107,10 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "ACC-2"))]
     lockout: RawLockout,
+    /// Which logins count where more than a token is asked, and what always takes one.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-4"))]
+    step_up: RawStepUp,
     /// Who operates the gateway: one entry per person. Main file only.
     #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-3"))]
