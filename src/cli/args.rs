@@ -228,6 +228,8 @@ pub(super) struct AlarmsArgs {
 pub(super) enum AlarmsAct {
     Test(AlarmsTestArgs),
     List(super::operate::args::AlarmsArgs),
+    /// Show who is told of alarms by a gateway that runs, and whether that works.
+    Targets(super::operate::args::AlarmsArgs),
 }
 
 /// Send a test alarm to each target, past quiet hours and severities, and say what became of it.

@@ -34,5 +34,5 @@ pub use problem::{Fault, Problem};
 pub use routes::{Does, ROUTES, Route, Verb};
 pub use shape::{
     ActOut, AlarmOut, DetectorOut, GatewayOut, IdentityOut, LimitsOut, LockOut, MeOut, Paged,
-    PendingOut, TargetOut, TrafficOut, TrafficRow, WindowOut, Word,
+    PendingOut, TargetOut, TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
 };

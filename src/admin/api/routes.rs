@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::change::{DryRunOut, TrialOut};
 use super::shape::{
     ActOut, AlarmOut, DetectorOut, GatewayOut, IdentityOut, LimitsOut, LockOut, MeOut, Paged,
-    PendingOut, TrafficOut,
+    PendingOut, TargetStatusOut, TrafficOut,
 };
 use super::typed::{KillBody, LockBody, ReloadBody, UnlockBody};
 use crate::config::{OperatorAct, OperatorRole};
@@ -37,6 +37,7 @@ pub enum Does {
     Identities,
     Detectors,
     Alarms,
+    AlarmTargets,
     Traffic,
     Trial,
     OpenApi,
@@ -62,6 +63,7 @@ impl Does {
             | Self::Identities
             | Self::Detectors
             | Self::Alarms
+            | Self::AlarmTargets
             | Self::Traffic
             | Self::Trial
             | Self::OpenApi
@@ -97,6 +99,7 @@ impl Does {
             | Self::Identities
             | Self::Detectors
             | Self::Alarms
+            | Self::AlarmTargets
             | Self::Traffic
             | Self::Trial
             | Self::OpenApi => "look",
@@ -238,6 +241,12 @@ pub const ROUTES: &[Route] = &[
         "Detectors and their settings.",
     ),
     get::<Paged<AlarmOut>>("/v1/alarms", Does::Alarms, &[FROM, MOST], "Alarms, the latest first."),
+    get::<Paged<TargetStatusOut>>(
+        "/v1/alarms/targets",
+        Does::AlarmTargets,
+        &[],
+        "Who is told of alarms, and whether that works.",
+    ),
     get::<TrafficOut>(
         "/v1/traffic",
         Does::Traffic,

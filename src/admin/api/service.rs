@@ -189,6 +189,7 @@ impl Call<'_> {
             Does::Identities => json(&self.identities(query)?),
             Does::Detectors => json(&self.detectors()),
             Does::Alarms => json(&self.alarms(query)?),
+            Does::AlarmTargets => json(&self.alarm_targets()),
             Does::Traffic => json(&self.traffic(query)?),
             Does::Trial => json(&self.trial().await),
             Does::DryRun => json(&self.dry_run().await?),

@@ -329,6 +329,30 @@ pub struct TrafficRow {
     pub held: Option<Word>,
 }
 
+/// Somebody who is told of alarms, and whether that works.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AlarmTarget")]
+pub struct TargetStatusOut {
+    pub name: Word,
+    /// webhook, alertmanager, syslog, journald, command.
+    pub kind: Word,
+    /// Alarms that wait for it.
+    pub waiting: u64,
+    /// When the oldest of them happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Word>,
+    /// Alarms it was told since the gateway started.
+    pub told: u64,
+    /// Alarms it was never told, ever.
+    pub lost: u64,
+    /// Why the last attempt failed; not there if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Word>,
+    /// When it last took a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Word>,
+}
+
 /// An alarm that was raised since the gateway started.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Alarm")]

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use super::{plan, world};
-use crate::support::{ORDERS, World, bearing, get};
+use crate::support::{ORDERS, World, bearing, get, until_some};
 
 /// Runs a verb as one of the people.
 async fn sekisho(world: &World, who: &str, words: &[&str], stdin: &str) -> Output {
@@ -200,5 +200,23 @@ async fn priv_3_the_verb_reload_looks_applies_and_waits() {
     let refused = printed(&sekisho(&world, "officer", &json, "").await, 1);
     let refused: Value = serde_json::from_str(&refused).unwrap();
     assert_eq!(refused["mistakes"].as_array().unwrap().len(), 1);
+async fn mon_7_the_verbs_show_who_is_told_of_alarms() {
+    let desk = "[[alarm]]\nname = \"desk\"\nkind = \"syslog\"\npath = \"/nonexistent/log\"\n";
+    let mut plan = plan("");
+    plan.fill.entry("more").and_modify(|lines| lines.push_str(desk));
+    let world = World::with(plan).await;
+    let words = ["alarms", "targets"];
+    until_some("it was tried", async || {
+        let listed = printed(&sekisho(&world, "viewer", &words, "").await, 0);
+        let fields: Vec<&str> = listed.trim_end().split('\t').collect();
+        assert_eq!(fields[..3], ["desk", "syslog", "0"], "{listed}");
+        (fields[7] != "-").then_some(())
+    })
+    .await;
+    let listed = printed(&sekisho(&world, "viewer", &["alarms", "targets", "--json"], "").await, 0);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let target = &listed["items"][0];
+    assert_eq!((&target["name"], &target["lost"]), (&"desk".into(), &0.into()));
+    assert!(target["fault"].is_string() && target["reached"].is_null(), "{target}");
     world.finish().await;
 }
