@@ -16,11 +16,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use divan::counter::ItemsCount;
 use sekisho::base::{ClientAddr, Clock, IdentityIx, ListenerIx, Moment};
 use sekisho::cli::run::Running;
-use sekisho::config::{self, TlsVersion};
+use sekisho::config;
 use sekisho::detect::{Canary, Event, Outcome, Proof};
 use sekisho::devcerts::{DevPki, Existing, PkiPlan, TokenClaims};
 use sekisho::engine::{ConnFacts, ConnLink, Done, Engine, Live};
-use sekisho::evidence::Protocol;
+use sekisho::evidence::{Protocol, TlsVersion};
 use sekisho::identity::Presented;
 
 /// Each is locked once.
@@ -116,7 +116,7 @@ impl World {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let running = runtime.block_on(async {
             let loaded = config::load(&dir.join("sekisho.toml"), 1, clock.now());
-            let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+            let loaded = loaded.expect("a configuration");
             Running::start(loaded, clock).await.expect("a gateway")
         });
         let link = connection(&running.engine);
@@ -145,7 +145,7 @@ fn connection(engine: &Engine) -> Arc<ConnLink> {
         certificate: None,
         chain: Vec::new(),
         balancer: None,
-        tls: TlsVersion::Tls13,
+        tls: TlsVersion::V1_3,
         http: Protocol::Http1,
         bounds: live.snapshot.listeners[0].bounds.clone(),
     })
