@@ -49,15 +49,15 @@ pub(super) fn alarms(words: &args::AlarmsArgs) -> Result<ExitCode, Failure> {
     ended(done.map(|()| ExitCode::SUCCESS), words.api.json)
 }
 
-fn ended(done: Result<ExitCode, Refused>, as_json: bool) -> Result<ExitCode, Failure> {
 /// `sekisho alarms targets`.
 pub(super) fn alarm_targets(words: &args::AlarmsArgs) -> Result<ExitCode, Failure> {
     let client = Client::open(&words.api)?;
     let runtime = runtime(Some(1)).map_err(Failure::new)?;
-    ended(runtime.block_on(look::alarm_targets(&client, words)), words.api.json)
+    let done = runtime.block_on(look::alarm_targets(&client, words));
+    ended(done.map(|()| ExitCode::SUCCESS), words.api.json)
 }
 
-fn ended(done: Result<(), Refused>, as_json: bool) -> Result<ExitCode, Failure> {
+fn ended(done: Result<ExitCode, Refused>, as_json: bool) -> Result<ExitCode, Failure> {
     match done {
         Ok(code) => Ok(code),
         Err(Refused::Failed(failure)) => Err(failure),

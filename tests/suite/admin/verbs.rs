@@ -200,6 +200,10 @@ async fn priv_3_the_verb_reload_looks_applies_and_waits() {
     let refused = printed(&sekisho(&world, "officer", &json, "").await, 1);
     let refused: Value = serde_json::from_str(&refused).unwrap();
     assert_eq!(refused["mistakes"].as_array().unwrap().len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mon_7_the_verbs_show_who_is_told_of_alarms() {
     let desk = "[[alarm]]\nname = \"desk\"\nkind = \"syslog\"\npath = \"/nonexistent/log\"\n";
     let mut plan = plan("");
