@@ -4,6 +4,7 @@ mod alarms;
 mod pacing;
 mod register;
 mod state;
+mod table;
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -17,28 +18,7 @@ use register::{NO_LABELS, counter, counters, gauge, gauges, histograms, times};
 pub use alarms::{AlarmMetrics, TargetMetrics};
 pub use pacing::PacingMetrics;
 pub use state::StateMetrics;
-
-/// What a metric is, in Prometheus' words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
-    Counter,
-    Gauge,
-    /// In seconds; buckets are [`BUCKETS`].
-    Histogram,
-}
-
-/// One row of [`METRICS`].
-#[derive(Clone, Copy, Debug)]
-pub struct MetricDoc {
-    pub name: &'static str,
-    pub kind: MetricKind,
-    pub labels: &'static [&'static str],
-    pub help: &'static str,
-}
-
-/// Upper bounds of the histograms' buckets, in seconds.
-pub const BUCKETS: &[f64] =
-    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+pub use table::{BUCKETS, METRICS, MetricDoc, MetricKind};
 
 /// The label of requests for which no operation was found. No [`Name`] starts with a hyphen.
 pub const NO_OPERATION: &str = "-";
@@ -327,54 +307,55 @@ impl Metrics {
     /// If a row of the table is unusable; see [`MetricsFault`].
     pub fn new(version: &str, now: Moment) -> Result<Self, MetricsFault> {
         let registry = Registry::new();
-        let denials = counters(&registry, &DENIALS)?;
-        let framework = counters(&registry, &FRAMEWORK_EVENTS)?;
-        let reloads = counters(&registry, &CONFIG_RELOADS)?;
-        gauges(&registry, &BUILD_INFO)?.with_label_values(&[version]).set(1);
-        gauge(&registry, &STARTED)?.set(i64::try_from(now.unix_secs()).unwrap_or(i64::MAX));
+        let denials = counters(&registry, &table::DENIALS)?;
+        let framework = counters(&registry, &table::FRAMEWORK_EVENTS)?;
+        let reloads = counters(&registry, &table::CONFIG_RELOADS)?;
+        gauges(&registry, &table::BUILD_INFO)?.with_label_values(&[version]).set(1);
+        gauge(&registry, &table::STARTED)?.set(i64::try_from(now.unix_secs()).unwrap_or(i64::MAX));
         Ok(Self {
-            requests: counters(&registry, &REQUESTS)?,
+            requests: counters(&registry, &table::REQUESTS)?,
             denials: DenialCode::ALL
                 .iter()
                 .map(|code| denials.with_label_values(&[code.as_str()]))
                 .collect(),
-            limits_exceeded: counters(&registry, &LIMITS_EXCEEDED)?,
-            noticed: counters(&registry, &NOTICED)?,
-            locks: counters(&registry, &LOCKS)?,
-            locks_withheld: counter(&registry, &LOCKS_WITHHELD)?,
-            admin_acts: counters(&registry, &ADMIN_ACTS)?,
-            pii_records: counters(&registry, &PII_RECORDS)?,
-            answers_unread: counters(&registry, &ANSWERS_UNREAD)?,
-            drift: counter(&registry, &ANSWER_DRIFT)?,
+            limits_exceeded: counters(&registry, &table::LIMITS_EXCEEDED)?,
+            noticed: counters(&registry, &table::NOTICED)?,
+            locks: counters(&registry, &table::LOCKS)?,
+            locks_withheld: counter(&registry, &table::LOCKS_WITHHELD)?,
+            admin_acts: counters(&registry, &table::ADMIN_ACTS)?,
+            pii_records: counters(&registry, &table::PII_RECORDS)?,
+            answers_unread: counters(&registry, &table::ANSWERS_UNREAD)?,
+            drift: counter(&registry, &table::ANSWER_DRIFT)?,
             state: StateMetrics::new(&registry)?,
-            ledger_bytes: gauge(&registry, &LEDGER_BYTES)?,
-            ledger_lost: gauge(&registry, &LEDGER_LOST)?,
-            upstream_seconds: histograms(&registry, &UPSTREAM_SECONDS)?,
-            upstream_retries: counters(&registry, &UPSTREAM_RETRIES)?,
-            breaker_open: gauges(&registry, &BREAKER_OPEN)?,
-            unresolved: gauges(&registry, &UNRESOLVED)?,
-            connections: gauges(&registry, &CONNECTIONS)?,
-            connections_refused: counters(&registry, &CONNECTIONS_REFUSED)?,
-            handshakes: counters(&registry, &HANDSHAKES)?,
-            jwks_fetches: counters(&registry, &JWKS_FETCHES)?,
-            jwks_keys: gauges(&registry, &JWKS_KEYS)?,
-            jwks_fetched: times(&registry, &JWKS_FETCHED)?,
-            certificate_expiry: times(&registry, &CERTIFICATE_EXPIRY)?,
+            ledger_bytes: gauge(&registry, &table::LEDGER_BYTES)?,
+            ledger_lost: gauge(&registry, &table::LEDGER_LOST)?,
+            upstream_seconds: histograms(&registry, &table::UPSTREAM_SECONDS)?,
+            upstream_retries: counters(&registry, &table::UPSTREAM_RETRIES)?,
+            breaker_open: gauges(&registry, &table::BREAKER_OPEN)?,
+            unresolved: gauges(&registry, &table::UNRESOLVED)?,
+            connections: gauges(&registry, &table::CONNECTIONS)?,
+            connections_refused: counters(&registry, &table::CONNECTIONS_REFUSED)?,
+            handshakes: counters(&registry, &table::HANDSHAKES)?,
+            jwks_fetches: counters(&registry, &table::JWKS_FETCHES)?,
+            jwks_keys: gauges(&registry, &table::JWKS_KEYS)?,
+            jwks_fetched: times(&registry, &table::JWKS_FETCHED)?,
+            certificate_expiry: times(&registry, &table::CERTIFICATE_EXPIRY)?,
             framework: [Severity::Info, Severity::Warning, Severity::Error]
                 .map(|level| framework.with_label_values(&[level.as_str()])),
             pacing: PacingMetrics::new(&registry)?,
             log: LogMetrics {
-                written: counter(&registry, &LOG_LINES)?,
-                lost: counter(&registry, &LOG_LINES_LOST)?,
-                refused: counter(&registry, &LOG_REFUSALS)?,
-                queued: gauge(&registry, &LOG_QUEUE)?,
+                written: counter(&registry, &table::LOG_LINES)?,
+                lost: counter(&registry, &table::LOG_LINES_LOST)?,
+                refused: counter(&registry, &table::LOG_REFUSALS)?,
+                queued: gauge(&registry, &table::LOG_QUEUE)?,
             },
             alarms: AlarmMetrics::new(&registry)?,
-            request_seconds: histograms(&registry, &REQUEST_SECONDS)?.with_label_values(NO_LABELS),
-            request_bytes: counter(&registry, &REQUEST_BYTES)?,
-            response_bytes: counter(&registry, &RESPONSE_BYTES)?,
-            panics: counter(&registry, &PANICS)?,
-            config_generation: gauge(&registry, &CONFIG_GENERATION)?,
+            request_seconds: histograms(&registry, &table::REQUEST_SECONDS)?
+                .with_label_values(NO_LABELS),
+            request_bytes: counter(&registry, &table::REQUEST_BYTES)?,
+            response_bytes: counter(&registry, &table::RESPONSE_BYTES)?,
+            panics: counter(&registry, &table::PANICS)?,
+            config_generation: gauge(&registry, &table::CONFIG_GENERATION)?,
             config_applied: reloads.with_label_values(&["applied"]),
             config_refused: reloads.with_label_values(&["refused"]),
             config_rolled_back: reloads.with_label_values(&["rolled-back"]),
