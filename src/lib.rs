@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! TCP ─► listen::accept   address on the list? PROXY header? TLS, client certificate      NET-1 NET-3 TLS-1
+//!        listen::pass     …or passed on unread, by server name, to where TLS ends         TLS-3
 //!     ─► listen::conn     every byte in passes a guard, every read has a deadline         MON-5
 //!     ─► gateway::request THE order of the checks, top-down:
 //!           facts             read one way or refused                                     MON-5

@@ -56,6 +56,8 @@ coded! {
         Account = 10 "account",
         /// A particular fault or mode; says how, not who.
         Detail = 11 "detail",
+        /// By which connections are passed on.
+        Route = 14 "route",
     }
 }
 
@@ -93,6 +95,8 @@ coded! {
         ConfigSuspect = 56 "config-suspect",
         /// Alarms that somebody was not told.
         AlarmsLost = 50 "alarms-lost",
+        /// A gateway that connections are passed on to can't be reached.
+        PassFailing = 55 "pass-failing",
         /// Somebody tries out whether alarms arrive.
         Test = 60 "test",
     }
@@ -144,6 +148,20 @@ impl Kind {
             Self::UpstreamUntrusted => return ControlId::Tls2,
             Self::CertificateExpiring => return ControlId::Tls5,
             Self::Panicked => return ControlId::Log2,
+        match self {
+            Self::Failures => ControlId::Mon1,
+            Self::Rate => ControlId::Mon2,
+            Self::Volume | Self::Slow | Self::Enumeration => ControlId::Mon3,
+            Self::Canary => ControlId::Mon4,
+            Self::Intrusion => ControlId::Mon5,
+            Self::Logins => ControlId::Mon6,
+            Self::Sharing | Self::IssuerKeys => ControlId::Acc1,
+            Self::Locked | Self::Unlocked | Self::LockCap | Self::StoreFaulty => ControlId::Acc2,
+            Self::Killed => ControlId::Acc5,
+            Self::UpstreamUntrusted => ControlId::Tls2,
+            Self::PassFailing => ControlId::Tls3,
+            Self::CertificateExpiring => ControlId::Tls5,
+            Self::Panicked => ControlId::Log2,
             Self::LogUnavailable
             | Self::LinesLost
             | Self::UpstreamFailing
@@ -186,6 +204,7 @@ impl Kind {
             Self::ConfigSuspect => "More fails under a new configuration, which stays in force",
             Self::StoreFaulty => "The state store can't be had; known locks hold, quotas shrink",
             Self::CertificateExpiring => "A listener's certificate ends soon",
+            Self::PassFailing => "A gateway that connections are passed on to can't be reached",
             Self::Panicked => "Part of the gateway panicked",
             Self::AlarmsLost => "Alarms were lost before somebody was told",
             Self::Test => "This is a test, sent by hand",
@@ -216,9 +235,10 @@ impl Kind {
                 "Find out who answers at its address before anything is changed: this may be an \
                  interception."
             }
-            Self::UpstreamFailing | Self::UpstreamUnresolved | Self::IssuerKeys => {
-                "Look at the other side's state, then at the network between."
-            }
+            Self::UpstreamFailing
+            | Self::UpstreamUnresolved
+            | Self::IssuerKeys
+            | Self::PassFailing => "Look at the other side's state, then at the network between.",
             Self::ConfigRefused => "Run `sekisho check`; it says what to write instead.",
             Self::ConfigRolledBack => {
                 "Look at what changed there; put right, the file is taken up by itself."

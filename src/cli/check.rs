@@ -87,10 +87,21 @@ fn summary(loaded: &Loaded) -> String {
     let snapshot = &loaded.snapshot;
     let mut out = format!("  environment  {}\n", snapshot.environment);
     for (ix, listener) in (0..).map(ListenerIx).zip(&snapshot.listeners) {
-        let clients = match listener.tls.client_auth {
-            ClientAuth::None => "tokens only",
-            ClientAuth::Optional => "client certificates or tokens",
-            ClientAuth::Required => "client certificates required",
+        for route in listener.pass.routes() {
+            let names = route.server_names.join(", ");
+            let _ = writeln!(
+                out,
+                "  passed on    {names} by {} on {}: {} targets",
+                route.name,
+                listener.address,
+                route.targets.len()
+            );
+        }
+        let clients = match listener.tls.as_ref().map(|tls| tls.client_auth) {
+            Some(ClientAuth::None) => "tokens only",
+            Some(ClientAuth::Optional) => "client certificates or tokens",
+            Some(ClientAuth::Required) => "client certificates required",
+            None => continue,
         };
         let operations = snapshot.table(ix, None).map_or(0, crate::policy::OperationTable::len);
         let _ = writeln!(

@@ -2,6 +2,7 @@
 //! read a file, a unit or a name again. Made by `compile.rs` only.
 mod alarm;
 mod reload;
+mod pass;
 mod state;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::policy::{LimitSpec, NetworkMask};
 
 pub use alarm::{AlarmSettings, AlarmTarget, AlarmWay, Posted};
 pub use reload::{Apply, OnErrors, ReloadSettings};
+pub use pass::{Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way};
 pub use state::{RedisSettings, StateSettings};
 
 /// One `[[listener]]` (NET-1, NET-3, TLS-1).
@@ -33,10 +35,21 @@ pub struct ListenerSettings {
     pub networks: NetworkMask,
     /// `Some`: every connection comes from these networks and opens with a PROXY header (NET-3).
     pub proxy_from: Option<NetworkMask>,
-    pub tls: TlsSettings,
+    /// `None`: TLS does not end here (TLS-3).
+    pub tls: Option<TlsSettings>,
+    /// What is passed on; empty unless something is.
+    pub pass: PassTable,
     pub bounds: Bounds,
     /// In the order of the file; for SP-API upstreams see [`UpstreamSettings::server_names`].
     pub upstreams: Vec<UpstreamIx>,
+}
+
+impl ListenerSettings {
+    /// What becomes of a connection that asks for `name` (lower case), or for none.
+    #[must_use]
+    pub fn way(&self, name: Option<&str>) -> Way {
+        self.pass.way(name, self.tls.is_some())
+    }
 }
 
 /// How a listener speaks TLS.

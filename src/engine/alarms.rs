@@ -230,6 +230,13 @@ fn of_event(event: &Event<'_>, now: Moment) -> Option<Alarm> {
         Event::UpstreamUntrusted { upstream } => {
             new(Kind::UpstreamUntrusted, Critical).about(Aspect::Upstream, upstream)
         }
+        Event::TargetDown(passing) => {
+            let severity = if passing.left == 0 { High } else { Medium };
+            new(Kind::PassFailing, severity)
+                .about(Aspect::Listener, passing.listener)
+                .about(Aspect::Route, passing.route)
+                .about(Aspect::Target, passing.target)
+        }
         Event::JwksFailed { issuer, fault } => {
             detail(new(Kind::IssuerKeys, High).about(Aspect::Issuer, issuer), *fault)
         }

@@ -10,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
 use super::pacing::Plans;
+use super::pass::{self, PassRoute};
 use super::peers::{self, Anchors, Sharing};
 use super::reload::Tally;
 use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
@@ -50,9 +51,11 @@ pub enum Speaks {
 pub struct Live {
     pub snapshot: Arc<Snapshot>,
     pub(super) quotas: Quotas,
-    tls: Vec<Arc<ServerConfig>>,
+    /// By `ListenerIx`; none where TLS does not end.
+    tls: Vec<Option<Arc<ServerConfig>>>,
     verifiers: Vec<Option<Verifier>>,
     upstreams: Vec<Routes>,
+    passes: Vec<Vec<Arc<PassRoute>>>,
     /// `lwa/token` goes to the token server of its upstream.
     token_operation: Option<OperationIx>,
     /// What answers of each operation hold, where that is known.
@@ -198,13 +201,13 @@ impl Live {
         let tls = snapshot
             .listeners
             .iter()
-            .map(|listener| server_config(&listener.tls))
+            .map(|listener| listener.tls.as_ref().map(server_config).transpose())
             .collect::<Result<_, _>>()?;
         let verifiers = snapshot
             .listeners
             .iter()
-            .map(|listener| verifier(&listener.tls))
-            .collect::<Result<_, _>>()?;
+            .map(|listener| Ok(listener.tls.as_ref().map(verifier).transpose()?.flatten()))
+            .collect::<Result<_, TlsFault>>()?;
         let upstreams = snapshot
             .upstreams
             .iter()
@@ -216,6 +219,7 @@ impl Live {
         let guarded = super::watches::Guarded::build(&snapshot, before);
         let pacing = Plans::of(&snapshot, pacing);
         let traffic = Traffic::of(&snapshot, before);
+        let passes = pass::build(&snapshot, before, metrics);
         let api = snapshot.api.as_ref().map(|api| &api.tls);
         Ok(Self {
             api_tls: api.map(server_config).transpose()?,
@@ -227,10 +231,10 @@ impl Live {
             tls,
             verifiers,
             upstreams,
+            passes,
             token_operation,
             contracts,
             meters,
-
             guarded,
             pacing,
             traffic,
@@ -247,9 +251,20 @@ impl Live {
         self.snapshot.listeners.get(ix.index())
     }
 
+    /// `None` where TLS does not end.
     #[must_use]
     pub fn tls(&self, ix: ListenerIx) -> Option<&Arc<ServerConfig>> {
-        self.tls.get(ix.index())
+        self.tls.get(ix.index())?.as_ref()
+    }
+
+    /// A route by which connections of a listener are passed on.
+    #[must_use]
+    pub fn pass(&self, ix: ListenerIx, route: usize) -> Option<&Arc<PassRoute>> {
+        self.passes.get(ix.index())?.get(route)
+    }
+
+    pub(super) fn passes(&self) -> impl Iterator<Item = &Arc<PassRoute>> {
+        self.passes.iter().flatten()
     }
 
     /// What the API of operators speaks; `None` where there is none.

@@ -22,6 +22,7 @@ mod live;
 mod locks;
 mod memory;
 mod pacing;
+mod pass;
 mod peers;
 mod reload;
 mod remember;
@@ -54,10 +55,8 @@ pub use memory::{
     ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
 };
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
-pub use reload::{
-    Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault, TrialView,
-    Trigger, Why, Widening,
-};
+pub use reload::{Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault, TrialView, Trigger, Why, Widening};
+pub use pass::{Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached};
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
 pub use tls::{TlsFault, provider, server_config};
@@ -170,6 +169,8 @@ pub struct Engine {
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
     cut: watch::Sender<bool>,
+    /// The generation in force.
+    reloads: watch::Sender<u64>,
 }
 
 /// What an engine is made of, besides its first configuration.
@@ -251,6 +252,7 @@ impl Engine {
             issuers: Mutex::new(IssuerTally::default()),
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),
+            reloads: watch::Sender::new(0),
             clock,
             log,
             metrics,
@@ -258,6 +260,7 @@ impl Engine {
         });
         let live = engine.live();
         engine.resolve(&live, None);
+        engine.watch_targets(&live, None);
         engine.report_configuration(&live);
         Ok(engine)
     }

@@ -80,6 +80,7 @@ impl Engine {
                 | DoorFault::Connections(_)
                 | DoorFault::ProxyHeader(_)
                 | DoorFault::Frames(_)
+                | DoorFault::Log
                 | DoorFault::Descriptors
                 | DoorFault::Gone => metrics.refused(Fixed::new(fault.reason())),
             }
@@ -107,6 +108,15 @@ impl Engine {
         OpenGauge(metrics)
     }
 
+    /// A connection is passed on.
+    pub fn report_passing(&self, live: &Live, listener: ListenerIx) -> OpenGauge {
+        let metrics = live.meters.listener(listener).cloned();
+        if let Some(metrics) = &metrics {
+            metrics.connections.inc();
+        }
+        OpenGauge(metrics)
+    }
+
     /// Writes one line for each kind of thing that happened at the door since the last call.
     pub fn flush_door(&self) {
         let tally = std::mem::take(&mut self.door.lock().0);
@@ -117,9 +127,10 @@ impl Engine {
                 AtDoor { listener, fault: Some(Fixed::new(fault.word())), source: None, count };
             self.report_event(&match fault {
                 DoorFault::Address => Event::AddressRefused(at_door),
-                DoorFault::Connections(_) | DoorFault::Descriptors | DoorFault::Gone => {
-                    Event::ConnectionsExceeded(at_door)
-                }
+                DoorFault::Connections(_)
+                | DoorFault::Log
+                | DoorFault::Descriptors
+                | DoorFault::Gone => Event::ConnectionsExceeded(at_door),
                 DoorFault::ProxyHeader(_) => Event::ProxyHeaderRefused(at_door),
                 DoorFault::Handshake(_) => Event::HandshakeFailed(at_door),
                 DoorFault::Frames(_) => Event::ProtocolRefused(at_door),
@@ -265,8 +276,8 @@ impl Engine {
         let generation = live.snapshot.generation;
         self.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         for listener in &live.snapshot.listeners {
-            let earliest =
-                listener.tls.certificates.iter().map(|chain| chain.not_after_unix_secs).min();
+            let chains = listener.tls.iter().flat_map(|tls| &tls.certificates);
+            let earliest = chains.map(|chain| chain.not_after_unix_secs).min();
             if let (Some(metrics), Some(earliest)) = (live.meters.listener(listener.ix), earliest) {
                 metrics
                     .certificate_expiry

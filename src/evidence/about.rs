@@ -125,6 +125,16 @@ impl<'a> LockSubject<'a> {
     }
 }
 
+/// A target of a route on which connections are passed on.
+#[derive(Clone, Debug)]
+pub struct Passing<'a> {
+    pub listener: &'a Name,
+    pub route: &'a Name,
+    pub target: &'a Name,
+    /// Targets of the route that are used now.
+    pub left: u64,
+}
+
 /// What happened at a listener before there was a request.
 #[derive(Clone, Debug)]
 pub struct AtDoor<'a> {

@@ -25,6 +25,8 @@ words! {
         UpstreamUnresolved = "upstream-unresolved",
         UpstreamResolved = "upstream-resolved",
         UpstreamUntrusted = "upstream-untrusted",
+        TargetDown = "target-down",
+        TargetUp = "target-up",
         JwksFailed = "jwks-failed",
         JwksRecovered = "jwks-recovered",
         LogUnavailable = "log-unavailable",
@@ -54,7 +56,9 @@ words! {
 
 /// The event's name, how loud it is, and the control it serves.
 pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
-    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Priv3, Tls1, Tls2};
+    use ControlId::{
+        Acc1, Acc2, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Priv3, Tls1, Tls2, Tls3,
+    };
     use Severity::{Error, Info, Warning};
     match event {
         Event::Started { .. } => (Action::Started, Info, Log1),
@@ -76,6 +80,8 @@ pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::UpstreamUnresolved { .. } => (Action::UpstreamUnresolved, Error, Log1),
         Event::UpstreamResolved { .. } => (Action::UpstreamResolved, Info, Log1),
         Event::UpstreamUntrusted { .. } => (Action::UpstreamUntrusted, Error, Tls2),
+        Event::TargetDown(_) => (Action::TargetDown, Error, Tls3),
+        Event::TargetUp(_) => (Action::TargetUp, Info, Tls3),
         Event::JwksFailed { .. } => (Action::JwksFailed, Error, Acc1),
         Event::JwksRecovered { .. } => (Action::JwksRecovered, Info, Acc1),
         Event::LogUnavailable { .. } => (Action::LogUnavailable, Error, Log1),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Raised};
+use super::about::{Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Raised, Passing};
 use super::action::{Action, kind};
 use super::place::CodePlace;
 use super::record::Fixed;
@@ -79,6 +79,10 @@ pub enum Event<'a> {
     UpstreamUntrusted {
         upstream: &'a Name,
     },
+    /// A gateway that connections are passed on to is left alone (TLS-3).
+    TargetDown(Passing<'a>),
+    /// It is used again.
+    TargetUp(Passing<'a>),
     /// An issuer's keys can't be had; those remembered stay in use.
     JwksFailed {
         issuer: &'a Name,
@@ -211,6 +215,7 @@ record! {
         case: Option<&'a Name> = "sekisho.case",
         alarm: Option<Fixed> = "sekisho.alarm",
         target: Option<&'a Name> = "sekisho.target",
+        route: Option<&'a Name> = "sekisho.route",
         upstream: Option<&'a Name> = "sekisho.upstream",
         issuer: Option<&'a Name> = "sekisho.issuer",
         fault: Option<Fixed> = "sekisho.detail",
@@ -280,6 +285,13 @@ impl<'a> EventRecord<'a> {
                 Self { upstream: Some(upstream), fault: Some(*endpoint), ..bare }
             }
             Event::UpstreamUntrusted { upstream } => Self { upstream: Some(upstream), ..bare },
+            Event::TargetDown(passing) | Event::TargetUp(passing) => Self {
+                listener: Some(passing.listener),
+                route: Some(passing.route),
+                target: Some(passing.target),
+                count: Some(passing.left),
+                ..bare
+            },
             Event::JwksFailed { issuer, fault } => {
                 Self { issuer: Some(issuer), fault: Some(*fault), ..bare }
             }
@@ -407,6 +419,7 @@ impl<'a> EventRecord<'a> {
             case: None,
             alarm: None,
             target: None,
+            route: None,
             upstream: None,
             issuer: None,
             fault: None,

@@ -160,6 +160,7 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         sent: number,
         why: text,
     };
+    let passing = Passing { listener: name, route: name, target: name, left: number };
     let mut events = vec![
         Event::Noticed(Noticed {
             detector: text,
@@ -211,6 +212,8 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::UpstreamResolved { upstream: name, endpoint: Fixed::new("main") },
         Event::BreakerClosed { upstream: name, endpoint: Fixed::new("main") },
         Event::UpstreamUntrusted { upstream: name },
+        Event::TargetDown(passing.clone()),
+        Event::TargetUp(passing),
         Event::JwksFailed { issuer: name, fault: text },
         Event::JwksRecovered { issuer: name, keys: number },
         Event::LogRecovered { refused: number, outage: elapsed },

@@ -2,6 +2,7 @@
 //! never anything of a request (LOG-2), so that the number of series is bounded.
 mod alarms;
 mod pacing;
+mod pass;
 mod register;
 mod state;
 mod table;
@@ -17,6 +18,7 @@ use register::{NO_LABELS, counter, counters, gauge, gauges, histograms, times};
 
 pub use alarms::{AlarmMetrics, TargetMetrics};
 pub use pacing::PacingMetrics;
+pub use pass::PassMetrics;
 pub use state::StateMetrics;
 pub use table::{BUCKETS, METRICS, MetricDoc, MetricKind};
 
@@ -190,6 +192,7 @@ pub struct Metrics {
     connections: IntGaugeVec,
     connections_refused: IntCounterVec,
     handshakes: IntCounterVec,
+    passes: pass::Passes,
     jwks_fetches: IntCounterVec,
     jwks_keys: IntGaugeVec,
     jwks_fetched: GaugeVec,
@@ -336,6 +339,7 @@ impl Metrics {
             connections: gauges(&registry, &table::CONNECTIONS)?,
             connections_refused: counters(&registry, &table::CONNECTIONS_REFUSED)?,
             handshakes: counters(&registry, &table::HANDSHAKES)?,
+            passes: pass::Passes::new(&registry)?,
             jwks_fetches: counters(&registry, &table::JWKS_FETCHES)?,
             jwks_keys: gauges(&registry, &table::JWKS_KEYS)?,
             jwks_fetched: times(&registry, &table::JWKS_FETCHED)?,

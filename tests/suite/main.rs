@@ -32,6 +32,7 @@ mod logs;
 mod malformed;
 mod paced;
 mod pacing;
+mod pass;
 mod privilege;
 mod process;
 mod quota;

@@ -12,6 +12,7 @@ mod network;
 mod operation;
 mod operator;
 mod pacing;
+mod pass;
 mod quota;
 mod reload;
 mod role;

@@ -14,6 +14,7 @@ mod log;
 mod network;
 mod operation;
 mod pacing;
+mod pass;
 mod pin;
 mod reload;
 mod role;
@@ -38,7 +39,8 @@ pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
 pub(super) use issuer::{AlgorithmName, ClaimText, Presence, RawIssuer};
 pub(super) use limit::{ModeName, Per, RawLimit};
 pub(super) use listener::{
-    AlpnName, ClientAuthName, RawBounds, RawCertified, RawListener, SecretRef, TlsVersionName,
+    AlpnName, ClientAuthName, RawBounds, RawCertified, RawListener, RawTls, SecretRef,
+    TlsVersionName,
 };
 pub(super) use lockout::RawLockout;
 pub(super) use log::{AccessTo, RawLog};
@@ -46,6 +48,7 @@ pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
 pub(super) use pacing::{RawPacing, RawPlan};
 pub(super) use reload::{ApplyName, OnErrorsName, RawReload};
+pub(super) use pass::{NamelessName, ProxyName, RawPass};
 pub(super) use role::{RawQuery, RawRole};
 pub(super) use state::{RawRedis, RawState};
 pub(super) use step_up::{RawStepUp, StepUpName};

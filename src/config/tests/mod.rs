@@ -9,6 +9,7 @@ mod mistakes;
 mod mutations;
 mod operators;
 mod pacing;
+mod pass;
 mod policy_rules;
 mod rules;
 mod scale;
