@@ -237,6 +237,8 @@ mod pipe {
 
     use super::AT_ONCE;
 
+    const PIPE_BYTES: usize = 256 << 10;
+
     pub(super) struct Pipe {
         read: OwnedFd,
         write: OwnedFd,
@@ -246,6 +248,8 @@ mod pipe {
         /// `None` where the process has no descriptor left.
         pub(super) fn new() -> Option<Self> {
             let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+            // More at once costs fewer calls. A system that has no room for it leaves it small.
+            let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE_BYTES);
             Some(Self { read, write })
         }
 
