@@ -148,20 +148,7 @@ impl Kind {
             Self::UpstreamUntrusted => return ControlId::Tls2,
             Self::CertificateExpiring => return ControlId::Tls5,
             Self::Panicked => return ControlId::Log2,
-        match self {
-            Self::Failures => ControlId::Mon1,
-            Self::Rate => ControlId::Mon2,
-            Self::Volume | Self::Slow | Self::Enumeration => ControlId::Mon3,
-            Self::Canary => ControlId::Mon4,
-            Self::Intrusion => ControlId::Mon5,
-            Self::Logins => ControlId::Mon6,
-            Self::Sharing | Self::IssuerKeys => ControlId::Acc1,
-            Self::Locked | Self::Unlocked | Self::LockCap | Self::StoreFaulty => ControlId::Acc2,
-            Self::Killed => ControlId::Acc5,
-            Self::UpstreamUntrusted => ControlId::Tls2,
-            Self::PassFailing => ControlId::Tls3,
-            Self::CertificateExpiring => ControlId::Tls5,
-            Self::Panicked => ControlId::Log2,
+            Self::PassFailing => return ControlId::Tls3,
             Self::LogUnavailable
             | Self::LinesLost
             | Self::UpstreamFailing

@@ -1,8 +1,8 @@
 //! What the shells are given: plain values, parsed, ranged and loaded, so that nothing below has to
 //! read a file, a unit or a name again. Made by `compile.rs` only.
 mod alarm;
-mod reload;
 mod pass;
+mod reload;
 mod state;
 
 use std::fmt;
@@ -21,8 +21,8 @@ use crate::pacing::{Plan, Weight};
 use crate::policy::{LimitSpec, NetworkMask};
 
 pub use alarm::{AlarmSettings, AlarmTarget, AlarmWay, Posted};
-pub use reload::{Apply, OnErrors, ReloadSettings};
 pub use pass::{Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way};
+pub use reload::{Apply, OnErrors, ReloadSettings};
 pub use state::{RedisSettings, StateSettings};
 
 /// One `[[listener]]` (NET-1, NET-3, TLS-1).

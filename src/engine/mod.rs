@@ -55,8 +55,11 @@ pub use memory::{
     ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
 };
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
-pub use reload::{Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault, TrialView, Trigger, Why, Widening};
 pub use pass::{Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached};
+pub use reload::{
+    Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault, TrialView,
+    Trigger, Why, Widening,
+};
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
 pub use tls::{TlsFault, provider, server_config};
@@ -170,7 +173,7 @@ pub struct Engine {
     draining: AtomicBool,
     cut: watch::Sender<bool>,
     /// The generation in force.
-    reloads: watch::Sender<u64>,
+    generations: watch::Sender<u64>,
 }
 
 /// What an engine is made of, besides its first configuration.
@@ -252,7 +255,7 @@ impl Engine {
             issuers: Mutex::new(IssuerTally::default()),
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),
-            reloads: watch::Sender::new(0),
+            generations: watch::Sender::new(0),
             clock,
             log,
             metrics,

@@ -423,7 +423,7 @@ impl Engine {
 
     /// Returns when a connection that is passed on may no longer go on.
     pub async fn unpassed(&self, facts: &PassFacts, to: (&str, u16)) {
-        let (mut reloads, mut locks) = (self.reloads.subscribe(), self.locks.changes());
+        let (mut reloads, mut locks) = (self.generations.subscribe(), self.locks.changes());
         while self.still_passes(facts, to) {
             // Their senders live as long as the engine.
             let _ = tokio::select! {

@@ -127,10 +127,8 @@ impl Engine {
         self.locks.adopt(&live.snapshot, self.clock.now());
         self.reloads.retire(self.live.swap(Arc::clone(&live)));
         self.resolve(&live, Some(before));
-        self.live.store(Arc::clone(&live));
-        self.resolve(&live, Some(&before));
-        self.watch_targets(&live, Some(&before));
-        self.reloads.send_replace(live.snapshot.generation);
+        self.watch_targets(&live, Some(before));
+        self.generations.send_replace(live.snapshot.generation);
         self.report_configuration(&live);
         Ok(live)
     }

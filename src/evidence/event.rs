@@ -6,7 +6,9 @@ use std::time::Duration;
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Raised, Passing};
+use super::about::{
+    Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised,
+};
 use super::action::{Action, kind};
 use super::place::CodePlace;
 use super::record::Fixed;

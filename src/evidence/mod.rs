@@ -22,7 +22,9 @@ mod words;
 #[doc(inline)]
 pub use crate::__record as record;
 pub use crate::base::Utc;
-pub use about::{Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Raised, Passing};
+pub use about::{
+    Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised,
+};
 pub use access::AccessRecord;
 pub use action::Action;
 pub use codes::DenialCode;

@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 use super::access::sets;
 use super::identities::Networks;
 use super::line::{Direction, Line, Part, Said};
-use super::{Out, Snapshot};
+use super::{Out, Snapshot, pass};
 use crate::base::{Name, UpstreamIx};
 use crate::config::settings::{
     Addresses, Alpn, Bounds, CertifiedChain, ClientAuth, Endpoint, ListenerSettings, Rate, Region,
@@ -83,7 +83,13 @@ fn listener(
     };
     let (before, after) = (upstreams(old, &was.upstreams), upstreams(new, &now.upstreams));
     sets(&line, ("leads to", "leads no more to"), &before, &after, out);
-    tls(&was.tls, &now.tls, &line, out);
+    match (&was.tls, &now.tls) {
+        (Some(was), Some(now)) => tls(was, now, &line, out),
+        (None, Some(_)) => out.add(line(Direction::Widens, "ends TLS")),
+        (Some(_), None) => out.add(line(Direction::Narrows, "ends TLS no more")),
+        (None, None) => {}
+    }
+    pass::routes(&was.pass, &now.pass, &line, out);
     bounds(&was.bounds, &now.bounds, &line, out);
 }
 
