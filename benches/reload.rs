@@ -63,12 +63,17 @@ async fn measure(identities: usize, rounds: usize) {
     let clock = Clock::system();
     let pki = DevPki::generate(&PkiPlan::default(), clock.now()).unwrap();
     pki.write(&dir.0.join("pki"), Existing::Replace).unwrap();
-    let main = write(&dir.0, identities, 0);
+    aside(&dir.0, identities, &clock);
+    in_force(&dir.0, (identities, rounds), &clock, &pki).await;
+}
 
+/// Nothing in force: reading, comparing, giving up.
+fn aside(dir: &Path, identities: usize, clock: &Clock) {
+    let main = write(dir, identities, 0);
     let began = Instant::now();
     let old = config::load(&main, 1, clock.now()).unwrap().snapshot;
     row("read and compile", began.elapsed());
-    write(&dir.0, identities, 1);
+    write(dir, identities, 1);
     let new = config::load(&main, 2, clock.now()).unwrap().snapshot;
     let began = Instant::now();
     let change = diff::compare(&old, &new);
@@ -80,7 +85,11 @@ async fn measure(identities: usize, rounds: usize) {
     let began = Instant::now();
     drop(old);
     row("give one up", began.elapsed());
+}
 
+/// A gateway at work, reloaded again and again.
+async fn in_force(dir: &Path, (identities, rounds): (usize, usize), clock: &Clock, pki: &DevPki) {
+    let main = write(dir, identities, 1);
     let watched = Arc::new(Watched::default());
     let loaded = config::load_from(&*watched, &main, 1, clock.now()).unwrap();
     let running = Running::start(loaded, clock.clone()).await.unwrap();
@@ -101,18 +110,7 @@ async fn measure(identities: usize, rounds: usize) {
     let stop = Arc::new(AtomicBool::new(false));
     let reloading = Arc::new(AtomicBool::new(false));
     let held = Arc::new(AtomicU64::new(0));
-    let reader = {
-        let (engine, stop, held) =
-            (Arc::clone(&running.engine), Arc::clone(&stop), Arc::clone(&held));
-        std::thread::spawn(move || {
-            while !stop.load(Ordering::Relaxed) {
-                let began = Instant::now();
-                std::hint::black_box(engine.live().snapshot.generation);
-                held.fetch_max(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_micros(50));
-            }
-        })
-    };
+    let reader = reader(&running, &stop, &held);
     let load = {
         let (stop, reloading) = (Arc::clone(&stop), Arc::clone(&reloading));
         let calls: Vec<Call> = (0..RATE * 600).map(|_| call()).collect();
@@ -139,7 +137,7 @@ async fn measure(identities: usize, rounds: usize) {
     row("a reader held up at rest, at most", Duration::from_nanos(held.swap(0, Ordering::Relaxed)));
     let mut took = Vec::new();
     for round in 0..rounds {
-        write(&dir.0, identities, round % 2);
+        write(dir, identities, round % 2);
         let order = Order {
             trigger: Trigger::Signal,
             expect: None,
@@ -159,23 +157,43 @@ async fn measure(identities: usize, rounds: usize) {
     row("a reader held up in reloads, at most", Duration::from_nanos(held.load(Ordering::Relaxed)));
     stop.store(true, Ordering::Relaxed);
     reader.join().unwrap();
-    let (mut rest, mut during) = load.await.unwrap();
+    let (rest, during) = load.await.unwrap();
     took.sort();
     row("reload as a whole, median", took[took.len() / 2]);
     row("reload as a whole, slowest", took[took.len() - 1]);
-    for (what, list) in [("at rest", &mut rest), ("in reloads", &mut during)] {
-        list.sort();
-        let at = |share: f64| list[((list.len() - 1) as f64 * share) as usize];
-        println!(
-            "request {what}: {} of them, p50 {:?}, p99 {:?}, p99.9 {:?}, slowest {:?}",
-            list.len(),
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0)
-        );
-    }
+    latency("at rest", rest);
+    latency("in reloads", during);
     running.stop().await;
+}
+
+/// Asks for the configuration in force, as every request does, and remembers its longest wait.
+fn reader(
+    running: &Running,
+    stop: &Arc<AtomicBool>,
+    held: &Arc<AtomicU64>,
+) -> std::thread::JoinHandle<()> {
+    let (engine, stop, held) = (Arc::clone(&running.engine), Arc::clone(stop), Arc::clone(held));
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            let began = Instant::now();
+            std::hint::black_box(engine.live().snapshot.generation);
+            held.fetch_max(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_micros(50));
+        }
+    })
+}
+
+fn latency(what: &str, mut list: Vec<Duration>) {
+    list.sort();
+    let at = |per_mille: usize| list[(list.len() - 1) * per_mille / 1_000];
+    println!(
+        "request {what}: {} of them, p50 {:?}, p99 {:?}, p99.9 {:?}, slowest {:?}",
+        list.len(),
+        at(500),
+        at(990),
+        at(999),
+        at(1_000)
+    );
 }
 
 fn row(what: &str, took: Duration) {

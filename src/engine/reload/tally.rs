@@ -73,8 +73,13 @@ impl Tally {
     }
 
     pub(in crate::engine) fn request(&self, denial: Option<Denial>) {
-        self.access.note(Ended::failed_if(denial.is_some_and(is_of_access)));
-        self.gateway.note(Ended::failed_if(denial == Some(Denial::Internal)));
+        match denial {
+            None => [&self.access, &self.gateway].into_iter().for_each(|all| all.note(Ended::Well)),
+            Some(Denial::Internal) => self.gateway.note(Ended::Failed),
+            Some(denial) if is_of_access(denial) => self.access.note(Ended::Failed),
+            // Neither here nor there: a flood of malformed requests is no success either.
+            Some(_) => {}
+        }
     }
 
     /// Everything since this configuration came into force, so long ago.
@@ -105,4 +110,34 @@ const fn is_of_access(denial: Denial) -> bool {
             | Denial::QueryNotGranted
             | Denial::UpgradeNotAllowed
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::HeadFault;
+
+    #[test]
+    fn mon_5_what_is_malformed_is_neither_a_success_nor_a_failure() {
+        let tally = Tally {
+            upstreams: Box::default(),
+            listeners: Box::default(),
+            access: Cell::default(),
+            gateway: Cell::default(),
+        };
+        for denial in [
+            None,
+            Some(Denial::Head(HeadFault::TooLarge)),
+            Some(Denial::QuotaExceeded),
+            Some(Denial::NoCredential),
+            Some(Denial::Internal),
+        ] {
+            tally.request(denial);
+        }
+        let all = tally.all(Duration::ZERO);
+        for spot in [Spot::Access, Spot::Gateway] {
+            let figures = all.of(&spot);
+            assert_eq!((figures.sent, figures.failed), (2, 1), "{spot:?}");
+        }
+    }
 }

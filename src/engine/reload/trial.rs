@@ -151,21 +151,25 @@ impl Engine {
         }
     }
 
-    /// A configuration came into force: from now on it is compared with what was before. Until when.
-    pub(super) fn begin_trial(&self, before: &Live, live: &Live) -> Moment {
+    /// A configuration came into force, `scope` apart from the one before: from now on it is compared
+    /// with what was. Until when.
+    pub(super) fn begin_trial(&self, before: &Live, live: &Live, scope: &Scope) -> Moment {
         let now = live.since;
         let until = now.plus(live.snapshot.reload.trial);
         let mut trial = self.reloads.trial.lock();
         // One that did not stand its trial is nothing to go back to, or to compare with.
-        let (proven, counts) = match trial.take() {
-            Some(unproven) => (unproven.proven, unproven.before),
-            None => (Arc::clone(&before.snapshot), self.reloads.history.lock().sum(now)),
+        let (proven, counts, scope) = if let Some(OnTrial { proven, before, .. }) = trial.take() {
+            let scope = compare(&proven, &live.snapshot).scope;
+            (proven, before, scope)
+        } else {
+            let counts = self.reloads.history.lock().sum(now);
+            (Arc::clone(&before.snapshot), counts, scope.clone())
         };
         *trial = Some(OnTrial {
             generation: live.snapshot.generation,
             since: now,
             until,
-            scope: compare(&proven, &live.snapshot).scope,
+            scope,
             proven,
             before: counts,
             told: Told::No,

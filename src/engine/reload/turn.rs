@@ -148,6 +148,8 @@ impl Why {
 pub(in crate::engine) struct Reloads {
     files: Mutex<Option<Arc<dyn Files>>>,
     pub(super) turn: Arc<tokio::sync::Mutex<Turn>>,
+    /// One looks at a time: it takes as long as a reload.
+    looking: tokio::sync::Mutex<()>,
     /// How many asked who may share a reload.
     asked: AtomicU64,
     pub(super) trial: Mutex<Option<OnTrial>>,
@@ -213,6 +215,7 @@ impl Engine {
     /// What is wrong with it.
     pub async fn preview_files(self: &Arc<Self>) -> Result<Preview, Why> {
         let files = self.reloads.files.lock().clone().ok_or(Why::NoFiles)?;
+        let _alone = self.reloads.looking.lock().await;
         let put_back = self.reloads.turn.lock().await.put_back.clone();
         let engine = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
@@ -271,7 +274,7 @@ impl Engine {
             Err(fault) => return refuse(Why::Fault(fault)),
         };
         (turn.generation, turn.print) = (generation, Some(read.print));
-        let until = self.begin_trial(&before, &live);
+        let until = self.begin_trial(&before, &live, &diff.scope);
         let took = self.clock.now().since(began);
         Outcome::Applied { generation, diff, warnings: loaded.warnings, took, until }
     }
