@@ -2,7 +2,7 @@
 //! and for the memory of verified tokens, which goes on where nothing changed.
 use std::collections::HashMap;
 
-use super::registry::{IssuerIx, IssuerSpec, Trust};
+use super::registry::{IssuerIx, IssuerSpec, StrongLogin, Trust};
 use super::trust_error::CredentialKind;
 use crate::base::{IdentityIx, Name};
 
@@ -87,6 +87,12 @@ impl Trust {
         (0..).map(IdentityIx).map_while(|ix| Some((self.identity(ix)?, ix)))
     }
 
+    /// Which logins are strong ones.
+    #[must_use]
+    pub const fn strong_login(&self) -> &StrongLogin {
+        &self.strong
+    }
+
     /// Every issuer as it was configured.
     pub fn issuer_specs(&self) -> impl Iterator<Item = &IssuerSpec> {
         self.all_issuers().map(|issuer| &issuer.spec)
@@ -105,9 +111,12 @@ pub(super) struct Heritage {
 
 impl Heritage {
     pub(super) fn new(before: &Trust, after: &Trust) -> Self {
+        // What was noted of a login goes by it.
+        let same_login = before.strong == after.strong;
         let of = |old: &super::registry::Issuer| {
             let (place, new) = (0..).zip(after.all_issuers()).find(|(_, new)| {
-                new.spec == old.spec
+                same_login
+                    && new.spec == old.spec
                     && new.skew_secs == old.skew_secs
                     && new.is_local()
                     && old.is_local()

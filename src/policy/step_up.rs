@@ -25,6 +25,17 @@ impl StepUp {
         Self { within, operations, roles: roles.into() }
     }
 
+    /// The operations that take one, whoever asks.
+    pub fn operations(&self) -> impl Iterator<Item = OperationIx> {
+        (0..u16::MAX).map(OperationIx).filter(|ix| self.operations.contains(*ix))
+    }
+
+    /// The roles that take one for whatever they grant.
+    #[must_use]
+    pub fn roles(&self) -> &[RoleIx] {
+        &self.roles
+    }
+
     /// Whether an identity's call of an operation takes a fresh login.
     #[must_use]
     pub fn is_due(&self, policy: &Policy, who: IdentityIx, operation: OperationIx) -> bool {

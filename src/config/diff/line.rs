@@ -83,6 +83,7 @@ parts! {
     Operation = "operation" Priv1 true;
     Issuer = "issuer" Acc1 true;
     Token = "token" Acc1 true;
+    StepUp = "step-up" Acc4 true;
     Limit = "limit" Mon2 true;
     Operator = "operator" Priv3 false;
     Listener = "listener" Tls1 false;

@@ -20,6 +20,7 @@ mod line;
 mod pass;
 mod people;
 mod reach;
+mod step_up;
 mod watch;
 
 use super::Snapshot;
@@ -77,13 +78,58 @@ impl Diff {
 /// What putting `new` in the place of `old` would change.
 #[must_use]
 pub fn compare(old: &Snapshot, new: &Snapshot) -> Diff {
+    everything(new);
     let mut out = Out::default();
     identities::compare(old, new, &mut out);
     access::compare(old, new, &mut out);
+    step_up::compare(old, new, &mut out);
     reach::compare(old, new, &mut out);
     people::compare(old, new, &mut out);
     watch::compare(old, new, &mut out);
     out.close()
+}
+
+/// Every part of a configuration has its room here: a part that is new does not compile until somebody
+/// has said where it is compared.
+const fn everything(of: &Snapshot) {
+    let Snapshot {
+        // Numbers and tables that are made of the rest.
+        generation: _,
+        names: _,
+        tables: _,
+        networks: _,
+        // identities
+        identities: _,
+        trust: _,
+        policy: _,
+        // access; operations are the policy's
+        prefixes: _,
+        issuers: _,
+        token: _,
+        quotas: _,
+        // step_up
+        step_up: _,
+        acr: _,
+        // reach
+        listeners: _,
+        upstreams: _,
+        // people
+        operators: _,
+        api: _,
+        alarms: _,
+        // watch
+        detect: _,
+        lockout: _,
+        log: _,
+        environment: _,
+        state_dir: _,
+        state: _,
+        threads: _,
+        shutdown_grace: _,
+        admin: _,
+        reload: _,
+        pacing: _,
+    } = of;
 }
 
 /// Lines as they are found.

@@ -52,6 +52,17 @@ fn listener(
     (new, now): (&Snapshot, &ListenerSettings),
     out: &mut Out,
 ) {
+    // One that is new does not compile until it is compared.
+    let ListenerSettings {
+        ix: _,
+        name: _,
+        address: _,
+        networks: _,
+        proxy_from: _,
+        tls: _,
+        bounds: _,
+        upstreams: _,
+    } = now;
     let line = |direction, what| Line::new(direction, Part::Listener, what).about(&now.name);
     if was.address != now.address {
         let (from, to) = (Said::place(was.address), Said::place(now.address));

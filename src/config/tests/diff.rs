@@ -244,6 +244,30 @@ fn acc_1_issuers_are_told_by_what_they_accept() {
 }
 
 #[test]
+fn acc_4_what_takes_a_fresh_login_is_told() {
+    let asking = "[step_up]\noperations = [\"orders/getOrders\"]\nwithin = \"5 min\"\n[token]\n";
+    let asks = GOOD.replace("[token]\n", asking);
+    let told =
+        |old: &str, new: &str| -> Vec<String> { diff(old, new).lines.iter().map(said).collect() };
+    let more = told(GOOD, &asks);
+    assert!(
+        more.contains(&"narrows step-up [] a fresh login for: orders/getOrders".to_owned()),
+        "{more:?}"
+    );
+    let less = told(&asks, GOOD);
+    assert!(
+        less.contains(
+            &"widens step-up [] no fresh login any more for: orders/getOrders".to_owned()
+        ),
+        "{less:?}"
+    );
+    let longer = told(&asks, &asks.replace("5 min", "10 min"));
+    assert_eq!(longer, ["widens step-up [] a login is fresh for 5 min -> 10 min"]);
+    let looser = told(&asks, &asks.replace("within", "amr = [\"mfa\", \"pwd\"]\nwithin"));
+    assert!(looser[0].starts_with("widens step-up [] logins count by amr: pwd"), "{looser:?}");
+}
+
+#[test]
 fn log_1_what_a_change_touches_is_known() {
     let scope = diff(GOOD, &GOOD.replace("internal:8443", "internal:9443")).scope;
     assert_eq!((scope.upstreams.len(), scope.access, scope.narrows), (1, false, false));

@@ -160,6 +160,12 @@ fn acc_1_what_was_verified_goes_on_under_the_next_registry() {
     let moved = Trust::build(moved).unwrap();
     world.cache.adopt(&second, &moved);
     assert_eq!(recalled(printer, &moved, &world.keys), None);
+    // Other logins count as strong ones: what was noted of them counts no more.
+    let mut strict = registry(6, &["printer"]);
+    strict.strong.methods = vec!["hwk".to_owned()];
+    let strict = Trust::build(strict).unwrap();
+    world.cache.adopt(&second, &strict);
+    assert_eq!(recalled(printer, &strict, &world.keys), None);
     let same = Trust::build(registry(5, &["printer"])).unwrap();
     world.cache.adopt(&second, &same);
     let other = key_sets(&[Signer::new(Algorithm::Es256, "k1").jwk()]);
