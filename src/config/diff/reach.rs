@@ -60,6 +60,7 @@ fn listener(
         networks: _,
         proxy_from: _,
         tls: _,
+        pass: _,
         bounds: _,
         upstreams: _,
     } = now;
