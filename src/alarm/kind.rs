@@ -96,7 +96,7 @@ coded! {
         /// Alarms that somebody was not told.
         AlarmsLost = 50 "alarms-lost",
         /// A gateway that connections are passed on to can't be reached.
-        PassFailing = 55 "pass-failing",
+        PassFailing = 57 "pass-failing",
         /// Somebody tries out whether alarms arrive.
         Test = 60 "test",
     }

@@ -38,14 +38,10 @@ fn route(
         let nameless = (of.nameless == Nameless::Here).then(|| Said::from("hellos without a name"));
         of.server_names.iter().map(Said::place).chain(nameless).collect()
     };
-    if names(was) != names(now) {
-        let (from, to) = (Said::list(names(was)), Said::list(names(now)));
-        out.add(line(Direction::Widens, "passes on the names").was(from).is(to));
-    }
-    let targets = |of: &PassSettings| Said::list(of.targets.iter().map(target));
-    if targets(was) != targets(now) {
-        out.add(line(Direction::Widens, "passes on to").was(targets(was)).is(targets(now)));
-    }
+    let told = ("passes on the names", "passes no more on the names");
+    sets(&line, told, &names(was), &names(now), out);
+    let targets = |of: &PassSettings| -> Vec<Said> { of.targets.iter().map(target).collect() };
+    sets(&line, ("passes on to", "passes no more on to"), &targets(was), &targets(now), out);
     if was.proxy != now.proxy {
         let (direction, told) = match now.proxy {
             PassProxy::V2 => (Direction::Narrows, "tells its targets of the client's address"),
