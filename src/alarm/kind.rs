@@ -95,6 +95,8 @@ coded! {
         ConfigSuspect = 56 "config-suspect",
         /// Alarms that somebody was not told.
         AlarmsLost = 50 "alarms-lost",
+        /// A private key is as old as it may become, or soon.
+        KeyTooOld = 52 "key-too-old",
         /// A gateway that connections are passed on to can't be reached.
         PassFailing = 57 "pass-failing",
         /// Somebody tries out whether alarms arrive.
@@ -146,9 +148,9 @@ impl Kind {
             }
             Self::Killed => return ControlId::Acc5,
             Self::UpstreamUntrusted => return ControlId::Tls2,
-            Self::CertificateExpiring => return ControlId::Tls5,
-            Self::Panicked => return ControlId::Log2,
             Self::PassFailing => return ControlId::Tls3,
+            Self::CertificateExpiring | Self::KeyTooOld => return ControlId::Tls5,
+            Self::Panicked => return ControlId::Log2,
             Self::LogUnavailable
             | Self::LinesLost
             | Self::UpstreamFailing
@@ -190,7 +192,10 @@ impl Kind {
             }
             Self::ConfigSuspect => "More fails under a new configuration, which stays in force",
             Self::StoreFaulty => "The state store can't be had; known locks hold, quotas shrink",
-            Self::CertificateExpiring => "A listener's certificate ends soon",
+            Self::CertificateExpiring => {
+                "A certificate, or what an authority says of certificates, ends soon"
+            }
+            Self::KeyTooOld => "A private key is as old as it may become, or soon",
             Self::PassFailing => "A gateway that connections are passed on to can't be reached",
             Self::Panicked => "Part of the gateway panicked",
             Self::AlarmsLost => "Alarms were lost before somebody was told",
@@ -236,6 +241,10 @@ impl Kind {
             }
             Self::StoreFaulty => "Look at the state directory's volume, or at the Redis server.",
             Self::CertificateExpiring => "Renew it; the gateway takes up the new file by itself.",
+            Self::KeyTooOld => {
+                "Make a new key and have a certificate issued for it; the gateway takes both up by \
+                 itself. `sekisho keys` lists them all."
+            }
             Self::Panicked => "Report the place that the log's event names as a defect.",
             Self::AlarmsLost => "Read the access log's alarm-raised events of that time.",
             Self::Test => "Nothing.",

@@ -106,6 +106,9 @@ pub const fn line(denial: Denial) -> Line {
             "identity {identity} may not come from this network",
             "call from a network listed for the identity, or ask the platform team to list this one",
         ),
+        Denial::Revoked(_) => {
+            row(403, "AccessDenied", "access was revoked while this was under way", ASK_PLATFORM)
+        }
         Denial::AddressRevoked => {
             row(403, "AccessDenied", "this network may no longer use the listener", ASK_PLATFORM)
         }
@@ -211,6 +214,7 @@ const fn token_line(fault: TokenFault) -> Line {
             "this identity has to prove more: present its client certificate too, or a token bound to it"
         }
         TokenFault::KeysUnavailable => "the issuer's keys can't be fetched",
+        TokenFault::Revoked => "the token was revoked",
     };
     match fault {
         TokenFault::KeysUnavailable => row(503, "ServiceUnavailable", words, COME_BACK),
@@ -228,7 +232,7 @@ const fn token_line(fault: TokenFault) -> Line {
             words,
             "compare the token with what the platform team configured for your issuer",
         ),
-        TokenFault::Expired => row(401, "Unauthorized", words, GET_TOKEN),
+        TokenFault::Expired | TokenFault::Revoked => row(401, "Unauthorized", words, GET_TOKEN),
         TokenFault::NotYetValid => {
             row(401, "Unauthorized", words, "check the clocks of the issuer and of this host")
         }

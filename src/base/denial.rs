@@ -54,6 +54,9 @@ pub enum Denial {
     LogUnavailable,
     /// The upstream failed (TLS-2 where it could not be verified).
     Upstream(UpstreamFault),
+    /// What the request stood on was taken away while it was under way, and its connection with it
+    /// (ACC-3).
+    Revoked(RevokedFault),
     /// A defect of the gateway: fails closed.
     Internal,
 }
@@ -153,6 +156,21 @@ pub enum TokenFault {
     ProofRequired,
     /// The issuer's keys can't be had and none are remembered.
     KeysUnavailable,
+    /// Its `jti` was denied (ACC-3).
+    Revoked,
+}
+
+/// What an open connection stood on, and no longer does. For the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RevokedFault {
+    /// An identity that was proved on it may no longer enter, or not by that credential.
+    Identity,
+    /// The client certificate no longer verifies: revoked, its authority gone, or at its end.
+    Certificate,
+    /// A token that was used on it was denied.
+    Token,
+    /// The listener, or an identity that was proved on it, is no longer reached from its network.
+    Network,
 }
 
 /// Why more is asked of somebody.
@@ -237,11 +255,13 @@ impl Denial {
             | Self::BodyNotAllowed
             | Self::BodyTooLarge
             | Self::BodyTooSlow => ControlId::Mon5,
+            Self::Token(TokenFault::Revoked) => ControlId::Acc3,
             Self::NoCredential | Self::Token(_) | Self::NoIdentity | Self::IdentityConnections => {
                 ControlId::Acc1
             }
             Self::Locked(_) | Self::StepUp(StepUpFault::Suspected) => ControlId::Acc2,
             Self::StepUp(StepUpFault::Demanded) => ControlId::Acc4,
+            Self::Revoked(_) => ControlId::Acc3,
             Self::Closed(_) => ControlId::Acc5,
             Self::Canary => ControlId::Mon4,
             Self::NetworkNotListed | Self::AddressRevoked => ControlId::Net1,

@@ -19,8 +19,8 @@ pub use class::{Class, ClassSet};
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
 pub use denial::{
-    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, StepUpFault, TokenFault,
-    UpstreamFault,
+    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, RevokedFault, StepUpFault,
+    TokenFault, UpstreamFault,
 };
 pub use detector::Detector;
 pub use marks::Marks;

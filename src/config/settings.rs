@@ -8,10 +8,11 @@ mod state;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
 
 use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
@@ -59,6 +60,8 @@ pub struct TlsSettings {
     pub certificates: Vec<CertifiedChain>,
     /// Roots for client certificates; `Some` whenever `client_auth` is not `None`.
     pub client_ca: Option<Vec<CertificateDer<'static>>>,
+    /// Of the client certificates that no longer count; empty: none is asked.
+    pub client_crl: Vec<RevocationList>,
     pub client_auth: ClientAuth,
     pub min_version: TlsVersion,
     /// Offered in this order, such as `h2`, `http/1.1`. Never empty.
@@ -110,8 +113,28 @@ pub struct CertifiedChain {
     pub key: TlsKey,
     /// DNS names of the leaf, in lower case; `*.` in front stands for one label.
     pub server_names: Vec<String>,
-    /// End of the leaf's validity, seconds since 1970 (TLS-5).
+    /// When the leaf's validity begins and ends, seconds since 1970 (TLS-5).
+    pub not_before_unix_secs: u64,
     pub not_after_unix_secs: u64,
+    /// What the authority says of the leaf, to be shown with it.
+    pub staple: Option<Staple>,
+}
+
+/// A list of revoked certificates (RFC 5280 §5), its signature verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevocationList {
+    pub der: CertificateRevocationListDer<'static>,
+    pub this_update_unix_secs: u64,
+    /// From then on it no longer counts, and nobody passes of whom it speaks.
+    pub next_update_unix_secs: u64,
+}
+
+/// A stapled OCSP response (RFC 6960, RFC 6066 §8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staple {
+    pub der: Arc<[u8]>,
+    pub this_update_unix_secs: u64,
+    pub next_update_unix_secs: u64,
 }
 
 /// A private key. It can't be printed; there is one exit.
@@ -284,6 +307,17 @@ pub struct TokenSettings {
     /// Whether Basic credentials may carry it as well.
     pub basic: Basic,
     pub bytes_max: usize,
+    /// Tokens that count for nothing (ACC-3).
+    pub denied: Vec<DeniedToken>,
+}
+
+/// A token that counts for nothing until a moment, by which it is expired anyhow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeniedToken {
+    /// [`crate::identity::token_digest`] of its `jti`; the text is not kept.
+    pub digest: [u8; 32],
+    /// `u64::MAX`: for good.
+    pub until_unix_secs: u64,
 }
 
 /// Where an issuer's keys come from, for the shell that fetches them. In the order of the trust's

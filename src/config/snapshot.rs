@@ -27,6 +27,8 @@ pub struct Snapshot {
     /// `None`: one worker per processor.
     pub threads: Option<u16>,
     pub shutdown_grace: Duration,
+    /// How old a private key may become before people are told (TLS-5).
+    pub key_max_age: Duration,
     pub networks: NetTable,
     /// What each named network holds, by `NetworkIx`.
     pub prefixes: Vec<Prefixes>,

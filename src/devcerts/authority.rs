@@ -82,7 +82,7 @@ impl LeafPlan {
 
 /// A throw-away authority. Its private key is never written anywhere.
 pub struct DevCa {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    pub(super) issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl DevCa {
@@ -230,6 +230,6 @@ fn ia5(text: &str) -> Result<rcgen::string::Ia5String, DevCertsError> {
 }
 
 // rcgen's own words say nothing that an operator could act on.
-fn generate(_: rcgen::Error) -> DevCertsError {
+pub(super) fn generate(_: rcgen::Error) -> DevCertsError {
     DevCertsError::Generate
 }

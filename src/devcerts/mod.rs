@@ -12,12 +12,14 @@ mod authority;
 mod encode;
 mod error;
 mod pki;
+mod status;
 mod token;
 mod write;
 
 pub use authority::{DevCa, Leaf, LeafPlan, LeafUse};
 pub use error::DevCertsError;
 pub use pki::{DevPki, Layout, PkiPlan, Rogue};
+pub use status::Says;
 pub use token::{TokenClaims, TokenSigner};
 pub use write::Existing;
 

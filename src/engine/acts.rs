@@ -49,6 +49,8 @@ pub enum Target {
     Account(Name),
     /// One order.
     Order(OrderId),
+    /// One token.
+    Token(TokenId),
     /// As it is listed: by its hash.
     Listed(Subject),
 }
@@ -66,6 +68,24 @@ impl OrderId {
 }
 
 impl std::fmt::Debug for OrderId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[pii]")
+    }
+}
+
+/// A token's id on its way to being hashed.
+#[derive(Clone)]
+pub struct TokenId(crate::base::Pii<String>);
+
+impl TokenId {
+    /// 1 to 256 bytes.
+    #[must_use]
+    pub fn new(id: String) -> Option<Self> {
+        (1..=256).contains(&id.len()).then(|| Self(crate::base::Pii::new(id)))
+    }
+}
+
+impl std::fmt::Debug for TokenId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[pii]")
     }
@@ -217,6 +237,10 @@ impl Engine {
             Target::Order(OrderId(id)) => {
                 let id = id.reveal_for(crate::base::Use::Match);
                 Ok(Subject::Order(keys.order(id.as_bytes())))
+            }
+            Target::Token(TokenId(id)) => {
+                let id = id.reveal_for(crate::base::Use::Match);
+                Ok(Subject::Token(keys.token(&crate::identity::token_digest(id))))
             }
             Target::Listed(subject) => Ok(subject.clone()),
         }

@@ -296,7 +296,9 @@ fn subject(alarm: Alarm, of: LockSubject<'_>) -> Alarm {
         LockSubject::Identity(name) => alarm.about(Aspect::Identity, name),
         LockSubject::Operation(name) => alarm.about(Aspect::Operation, name),
         LockSubject::Upstream(name) => alarm.about(Aspect::Upstream, name),
-        LockSubject::Source | LockSubject::Account | LockSubject::Order => alarm,
+        LockSubject::Source | LockSubject::Account | LockSubject::Order | LockSubject::Token => {
+            alarm
+        }
     }
 }
 
@@ -305,7 +307,7 @@ fn detail(alarm: Alarm, word: Fixed) -> Alarm {
     named(alarm, Aspect::Detail, word)
 }
 
-fn named(alarm: Alarm, aspect: Aspect, word: Fixed) -> Alarm {
+pub(super) fn named(alarm: Alarm, aspect: Aspect, word: Fixed) -> Alarm {
     match Name::parse(word.as_str()) {
         Ok(name) => alarm.about(aspect, &name),
         Err(_) => alarm,

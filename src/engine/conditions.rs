@@ -1,20 +1,21 @@
 //! Conditions that no event tells of, looked at from time to time: a log without room, lost lines,
-//! panics, certificates that end soon (MON-7, TLS-5).
+//! panics, keys and certificates that age (MON-7, TLS-5).
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Engine;
-use super::alarms::counted;
+use super::ages::{Aged, AgedKind, Owner, State as AgedState};
+use super::alarms::{counted, named};
 use crate::alarm::{Alarm, Aspect, Kind, Severity};
 use crate::base::{Moment, Name};
+use crate::evidence::Fixed;
 
 /// What lasts is told again so often.
 const REMIND: Duration = Duration::from_secs(3_600);
-/// How often certificates are looked at, and told of.
-const CERTIFICATES: Duration = Duration::from_secs(86_400);
-/// How long before its end a certificate is told of (as `check` warns), and how long before it is
-/// pressing.
-const ENDING_SECS: u64 = 14 * 86_400;
-const PRESSING_SECS: u64 = 3 * 86_400;
+/// How often ages are looked at.
+const LOOK_AT_AGES: Duration = Duration::from_secs(60);
+/// What ages is told of again so often.
+const REMIND_OF_AGES: Duration = Duration::from_secs(86_400);
 
 /// What was seen last.
 #[derive(Debug, Default)]
@@ -22,9 +23,16 @@ pub(super) struct Conditions {
     log_full: Lasting,
     lines_lost: u64,
     panics: u64,
-    /// When certificates were looked at, and under which configuration.
-    certificates: Option<(Moment, u64)>,
+    ages: Told,
+    /// When ages were looked at, and under which configuration.
+    looked: Option<(Moment, u64)>,
 }
+
+/// What ages and was told of: how bad it was, and when.
+#[derive(Debug, Default)]
+struct Told(HashMap<Which, (Severity, Moment)>);
+
+type Which = (AgedKind, Owner, Option<Name>, u32);
 
 /// A condition that holds for a while.
 #[derive(Debug, Default)]
@@ -67,33 +75,56 @@ impl Engine {
             found.push(counted(Alarm::new(Kind::Panicked, Severity::High, now), more));
         }
         (seen.lines_lost, seen.panics) = (lost, panics);
-        let live = self.live();
-        let generation = live.snapshot.generation;
+        let generation = self.live().snapshot.generation;
         let due = seen
-            .certificates
-            .is_none_or(|(at, of)| of != generation || now.since(at) >= CERTIFICATES);
+            .looked
+            .is_none_or(|(at, under)| under != generation || now.since(at) >= LOOK_AT_AGES);
         if due {
-            seen.certificates = Some((now, generation));
-            let certificates = live.snapshot.listeners.iter().filter_map(|listener| {
-                let chains = listener.tls.as_ref()?.certificates.iter();
-                let ends = chains.map(|chain| chain.not_after_unix_secs).min()?;
-                ending(&listener.name, ends, now)
-            });
-            found.extend(certificates);
+            seen.looked = Some((now, generation));
+            found.extend(seen.ages.news(&self.view_keys(), now));
+            self.report_ages();
         }
         found
     }
 }
 
-fn ending(listener: &Name, ends_secs: u64, now: Moment) -> Option<Alarm> {
-    let left = ends_secs.saturating_sub(now.unix_secs());
-    let severity = match left {
-        0 => Severity::Critical,
-        1..=PRESSING_SECS => Severity::High,
-        _ if left <= ENDING_SECS => Severity::Medium,
-        _ => return None,
+impl Told {
+    /// What is worse than when it was told of last, or was told of a day ago.
+    fn news(&mut self, all: &[Aged], now: Moment) -> Vec<Alarm> {
+        let mut told = HashMap::new();
+        let mut news = Vec::new();
+        for aged in all {
+            let (state, Some(severity)) = aged.stands(now) else { continue };
+            let which = (aged.kind, aged.owner, aged.name.clone(), aged.place);
+            let before = self.0.get(&which).copied();
+            let known =
+                before.filter(|(last, at)| severity <= *last && now.since(*at) < REMIND_OF_AGES);
+            if known.is_none() {
+                news.push(alarm_of(aged, state, severity, now));
+            }
+            told.insert(which, known.unwrap_or((severity, now)));
+        }
+        self.0 = told;
+        news
+    }
+}
+
+fn alarm_of(aged: &Aged, state: AgedState, severity: Severity, now: Moment) -> Alarm {
+    let kind = match state {
+        AgedState::Ageing | AgedState::TooOld => Kind::KeyTooOld,
+        AgedState::Good | AgedState::Ending | AgedState::Ended => Kind::CertificateExpiring,
     };
-    Some(Alarm::new(Kind::CertificateExpiring, severity, now).about(Aspect::Listener, listener))
+    let mut alarm = Alarm::new(kind, severity, now);
+    if let Some(name) = &aged.name {
+        alarm = match aged.owner {
+            Owner::Listener => alarm.about(Aspect::Listener, name),
+            Owner::Upstream => alarm.about(Aspect::Upstream, name),
+            Owner::Issuer => alarm.about(Aspect::Issuer, name),
+            Owner::Api | Owner::Redis | Owner::Gateway => alarm,
+        };
+    }
+    let about = Fixed::new(aged.kind.as_str());
+    named(named(alarm, Aspect::Detail, about), Aspect::Target, Fixed::new(aged.owner.as_str()))
 }
 
 #[cfg(test)]
@@ -101,17 +132,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_5_a_certificate_is_told_of_before_its_end() {
-        let now = Moment::new(1_000_000_000_000, 0);
-        let apps = Name::parse("apps").unwrap();
-        let severity = |days: u64| {
-            let ends = now.unix_secs() + days * 86_400;
-            ending(&apps, ends, now).map(|alarm| alarm.severity)
+    fn tls_5_what_ages_is_told_once_a_day_and_when_it_gets_worse() {
+        let at = |hours: u64| Moment::new(hours * 3_600_000, hours * 3_600 * 1_000_000_000);
+        let aged = |days: u64| Aged {
+            kind: AgedKind::Certificate,
+            owner: Owner::Listener,
+            name: Name::parse("apps").ok(),
+            place: 1,
+            begins: Some(0),
+            ends: Some(days * 86_400),
+            max_age: None,
         };
-        assert_eq!(severity(15), None);
-        assert_eq!(severity(14), Some(Severity::Medium));
-        assert_eq!(severity(3), Some(Severity::High));
-        assert_eq!(severity(0), Some(Severity::Critical));
+        let mut told = Told::default();
+        let mut tell = |all: &[Aged], hours| -> Vec<Severity> {
+            told.news(all, at(hours)).iter().map(|alarm| alarm.severity).collect()
+        };
+        let all = [aged(13), aged(60)];
+        assert_eq!(tell(&all, 0), [Severity::Medium]);
+        assert_eq!(tell(&all, 23), []);
+        assert_eq!(tell(&all, 24), [Severity::Medium]);
+        assert_eq!(tell(&all, 6 * 24), [Severity::High], "seven days are left");
+        assert_eq!(tell(&all, 6 * 24 + 1), []);
+        // Renewed; and later it ends again.
+        assert_eq!(tell(&[aged(60)], 7 * 24), []);
+        assert_eq!(tell(&[aged(14)], 7 * 24 + 1), [Severity::High]);
     }
 
     #[test]

@@ -1,17 +1,22 @@
 //! What the front door learned of a connection, carried to every request on it, and the few words
 //! that the door and the request path exchange while it lives.
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rustls_pki_types::CertificateDer;
+use tokio::sync::Notify;
 
-use crate::base::{ClientAddr, Denial, ListenerIx, Name, Pseudonym};
+use crate::base::{ClientAddr, Denial, ListenerIx, Name, Pseudonym, RevokedFault};
 use crate::config::Bounds;
 use crate::evidence::{Protocol, TlsVersion};
-use crate::identity::PeerCertificate;
+use crate::identity::{PeerCertificate, Proof, Proven};
 use crate::policy::NetworkMask;
 use crate::state::IdentityPermit;
+
+/// Tokens of one connection that are remembered, the latest ones. A request keeps its own beside.
+const TOKENS_MAX: usize = 16;
 
 /// Facts that hold for the whole life of a connection. Made by `listen` after NET-1, NET-3 and TLS-1
 /// were satisfied; there is no other way to reach the request path.
@@ -36,6 +41,8 @@ pub struct ConnFacts {
     pub certificate: Option<PeerCertificate>,
     /// That chain, to be verified again when the authorities may have changed.
     pub chain: Vec<CertificateDer<'static>>,
+    /// Under which authorities it was verified.
+    pub authorities: u64,
     /// The balancer that spoke for the client, where there is one.
     pub balancer: Option<ClientAddr>,
     pub tls: TlsVersion,
@@ -54,10 +61,35 @@ pub struct ConnLink {
     /// engine's parser and is replaced.
     owned: AtomicU32,
     body_fault: AtomicU8,
+    /// HTTP/1: somebody waits for a request and will not take its bytes yet.
+    probed: AtomicBool,
     backed_up: AtomicBool,
-    identities: Mutex<Vec<IdentityPermit>>,
-    /// The generation under which the chain was verified last, and whether it held.
+    stands_on: Mutex<Ground>,
+    /// The authorities under which the chain was verified last, and whether it held.
     verified: Mutex<(u64, Chain)>,
+    cut: OnceLock<Cut>,
+    rung: Notify,
+}
+
+/// Why a connection is cut, and whose access was revoked, if it was somebody's (ACC-3).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cut {
+    pub fault: RevokedFault,
+    pub identity: Option<Name>,
+}
+
+/// Whom a connection was used by, and with what.
+#[derive(Debug, Default)]
+struct Ground {
+    identities: Vec<Held>,
+    tokens: VecDeque<(u64, Name)>,
+}
+
+/// Somebody who proved itself on a connection, the last time by this proof.
+#[derive(Debug)]
+struct Held {
+    permit: IdentityPermit,
+    proof: Proof,
 }
 
 /// Whether a client certificate still counts.
@@ -71,13 +103,16 @@ impl ConnLink {
     #[must_use]
     pub fn new(facts: ConnFacts) -> Arc<Self> {
         Arc::new(Self {
-            verified: Mutex::new((facts.generation, Chain::Holds)),
+            verified: Mutex::new((facts.authorities, Chain::Holds)),
             facts,
             begun: AtomicU32::new(0),
             owned: AtomicU32::new(0),
             body_fault: AtomicU8::new(0),
+            probed: AtomicBool::new(false),
             backed_up: AtomicBool::new(false),
-            identities: Mutex::new(Vec::new()),
+            stands_on: Mutex::default(),
+            cut: OnceLock::new(),
+            rung: Notify::new(),
         })
     }
 
@@ -114,6 +149,22 @@ impl ConnLink {
         }
     }
 
+    /// The next read waits for bytes, gives one of no meaning when they are there, and keeps them for
+    /// the read after it: who waits so needs no engine and no buffer meanwhile.
+    pub fn probe(&self) {
+        self.probed.store(true, Ordering::Release);
+    }
+
+    /// Whether the next read is such a one.
+    pub fn is_probed(&self) -> bool {
+        self.probed.load(Ordering::Acquire)
+    }
+
+    /// It has had its answer.
+    pub fn end_probe(&self) {
+        self.probed.store(false, Ordering::Release);
+    }
+
     /// HTTP/2: the door tells whether bytes of bodies lie there that nobody takes.
     pub fn set_backed_up(&self, backed_up: bool) {
         self.backed_up.store(backed_up, Ordering::Release);
@@ -124,38 +175,80 @@ impl ConnLink {
         self.backed_up.load(Ordering::Acquire)
     }
 
-    /// The client's certificate, if it still counts under a configuration: `verify` is asked once for
-    /// each that is not the handshake's own (ACC-3).
+    /// The client's certificate, if it still counts under these authorities: `verify` is asked once for
+    /// each that are not the handshake's own (ACC-3).
     pub fn certificate_under(
         &self,
-        generation: u64,
+        authorities: u64,
         verify: impl FnOnce(&[CertificateDer<'static>]) -> bool,
     ) -> Option<&PeerCertificate> {
         let certificate = self.facts.certificate.as_ref()?;
         let mut verified = self.verified.lock();
-        if verified.0 != generation {
+        if verified.0 != authorities {
             let chain = if verify(&self.facts.chain) { Chain::Holds } else { Chain::Broken };
-            *verified = (generation, chain);
+            *verified = (authorities, chain);
         }
         (verified.1 == Chain::Holds).then_some(certificate)
     }
 
     /// Whoever proved itself on this connection.
     pub fn identities(&self) -> Vec<Name> {
-        self.identities.lock().iter().map(|permit| permit.who().clone()).collect()
+        self.stands_on.lock().identities.iter().map(|held| held.permit.who().clone()).collect()
+    }
+
+    /// The same, with how each did so.
+    pub(super) fn proofs(&self) -> Vec<(Name, Proof)> {
+        let ground = self.stands_on.lock();
+        ground.identities.iter().map(|held| (held.permit.who().clone(), held.proof)).collect()
+    }
+
+    /// The first token used on this connection of which `is_denied` is true, and whose it was.
+    pub(super) fn denied_token(&self, is_denied: impl Fn(u64) -> bool) -> Option<Name> {
+        let ground = self.stands_on.lock();
+        ground.tokens.iter().find(|(token, _)| is_denied(*token)).map(|(_, who)| who.clone())
+    }
+
+    /// Ends the connection, once; whoever serves it is woken.
+    pub(super) fn cut(&self, cut: Cut) -> bool {
+        let first = self.cut.set(cut).is_ok();
+        self.rung.notify_one();
+        first
+    }
+
+    /// Why the connection was cut, if it was.
+    #[must_use]
+    pub fn why_cut(&self) -> Option<&Cut> {
+        self.cut.get()
+    }
+
+    /// Returns when the connection is cut. For the one task that serves it.
+    pub async fn cut_off(&self) {
+        while self.cut.get().is_none() {
+            self.rung.notified().await;
+        }
     }
 
     /// Remembers that this connection counts for an identity; `take` is asked only once for each.
     pub fn hold_identity<E>(
         &self,
         who: &Name,
+        proven: &Proven,
         take: impl FnOnce() -> Result<IdentityPermit, E>,
     ) -> Result<(), E> {
-        let mut held = self.identities.lock();
-        if held.iter().any(|permit| permit.who() == who) {
-            return Ok(());
+        let mut ground = self.stands_on.lock();
+        if let Some(held) = ground.identities.iter_mut().find(|held| held.permit.who() == who) {
+            held.proof = proven.proof();
+        } else {
+            ground.identities.push(Held { permit: take()?, proof: proven.proof() });
         }
-        held.push(take()?);
+        if let Some(token) = proven.token()
+            && !ground.tokens.iter().any(|(known, _)| *known == token)
+        {
+            if ground.tokens.len() >= TOKENS_MAX {
+                ground.tokens.pop_front();
+            }
+            ground.tokens.push_back((token, who.clone()));
+        }
         Ok(())
     }
 }

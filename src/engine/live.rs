@@ -13,7 +13,7 @@ use super::pacing::Plans;
 use super::pass::{self, PassRoute};
 use super::peers::{self, Anchors, Sharing};
 use super::reload::Tally;
-use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
+use super::tls::{Judge, TlsFault, Verifier, server_config, still_verifies, verifier};
 use super::traffic::Traffic;
 use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
 use crate::config::{
@@ -53,7 +53,7 @@ pub struct Live {
     pub(super) quotas: Quotas,
     /// By `ListenerIx`; none where TLS does not end.
     tls: Vec<Option<Arc<ServerConfig>>>,
-    verifiers: Vec<Option<Verifier>>,
+    judges: Vec<Option<Judge>>,
     upstreams: Vec<Routes>,
     passes: Vec<Vec<Arc<PassRoute>>>,
     /// `lwa/token` goes to the token server of its upstream.
@@ -203,10 +203,14 @@ impl Live {
             .iter()
             .map(|listener| listener.tls.as_ref().map(server_config).transpose())
             .collect::<Result<_, _>>()?;
-        let verifiers = snapshot
+        let judges = snapshot
             .listeners
             .iter()
-            .map(|listener| Ok(listener.tls.as_ref().map(verifier).transpose()?.flatten()))
+            .map(|listener| {
+                let before = before.and_then(|live| live.judge_at(&listener.name));
+                let Some(tls) = &listener.tls else { return Ok(None) };
+                Judge::build(tls, snapshot.generation, before)
+            })
             .collect::<Result<_, TlsFault>>()?;
         let upstreams = snapshot
             .upstreams
@@ -229,7 +233,7 @@ impl Live {
             snapshot,
             quotas,
             tls,
-            verifiers,
+            judges,
             upstreams,
             passes,
             token_operation,
@@ -280,7 +284,29 @@ impl Live {
         chain: &[CertificateDer<'static>],
         now: Moment,
     ) -> bool {
-        still_verifies(self.verifiers.get(ix.index()).and_then(Option::as_ref), chain, now)
+        self.judge(ix).is_some_and(|judge| still_verifies(Some(&judge.verifier), chain, now))
+    }
+
+    /// Stands for the authorities and revocation lists of a listener, as they count now: another
+    /// number when they may judge a chain otherwise.
+    #[must_use]
+    pub fn authorities(&self, ix: ListenerIx, now: Moment) -> u64 {
+        self.judge(ix).map_or(self.snapshot.generation.saturating_mul(2), |judge| judge.state(now))
+    }
+
+    /// When any of them will count otherwise by itself, in seconds since 1970.
+    pub(super) fn authorities_until(&self, now: Moment) -> u64 {
+        let ends = self.judges.iter().flatten().map(|judge| judge.stale_at);
+        ends.filter(|at| *at > now.unix_secs()).min().unwrap_or(u64::MAX)
+    }
+
+    fn judge(&self, ix: ListenerIx) -> Option<&Judge> {
+        self.judges.get(ix.index())?.as_ref()
+    }
+
+    fn judge_at(&self, listener: &Name) -> Option<&Judge> {
+        let ix = self.snapshot.listeners.iter().position(|own| own.name == *listener)?;
+        self.judges.get(ix)?.as_ref()
     }
 
     #[must_use]

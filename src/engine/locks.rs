@@ -5,7 +5,7 @@
 //!    ones and open connections are woken.
 //! 2. Nothing lifts a lock but its own end and a release; a store that can't be had lifts none.
 //! 3. An operator's act returns when it can't be lost any more, or says that it is not there yet.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,6 +47,10 @@ pub(super) struct Locks {
     /// The same number, for those who only look.
     epoch: AtomicU64,
     unwritten: Notify,
+    /// Tokens that were denied since somebody asked.
+    pub(super) denied: Mutex<Vec<u64>>,
+    /// Rises when a token is denied.
+    pub(super) tokens: watch::Sender<u64>,
     /// How far the last writing came. One at a time, so that whoever finds nothing left to write
     /// knows that it is written.
     writing: tokio::sync::Mutex<Reach>,
@@ -60,6 +64,7 @@ pub(super) struct LockKeys {
     pub(super) source: HashKey,
     account: HashKey,
     order: HashKey,
+    pub(super) token: HashKey,
 }
 
 struct Book {
@@ -74,7 +79,11 @@ struct Compiled {
     generation: u64,
     standings: Standings,
     names: Arc<NameTable>,
+    tokens: Arc<Denied>,
 }
+
+/// Tokens that the configuration denies, by the hash of their id: until when, in seconds since 1970.
+type Denied = HashMap<u64, u64>;
 
 /// Where one configuration keeps its names.
 #[derive(Debug, Default)]
@@ -123,13 +132,15 @@ impl Locks {
         let names = Arc::new(NameTable::of(snapshot));
         let table = LockTable::new(now);
         let standings = Standings::compile(&table, names.places(), now);
-        let compiled = Compiled { generation: snapshot.generation, standings, names };
         let identities = snapshot.identities.len();
         let keys = LockKeys {
             source: secret.hash_key("lock sources"),
             account: secret.hash_key("lock accounts"),
             order: secret.hash_key("lock orders"),
+            token: secret.hash_key("lock tokens"),
         };
+        let tokens = Arc::new(keys.denied(snapshot));
+        let compiled = Compiled { generation: snapshot.generation, standings, names, tokens };
         Self {
             me: GatewayId(gateway.0),
             keys,
@@ -144,6 +155,8 @@ impl Locks {
             changed: watch::Sender::new(0),
             epoch: AtomicU64::new(0),
             unwritten: Notify::new(),
+            denied: Mutex::default(),
+            tokens: watch::Sender::new(0),
             writing: tokio::sync::Mutex::new(Reach::Everywhere),
             cursor: tokio::sync::Mutex::new(Cursor::START),
         }
@@ -191,6 +204,13 @@ impl Locks {
         self.compiled.load().standings.is_order_locked(self.keys.order(id), now)
     }
 
+    /// Whether the token of this id's hash counts for nothing: locked, or denied by the configuration.
+    pub(super) fn is_token_denied(&self, token: u64, now: Moment) -> bool {
+        let compiled = self.compiled.load();
+        compiled.standings.is_token_locked(token, now)
+            || compiled.tokens.get(&token).is_some_and(|until| now.unix_secs() < *until)
+    }
+
     /// Whether any order is locked, so that nobody hashes ids for nothing.
     pub(super) fn holds_orders(&self) -> bool {
         self.compiled.load().standings.holds_orders()
@@ -214,10 +234,15 @@ impl Locks {
 
     fn compile(&self, book: &Book, now: Moment) {
         let before = self.compiled.load();
-        let names = Arc::clone(&before.names);
+        let (names, tokens) = (Arc::clone(&before.names), Arc::clone(&before.tokens));
         let standings = Standings::compile(&book.table, names.places(), now);
         let generation = before.generation;
-        self.compiled.store(Arc::new(Compiled { generation, standings, names }));
+        let denied: Vec<u64> = standings.tokens_since(&before.standings).collect();
+        self.compiled.store(Arc::new(Compiled { generation, standings, names, tokens }));
+        if !denied.is_empty() {
+            self.denied.lock().extend(denied);
+            self.tokens.send_modify(|count| *count = count.wrapping_add(1));
+        }
         let epoch = self.epoch.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         self.changed.send_replace(epoch);
     }
@@ -234,7 +259,10 @@ impl Locks {
         book.logins = logins.moved(&moved);
         let standings = Standings::compile(&book.table, names.places(), now);
         let generation = snapshot.generation;
-        self.compiled.store(Arc::new(Compiled { generation, standings, names }));
+        let tokens = Arc::new(self.keys.denied(snapshot));
+        let fresh = tokens.keys().filter(|token| !before.tokens.contains_key(token));
+        self.denied.lock().extend(fresh);
+        self.compiled.store(Arc::new(Compiled { generation, standings, names, tokens }));
     }
 
     /// Reads the table, for people and for judging.
@@ -336,6 +364,7 @@ impl Locks {
             Subject::Upstream(name) => (Scope::Upstream, named("lock upstream", name)),
             Subject::Account(hash) => (Scope::Account, hashed("lock account", hash)),
             Subject::Order(hash) => (Scope::Order, hashed("lock order", hash)),
+            Subject::Token(hash) => (Scope::Token, hashed("lock token", hash)),
         }
     }
 }
@@ -350,6 +379,16 @@ impl LockKeys {
     pub(super) fn order(&self, id: &[u8]) -> u64 {
         self.order.hash(id)
     }
+
+    fn denied(&self, snapshot: &Snapshot) -> Denied {
+        let denied = snapshot.token.denied.iter();
+        denied.map(|one| (self.token(&one.digest), one.until_unix_secs)).collect()
+    }
+
+    /// A token, by the digest of its id.
+    pub(super) fn token(&self, digest: &[u8; 32]) -> u64 {
+        self.token.hash(digest)
+    }
 }
 
 /// A subject as it may be written down.
@@ -362,6 +401,7 @@ pub const fn written(subject: &Subject) -> LockSubject<'_> {
         Subject::Source(_) => LockSubject::Source,
         Subject::Account(_) => LockSubject::Account,
         Subject::Order(_) => LockSubject::Order,
+        Subject::Token(_) => LockSubject::Token,
     }
 }
 

@@ -9,6 +9,7 @@
 //!
 //! On failure: refused with a [`Denial`]; nothing opens.
 mod acts;
+mod ages;
 mod alarms;
 mod conditions;
 mod conn;
@@ -27,6 +28,7 @@ mod peers;
 mod reload;
 mod remember;
 mod report;
+mod revoke;
 mod tls;
 mod traffic;
 mod usual;
@@ -42,9 +44,10 @@ use parking_lot::Mutex;
 use pingora::protocols::Stream;
 use tokio::sync::watch;
 
-pub use acts::{ActFault, Listed, LockOrder, OrderId, Target, Unlock};
+pub use acts::{ActFault, Listed, LockOrder, OrderId, Target, TokenId, Unlock};
+pub use ages::{Aged, AgedKind, Owner, State as AgedState};
 pub use alarms::{Alarms, Recent, TargetStatus};
-pub use conn::{BodyFault, ConnFacts, ConnLink};
+pub use conn::{BodyFault, ConnFacts, ConnLink, Cut};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
 pub use forget::FORGOTTEN_AFTER_DAYS;
@@ -70,7 +73,7 @@ pub use view::{
 
 use crate::base::{
     ClientAddr, Clock, Denial, IdentityIx, Moment, OperationIx, PseudonymKey, RequestIds, RoleIx,
-    Secret, UpstreamIx,
+    Secret, TokenFault, UpstreamIx,
 };
 use crate::config::{ListenerSettings, Snapshot};
 use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
@@ -158,6 +161,7 @@ pub struct Engine {
     memory: Memory,
     leases: leases::Leases,
     locks: locks::Locks,
+    roll: revoke::Roll,
     waits: guard::Waits,
     watches: watches::Watches,
     histories: histories::Histories,
@@ -217,6 +221,12 @@ impl Engine {
             |bytes: &[u8]| bytes.iter().fold(0_u64, |seed, byte| (seed << 8) | u64::from(*byte));
         let (first, second) = seeds.split_at(8);
         let token_key: [u8; 32] = token_key.try_into().map_err(|_never| ReloadFault::Random)?;
+        let environment = &built.live.snapshot.environment;
+        let memory = Memory::new(Arc::clone(&store), environment);
+        let leases = leases::Leases::new(Arc::clone(&store), shared.clone());
+        let watches = watches::Watches::new(&shared);
+        let kept = Arc::clone(&store);
+        let locks = locks::Locks::new(number, kept, shared, &built.live.snapshot, now);
         let engine = Arc::new(Self {
             ids: RequestIds::new([seed(first), seed(second)]),
             connections: built
@@ -228,19 +238,20 @@ impl Engine {
                 .collect(),
             clients: ConnectionCounts::new(),
             waits: guard::Waits::default(),
-            watches: watches::Watches::new(&shared),
+            watches,
             histories: histories::Histories::default(),
-            memory: Memory::new(Arc::clone(&store), &built.live.snapshot.environment),
-            leases: leases::Leases::new(Arc::clone(&store), shared.clone()),
+            memory,
+            leases,
             alarms: Arc::new(Alarms::new(
                 clock.clone(),
                 metrics.alarms.clone(),
                 built.live.snapshot.alarms.windows,
             )),
             conditions: Mutex::default(),
-            store: Arc::clone(&store),
-            locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
-            tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
+            store,
+            tokens: TokenCache::new(&Secret::new(token_key), locks.keys().token, TOKENS_MAX),
+            locks,
+            roll: revoke::Roll::default(),
             pseudonyms: ArcSwap::from_pointee(PseudonymKey::of_day(
                 &pseudonym_master,
                 now.unix_day(),
@@ -262,6 +273,7 @@ impl Engine {
             jwks,
         });
         let live = engine.live();
+        tokio::spawn(revoke::keep_watch(Arc::downgrade(&engine)));
         engine.resolve(&live, None);
         engine.watch_targets(&live, None);
         engine.report_configuration(&live);
@@ -299,11 +311,18 @@ impl Engine {
         presented: Presented<'_>,
         now: Moment,
     ) -> Result<Proven, Refusal> {
-        let peer = link.certificate_under(live.snapshot.generation, |chain| {
+        let authorities = live.authorities(link.facts.listener, now);
+        let peer = link.certificate_under(authorities, |chain| {
             live.still_verifies(link.facts.listener, chain, now)
         });
         let keys = self.jwks.current();
-        identity::prove(peer, presented, &live.snapshot.trust, &keys, &self.tokens, now)
+        let who = identity::prove(peer, presented, &live.snapshot.trust, &keys, &self.tokens, now)?;
+        // Remembered or not: a token that was denied counts for nothing (ACC-3).
+        if who.token().is_some_and(|token| self.locks.is_token_denied(token, now)) {
+            let denial = Denial::Token(TokenFault::Revoked);
+            return Err(Refusal { denial, identity: Some(who.identity()), retry: None });
+        }
+        Ok(who)
     }
 
     /// A place for one more TCP connection. A balancer's are bounded in total only.
@@ -360,11 +379,16 @@ impl Engine {
         let own = live.snapshot.identity(ix).and_then(|identity| identity.connections);
         let most = own.unwrap_or(link.facts.bounds.connections_per_identity);
         let mut first = false;
-        let held = link.hold_identity(name, || {
+        let held = link.hold_identity(name, who, || {
             first = true;
             self.clients.try_identity(name, most)
         });
+        // A configuration that came in force meanwhile has judged the connection without it.
+        if live.snapshot.generation != self.live.load().snapshot.generation {
+            self.look_again(link);
+        }
         if first {
+            self.expect(live.snapshot.trust.ends(ix));
             let proof = if proof.is_of_possession() { Proof::Carried } else { Proof::Absent };
             self.logged_in(live, link, (ix, proof), now);
         }

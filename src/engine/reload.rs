@@ -130,6 +130,7 @@ impl Engine {
         self.watch_targets(&live, Some(before));
         self.generations.send_replace(live.snapshot.generation);
         self.report_configuration(&live);
+        self.ring();
         Ok(live)
     }
 

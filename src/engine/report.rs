@@ -274,6 +274,7 @@ impl Engine {
 
     pub(super) fn report_configuration(&self, live: &Live) {
         let generation = live.snapshot.generation;
+        self.report_ages();
         self.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         for listener in &live.snapshot.listeners {
             let chains = listener.tls.iter().flat_map(|tls| &tls.certificates);
@@ -284,6 +285,15 @@ impl Engine {
                     .set(f64::from(u32::try_from(earliest).unwrap_or(u32::MAX)));
             }
         }
+    }
+
+    /// The numbers of everything that ages.
+    pub(super) fn report_ages(&self) {
+        let all = self.view_keys();
+        self.metrics.life.age(all.iter().map(|aged| {
+            let (kind, owner) = (Fixed::new(aged.kind.as_str()), Fixed::new(aged.owner.as_str()));
+            ((kind, aged.name.as_ref(), owner), aged.begins, aged.ends)
+        }));
     }
 
     /// Writes an event down, and has people told of it if they must know.

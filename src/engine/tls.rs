@@ -15,14 +15,14 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::base::{Moment, Use};
-use crate::config::{Alpn, CertifiedChain, ClientAuth, TlsSettings, TlsVersion};
+use crate::config::{Alpn, CertifiedChain, ClientAuth, RevocationList, TlsSettings, TlsVersion};
 
 /// Why a listener's TLS could not be made. The configuration's checks find these first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFault {
     /// The key is of no kind that is served, or does not fit its certificate.
     Key,
-    /// A certificate of `client_ca` is no usable trust anchor.
+    /// A certificate of `client_ca` is no usable trust anchor, or a list of `client_crl` no list.
     ClientCa,
     /// The provider lacks a suite for the version.
     Version,
@@ -84,6 +84,54 @@ pub(super) fn verifier(settings: &TlsSettings) -> Result<Option<Verifier>, TlsFa
     }
 }
 
+/// Judges the client certificates of one listener, over configurations that don't change how.
+#[derive(Clone, Debug)]
+pub(super) struct Judge {
+    pub(super) verifier: Verifier,
+    authorities: Vec<CertificateDer<'static>>,
+    lists: Vec<RevocationList>,
+    /// The generation that made it.
+    since: u64,
+    /// When the first of its lists is out of date, in seconds since 1970: from then on nobody passes
+    /// whom it speaks for.
+    pub(super) stale_at: u64,
+}
+
+impl Judge {
+    /// The one before goes on if it would judge the same.
+    ///
+    /// # Errors
+    /// See [`TlsFault`].
+    pub(super) fn build(
+        settings: &TlsSettings,
+        generation: u64,
+        before: Option<&Self>,
+    ) -> Result<Option<Self>, TlsFault> {
+        let authorities = settings.client_ca.clone().unwrap_or_default();
+        let same =
+            |judge: &&Self| judge.authorities == authorities && judge.lists == settings.client_crl;
+        let Some(verifier) = verifier(settings)? else { return Ok(None) };
+        if let Some(judge) = before.filter(same) {
+            return Ok(Some(Self { verifier, ..judge.clone() }));
+        }
+        let lists = settings.client_crl.clone();
+        let stale_at = lists.iter().map(|list| list.next_update_unix_secs).min();
+        Ok(Some(Self {
+            verifier,
+            authorities,
+            lists,
+            since: generation,
+            stale_at: stale_at.unwrap_or(u64::MAX),
+        }))
+    }
+
+    /// Differs whenever a chain may be judged otherwise.
+    pub(super) const fn state(&self, now: Moment) -> u64 {
+        let stale = now.unix_secs() >= self.stale_at;
+        self.since.saturating_mul(2).saturating_add(stale as u64)
+    }
+}
+
 /// Whether a chain that was shown in an earlier handshake would be accepted in one now.
 pub(super) fn still_verifies(
     verifier: Option<&Verifier>,
@@ -110,6 +158,13 @@ fn client_verifier(
     }
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    // A certificate of which no list speaks, or only one that is out of date, does not pass.
+    let lists = settings.client_crl.iter().map(|list| list.der.clone());
+    let builder = if settings.client_crl.is_empty() {
+        builder
+    } else {
+        builder.with_crls(lists).enforce_revocation_expiration()
+    };
     let builder = match settings.client_auth {
         ClientAuth::Optional => builder.allow_unauthenticated(),
         ClientAuth::Required | ClientAuth::None => builder,
@@ -134,7 +189,8 @@ impl BySni {
                 .key_provider
                 .load_private_key(chain.key.reveal_for(Use::Verify).clone_key())
                 .map_err(|_error| TlsFault::Key)?;
-            let certified = CertifiedKey::new(chain.chain.clone(), key);
+            let mut certified = CertifiedKey::new(chain.chain.clone(), key);
+            certified.ocsp = chain.staple.as_ref().map(|staple| staple.der.to_vec());
             certified.keys_match().map_err(|_error| TlsFault::Key)?;
             let certified = Arc::new(certified);
             for name in &chain.server_names {

@@ -80,7 +80,7 @@ pub struct Operated<'a> {
     pub count: Option<u64>,
 }
 
-/// What a lock is on. Sources, accounts and orders are kept as keyed hashes, which are not written.
+/// What a lock is on. Sources, accounts, orders and tokens are kept as keyed hashes, which are not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockSubject<'a> {
     Identity(&'a Name),
@@ -89,6 +89,7 @@ pub enum LockSubject<'a> {
     Source,
     Account,
     Order,
+    Token,
 }
 
 impl<'a> LockSubject<'a> {
@@ -100,6 +101,7 @@ impl<'a> LockSubject<'a> {
             Self::Source => "source",
             Self::Account => "account",
             Self::Order => "order",
+            Self::Token => "token",
         })
     }
 

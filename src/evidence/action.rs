@@ -16,6 +16,7 @@ words! {
         ConfigSuspect = "config-suspect",
         ConfigProven = "config-proven",
         AddressRefused = "address-refused",
+        ConnectionsCut = "connections-cut",
         ConnectionsExceeded = "connections-exceeded",
         ProxyHeaderRefused = "proxy-header-refused",
         HandshakeFailed = "handshake-failed",
@@ -57,7 +58,7 @@ words! {
 /// The event's name, how loud it is, and the control it serves.
 pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
     use ControlId::{
-        Acc1, Acc2, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Priv3, Tls1, Tls2, Tls3,
+        Acc1, Acc2, Acc3, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Priv3, Tls1, Tls2, Tls3,
     };
     use Severity::{Error, Info, Warning};
     match event {
@@ -71,6 +72,7 @@ pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::ConfigProven { .. } => (Action::ConfigProven, Info, Log1),
         Event::ConfigRefused { .. } => (Action::ConfigRefused, Error, Log1),
         Event::AddressRefused(_) => (Action::AddressRefused, Warning, Net1),
+        Event::ConnectionsCut { .. } => (Action::ConnectionsCut, Warning, Acc3),
         Event::ConnectionsExceeded(_) => (Action::ConnectionsExceeded, Warning, Mon5),
         Event::ProxyHeaderRefused(_) => (Action::ProxyHeaderRefused, Warning, Net3),
         Event::HandshakeFailed(_) => (Action::HandshakeFailed, Warning, Tls1),

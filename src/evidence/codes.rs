@@ -1,8 +1,8 @@
 //! The stable words for refusals: callers' programs, alarms and searches depend on them. They are
 //! added to, never changed.
 use crate::base::{
-    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, StepUpFault, TokenFault,
-    UpstreamFault,
+    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, RevokedFault, StepUpFault,
+    TokenFault, UpstreamFault,
 };
 
 use super::words::{Outcome, words};
@@ -34,6 +34,7 @@ words! {
         IdentityConnections = "TooManyConnections",
         LogUnavailable = "LogUnavailable",
         Upstream = "UpstreamFailed",
+        Revoked = "AccessRevoked",
         Internal = "Internal",
     }
 }
@@ -66,6 +67,7 @@ impl DenialCode {
             Denial::IdentityConnections => Self::IdentityConnections,
             Denial::LogUnavailable => Self::LogUnavailable,
             Denial::Upstream(_) => Self::Upstream,
+            Denial::Revoked(_) => Self::Revoked,
             Denial::Internal => Self::Internal,
         }
     }
@@ -96,6 +98,7 @@ impl DenialCode {
             | Self::BodyTooSlow
             | Self::QuotaExceeded
             | Self::UpstreamQuota
+            | Self::Revoked
             | Self::IdentityConnections => Outcome::Denied,
         }
     }
@@ -153,8 +156,9 @@ denials! {
     ]
     Token = token(TokenFault) [
         Malformed TooLarge Algorithm Header Issuer UnknownKey Signature Audience Expired NotYetValid
-        Claim CertificateBinding ProofRequired KeysUnavailable
+        Claim CertificateBinding ProofRequired KeysUnavailable Revoked
     ]
+    Revoked = revoked(RevokedFault) [ Identity Certificate Token Network ]
     Locked = locked(LockFault) [ Identity Source Waiting ]
     StepUp = step_up(StepUpFault) [ Suspected Demanded ]
     Closed = closed(ClosedFault) [ Operation Upstream Account Record ]

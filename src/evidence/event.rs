@@ -50,6 +50,13 @@ pub enum Event<'a> {
     },
     /// NET-1, before TLS. Counted by the door, written now and then.
     AddressRefused(AtDoor<'a>),
+    /// Open connections were cut, because what they stood on was taken away (ACC-3).
+    ConnectionsCut {
+        listener: &'a Name,
+        identity: Option<&'a Name>,
+        cause: Fixed,
+        count: u64,
+    },
     /// As many connections are open as are allowed.
     ConnectionsExceeded(AtDoor<'a>),
     /// NET-3.
@@ -273,6 +280,13 @@ impl<'a> EventRecord<'a> {
                 source: door.source.map(|(pseudonym, _)| pseudonym),
                 source_day: door.source.map(|(_, day)| day),
                 count: Some(door.count),
+                ..bare
+            },
+            Event::ConnectionsCut { listener, identity, cause, count } => Self {
+                listener: Some(listener),
+                identity: *identity,
+                cause: Some(*cause),
+                count: Some(*count),
                 ..bare
             },
             Event::BreakerOpened { upstream, endpoint, failures } => Self {

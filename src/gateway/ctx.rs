@@ -56,6 +56,8 @@ pub(super) struct Ctx {
     /// The place in the log of a request that was cleared and then failed.
     pub(super) slot: Option<LogSlot>,
     pub(super) recorded: Recorded,
+    /// The engine below had its last word, and it was no error.
+    pub(super) ended: bool,
     _under_way: UnderWay,
 }
 
@@ -151,6 +153,7 @@ impl Ctx {
             unread: false,
             slot: None,
             recorded: Recorded::No,
+            ended: false,
         }
     }
 
@@ -160,6 +163,16 @@ impl Ctx {
             Stage::Cleared(clearance) => Ok(clearance),
             Stage::Denied(denial) => Err(*denial),
             Stage::New | Stage::Aborted => Err(Denial::Internal),
+        }
+    }
+
+    /// Whether it broke off: let through, or not judged yet, and neither answered to the end nor
+    /// refused.
+    pub(super) const fn is_unfinished(&self) -> bool {
+        match self.stage {
+            Stage::New | Stage::Cleared(_) => !self.ended,
+            Stage::Aborted => true,
+            Stage::Denied(_) => false,
         }
     }
 

@@ -62,6 +62,7 @@ fn denial_of(error: &Error, ctx: &Ctx) -> Option<Denial> {
 
 /// Pingora's last word on a request.
 pub(super) fn close(ctx: &mut Ctx, error: Option<&Error>) {
+    ctx.ended = error.is_none();
     if error.is_some_and(|error| !matches!(error.esource(), ErrorSource::Upstream)) {
         // The caller's fault says nothing about the upstream.
         ctx.report(Outcome::Abandoned);
@@ -83,6 +84,9 @@ pub(super) fn record(ctx: &mut Ctx) {
         } else {
             ctx.abort();
         }
+    }
+    if let Some(denial) = revoked(ctx) {
+        ctx.deny(denial);
     }
     let slot = match std::mem::replace(&mut ctx.stage, Stage::New) {
         Stage::Cleared(clearance) => Some(clearance.into_slot()),
@@ -134,6 +138,16 @@ pub(super) fn record(ctx: &mut Ctx) {
     {
         ctx.engine.report_untrusted(upstream);
     }
+}
+
+/// A request that did not come to its end because its connection was cut: whoever's access was revoked
+/// is told apart from those who used the same connection (ACC-3).
+fn revoked(ctx: &Ctx) -> Option<Denial> {
+    let (seen, unfinished) = (ctx.seen.as_ref()?, ctx.is_unfinished());
+    let cut = seen.link.why_cut().filter(|_| unfinished)?;
+    let named = ctx.identity.and_then(|(who, _)| seen.live.snapshot.names.identity(who));
+    let theirs = cut.identity.is_none() || cut.identity.as_ref() == named;
+    theirs.then_some(Denial::Revoked(cut.fault))
 }
 
 /// Charges what a cleared request turned out to take, however it ended: MON-3.

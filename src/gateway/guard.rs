@@ -285,6 +285,7 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         Denial::StepUp(_)
         | Denial::WrongHost
         | Denial::AddressRevoked
+        | Denial::Revoked(_)
         | Denial::BodyNotAllowed
         | Denial::BodyTooLarge
         | Denial::BodyTooSlow

@@ -13,7 +13,7 @@ use crate::base::{Denial, TokenFault};
 use crate::engine::{Clearance, ConnLink, Live};
 use crate::evidence::Protocol;
 use crate::identity::{self, Presented, Proven, Refusal};
-use crate::policy::{self, NetworkMask};
+use crate::policy;
 
 /// Decides whether a request may go upstream, and leaves the answer in `ctx.stage`.
 pub(super) async fn admit(session: &mut Session, ctx: &mut Ctx) -> Result<(), Denial> {
@@ -43,7 +43,7 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     ctx.method = Some(facts.method);
 
     // The network may have been taken off the list since the connection was opened: NET-1.
-    let networks = networks_now(&live, &link)?;
+    let networks = live.networks_of(conn)?;
 
     // Who asks: ACC-1, PRIV-5.
     let fields = head.headers.get_all(&live.snapshot.token.header);
@@ -103,25 +103,6 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
 pub(super) fn link(session: &Session) -> Option<Arc<ConnLink>> {
     let digest = session.digest()?.proxy_digest.as_ref()?;
     digest.user_data.as_ref()?.downcast_ref::<Arc<ConnLink>>().cloned()
-}
-
-fn networks_now(live: &Live, link: &ConnLink) -> Result<NetworkMask, Denial> {
-    let conn = &link.facts;
-    if conn.generation == live.snapshot.generation {
-        return Ok(conn.networks);
-    }
-    let table = &live.snapshot.networks;
-    let networks = table.lookup(&conn.addr);
-    let listed = live.listener(conn.listener).is_some_and(|listener| {
-        let balancer = match (&conn.balancer, &listener.proxy_from) {
-            (None, None) => true,
-            (Some(balancer), Some(from)) => table.lookup(balancer).intersects(from),
-            // The listener changed between direct and balanced: nobody's facts hold any more.
-            (None, Some(_)) | (Some(_), None) => false,
-        };
-        balancer && networks.intersects(&listener.networks)
-    });
-    if listed { Ok(networks) } else { Err(Denial::AddressRevoked) }
 }
 
 /// Verifies the credential. Only where the issuer's keys may have changed does it wait for anything.

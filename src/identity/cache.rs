@@ -11,7 +11,7 @@ use super::compare::Heritage;
 use super::keys::KeySets;
 use super::registry::Trust;
 use super::verify::Verified;
-use crate::base::{Moment, Secret, Use};
+use crate::base::{HashKey, Moment, Secret, Use};
 
 /// No verdict is remembered longer, whatever the token's `exp`.
 const KEPT_NS: u64 = 3_600 * 1_000_000_000;
@@ -30,6 +30,8 @@ const CANDIDATES: usize = 8;
 /// 4. It never says that somebody may enter: time, certificate and standing are judged each time.
 pub struct TokenCache {
     key: hmac::Key,
+    /// Under which ids of tokens are hashed.
+    pub(super) ids: HashKey,
     shards: Box<[Shard]>,
     shard_max: usize,
     heritage: RwLock<Option<Heritage>>,
@@ -52,9 +54,11 @@ pub(super) struct Tag([u8; 32]);
 impl TokenCache {
     pub const ENTRIES_DEFAULT: usize = 65_536;
 
-    /// `key` is random and made anew by each process. At least 64 entries are kept.
-    pub fn new(key: &Secret<[u8; 32]>, entries: usize) -> Self {
+    /// `key` is random and made anew by each process; `ids` is the one that denied tokens are listed
+    /// under. At least 64 entries are kept.
+    pub fn new(key: &Secret<[u8; 32]>, ids: HashKey, entries: usize) -> Self {
         Self {
+            ids,
             key: hmac::Key::new(hmac::HMAC_SHA256, key.reveal_for(Use::Verify)),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             shard_max: (entries / SHARDS).max(1),
@@ -133,6 +137,13 @@ impl TokenCache {
             }
         }
         entries.insert(tag, Entry { verified, generation: trust.generation, forgotten });
+    }
+
+    /// Forgets every token of this id.
+    pub fn forget(&self, id: u64) {
+        for shard in &self.shards {
+            shard.write().retain(|_, entry| entry.verified.id != Some(id));
+        }
     }
 
     /// How many tokens are remembered.

@@ -49,6 +49,7 @@ pub use registry::{
 };
 pub use token::{Algorithm, Token, parse_token};
 pub use trust_error::{CredentialKind, TrustError};
+pub use verify::token_digest;
 
 /// An identity that was proved. Only [`prove`] makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ pub struct Proven {
     proof: Proof,
     until: u64,
     strong_at: u64,
+    token: Option<u64>,
 }
 
 impl Proven {
@@ -77,6 +79,11 @@ impl Proven {
 
     pub const fn proof(&self) -> Proof {
         self.proof
+    }
+
+    /// Stands for the token's id, where there is a token with one.
+    pub const fn token(&self) -> Option<u64> {
+        self.token
     }
 
     /// First second, since 1970-01-01T00:00:00Z, in which the proof no longer holds: the earliest
@@ -184,7 +191,28 @@ pub fn prove(
     let token_until = token.map_or(u64::MAX, |token| token.expires);
     let until = record.expires.min(certificate_until).min(token_until);
     let strong_at = token.map_or(0, |token| token.strong_at);
-    Ok(Proven { identity, proof, until, strong_at })
+    let token = token.and_then(|token| token.id);
+    Ok(Proven { identity, proof, until, strong_at, token })
+}
+
+/// Whether what proved an identity on a connection would still do so, its token's own life aside: for
+/// connections that outlive a change of the registry (ACC-3).
+#[must_use]
+pub fn still_proves(
+    trust: &Trust,
+    who: IdentityIx,
+    proof: Proof,
+    peer: Option<&PeerCertificate>,
+    now: Moment,
+) -> bool {
+    let record = trust.record(Some(who));
+    let holder = peer.map_or(Holder::Nobody, |peer| trust.holder_of(peer));
+    let names_it = match (proof, holder) {
+        (Proof::Certificate | Proof::TokenAndCertificate, holder) => holder == Holder::One(who),
+        (Proof::Token | Proof::BoundToken, Holder::One(held)) => held == who,
+        (Proof::Token | Proof::BoundToken, Holder::Nobody | Holder::Several) => true,
+    };
+    record.may_enter(now) && names_it && suffices(record.needs, proof, holder)
 }
 
 /// Whom a credential that was refused claims to be, and whether possession of that identity's key
@@ -246,9 +274,8 @@ fn genuine(
         return Ok(verified);
     }
     let token = parse_token(bytes, trust.token_bytes_max).map_err(refuse)?;
-    let verified = verify::verify(&token, trust, keys, now).map_err(|unverified| Refusal {
-        retry: unverified.stale_keys_of,
-        ..refuse(unverified.fault)
+    let verified = verify::verify(&token, trust, keys, &cache.ids, now).map_err(|unverified| {
+        Refusal { retry: unverified.stale_keys_of, ..refuse(unverified.fault) }
     })?;
     // Whoever it names: were only the known remembered, the second try would tell them by its speed.
     cache.remember(tag, verified, trust, now);

@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, KeyPair, RsaKeySize, SanType};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::base::{Name, Secret};
+use crate::base::{HashKey, Name, Secret};
 
 /// 2026-03-01T00:00:00Z, when all tests take place.
 pub(crate) const NOW: u64 = 1_772_323_200;
@@ -170,7 +170,7 @@ pub(crate) fn spec(identities: Vec<IdentitySpec>) -> TrustSpec {
 }
 
 pub(crate) fn cache() -> TokenCache {
-    TokenCache::new(&Secret::new([7; 32]), 1_024)
+    TokenCache::new(&Secret::new([7; 32]), HashKey::new([9; 16]), 1_024)
 }
 
 /// One gateway's view: registry, keys, and what it remembers.

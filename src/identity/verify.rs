@@ -1,12 +1,13 @@
 //! Whether a token is genuine and meant for this gateway: key, signature, claims. Given keys and a
 //! moment; fetches nothing.
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
 use super::base64url;
 use super::keys::{Key, KeySets};
 use super::registry::{ClaimValue, Issuer, IssuerIx, NotBefore, StrongLogin, Trust};
 use super::token::{Algorithm, Token};
-use crate::base::{IdentityIx, Moment, TokenFault};
+use crate::base::{HashKey, IdentityIx, Moment, TokenFault};
 
 /// Dates beyond this are no dates, and floating point would no longer tell seconds apart.
 const DATE_MAX: u64 = 1 << 53;
@@ -26,6 +27,8 @@ pub(super) struct Verified {
     pub(super) expires: u64,
     /// Version of the key set that verified it.
     pub(super) key_set: [u8; 16],
+    /// Keyed hash of its `jti`, if it has one.
+    pub(super) id: Option<u64>,
     /// When somebody logged in for it with more than one factor, in seconds since 1970; zero if
     /// that is not said.
     pub(super) strong_at: u64,
@@ -50,6 +53,7 @@ pub(super) fn verify(
     token: &Token<'_>,
     trust: &Trust,
     keys: &KeySets,
+    ids: &HashKey,
     now: Moment,
 ) -> Result<Verified, Unverified> {
     let iss = text(&token.claims, "iss")?;
@@ -85,6 +89,7 @@ pub(super) fn verify(
         not_before,
         expires,
         key_set: set.version(),
+        id: id(claims)?.map(|id| ids.hash(&token_digest(id))),
         strong_at: strong_at(
             claims,
             &trust.strong,
@@ -158,6 +163,21 @@ fn is_degenerate(algorithm: Algorithm, signature: &[u8]) -> bool {
 
 fn text<'c>(claims: &'c Map<String, Value>, name: &str) -> Result<&'c str, TokenFault> {
     claims.get(name).and_then(Value::as_str).ok_or(TokenFault::Claim)
+}
+
+/// What stands for a token's id where it is denied. The text itself is kept nowhere.
+#[must_use]
+pub fn token_digest(id: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    for (to, from) in out.iter_mut().zip(digest(&SHA256, id.as_bytes()).as_ref()) {
+        *to = *from;
+    }
+    out
+}
+
+/// `jti` is a text (RFC 7519 §4.1.7); as anything else it could not be denied.
+fn id(claims: &Map<String, Value>) -> Result<Option<&str>, TokenFault> {
+    claims.get("jti").map(|id| id.as_str().ok_or(TokenFault::Claim)).transpose()
 }
 
 /// `aud` is one name or a list of names (RFC 7519 §4.1.3); one of them has to be ours.

@@ -136,13 +136,15 @@ fn admit(
                 // A connection that lasts must not keep the configuration of its first hour.
                 drop(door);
                 let link = Arc::clone(&open.link);
+                let enrolled = engine.enrol(&link);
                 tokio::select! {
                     () = app.serve(Box::new(open.conn), open.link, shutdown) => {}
                     () = engine.cut_off() => {}
                     () = engine.killed(&link) => {}
+                    () = link.cut_off() => {}
                 }
                 open.lender.close().await;
-                drop((gauge, open.client));
+                drop((gauge, open.client, enrolled));
             }
             Ok(Err(Turned { fault, stream })) => {
                 if let Some(fault) = fault {
@@ -369,6 +371,7 @@ impl Door {
             server_name: session.server_name().map(|name| name.to_ascii_lowercase().into()),
             certificate,
             chain: session.peer_certificates().map(<[_]>::to_vec).unwrap_or_default(),
+            authorities: self.live.authorities(self.listener, engine.clock.now()),
             balancer: settings.proxy_from.is_some().then_some(self.peer),
             tls,
             http,

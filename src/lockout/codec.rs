@@ -93,6 +93,7 @@ fn put_subject(subject: &Subject, out: &mut Vec<u8>) {
         Subject::Upstream(name) => (3, Some(name), 0),
         Subject::Account(hash) => (4, None, *hash),
         Subject::Order(hash) => (5, None, *hash),
+        Subject::Token(hash) => (6, None, *hash),
     };
     out.push(tag);
     match name {
@@ -194,6 +195,7 @@ impl From<'_> {
             3 => Subject::Upstream(self.name()?),
             4 => Subject::Account(self.u64()?),
             5 => Subject::Order(self.u64()?),
+            6 => Subject::Token(self.u64()?),
             _ => return Err(DecodeFault::Malformed),
         })
     }

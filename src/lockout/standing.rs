@@ -92,6 +92,7 @@ pub struct Standings {
     sources: ByHash,
     accounts: ByHash,
     orders: ByHash,
+    tokens: ByHash,
 }
 
 impl Standings {
@@ -118,6 +119,7 @@ impl Standings {
                 Subject::Source(hash) => drop(all.sources.insert(*hash, hold)),
                 Subject::Account(hash) => drop(all.accounts.insert(*hash, hold)),
                 Subject::Order(hash) => drop(all.orders.insert(*hash, hold)),
+                Subject::Token(hash) => drop(all.tokens.insert(*hash, hold)),
             }
         }
         all
@@ -125,9 +127,17 @@ impl Standings {
 
     /// Whether an order is locked, by its hash.
     pub fn is_order_locked(&self, order: u64, now: Moment) -> bool {
-        let hold = by_hash(&self.orders, Some(order));
-        let hardest = hold.and_then(|hold| hold.hardest(Trust::Proof, now));
-        hardest.is_some_and(|(step, _, _)| step >= Step::Lock)
+        is_locked(by_hash(&self.orders, Some(order)), now)
+    }
+
+    /// Whether a token is locked, by the hash of its id.
+    pub fn is_token_locked(&self, token: u64, now: Moment) -> bool {
+        is_locked(by_hash(&self.tokens, Some(token)), now)
+    }
+
+    /// Tokens that are locked here and not in `before`.
+    pub fn tokens_since<'t>(&'t self, before: &'t Self) -> impl Iterator<Item = u64> + 't {
+        self.tokens.keys().filter(|token| !before.tokens.contains_key(token)).copied()
     }
 
     /// Whether any order is locked.
@@ -226,6 +236,11 @@ impl ByIndex {
         let place = self.places.get(index).copied()?.checked_sub(1)?;
         self.holds.get(usize::try_from(place).ok()?)
     }
+}
+
+fn is_locked(hold: Option<&Hold>, now: Moment) -> bool {
+    let hardest = hold.and_then(|hold| hold.hardest(Trust::Proof, now));
+    hardest.is_some_and(|(step, _, _)| step >= Step::Lock)
 }
 
 fn by_hash(map: &ByHash, hash: Option<u64>) -> Option<&Hold> {

@@ -20,6 +20,8 @@ pub enum Subject {
     Account(u64),
     /// Keyed hash of one order's id.
     Order(u64),
+    /// Keyed hash of one token's id (`jti`).
+    Token(u64),
 }
 
 /// A lock to be imposed.

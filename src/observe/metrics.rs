@@ -1,6 +1,7 @@
 //! The numbers, all from one table. Labels are names from the configuration or words of the program,
 //! never anything of a request (LOG-2), so that the number of series is bounded.
 mod alarms;
+mod life;
 mod pacing;
 mod pass;
 mod register;
@@ -17,6 +18,7 @@ use crate::evidence::{DenialCode, Fixed, Outcome, Severity};
 use register::{NO_LABELS, counter, counters, gauge, gauges, histograms, times};
 
 pub use alarms::{AlarmMetrics, TargetMetrics};
+pub use life::LifeMetrics;
 pub use pacing::PacingMetrics;
 pub use pass::PassMetrics;
 pub use state::StateMetrics;
@@ -76,6 +78,7 @@ pub struct Metrics {
     certificate_expiry: GaugeVec,
     framework: [IntCounter; Severity::ALL.len()],
     pub pacing: PacingMetrics,
+    pub life: LifeMetrics,
     log: LogMetrics,
     pub alarms: AlarmMetrics,
     pub request_seconds: Histogram,
@@ -224,6 +227,7 @@ impl Metrics {
             framework: [Severity::Info, Severity::Warning, Severity::Error]
                 .map(|level| framework.with_label_values(&[level.as_str()])),
             pacing: PacingMetrics::new(&registry)?,
+            life: LifeMetrics::new(&registry)?,
             log: LogMetrics {
                 written: counter(&registry, &table::LOG_LINES)?,
                 lost: counter(&registry, &table::LOG_LINES_LOST)?,

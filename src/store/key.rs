@@ -58,6 +58,7 @@ codes! {
         Upstream = 4,
         Account = 5,
         Order = 6,
+        Token = 7,
     }
 }
 codes! {

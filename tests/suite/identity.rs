@@ -184,11 +184,10 @@ async fn acc_3_a_remembered_token_of_a_disabled_identity_is_worth_nothing() {
         let own = "token = { issuer = \"corp\", subject = \"analyst\" }";
         let off = format!("disabled = \"on leave\"\n{own}");
         assert!(world.reload(|text| text.replace(own, &off)).await);
-        let refused = open.call(bearing(get(ORDERS), &token)).await.unwrap();
-        world.note(&refused);
+        let refused = world.call(&caller, bearing(get(ORDERS), &token)).await;
         assert_eq!(fault(&world, &refused), no_identity());
         assert!(world.reload(|text| text.replace(&off, own)).await);
-        assert_eq!(open.call(bearing(get(ORDERS), &token)).await.unwrap().status, 200);
+        assert_eq!(world.call(&caller, bearing(get(ORDERS), &token)).await.status, 200);
     }
     world.finish().await;
 }
@@ -212,20 +211,19 @@ async fn acc_1_a_remembered_token_ends_when_it_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acc_3_an_identity_ends_with_its_last_day_on_an_open_connection() {
+async fn acc_3_an_identity_ends_with_its_last_day() {
     let today = now().unix_secs() / 86_400;
     let (year, month, day) = civil(today);
     let own = "token = { issuer = \"corp\", subject = \"analyst\" }";
     let ends = format!("{own}\nexpires = {year:04}-{month:02}-{day:02}");
     let world = World::with(Plan::default().replace(own, &ends).by_hand()).await;
     let token = world.token_with("analyst", |claims| claims.exp_in = 7 * 86_400);
-    let open = world.nobody().connect(world.address()).await.unwrap();
+    let nobody = world.nobody();
     let call = || bearing(get(ORDERS), &token);
-    assert_eq!(open.call(call()).await.unwrap().status, 200);
+    assert_eq!(world.call(&nobody, call()).await.status, 200);
     let left = (today + 1) * 86_400 - world.gateway.engine.clock.now().unix_secs();
     world.advance(Duration::from_secs(left));
-    let reply = open.call(call()).await.unwrap();
-    world.note(&reply);
+    let reply = world.call(&nobody, call()).await;
     assert_eq!(fault(&world, &reply), no_identity());
     world.finish().await;
 }

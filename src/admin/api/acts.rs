@@ -51,9 +51,11 @@ pub(super) struct Told<'a> {
 
 pub(super) fn lock(engine: &Engine, body: &LockBody) -> Result<Asked, Fault> {
     let act = OperatorAct::Lock;
-    let how = How::Hold { step: body.step.step(), lasts: lasts(body.lasts_secs)? };
-    let case = case(&body.case)?;
-    Ok(Asked { act, subjects: body.target.subjects(engine, act)?, how, case })
+    let (case, subjects) = (case(&body.case)?, body.target.subjects(engine, act)?);
+    // A token has no one who could wait or prove more: it is denied or it is not.
+    let is_token = subjects.iter().any(|subject| matches!(subject, Subject::Token(_)));
+    let step = if is_token { Step::Lock } else { body.step.step() };
+    Ok(Asked { act, subjects, how: How::Hold { step, lasts: lasts(body.lasts_secs)? }, case })
 }
 
 pub(super) fn kill(engine: &Engine, body: &KillBody) -> Result<Asked, Fault> {

@@ -5,8 +5,8 @@ use super::acts::{acts_of, ended_by, out};
 use super::problem::Fault;
 use super::service::Call;
 use super::shape::{
-    AlarmOut, DetectorOut, GatewayOut, IdentityOut, LimitsOut, LockOut, MeOut, Paged, PendingOut,
-    TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
+    AlarmOut, DetectorOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut, Paged,
+    PendingOut, TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
 };
 use crate::alarm::Aspect;
 use crate::config::IdentityKind;
@@ -140,6 +140,22 @@ impl Call<'_> {
             review_by: view.review_by_unix_day.map(Word::day),
             last_seen: view.last_seen_ms.map(Word::time),
         }))
+    }
+
+    pub(super) fn keys(&self) -> Paged<KeyOut> {
+        let all = self.state.engine.view_keys();
+        let out = |aged: &crate::engine::Aged| KeyOut {
+            kind: aged.kind.as_str().into(),
+            owner: aged.owner.as_str().into(),
+            name: aged.name.as_ref().map(Word::from),
+            place: aged.place.into(),
+            since: aged.begins.map(|secs| Word::time(secs.saturating_mul(1_000))),
+            age_secs: aged.age_secs(self.now),
+            expires: aged.ends.map(|secs| Word::time(secs.saturating_mul(1_000))),
+            max_age_secs: aged.max_age.map(|age| age.as_secs()),
+            state: aged.stands(self.now).0.as_str().into(),
+        };
+        Paged::whole(all.iter().map(out).collect())
     }
 
     pub(super) fn detectors(&self) -> Paged<DetectorOut> {

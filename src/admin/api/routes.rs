@@ -3,8 +3,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::change::{DryRunOut, TrialOut};
 use super::shape::{
-    ActOut, AlarmOut, DetectorOut, GatewayOut, IdentityOut, LimitsOut, LockOut, MeOut, Paged,
-    PendingOut, TargetStatusOut, TrafficOut,
+    ActOut, AlarmOut, DetectorOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut,
+    Paged, PendingOut, TargetStatusOut, TrafficOut,
 };
 use super::typed::{KillBody, LockBody, ReloadBody, UnlockBody};
 use crate::config::{OperatorAct, OperatorRole};
@@ -35,6 +35,7 @@ pub enum Does {
     Pending,
     Limits,
     Identities,
+    Keys,
     Detectors,
     Alarms,
     AlarmTargets,
@@ -61,6 +62,7 @@ impl Does {
             | Self::Pending
             | Self::Limits
             | Self::Identities
+            | Self::Keys
             | Self::Detectors
             | Self::Alarms
             | Self::AlarmTargets
@@ -97,6 +99,7 @@ impl Does {
             | Self::Pending
             | Self::Limits
             | Self::Identities
+            | Self::Keys
             | Self::Detectors
             | Self::Alarms
             | Self::AlarmTargets
@@ -214,6 +217,12 @@ pub const ROUTES: &[Route] = &[
         "Where identities stand in their limits.",
     ),
     get::<Paged<IdentityOut>>("/v1/identities", Does::Identities, &[FROM, MOST], "Identities."),
+    get::<Paged<KeyOut>>(
+        "/v1/keys",
+        Does::Keys,
+        &[],
+        "Keys, certificates, lists and key sets: how old, and until when.",
+    ),
     get::<TrialOut>(
         "/v1/reload",
         Does::Trial,

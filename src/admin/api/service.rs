@@ -187,6 +187,7 @@ impl Call<'_> {
             Does::Pending => json(&self.pending()),
             Does::Limits => json(&self.limits(query)?),
             Does::Identities => json(&self.identities(query)?),
+            Does::Keys => json(&self.keys()),
             Does::Detectors => json(&self.detectors()),
             Does::Alarms => json(&self.alarms(query)?),
             Does::AlarmTargets => json(&self.alarm_targets()),

@@ -119,6 +119,33 @@ pub struct GatewayOut {
     pub pending_acts: u64,
 }
 
+/// A key, a certificate, or what an authority says of certificates.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Key")]
+pub struct KeyOut {
+    /// certificate, key, authority, revocation-list, staple, key-set, secret.
+    pub kind: Word,
+    /// listener, upstream, issuer, api, redis, gateway.
+    pub owner: Word,
+    /// The owner's name, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Word>,
+    /// Place among the owner's of this kind, from 1.
+    pub place: u64,
+    /// Since when it counts; of a key set, when it was last fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Word>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub age_secs: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Word>,
+    /// How old it may become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_secs: Option<u64>,
+    /// good, ends-soon, ended, due-soon, too-old.
+    pub state: Word,
+}
+
 /// Who asks.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Me")]
@@ -146,6 +173,8 @@ pub enum TargetOut {
     SourceHash(Word),
     /// Keyed hash of an order's id.
     OrderHash(Word),
+    /// Keyed hash of a token's id.
+    TokenHash(Word),
 }
 
 impl TargetOut {
@@ -159,6 +188,7 @@ impl TargetOut {
             Self::AccountHash(word) => ("account-hash", word),
             Self::SourceHash(word) => ("source-hash", word),
             Self::OrderHash(word) => ("order-hash", word),
+            Self::TokenHash(word) => ("token-hash", word),
         }
     }
 }
@@ -172,6 +202,7 @@ impl From<&Subject> for TargetOut {
             Subject::Account(hash) => Self::AccountHash(Word::hex(*hash)),
             Subject::Source(hash) => Self::SourceHash(Word::hex(*hash)),
             Subject::Order(hash) => Self::OrderHash(Word::hex(*hash)),
+            Subject::Token(hash) => Self::TokenHash(Word::hex(*hash)),
         }
     }
 }

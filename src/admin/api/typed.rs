@@ -10,7 +10,7 @@ use super::problem::Fault;
 use super::shape::Word;
 use crate::base::{ClientAddr, Name, Pii, Use};
 use crate::config::OperatorAct;
-use crate::engine::{Engine, NameKind, OrderId, Target};
+use crate::engine::{Engine, NameKind, OrderId, Target, TokenId};
 use crate::lockout::{ReleaseReason, Step, Subject};
 
 /// The longest text.
@@ -58,7 +58,7 @@ impl JsonSchema for Typed {
     }
 }
 
-/// What a lock is on. Addresses and order ids are hashed at once, under the key of the environment,
+/// What a lock is on. Addresses and ids of orders and tokens are hashed at once, under the key of the environment,
 /// and neither logged nor answered; a lock of theirs is listed by its hash.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -75,12 +75,16 @@ pub(super) enum TargetBody {
     Source(Typed),
     /// An order's id.
     Order(Typed),
+    /// A token's id: its `jti`.
+    Token(Typed),
     /// As it is listed.
     AccountHash(Typed),
     /// As it is listed.
     SourceHash(Typed),
     /// As it is listed.
     OrderHash(Typed),
+    /// As it is listed.
+    TokenHash(Typed),
     /// Every upstream of the configuration.
     Everything,
 }
@@ -268,9 +272,14 @@ impl TargetBody {
                 let id = typed.read(|text| OrderId::new(text.to_owned()));
                 Target::Order(id.ok_or(Fault::TargetMalformed)?)
             }
+            Self::Token(typed) => {
+                let id = typed.read(|text| TokenId::new(text.to_owned()));
+                Target::Token(id.ok_or(Fault::TargetMalformed)?)
+            }
             Self::AccountHash(typed) => Target::Listed(Subject::Account(hash(typed)?)),
             Self::SourceHash(typed) => Target::Listed(Subject::Source(hash(typed)?)),
             Self::OrderHash(typed) => Target::Listed(Subject::Order(hash(typed)?)),
+            Self::TokenHash(typed) => Target::Listed(Subject::Token(hash(typed)?)),
             Self::Everything => return Ok(engine.all_upstreams()),
         };
         Ok(vec![engine.resolve_target(&target).map_err(|_| Fault::TargetUnknown)?])

@@ -146,6 +146,7 @@ const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
         Denial::OperationUnknown => ("operation", None),
         // The rest is judged before or after the decision, so it is no step of it.
         Denial::AddressRevoked
+        | Denial::Revoked(_)
         | Denial::UpgradeNotAllowed
         | Denial::BodyNotAllowed
         | Denial::BodyTooLarge

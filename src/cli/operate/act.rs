@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::args::{ConfirmArgs, KillArgs, KindWord, LockArgs, TargetArgs, UnlockArgs};
+use super::args::{ConfirmArgs, KillArgs, KindWord, LockArgs, RevokeArgs, TargetArgs, UnlockArgs};
 use super::client::{Client, Refused};
 use super::table::{self, Cell, left};
 use crate::admin::api::{ActOut, Paged, PendingOut, TargetOut};
@@ -14,6 +14,25 @@ pub(super) async fn lock(client: &Client, words: &LockArgs) -> Result<(), Refuse
     let mut body = json!({
         "target": target(&words.target)?,
         "step": word(&words.step),
+        "case": words.case.case,
+    });
+    if let (Some(lasts), Some(body)) = (words.lasts, body.as_object_mut()) {
+        body.insert("lasts_secs".to_owned(), lasts.as_secs().into());
+    }
+    said(&client.post("/v1/locks", Some(body)).await?, words.api.json)
+}
+
+pub(super) async fn revoke(client: &Client, words: &RevokeArgs) -> Result<(), Refused> {
+    if words.jti != "-" {
+        return Err(Failure::new(
+            "write --jti - and give the token's id on standard input, so that it stays out of the \
+             shell's history",
+        )
+        .into());
+    }
+    let mut body = json!({
+        "target": { "token": line()? },
+        "step": "lock",
         "case": words.case.case,
     });
     if let (Some(lasts), Some(body)) = (words.lasts, body.as_object_mut()) {
@@ -85,9 +104,9 @@ fn target(words: &TargetArgs) -> Result<Value, Failure> {
         }
         (_, None) => return Err(Failure::new(format_args!("which {kind}? give its name"))),
         (_, Some("-")) => line()?,
-        (KindWord::Order, Some(_)) => {
+        (KindWord::Order | KindWord::Token, Some(_)) => {
             return Err(Failure::new(
-                "write - and give the order's id on standard input, so that it stays out of the \
+                "write - and give the id on standard input, so that it stays out of the \
                  shell's history",
             ));
         }

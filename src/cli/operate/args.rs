@@ -11,10 +11,12 @@ pub(in crate::cli) enum Operate {
     Lock(LockArgs),
     Kill(KillArgs),
     Unlock(UnlockArgs),
+    Revoke(RevokeArgs),
     Confirm(ConfirmArgs),
     Reload(ReloadArgs),
     Limits(LimitsArgs),
     Identities(IdentitiesArgs),
+    Keys(KeysArgs),
     Detectors(DetectorsArgs),
     Top(TopArgs),
 }
@@ -26,10 +28,12 @@ impl Operate {
             Self::Lock(words) => &words.api,
             Self::Kill(words) => &words.api,
             Self::Unlock(words) => &words.api,
+            Self::Revoke(words) => &words.api,
             Self::Confirm(words) => &words.api,
             Self::Reload(words) => &words.api,
             Self::Limits(words) => &words.api,
             Self::Identities(words) => &words.api,
+            Self::Keys(words) => &words.api,
             Self::Detectors(words) => &words.api,
             Self::Top(words) => &words.api,
         }
@@ -139,6 +143,31 @@ pub(in crate::cli) struct UnlockArgs {
     pub(super) api: ApiArgs,
 }
 
+/// Deny a token, by its id: the `jti` claim.
+///
+/// It counts for nothing from now on, on every gateway that shares the state and over restarts;
+/// connections on which it was used are cut, answers in the middle. Only a keyed hash of the id is kept.
+/// The id is read from standard input, so that it stays out of the shell's history. `sekisho locks` lists
+/// what is denied, `sekisho unlock token-hash HASH` ends it.
+///
+/// Examples:
+///   sekisho revoke --jti - --for 1h --case INC-2041 < jti.txt        until it would expire anyhow
+///   sekisho revoke --jti - --case INC-2041 < jti.txt                 until it is released
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(in crate::cli) struct RevokeArgs {
+    /// The token's id; write `-` and give it on standard input.
+    #[arg(long, value_name = "ID")]
+    pub(super) jti: String,
+    /// How long, at least as long as the token lives: 15m, 2h, 7d. Without it, until it is released.
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(super) lasts: Option<Duration>,
+    #[command(flatten)]
+    pub(super) case: CaseArgs,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+}
+
 /// Have a running gateway read its configuration again, or say what that would change.
 ///
 /// The gateway reads its own files. With --dry-run it says who would gain or lose what, and changes
@@ -211,6 +240,18 @@ pub(in crate::cli) struct IdentitiesArgs {
     pub(super) api: ApiArgs,
 }
 
+/// List keys, certificates, revocation lists and key sets: how old they are and when they end.
+///
+/// On a terminal a table; else one line each, columns apart by tabs: kind, owner, name, place among the
+/// owner's, age in days, expiry, state (good, ends-soon, ended, due-soon, too-old). A key is as old as its
+/// certificate; `gateway.key_max_age` says how old it may become.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(in crate::cli) struct KeysArgs {
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+}
+
 /// List the alarms of a gateway that runs, the latest first: up to 256 since it was started.
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct AlarmsArgs {
@@ -263,7 +304,7 @@ pub(in crate::cli) struct TargetArgs {
 }
 
 /// Everything but `everything` has a name.
-const NAMED: [(&str, &str); 9] = [
+const NAMED: [(&str, &str); 11] = [
     ("kind", "identity"),
     ("kind", "operation"),
     ("kind", "upstream"),
@@ -273,6 +314,8 @@ const NAMED: [(&str, &str); 9] = [
     ("kind", "account-hash"),
     ("kind", "source-hash"),
     ("kind", "order-hash"),
+    ("kind", "token"),
+    ("kind", "token-hash"),
 ];
 
 /// Where the reason is written down.
@@ -296,12 +339,16 @@ pub(in crate::cli) enum KindWord {
     Source,
     /// One order; write - as its name.
     Order,
+    /// One token, by its `jti`; write - as its name.
+    Token,
     /// As `sekisho locks` lists it.
     AccountHash,
     /// As `sekisho locks` lists it.
     SourceHash,
     /// As `sekisho locks` lists it.
     OrderHash,
+    /// As `sekisho locks` lists it.
+    TokenHash,
     /// Every upstream.
     Everything,
 }

@@ -1,9 +1,10 @@
 //! The verbs that only look.
-use super::args::{AlarmsArgs, DetectorsArgs, IdentitiesArgs, LimitsArgs, LocksArgs};
+use super::args::{AlarmsArgs, DetectorsArgs, IdentitiesArgs, KeysArgs, LimitsArgs, LocksArgs};
 use super::client::{Client, Refused};
 use super::table::{self, Cell, left, right};
 use crate::admin::api::{
-    AlarmOut, DetectorOut, IdentityOut, LimitsOut, LockOut, Paged, TargetStatusOut, WindowOut, Word,
+    AlarmOut, DetectorOut, IdentityOut, KeyOut, LimitsOut, LockOut, Paged, TargetStatusOut,
+    WindowOut, Word,
 };
 use crate::cli::say::{Colour, Failure};
 
@@ -123,6 +124,41 @@ pub(super) async fn limits(client: &Client, words: &LimitsArgs) -> Result<(), Re
         .flat_map(|identity| identity.windows.iter().map(move |window| row(identity, window)))
         .collect();
     table::print(&columns, &rows, "no limit applies");
+    Ok(())
+}
+
+pub(super) async fn keys(client: &Client, words: &KeysArgs) -> Result<(), Refused> {
+    let list: Paged<KeyOut> = client.get("/v1/keys").await?;
+    if words.api.json {
+        return Ok(super::print(&list)?);
+    }
+    let columns = [
+        left("KIND"),
+        left("OF"),
+        left("NAME"),
+        right("PLACE"),
+        right("DAYS OLD"),
+        left("EXPIRES"),
+        left("STATE"),
+    ];
+    let row = |key: &KeyOut| {
+        let colour = match key.state.as_str() {
+            "good" => None,
+            "ends-soon" | "due-soon" => Some(Colour::Yellow),
+            _ => Some(Colour::Red),
+        };
+        vec![
+            Cell::of(&key.kind),
+            Cell::of(&key.owner),
+            Cell::maybe(key.name.as_ref()),
+            Cell::of(key.place),
+            Cell::maybe(key.age_secs.map(|secs| secs / 86_400)),
+            Cell::maybe(key.expires.as_ref()),
+            Cell::of(&key.state).in_colour(colour),
+        ]
+    };
+    let rows: Vec<_> = list.items.iter().map(row).collect();
+    table::print(&columns, &rows, "nothing ages");
     Ok(())
 }
 

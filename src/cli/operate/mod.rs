@@ -1,4 +1,4 @@
-//! `sekisho locks lock kill unlock confirm reload limits identities alarms detectors top`: clients of a
+//! `sekisho locks lock kill unlock revoke confirm reload limits identities keys alarms detectors top`: clients of a
 //! running gateway's API, in the name of the person whose certificate they show (PRIV-3).
 mod act;
 pub(super) mod args;
@@ -28,11 +28,13 @@ pub(super) fn main(verb: &Operate) -> Result<ExitCode, Failure> {
             Operate::Locks(words) => look::locks(&client, words).await,
             Operate::Identities(words) => look::identities(&client, words).await,
             Operate::Limits(words) => look::limits(&client, words).await,
+            Operate::Keys(words) => look::keys(&client, words).await,
             Operate::Detectors(words) => look::detectors(&client, words).await,
             Operate::Top(words) => top::top(&client, words).await,
             Operate::Lock(words) => act::lock(&client, words).await,
             Operate::Kill(words) => act::kill(&client, words).await,
             Operate::Unlock(words) => act::unlock(&client, words).await,
+            Operate::Revoke(words) => act::revoke(&client, words).await,
             Operate::Confirm(words) => act::confirm(&client, words).await,
             Operate::Reload(words) => return reload::reload(&client, words).await,
         }

@@ -170,6 +170,17 @@ impl Ctx<'_> {
         let certificates: Vec<_> =
             raw.certificates.iter().map(|one| self.certified(entry, &one.value)).collect();
         let client_ca = self.client_ca(entry, raw);
+        let client_crl = match &client_ca {
+            ClientCa::Loaded(list) => self.revocation_lists(entry, &raw.client_crl, list),
+            ClientCa::None if !raw.client_crl.is_empty() => {
+                let found = "`client_crl` is set, and no client certificate is asked for";
+                let instead = "add client_ca and client_auth, or remove client_crl";
+                let place = entry.at(&raw.client_crl.span);
+                self.report.error(&place, ControlId::Acc3, found, instead);
+                None
+            }
+            ClientCa::None | ClientCa::Unusable => Some(Vec::new()),
+        };
         if raw.alpn.is_empty() && !entry.lost("alpn") {
             let found = "no HTTP version is offered";
             let place = entry.at(&raw.alpn.span);
@@ -202,6 +213,7 @@ impl Ctx<'_> {
                 ClientCa::Loaded(list) => Some(list),
                 ClientCa::Unusable => return None,
             },
+            client_crl: client_crl?,
             client_auth: match raw.client_auth.value {
                 ClientAuthName::None => ClientAuth::None,
                 ClientAuthName::Optional => ClientAuth::Optional,

@@ -52,6 +52,7 @@ impl Ctx<'_> {
             return None;
         }
         let leaf = self.leaf(chain.first()?, &certificate_at)?;
+        self.in_order(&chain, &certificate_at)?;
         let key = key?;
         let Ok(signing) = any_supported_type(&key) else {
             let found = "the private key is of a kind that is not supported, or too weak";
@@ -68,7 +69,13 @@ impl Ctx<'_> {
                 return None;
             }
         }
+        let staple = match &raw.ocsp {
+            Some(path) => Some(self.staple(&chain, &path.value, &entry.at(&path.span))?),
+            None => None,
+        };
         Some(CertifiedChain {
+            staple,
+            not_before_unix_secs: u64::try_from(leaf.not_before).unwrap_or(0),
             chain,
             key: TlsKey::new(key),
             server_names: leaf.server_names,

@@ -3,12 +3,14 @@
 //! so none is checked twice or forgotten. Every mistake goes into the report; what can still be
 //! judged after one, is.
 mod alarm;
+mod denied;
 mod detect;
 mod identity;
 mod issuer;
 mod listener;
 mod material;
 mod network;
+mod ocsp;
 mod operation;
 mod operator;
 mod pacing;
@@ -18,6 +20,7 @@ mod reload;
 mod role;
 mod singles;
 mod state;
+mod status;
 mod step_up;
 mod table;
 mod upstream;
@@ -116,6 +119,7 @@ impl Ctx<'_> {
             state: state?,
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
+            key_max_age: gateway.raw.key_max_age.0,
             networks,
             prefixes,
             listeners: listeners?,

@@ -56,13 +56,17 @@ impl Ctx<'_> {
 
     fn api_tls(&mut self, entry: &Entry<RawAdmin>, raw: &RawApi) -> Option<TlsSettings> {
         let tls = &raw.tls.value;
-        let own = RawCertified { certificate: tls.certificate.clone(), key: tls.key.clone() };
+        let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
+        let own = RawCertified { certificate, key, ocsp: None };
         let certified = self.certified(entry, &own);
         let ca_at = entry.at(&tls.client_ca.span);
         let client_ca = self.authorities(&tls.client_ca.value, &ca_at, ControlId::Priv3);
+        let client_ca = client_ca?;
+        let client_crl = self.revocation_lists(entry, &tls.client_crl, &client_ca);
         Some(TlsSettings {
             certificates: vec![certified?],
-            client_ca: Some(client_ca?),
+            client_crl: client_crl?,
+            client_ca: Some(client_ca),
             client_auth: ClientAuth::Required,
             min_version: TlsVersion::V1_3,
             alpn: vec![Alpn::Http11],

@@ -45,11 +45,13 @@ impl Ctx<'_> {
             );
         }
         let basic = self.basic(raw);
+        let denied = self.denied(raw);
         TokenSettings {
             basic,
             header: HeaderName::from_bytes(name.as_bytes()).unwrap_or(http::header::AUTHORIZATION),
             scheme: Some(raw.scheme.0.clone()).filter(|scheme| !scheme.is_empty()),
             bytes_max: usize::try_from(raw.bytes_max.0).unwrap_or(usize::MAX),
+            denied,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What access is judged by, beside identities: networks, operations, issuers, the token, limits
 //! (NET-1, PRIV-1, ACC-1, MON-2).
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::line::{Direction, Line, Part, Said};
 use super::{Out, Snapshot};
@@ -256,6 +256,18 @@ fn token(old: &Snapshot, new: &Snapshot, out: &mut Out) {
             out.add(line(Direction::Narrows, "may come as a password no more"));
         }
         _ => {}
+    }
+    let digests = |of: &crate::config::TokenSettings| -> HashSet<[u8; 32]> {
+        of.denied.iter().map(|one| one.digest).collect()
+    };
+    let (before, after) = (digests(was), digests(now));
+    let count = |number: usize| Said::number(u64::try_from(number).unwrap_or(u64::MAX));
+    let (freed, denied) = (before.difference(&after).count(), after.difference(&before).count());
+    if freed > 0 {
+        out.add(line(Direction::Widens, "tokens that are denied no more").is(count(freed)));
+    }
+    if denied > 0 {
+        out.add(line(Direction::Narrows, "tokens that are denied").is(count(denied)));
     }
     if was.bytes_max != now.bytes_max {
         let direction = Direction::more(&was.bytes_max, &now.bytes_max);

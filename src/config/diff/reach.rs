@@ -1,4 +1,5 @@
 //! Where callers come in and where requests go: listeners and upstreams (TLS-1, TLS-2, NET-1, NET-3).
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -121,6 +122,7 @@ pub(super) fn tls(
     };
     let told = ("accepts clients of authorities", "accepts clients no more of authorities");
     sets(line, told, &authorities(was), &authorities(now), out);
+    revoked(was, now, line, out);
     let auth = |of: &TlsSettings| match of.client_auth {
         ClientAuth::None => (0_u8, "not asked for"),
         ClientAuth::Optional => (1, "optional"),
@@ -149,6 +151,48 @@ pub(super) fn tls(
         };
         out.add(line(Direction::Neutral, "protocols").was(said(was)).is(said(now)));
     }
+}
+
+/// Which certificates the lists speak of: one that is on them no more may enter again.
+fn revoked(
+    was: &TlsSettings,
+    now: &TlsSettings,
+    line: &impl Fn(Direction, &'static str) -> Line,
+    out: &mut Out,
+) {
+    if was.client_crl == now.client_crl {
+        return;
+    }
+    let serials = |of: &TlsSettings| -> BTreeSet<Vec<u8>> {
+        let lists = of.client_crl.iter().filter_map(|list| {
+            let (_, list) = x509_parser::parse_x509_crl(&list.der).ok()?;
+            let issuer = list.issuer().as_raw().to_vec();
+            let one = |raw: &[u8]| [&issuer[..], raw].concat();
+            Some(list.iter_revoked_certificates().map(|c| one(c.raw_serial())).collect::<Vec<_>>())
+        });
+        lists.flatten().collect()
+    };
+    let (before, after) = (serials(was), serials(now));
+    let count = |of: &TlsSettings, all: &BTreeSet<Vec<u8>>| {
+        if of.client_crl.is_empty() {
+            Said::from("none")
+        } else {
+            Said::number(u64::try_from(all.len()).unwrap_or(u64::MAX))
+        }
+    };
+    let unlisted = was.client_crl.len() > now.client_crl.len();
+    let direction = if unlisted || !before.is_subset(&after) {
+        Direction::Widens
+    } else if before != after || was.client_crl.len() < now.client_crl.len() {
+        Direction::Narrows
+    } else {
+        Direction::Neutral
+    };
+    out.add(
+        line(direction, "revoked client certificates")
+            .was(count(was, &before))
+            .is(count(now, &after)),
+    );
 }
 
 fn bounds(

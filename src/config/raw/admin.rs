@@ -47,6 +47,10 @@ pub(crate) struct RawApiTls {
     pub(crate) key: At<SecretRef>,
     /// PEM file with the authorities of operators' certificates.
     pub(crate) client_ca: At<PathText>,
+    /// Lists of revoked operators' certificates (CRL, PEM or DER), one of each authority.
+    #[serde(default)]
+    #[schemars(length(max = 32), extend("x-control" = "ACC-3"))]
+    pub(crate) client_crl: At<Vec<At<PathText>>>,
 }
 
 /// An act of an operator.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::At;
 use super::admin::RawApi;
+use super::denied::RawDenied;
 use super::value::{
     AddressText, AuthSchemeText, DurationText, HeaderText, NameText, PathText, PolicyGlob, SizeText,
 };
@@ -31,6 +32,10 @@ pub(crate) struct RawGateway {
     #[serde(default = "shutdown_grace")]
     #[schemars(extend("x-range" = ["1 s", "10 min"]))]
     pub(crate) shutdown_grace: DurationText,
+    /// How old a private key may become before people are told to replace it.
+    #[serde(default = "key_max_age")]
+    #[schemars(extend("x-range" = ["1 day", "365 days"], "x-control" = "TLS-5"))]
+    pub(crate) key_max_age: DurationText,
     /// Policy files to merge in, such as `policy/*.toml`; read in the order of their names, at most
     /// 256 of them.
     #[serde(default)]
@@ -40,6 +45,10 @@ pub(crate) struct RawGateway {
 
 const fn shutdown_grace() -> DurationText {
     DurationText(Duration::from_secs(30))
+}
+
+const fn key_max_age() -> DurationText {
+    DurationText(Duration::from_secs(90 * 86_400))
 }
 
 /// Where callers put their token.
@@ -53,6 +62,10 @@ pub(crate) struct RawToken {
     /// Whether the token may also come as the password of Basic credentials (RFC 7617), from clients
     /// that can't set a header but take `https://user:TOKEN@gateway/…`. Default: it may not.
     pub(crate) basic: Option<At<BasicName>>,
+    /// Tokens that count for nothing, by their `jti`: a list, or a file. Beside those that operators deny
+    /// with `sekisho revoke`.
+    #[schemars(extend("x-control" = "ACC-3"))]
+    pub(crate) denied: RawDenied,
     /// The longest token that is looked at.
     #[schemars(extend("x-range" = ["1 KiB", "32 KiB"]))]
     pub(crate) bytes_max: SizeText,
@@ -72,6 +85,7 @@ impl Default for RawToken {
             header: At::default_of(HeaderText("authorization".to_owned())),
             scheme: AuthSchemeText("Bearer".to_owned()),
             basic: None,
+            denied: RawDenied::default(),
             bytes_max: SizeText(8 << 10),
         }
     }

@@ -63,6 +63,11 @@ pub(crate) struct RawTls {
     pub(crate) certificates: At<Vec<At<RawCertified>>>,
     /// PEM file with the authorities of client certificates.
     pub(crate) client_ca: Option<At<PathText>>,
+    /// Lists of revoked client certificates (CRL, PEM or DER), one of each authority. With any of them a
+    /// certificate passes only if a list that is in date speaks for it, and for each above it.
+    #[serde(default)]
+    #[schemars(length(max = 32), extend("x-control" = "ACC-3"))]
+    pub(crate) client_crl: At<Vec<At<PathText>>>,
     /// Whether clients must, may or need not show a certificate.
     #[serde(default)]
     pub(crate) client_auth: At<ClientAuthName>,
@@ -87,6 +92,9 @@ pub(crate) struct RawCertified {
     /// The private key: a file's path, or `{ file = … }`, `{ env = … }`, `{ command = […] }`.
     #[schemars(extend("x-control" = "PRIV-4"))]
     pub(crate) key: At<SecretRef>,
+    /// DER file with what the authority says of the certificate (OCSP), shown to clients with it.
+    #[schemars(extend("x-control" = "TLS-5"))]
+    pub(crate) ocsp: Option<At<PathText>>,
 }
 
 /// Whether a client certificate is asked for.

@@ -3,6 +3,7 @@
 //! that an error names. Nothing here judges one key by another; that is `check`.
 mod admin;
 mod alarm;
+mod denied;
 mod detect;
 mod gateway;
 mod identity;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(super) use admin::{ActName, RawApi, RawOperator, RoleName as OperatorRoleName};
 pub(super) use alarm::{AlarmKindName, RawAlarm, RawAlarms, SeverityName};
+pub(super) use denied::RawDenied;
 pub(super) use detect::{DetectMode, RawDetect};
 pub(super) use gateway::{BasicName, RawAdmin, RawGateway, RawToken};
 pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
@@ -190,6 +192,11 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         T::json_schema(generator)
     }
+}
+
+/// A calendar day that stands in a file beside the configuration, in days since 1970.
+pub(super) fn day(text: &str) -> Option<u32> {
+    identity::Date::of(text.parse().ok()?).map(identity::Date::unix_day)
 }
 
 /// Whether a TOML date-time is a calendar day and nothing more.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::support::*;
 use super::super::*;
-use crate::base::Secret;
+use crate::base::{HashKey, Secret};
 
 fn world() -> World {
     World::new(spec(vec![with_token("printer", Binding::Bearer)]))
@@ -91,7 +91,10 @@ fn acc_3_an_identity_enters_until_the_second_it_expires() {
 
 #[test]
 fn refusals_are_not_remembered_and_memory_is_bounded() {
-    let world = World { cache: TokenCache::new(&Secret::new([1; 32]), 64), ..world() };
+    let world = World {
+        cache: TokenCache::new(&Secret::new([1; 32]), HashKey::new([9; 16]), 64),
+        ..world()
+    };
     let forged = Signer::new(Algorithm::Es256, "k1").sign(&claims("printer"));
     for token in [b"nonsense".as_slice(), &forged] {
         assert!(world.token(token).is_err());

@@ -17,6 +17,7 @@ fn a_subject() -> impl Strategy<Value = Subject> {
         a_name().prop_map(Subject::Upstream),
         (0_u64..3).prop_map(Subject::Account),
         (0_u64..3).prop_map(Subject::Order),
+        (0_u64..3).prop_map(Subject::Token),
     ]
 }
 

@@ -101,6 +101,8 @@ metrics! {
         "1 while the name of the upstream's endpoint does not resolve; addresses known before stay in use.";
     CONNECTIONS = Gauge "sekisho_connections" ["listener"]
         "Connections that passed the door and are open.";
+    CONNECTIONS_CUT = Counter "sekisho_connections_cut_total" ["cause"]
+        "Open connections cut because what they stood on was taken away: identity, certificate, token, network. ACC-3.";
     CONNECTIONS_REFUSED = Counter "sekisho_connections_refused_total" ["listener", "reason"]
         "Connections closed at the door or between requests, by reason.";
     HANDSHAKES = Counter "sekisho_handshakes_total" ["listener", "result"]
@@ -135,6 +137,10 @@ metrics! {
         "When the issuer's keys were last fetched, in seconds since 1970.";
     CERTIFICATE_EXPIRY = Gauge "sekisho_certificate_not_after_timestamp_seconds" ["listener"]
         "When the listener's first certificate to expire does so, in seconds since 1970. TLS-5.";
+    AGED_BEGINS = Gauge "sekisho_key_not_before_timestamp_seconds" ["kind", "name", "owner"]
+        "Since when the oldest key, certificate, list or key set of this kind and owner counts, in seconds since 1970; its age is time() less that. TLS-5.";
+    AGED_ENDS = Gauge "sekisho_key_not_after_timestamp_seconds" ["kind", "name", "owner"]
+        "When the first of this kind and owner ends, in seconds since 1970; what is left is that less time(). TLS-5.";
     ALARMS_RAISED = Counter "sekisho_alarms_raised_total" ["severity"]
         "What people were to be told of, each occurrence. MON-7.";
     ALARM_MESSAGES = Counter "sekisho_alarm_messages_total" ["result", "target"]

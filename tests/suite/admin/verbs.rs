@@ -8,7 +8,7 @@ use super::{plan, world};
 use crate::support::{ORDERS, World, bearing, get, until_some};
 
 /// Runs a verb as one of the people.
-async fn sekisho(world: &World, who: &str, words: &[&str], stdin: &str) -> Output {
+pub async fn sekisho(world: &World, who: &str, words: &[&str], stdin: &str) -> Output {
     let pki = world.dir.join("pki");
     let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
     command
@@ -35,7 +35,7 @@ async fn sekisho(world: &World, who: &str, words: &[&str], stdin: &str) -> Outpu
 
 /// What it printed, after its exit code was checked.
 #[track_caller]
-fn printed(output: &Output, code: i32) -> String {
+pub fn printed(output: &Output, code: i32) -> String {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}{err}");

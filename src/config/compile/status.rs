@@ -1,0 +1,272 @@
+//! What authorities say of certificates: lists of revoked ones (ACC-3), and the answers that are shown
+//! with our own (TLS-5). Also whether a chain is one.
+use std::sync::Arc;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::parse_x509_certificate;
+use x509_parser::revocation_list::CertificateRevocationList;
+
+use super::ocsp::{self, StapleFault, Subject};
+use super::{Ctx, days};
+use crate::base::ControlId;
+use crate::config::raw::At;
+use crate::config::raw::value::{PathText, quoted};
+use crate::config::read::Entry;
+use crate::config::settings::{RevocationList, Staple};
+use crate::config::source::Place;
+
+const LIST_BYTES_MAX: u64 = 16 << 20;
+const STAPLE_BYTES_MAX: u64 = 64 << 10;
+/// How far the clocks of an authority and of this machine may differ.
+const SKEW_SECS: u64 = 300;
+
+/// Why a file is no list that can be used.
+enum ListFault {
+    Form,
+    /// No authority of the client certificates made it.
+    Stranger,
+    Signature,
+    Endless,
+}
+
+impl Ctx<'_> {
+    /// The lists of the authorities. `None`: it was told why.
+    pub(super) fn revocation_lists<T>(
+        &mut self,
+        entry: &Entry<T>,
+        paths: &At<Vec<At<PathText>>>,
+        authorities: &[CertificateDer<'static>],
+    ) -> Option<Vec<RevocationList>> {
+        let lists: Vec<_> = paths
+            .iter()
+            .map(|path| self.revocation_list(&path.value, &entry.at(&path.span), authorities))
+            .collect();
+        let lists: Vec<RevocationList> = lists.into_iter().collect::<Option<_>>()?;
+        let listed =
+            |authority: &&CertificateDer<'_>| lists.iter().any(|list| is_of(&list.der, authority));
+        let silent = authorities.iter().filter(|authority| !listed(authority)).count();
+        if silent > 0 && !paths.is_empty() {
+            let found = format!("{silent} of the authorities of client_ca have no list here");
+            let instead = "add their lists: a certificate of which none speaks is refused";
+            self.report.error(&entry.at(&paths.span), ControlId::Acc3, found, instead);
+            return None;
+        }
+        Some(lists)
+    }
+
+    fn revocation_list(
+        &mut self,
+        path: &PathText,
+        place: &Place,
+        authorities: &[CertificateDer<'static>],
+    ) -> Option<RevocationList> {
+        let path = self.path(path, place);
+        let bytes = match self.outside.read(&path, LIST_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(fault) => {
+                self.unreadable(place, ControlId::Acc3, &path, fault);
+                return None;
+            }
+        };
+        let shown = quoted(&path.display().to_string());
+        let der = CertificateRevocationListDer::from_pem_slice(&bytes)
+            .unwrap_or_else(|_no_pem| CertificateRevocationListDer::from(bytes));
+        let (found, instead) = match judge_list(der, authorities) {
+            Ok(list) => {
+                let now = self.now.unix_secs();
+                if list.next_update_unix_secs > now {
+                    return Some(list);
+                }
+                let since = days((now - list.next_update_unix_secs) / 86_400 * 86_400);
+                let found = format!("{shown} is out of date since {since}");
+                (found, "fetch it anew: out of date it would shut everybody out")
+            }
+            Err(ListFault::Form) => {
+                (format!("{shown} is no list of revoked certificates"), "write a CRL, PEM or DER")
+            }
+            Err(ListFault::Stranger) => (
+                format!("{shown} is of no authority in client_ca"),
+                "name the list of one that is, or add its authority",
+            ),
+            Err(ListFault::Signature) => (
+                format!("the signature of {shown} does not fit its authority"),
+                "fetch it anew from the authority",
+            ),
+            Err(ListFault::Endless) => (
+                format!("{shown} does not say until when it counts"),
+                "have the authority write nextUpdate (RFC 5280 §5.1.2.5)",
+            ),
+        };
+        self.report.error(place, ControlId::Acc3, found, instead);
+        None
+    }
+
+    /// What the authority says of a leaf, to be shown with it.
+    pub(super) fn staple(
+        &mut self,
+        chain: &[CertificateDer<'static>],
+        path: &PathText,
+        place: &Place,
+    ) -> Option<Staple> {
+        let path = self.path(path, place);
+        let der = match self.outside.read(&path, STAPLE_BYTES_MAX) {
+            Ok(der) => der,
+            Err(fault) => {
+                self.unreadable(place, ControlId::Tls5, &path, fault);
+                return None;
+            }
+        };
+        let shown = quoted(&path.display().to_string());
+        let (found, instead) = match judge_staple(&der, chain) {
+            Ok((this_update, next_update)) => {
+                let now = self.now.unix_secs();
+                if this_update > now.saturating_add(SKEW_SECS) {
+                    (format!("{shown} begins to count later"), "set this machine's clock")
+                } else if next_update <= now {
+                    (format!("{shown} is out of date"), "fetch it anew, or remove `ocsp`")
+                } else {
+                    return Some(Staple {
+                        der: Arc::from(der),
+                        this_update_unix_secs: this_update,
+                        next_update_unix_secs: next_update,
+                    });
+                }
+            }
+            Err(fault) => told(fault, &shown),
+        };
+        self.report.error(place, ControlId::Tls5, found, instead);
+        None
+    }
+
+    /// Each certificate of a chain is signed by the next one.
+    pub(super) fn in_order(&mut self, chain: &[CertificateDer<'_>], place: &Place) -> Option<()> {
+        for (at, pair) in chain.windows(2).enumerate() {
+            let [one, next] = pair else { continue };
+            if is_signed_by(one, next) {
+                continue;
+            }
+            let above = chain.iter().position(|other| is_signed_by(one, other));
+            let found = format!(
+                "certificate {} of the file is not signed by certificate {}{}",
+                at + 1,
+                at + 2,
+                above
+                    .filter(|above| *above != at)
+                    .map_or(String::new(), |above| format!(", but by certificate {}", above + 1))
+            );
+            let instead = "write the leaf first, then each one's authority behind it";
+            self.report.error(place, ControlId::Tls1, found, instead);
+            return None;
+        }
+        Some(())
+    }
+}
+
+fn told(fault: StapleFault, shown: &str) -> (String, &'static str) {
+    match fault {
+        StapleFault::Form => {
+            (format!("{shown} is no OCSP response that fits"), "write the response in DER")
+        }
+        StapleFault::NoAnswer => {
+            (format!("{shown} holds no answer of the responder"), "ask the responder again")
+        }
+        StapleFault::Other => (
+            format!("{shown} speaks of another certificate"),
+            "fetch the response for this certificate",
+        ),
+        StapleFault::Revoked => {
+            (format!("{shown} says that the certificate is revoked"), "replace the certificate")
+        }
+        StapleFault::Unknown => (
+            format!("{shown} says that the authority does not know the certificate"),
+            "ask the authority that issued it",
+        ),
+        StapleFault::Endless => (
+            format!("{shown} does not say until when it counts"),
+            "fetch a response with nextUpdate",
+        ),
+    }
+}
+
+fn judge_list(
+    der: CertificateRevocationListDer<'static>,
+    authorities: &[CertificateDer<'static>],
+) -> Result<RevocationList, ListFault> {
+    let list = parse_list(&der).ok_or(ListFault::Form)?;
+    let this_update = list.last_update().timestamp();
+    let next_update = list.next_update().ok_or(ListFault::Endless)?.timestamp();
+    let (mut known, mut signed) = (false, false);
+    for authority in authorities {
+        let Ok((_, authority)) = parse_x509_certificate(authority) else { continue };
+        if authority.subject().as_raw() == list.issuer().as_raw() {
+            known = true;
+            let body = list.tbs_cert_list.as_ref();
+            signed |= verifies(&authority, body, &list.signature_value.data);
+        }
+    }
+    if !signed {
+        return Err(if known { ListFault::Signature } else { ListFault::Stranger });
+    }
+    let secs = |time: i64| u64::try_from(time).unwrap_or(0);
+    Ok(RevocationList {
+        this_update_unix_secs: secs(this_update),
+        next_update_unix_secs: secs(next_update),
+        der,
+    })
+}
+
+fn parse_list<'d>(
+    der: &'d CertificateRevocationListDer<'_>,
+) -> Option<CertificateRevocationList<'d>> {
+    let (rest, list) = x509_parser::parse_x509_crl(der).ok()?;
+    rest.is_empty().then_some(list)
+}
+
+fn is_of(list: &CertificateRevocationListDer<'_>, authority: &CertificateDer<'_>) -> bool {
+    let (Some(list), Ok((_, authority))) = (parse_list(list), parse_x509_certificate(authority))
+    else {
+        return false;
+    };
+    list.issuer().as_raw() == authority.subject().as_raw()
+}
+
+/// When it begins to count and when it ends.
+fn judge_staple(der: &[u8], chain: &[CertificateDer<'_>]) -> Result<(u64, u64), StapleFault> {
+    let leaf = chain.first().and_then(|leaf| parse_x509_certificate(leaf).ok());
+    let Some((_, leaf)) = leaf else { return Err(StapleFault::Other) };
+    let of = Subject { issuer_name: leaf.issuer().as_raw(), serial: leaf.raw_serial() };
+    let good = ocsp::read(der, &of)?;
+    // Without its authority in the file, only clients can verify it.
+    if let Some((_, issuer)) = chain.get(1).and_then(|issuer| parse_x509_certificate(issuer).ok()) {
+        let delegated = good.signers.iter().any(|signer| {
+            let Ok((_, own)) = parse_x509_certificate(signer) else { return false };
+            let answers = own.extended_key_usage().ok().flatten();
+            answers.is_some_and(|usage| usage.value.ocsp_signing)
+                && verifies(&issuer, own.tbs_certificate.as_ref(), &own.signature_value.data)
+                && verifies(&own, good.signed, good.signature)
+        });
+        if !delegated && !verifies(&issuer, good.signed, good.signature) {
+            return Err(StapleFault::Form);
+        }
+    }
+    Ok((good.this_update, good.next_update))
+}
+
+fn is_signed_by(one: &CertificateDer<'_>, by: &CertificateDer<'_>) -> bool {
+    let (Ok((_, one)), Ok((_, by))) = (parse_x509_certificate(one), parse_x509_certificate(by))
+    else {
+        return false;
+    };
+    one.issuer().as_raw() == by.subject().as_raw()
+        && verifies(&by, one.tbs_certificate.as_ref(), &one.signature_value.data)
+}
+
+/// Whether an authority's key made a signature, by any algorithm that is spoken here. Handshakes judge
+/// for themselves; this finds mistakes before they matter.
+fn verifies(by: &X509Certificate<'_>, message: &[u8], signature: &[u8]) -> bool {
+    let key = &by.public_key().subject_public_key.data;
+    let all = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.all;
+    all.iter().any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
+}

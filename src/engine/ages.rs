@@ -1,0 +1,358 @@
+//! How old every key and certificate is, and when it ends (TLS-5): of listeners, upstreams, issuers, the
+//! API, the shared state and the gateway itself. What people must know of that ahead is decided here,
+//! from dates alone; what they are told, and how often, is `conditions`'.
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustls_pki_types::CertificateDer;
+
+use super::Engine;
+use crate::alarm::Severity;
+use crate::base::{Moment, Name};
+use crate::config::{CertifiedChain, JwksSource, Roots, Snapshot, TlsSettings};
+use crate::keys::IssuerStatus;
+
+const DAY_SECS: u64 = 86_400;
+/// A certificate is told of so long before its end, and then with more and more weight.
+const AHEAD: [(u64, Severity); 3] = [
+    (DAY_SECS, Severity::Critical),
+    (7 * DAY_SECS, Severity::High),
+    (14 * DAY_SECS, Severity::Medium),
+];
+/// A key is told of so long before it is as old as it may become.
+const DUE_SECS: u64 = 14 * DAY_SECS;
+
+/// What it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AgedKind {
+    /// One of our own, with its private key.
+    Certificate,
+    /// A private key. It is as old as the oldest certificate that was seen for it.
+    Key,
+    /// One that vouches for others.
+    Authority,
+    RevocationList,
+    /// A stapled OCSP response.
+    Staple,
+    /// An issuer's public keys, since they were last fetched.
+    KeySet,
+    /// What the gateway derives its own keys from.
+    Secret,
+}
+
+impl AgedKind {
+    pub const ALL: [Self; 7] = [
+        Self::Certificate,
+        Self::Key,
+        Self::Authority,
+        Self::RevocationList,
+        Self::Staple,
+        Self::KeySet,
+        Self::Secret,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certificate => "certificate",
+            Self::Key => "key",
+            Self::Authority => "authority",
+            Self::RevocationList => "revocation-list",
+            Self::Staple => "staple",
+            Self::KeySet => "key-set",
+            Self::Secret => "secret",
+        }
+    }
+}
+
+/// Whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Owner {
+    Listener,
+    Upstream,
+    Issuer,
+    /// The API of operators.
+    Api,
+    /// The connection to the server that gateways share.
+    Redis,
+    Gateway,
+}
+
+impl Owner {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Listener => "listener",
+            Self::Upstream => "upstream",
+            Self::Issuer => "issuer",
+            Self::Api => "api",
+            Self::Redis => "redis",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// One key, certificate or word of an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aged {
+    pub kind: AgedKind,
+    pub owner: Owner,
+    /// The owner's name, where there are several of its kind.
+    pub name: Option<Name>,
+    /// Place among its owner's of this kind, from 1.
+    pub place: u32,
+    /// Since when it counts, in seconds since 1970; none if that is not known.
+    pub begins: Option<u64>,
+    pub ends: Option<u64>,
+    /// How old it may become.
+    pub max_age: Option<Duration>,
+}
+
+/// How it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Good,
+    /// It ends soon.
+    Ending,
+    Ended,
+    /// It is soon as old as it may become.
+    Ageing,
+    TooOld,
+}
+
+impl State {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Ending => "ends-soon",
+            Self::Ended => "ended",
+            Self::Ageing => "due-soon",
+            Self::TooOld => "too-old",
+        }
+    }
+}
+
+impl Aged {
+    #[must_use]
+    pub fn age_secs(&self, now: Moment) -> Option<u64> {
+        self.begins.map(|begins| now.unix_secs().saturating_sub(begins))
+    }
+
+    /// How it stands, and how much people must know of it.
+    #[must_use]
+    pub fn stands(&self, now: Moment) -> (State, Option<Severity>) {
+        if let Some(ends) = self.ends {
+            let left = ends.saturating_sub(now.unix_secs());
+            if left == 0 {
+                return (State::Ended, Some(Severity::Critical));
+            }
+            if let Some((_, severity)) = self.ahead().iter().find(|(ahead, _)| left <= *ahead) {
+                return (State::Ending, Some(*severity));
+            }
+        }
+        if let (Some(age), Some(max_age)) = (self.age_secs(now), self.max_age) {
+            if age >= max_age.as_secs() {
+                return (State::TooOld, Some(Severity::High));
+            }
+            if age >= max_age.as_secs().saturating_sub(DUE_SECS) {
+                return (State::Ageing, Some(Severity::Low));
+            }
+        }
+        (State::Good, None)
+    }
+
+    /// What an authority says counts for days or hours and is renewed at half of that: of these the
+    /// last third, sixth and twelfth of the time are told of.
+    fn ahead(&self) -> [(u64, Severity); 3] {
+        let (AgedKind::RevocationList | AgedKind::Staple, Some(ends)) = (self.kind, self.ends)
+        else {
+            return AHEAD;
+        };
+        let whole = ends.saturating_sub(self.begins.unwrap_or(ends));
+        [
+            (whole / 12, Severity::Critical),
+            (whole / 6, Severity::High),
+            (whole / 3, Severity::Medium),
+        ]
+    }
+}
+
+impl Engine {
+    /// Everything that ages, in the order of the configuration.
+    #[must_use]
+    pub fn view_keys(&self) -> Vec<Aged> {
+        let live = self.live();
+        let snapshot = &live.snapshot;
+        let mut all = List { all: Vec::new(), key_max_age: snapshot.key_max_age };
+        for listener in &snapshot.listeners {
+            if let Some(tls) = &listener.tls {
+                all.tls((Owner::Listener, Some(&listener.name)), tls);
+            }
+        }
+        for upstream in &snapshot.upstreams {
+            let owner = (Owner::Upstream, Some(&upstream.name));
+            all.certified(owner, upstream.client_certificate.iter());
+            if let Roots::Private(roots) = &upstream.roots {
+                all.authorities(owner, roots);
+            }
+        }
+        all.issuers(snapshot, &self.jwks.status(), self.clock.now());
+        if let Some(api) = &snapshot.api {
+            all.tls((Owner::Api, None), &api.tls);
+        }
+        if let Some(redis) = &snapshot.state.redis {
+            all.certified((Owner::Redis, None), redis.client_certificate.iter());
+            all.authorities((Owner::Redis, None), &redis.authorities);
+        }
+        // Each day's key is derived from it; it is not replaced, or every lock would lose its subject.
+        let made = made_at(&snapshot.state_dir.join("pseudonym.key"));
+        all.push(AgedKind::Secret, (Owner::Gateway, None), (made, None));
+        all.all
+    }
+}
+
+struct List {
+    all: Vec<Aged>,
+    key_max_age: Duration,
+}
+
+type Whose<'n> = (Owner, Option<&'n Name>);
+
+impl List {
+    fn push(
+        &mut self,
+        kind: AgedKind,
+        (owner, name): Whose<'_>,
+        (begins, ends): (Option<u64>, Option<u64>),
+    ) {
+        let same =
+            |aged: &&Aged| (aged.kind, aged.owner, aged.name.as_ref()) == (kind, owner, name);
+        let before = self.all.iter().filter(same).count();
+        self.all.push(Aged {
+            kind,
+            owner,
+            name: name.cloned(),
+            place: u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1),
+            begins,
+            ends,
+            max_age: (kind == AgedKind::Key).then_some(self.key_max_age),
+        });
+    }
+
+    fn tls(&mut self, whose: Whose<'_>, tls: &TlsSettings) {
+        self.certified(whose, tls.certificates.iter());
+        self.authorities(whose, tls.client_ca.as_deref().unwrap_or_default());
+        for list in &tls.client_crl {
+            let dates = (Some(list.this_update_unix_secs), Some(list.next_update_unix_secs));
+            self.push(AgedKind::RevocationList, whose, dates);
+        }
+    }
+
+    fn certified<'c>(
+        &mut self,
+        whose: Whose<'_>,
+        chains: impl Iterator<Item = &'c CertifiedChain>,
+    ) {
+        for chain in chains {
+            let begins = Some(chain.not_before_unix_secs);
+            self.push(AgedKind::Certificate, whose, (begins, Some(chain.not_after_unix_secs)));
+            self.push(AgedKind::Key, whose, (begins, None));
+            if let Some(staple) = &chain.staple {
+                let dates =
+                    (Some(staple.this_update_unix_secs), Some(staple.next_update_unix_secs));
+                self.push(AgedKind::Staple, whose, dates);
+            }
+        }
+    }
+
+    fn authorities(&mut self, whose: Whose<'_>, authorities: &[CertificateDer<'_>]) {
+        for der in authorities {
+            let Ok((_, authority)) = x509_parser::parse_x509_certificate(der) else { continue };
+            let validity = authority.validity();
+            let secs = |time: i64| Some(u64::try_from(time).unwrap_or(0));
+            let dates =
+                (secs(validity.not_before.timestamp()), secs(validity.not_after.timestamp()));
+            self.push(AgedKind::Authority, whose, dates);
+        }
+    }
+
+    fn issuers(&mut self, snapshot: &Snapshot, known: &[IssuerStatus], now: Moment) {
+        for issuer in &snapshot.issuers {
+            let whose = (Owner::Issuer, Some(&issuer.name));
+            let status = known.iter().find(|status| status.name == issuer.name);
+            let fetched = status.and_then(|status| status.age_secs);
+            let begins = fetched.map(|age| now.unix_secs().saturating_sub(age));
+            self.push(AgedKind::KeySet, whose, (begins, None));
+            if let JwksSource::Url { roots: Roots::Private(roots), .. } = &issuer.jwks {
+                self.authorities(whose, roots);
+            }
+        }
+    }
+}
+
+/// When a file was written, which for a secret is when it was made.
+fn made_at(path: &Path) -> Option<u64> {
+    let modified = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
+    modified.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn aged(kind: AgedKind, begins: u64, ends: Option<u64>) -> Aged {
+        Aged {
+            kind,
+            owner: Owner::Listener,
+            name: None,
+            place: 1,
+            begins: Some(begins),
+            ends,
+            max_age: (kind == AgedKind::Key).then_some(Duration::from_secs(90 * DAY_SECS)),
+        }
+    }
+
+    fn now() -> Moment {
+        Moment::new(NOW * 1_000, 0)
+    }
+
+    #[test]
+    fn tls_5_a_certificate_is_told_of_fourteen_seven_and_one_day_ahead() {
+        let left = |secs: u64| {
+            let kind = AgedKind::Certificate;
+            aged(kind, NOW - 300 * DAY_SECS, Some(NOW + secs)).stands(now())
+        };
+        assert_eq!(left(14 * DAY_SECS + 1), (State::Good, None));
+        assert_eq!(left(14 * DAY_SECS), (State::Ending, Some(Severity::Medium)));
+        assert_eq!(left(7 * DAY_SECS), (State::Ending, Some(Severity::High)));
+        assert_eq!(left(DAY_SECS), (State::Ending, Some(Severity::Critical)));
+        assert_eq!(left(0), (State::Ended, Some(Severity::Critical)));
+    }
+
+    #[test]
+    fn tls_5_a_key_is_told_of_before_it_is_too_old() {
+        let old = |days: u64| aged(AgedKind::Key, NOW - days * DAY_SECS, None).stands(now());
+        assert_eq!(old(75), (State::Good, None));
+        assert_eq!(old(76), (State::Ageing, Some(Severity::Low)));
+        assert_eq!(old(90), (State::TooOld, Some(Severity::High)));
+        let clock_went_back = aged(AgedKind::Key, NOW + 7, None);
+        assert_eq!(clock_went_back.age_secs(now()), Some(0));
+    }
+
+    #[test]
+    fn tls_5_a_list_that_lives_a_day_is_told_of_in_time() {
+        for kind in [AgedKind::RevocationList, AgedKind::Staple] {
+            let left = |hours: u64| {
+                let ends = NOW + hours * 3_600;
+                aged(kind, ends - DAY_SECS, Some(ends)).stands(now())
+            };
+            assert_eq!(left(9), (State::Good, None));
+            assert_eq!(left(8), (State::Ending, Some(Severity::Medium)));
+            assert_eq!(left(4), (State::Ending, Some(Severity::High)));
+            assert_eq!(left(2), (State::Ending, Some(Severity::Critical)));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Open connections when the ground is taken from under them (ACC-3): an identity that may no longer
+//! enter, a certificate revoked or without its authority, a token denied, a network off the list.
+//!
+//! 1. All that are open are on one roll. A reload, a denied token and the end of somebody's time ring
+//!    for a look at each, on a thread of its own: requests pay nothing for it.
+//! 2. A chain is verified again only if authorities or revocation lists changed, and once for all
+//!    connections that showed it.
+//! 3. Whoever joins the roll after the look began is looked at by itself.
+//!
+//! On failure: what can't be judged is cut.
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::conn::{ConnFacts, ConnLink, Cut};
+use super::{Engine, Live};
+use crate::base::{Denial, ListenerIx, Moment, Name, RevokedFault};
+use crate::evidence::{Event, Fixed};
+use crate::identity::still_proves;
+use crate::policy::NetworkMask;
+
+/// How often the clock is looked at for somebody's end.
+const LOOK: Duration = Duration::from_millis(250);
+/// Connections taken off the roll at a time, so that those who join wait for no more.
+const AT_ONCE: usize = 256;
+
+/// The open connections.
+#[derive(Debug, Default)]
+pub(super) struct Roll {
+    next: AtomicU64,
+    open: Mutex<BTreeMap<u64, Arc<ConnLink>>>,
+    rung: Notify,
+    /// When a look is due at the latest, in seconds since 1970.
+    due: AtomicU64,
+}
+
+/// A connection's place on the roll; dropping it gives it up.
+#[derive(Debug)]
+pub struct Enrolled {
+    engine: Arc<Engine>,
+    place: u64,
+}
+
+impl Drop for Enrolled {
+    fn drop(&mut self) {
+        self.engine.roll.open.lock().remove(&self.place);
+    }
+}
+
+/// Looks at every connection whenever that is due, as long as the engine lives.
+pub(super) async fn keep_watch(engine: Weak<Engine>) {
+    let Some(mut tokens) = engine.upgrade().map(|engine| engine.locks.tokens.subscribe()) else {
+        return;
+    };
+    loop {
+        let Some(here) = engine.upgrade() else { return };
+        let due = tokio::select! {
+            () = here.roll.rung.notified() => true,
+            changed = tokens.changed() => changed.is_ok(),
+            () = tokio::time::sleep(LOOK) => {
+                here.clock.now().unix_secs() >= here.roll.due.load(Ordering::Acquire)
+            }
+        };
+        if due {
+            let swept = tokio::task::spawn_blocking(move || here.sweep());
+            let _panicked = swept.await;
+        }
+    }
+}
+
+/// What a look at many connections need not find out twice.
+#[derive(Default)]
+struct Verdicts {
+    hasher: RandomState,
+    chains: HashMap<(ListenerIx, u64), bool>,
+}
+
+impl Engine {
+    /// Puts a connection on the roll.
+    #[must_use]
+    pub fn enrol(self: &Arc<Self>, link: &Arc<ConnLink>) -> Enrolled {
+        let place = self.roll.next.fetch_add(1, Ordering::Relaxed);
+        self.roll.open.lock().insert(place, Arc::clone(link));
+        // Judged at the door by a configuration that may be gone.
+        if link.facts.generation != self.live.load().snapshot.generation {
+            self.look_again(link);
+        }
+        self.expect(link.facts.certificate.as_ref().map_or(u64::MAX, |own| own.not_after() + 1));
+        Enrolled { engine: Arc::clone(self), place }
+    }
+
+    /// Has all connections looked at soon.
+    pub(super) fn ring(&self) {
+        self.roll.rung.notify_one();
+    }
+
+    /// A look is due by then, in seconds since 1970.
+    pub(super) fn expect(&self, unix_secs: u64) {
+        self.roll.due.fetch_min(unix_secs, Ordering::AcqRel);
+    }
+
+    /// Looks at one connection that the last look may have missed.
+    pub(super) fn look_again(&self, link: &ConnLink) {
+        let (live, now) = (self.live(), self.clock.now());
+        if let Some(cut) = self.judge(&live, link, now, &mut Verdicts::default())
+            && link.cut(cut.clone())
+        {
+            self.report_cut(&live, (link.facts.listener, cut), 1);
+        }
+    }
+
+    fn sweep(&self) {
+        for token in std::mem::take(&mut *self.locks.denied.lock()) {
+            self.tokens.forget(token);
+        }
+        let (live, now) = (self.live(), self.clock.now());
+        self.roll.due.store(live.authorities_until(now), Ordering::Release);
+        let mut verdicts = Verdicts::default();
+        let mut cuts: HashMap<(ListenerIx, Cut), u64> = HashMap::new();
+        let mut from = Bound::Unbounded;
+        loop {
+            let some: Vec<(u64, Arc<ConnLink>)> = {
+                let open = self.roll.open.lock();
+                let range = open.range((from, Bound::Unbounded)).take(AT_ONCE);
+                range.map(|(place, link)| (*place, Arc::clone(link))).collect()
+            };
+            let Some((last, _)) = some.last() else { break };
+            from = Bound::Excluded(*last);
+            for (_, link) in &some {
+                if let Some(cut) = self.judge(&live, link, now, &mut verdicts)
+                    && link.cut(cut.clone())
+                {
+                    let count = cuts.entry((link.facts.listener, cut)).or_default();
+                    *count = count.saturating_add(1);
+                }
+            }
+        }
+        for (cut, count) in cuts {
+            self.report_cut(&live, cut, count);
+        }
+    }
+
+    /// What a connection no longer stands on.
+    fn judge(
+        &self,
+        live: &Live,
+        link: &ConnLink,
+        now: Moment,
+        verdicts: &mut Verdicts,
+    ) -> Option<Cut> {
+        let (conn, snapshot) = (&link.facts, &live.snapshot);
+        let by = |fault, identity| Some(Cut { fault, identity });
+        let Ok(networks) = live.networks_of(conn) else { return by(RevokedFault::Network, None) };
+        let peer = link.certificate_under(live.authorities(conn.listener, now), |chain| {
+            let key = verdicts.hasher.hash_one(chain.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+            let verify = || live.still_verifies(conn.listener, chain, now);
+            *verdicts.chains.entry((conn.listener, key)).or_insert_with(verify)
+        });
+        if let Some(own) = &conn.certificate {
+            let ends = own.not_after().saturating_add(1);
+            if peer.is_none() || now.unix_secs() >= ends {
+                let held = link.identities();
+                return by(RevokedFault::Certificate, held.first().cloned());
+            }
+            self.expect(ends);
+        }
+        if let Some(name) = link.denied_token(|token| self.locks.is_token_denied(token, now)) {
+            return by(RevokedFault::Token, Some(name));
+        }
+        for (name, proof) in link.proofs() {
+            let ix = self.locks.identity_named(&name);
+            let known = ix.filter(|ix| snapshot.names.identity(*ix) == Some(&name));
+            if ix.is_some() && known.is_none() {
+                // Yet another configuration comes in force; it rings for a look of its own.
+                continue;
+            }
+            let Some(ix) = known.filter(|ix| still_proves(&snapshot.trust, *ix, proof, peer, now))
+            else {
+                return by(RevokedFault::Identity, Some(name));
+            };
+            if !snapshot.policy.networks_of(ix).intersects(&networks) {
+                return by(RevokedFault::Network, Some(name));
+            }
+            self.expect(snapshot.trust.ends(ix));
+        }
+        None
+    }
+
+    fn report_cut(&self, live: &Live, (listener, cut): (ListenerIx, Cut), count: u64) {
+        let cause = Fixed::new(word(cut.fault));
+        self.metrics.life.cut(cause, count);
+        if let Some(listener) = live.snapshot.names.listener(listener) {
+            let identity: Option<&Name> = cut.identity.as_ref();
+            self.report_event(&Event::ConnectionsCut { listener, identity, cause, count });
+        }
+    }
+}
+
+impl Live {
+    /// The named networks that a connection's client is in now, if the listener still admits it
+    /// (NET-1, NET-3).
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn networks_of(&self, conn: &ConnFacts) -> Result<NetworkMask, Denial> {
+        if conn.generation == self.snapshot.generation {
+            return Ok(conn.networks);
+        }
+        let table = &self.snapshot.networks;
+        let networks = table.lookup(&conn.addr);
+        let listed = self.listener(conn.listener).is_some_and(|listener| {
+            let balancer = match (&conn.balancer, &listener.proxy_from) {
+                (None, None) => true,
+                (Some(balancer), Some(from)) => table.lookup(balancer).intersects(from),
+                // The listener changed between direct and balanced: nobody's facts hold any more.
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+            balancer && networks.intersects(&listener.networks)
+        });
+        if listed { Ok(networks) } else { Err(Denial::AddressRevoked) }
+    }
+}
+
+const fn word(fault: RevokedFault) -> &'static str {
+    match fault {
+        RevokedFault::Identity => "identity",
+        RevokedFault::Certificate => "certificate",
+        RevokedFault::Token => "token",
+        RevokedFault::Network => "network",
+    }
+}

@@ -1,0 +1,199 @@
+//! What clients are shown of our own certificates: swapped while connections go on, refused when they
+//! are wrong, with the authority's word stapled (TLS-5).
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, Mutex};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sekisho::base::Use;
+use sekisho::config;
+use sekisho::devcerts::{Leaf, LeafPlan, Says};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::DAY;
+use crate::support::{ORDERS, Plan, World, get, now};
+
+/// Verifies as usual, and keeps what was stapled.
+#[derive(Debug)]
+struct Watcher {
+    inner: Arc<WebPkiServerVerifier>,
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+impl ServerCertVerifier for Watcher {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        stapled: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.seen.lock().unwrap() = stapled.to_vec();
+        self.inner.verify_server_cert(leaf, above, name, stapled, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// What a client is shown beside the certificate.
+async fn stapled(world: &World) -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(world.pki.ca.certificate()).unwrap();
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+    let seen = Arc::default();
+    let watcher = Watcher { inner: inner.build().unwrap(), seen: Arc::clone(&seen) };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(watcher))
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(world.address()).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
+    let shown = seen.lock().unwrap();
+    shown.clone()
+}
+
+const CERTIFIED: &str = "key = \"pki/server.key\" }";
+const STAPLED: &str = "key = \"pki/server.key\", ocsp = \"server.ocsp\" }";
+
+fn around_now() -> (u64, u64) {
+    (now().unix_secs() - 3_600, now().unix_secs() + DAY)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_clients_are_shown_what_the_authority_says() {
+    let world = World::start().await;
+    assert_eq!(stapled(&world).await, b"");
+    let answer = |says, times| world.pki.ca.ocsp_response(&world.pki.server, says, times).unwrap();
+    let write = |bytes: &[u8]| std::fs::write(world.dir.join("server.ocsp"), bytes).unwrap();
+    let good = answer(Says::Good, around_now());
+    write(&good);
+    assert!(world.reload(|text| text.replacen(CERTIFIED, STAPLED, 1)).await);
+    assert_eq!(stapled(&world).await, good);
+
+    let (path, from) = (world.dir.join("sekisho.toml"), now().unix_secs());
+    let other = world.pki.ca.ocsp_response(&world.pki.upstream, Says::Good, around_now()).unwrap();
+    for (bytes, says) in [
+        (answer(Says::Good, (from - 2 * DAY, from - DAY)), "is out of date"),
+        (answer(Says::Good, (from + DAY, from + 2 * DAY)), "begins to count later"),
+        (answer(Says::Revoked(from - DAY), around_now()), "says that the certificate is revoked"),
+        (answer(Says::Unknown, around_now()), "does not know the certificate"),
+        (other, "speaks of another certificate"),
+        (b"nonsense".to_vec(), "is no OCSP response"),
+    ] {
+        write(&bytes);
+        let errors = config::load(&path, 9, now()).unwrap_err().to_string();
+        assert!(errors.contains(says) && errors.contains("TLS-5"), "{errors}");
+        assert!(!world.reload(|text| text).await);
+        assert_eq!(stapled(&world).await, good, "{says}: the one before does not stay");
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_a_staple_must_be_signed_by_the_authority_that_is_shown() {
+    let world = World::start().await;
+    let chain = world.pki.server.certificate_pem().to_owned() + &world.pki.ca.certificate_pem();
+    std::fs::write(world.dir.join("pki/server.pem"), chain).unwrap();
+    let mut bytes =
+        world.pki.ca.ocsp_response(&world.pki.server, Says::Good, around_now()).unwrap();
+    std::fs::write(world.dir.join("server.ocsp"), &bytes).unwrap();
+    assert!(world.reload(|text| text.replacen(CERTIFIED, STAPLED, 1)).await);
+    assert_eq!(stapled(&world).await, bytes);
+    // Somewhere in the signature, which stands at the end.
+    let last = bytes.len() - 4;
+    bytes[last] ^= 1;
+    std::fs::write(world.dir.join("server.ocsp"), &bytes).unwrap();
+    assert!(!world.reload(|text| text).await);
+    world.finish().await;
+}
+
+fn install(world: &World, certificate: &str, leaf: &Leaf) {
+    std::fs::write(world.dir.join("pki/server.pem"), certificate).unwrap();
+    let key = world.dir.join("pki/server.key");
+    std::fs::write(&key, leaf.key_pem().reveal_for(Use::Forward)).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_a_wrong_certificate_is_not_swapped_in_and_the_reason_is_told() {
+    let world = World::with(Plan::default()).await;
+    let (at, ca) = (now().unix_secs(), &world.pki.ca);
+    let shown = world.pki.server.chain().remove(0);
+    let printer = world.printer();
+    let open = printer.connect(world.address()).await.unwrap();
+    let plan = |from: u64, to: u64| LeafPlan {
+        not_before: from,
+        not_after: to,
+        ..LeafPlan::server(&["localhost".to_owned()], now())
+    };
+    let good = ca.issue(&plan(at - 60, at + 30 * DAY)).unwrap();
+    let later = ca.issue(&plan(at + DAY, at + 30 * DAY)).unwrap();
+    let over = ca.issue(&plan(at - 30 * DAY, at - DAY)).unwrap();
+    let (own, above) = (good.certificate_pem().to_owned(), ca.certificate_pem());
+    let stranger = world.pki.rogue.ca.certificate_pem();
+    let path = world.dir.join("sekisho.toml");
+    let cases: [(String, &Leaf, u32, &str); 6] = [
+        (own.clone(), &over, 0o600, "the private key does not belong to the certificate"),
+        (
+            above.clone() + &own,
+            &good,
+            0o600,
+            "certificate 1 of the file is not signed by certificate 2",
+        ),
+        (
+            own.clone() + &stranger + &above,
+            &good,
+            0o600,
+            "certificate 1 of the file is not signed by certificate 2, but by certificate 3",
+        ),
+        (later.certificate_pem().to_owned(), &later, 0o600, "the certificate is not in force yet"),
+        (over.certificate_pem().to_owned(), &over, 0o600, "the certificate has expired"),
+        (own.clone(), &good, 0o644, "can be read or changed by others"),
+    ];
+    for (certificate, leaf, mode, says) in &cases {
+        install(&world, certificate, leaf);
+        let key = world.dir.join("pki/server.key");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(*mode)).unwrap();
+        let errors = config::load(&path, 9, now()).unwrap_err().to_string();
+        assert!(errors.contains(says), "{says}: {errors}");
+        assert!(!world.reload(|text| text).await, "{says}");
+        let fresh = printer.connect(world.address()).await.unwrap();
+        assert_eq!(fresh.certificate(), Some(&shown), "{says}");
+    }
+    install(&world, &(own + &above), &good);
+    assert!(world.reload(|text| text).await);
+    let fresh = printer.connect(world.address()).await.unwrap();
+    assert_eq!(fresh.certificate(), good.chain().first());
+    // Whoever was connected has noticed nothing of all this.
+    assert_eq!(open.call(get(ORDERS)).await.unwrap().status, 200);
+    assert_eq!(open.certificate(), Some(&shown));
+    world.finish().await;
+}
