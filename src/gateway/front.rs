@@ -91,6 +91,8 @@ struct Front {
     options: HttpServerOptions,
     /// Takes no more requests on this connection than it has.
     retire: watch::Sender<bool>,
+    /// The gateway stops: who waits for a request waits in vain.
+    stop: watch::Receiver<bool>,
 }
 
 impl Front {
@@ -101,7 +103,8 @@ impl Front {
         options.keepalive_request_limit = Some(bounds.requests_per_connection.saturating_sub(1));
         options.h2_idle_timeout = Some(bounds.idle);
         let (proxy, engine) = (Arc::clone(&gateway.proxy), Arc::clone(&gateway.engine));
-        Self { proxy, engine, link, options, retire }
+        let stop = gateway.stop.subscribe();
+        Self { proxy, engine, link, options, retire, stop }
     }
 
     fn bounds(&self) -> &Bounds {
@@ -136,8 +139,53 @@ impl HttpServerApp for Front {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let bounds = self.bounds();
         let begun = self.link.begin_request();
+        if let ServerSession::H1(waiting) = &mut session {
+            // The engine takes much room to wait in; so it is begun when there is something to do.
+            self.link.probe();
+            let mut stop = self.stop.clone();
+            let there = tokio::select! {
+                biased;
+                read = waiting.idle() => matches!(read, Ok(1..)),
+                _stop = stop.wait_for(|stop| *stop) => false,
+            };
+            self.link.end_probe();
+            if !there {
+                return None;
+            }
+        }
+        Box::pin(self.serve_one(session, shutdown, begun)).await
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        let bounds = self.bounds();
+        let mut options = default_h2_options();
+        options.max_concurrent_streams(bounds.h2_streams);
+        // The request path judges the bound and explains it; the engine, whose 431 the door explains
+        // where it can, bounds what that may cost.
+        options.max_header_list_size(bounds.h2_header_bytes.saturating_mul(2));
+        options.max_pending_accept_reset_streams(
+            usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX),
+        );
+        options
+            .max_concurrent_reset_streams(usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX));
+        Some(options)
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+impl Front {
+    /// Serves one request, of which at least the first bytes are there.
+    async fn serve_one(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+        begun: u32,
+    ) -> Option<ReusedHttpStream> {
+        let bounds = self.bounds();
         if self.link.facts.http == Protocol::Http1 {
             // The door's deadlines are the exact ones; the engine's only bound what the door can't
             // see. Without a number here keep-alive would have no end (Pingora's default).
@@ -169,24 +217,5 @@ impl HttpServerApp for Front {
         })
         .await
         .flatten()
-    }
-
-    fn h2_options(&self) -> Option<H2Options> {
-        let bounds = self.bounds();
-        let mut options = default_h2_options();
-        options.max_concurrent_streams(bounds.h2_streams);
-        // The request path judges the bound and explains it; the engine, whose 431 the door explains
-        // where it can, bounds what that may cost.
-        options.max_header_list_size(bounds.h2_header_bytes.saturating_mul(2));
-        options.max_pending_accept_reset_streams(
-            usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX),
-        );
-        options
-            .max_concurrent_reset_streams(usize::try_from(bounds.h2_resets).unwrap_or(usize::MAX));
-        Some(options)
-    }
-
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.options)
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::server::{Acceptor, ClientHello};
-use tokio::io::{AsyncReadExt, BufWriter};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
 
+use super::buffered::Buffered;
 use super::conn::Conn;
 use super::hello::{HelloFault, HelloReader, HelloStep};
 use super::lent::{self, Lender, lend};
@@ -25,10 +26,6 @@ use crate::evidence::{Protocol, TlsVersion};
 use crate::identity::PeerCertificate;
 use crate::policy::NetworkMask;
 use crate::state::Permit;
-
-/// Head and first body bytes of an answer leave in one packet and one system call. The engine flushes
-/// at the end of every message.
-const WRITE_BUFFER: usize = 4 * 1024;
 
 /// A listening socket, bound before anything is served, so that a taken port is a start-up error.
 #[derive(Debug)]
@@ -122,12 +119,13 @@ fn admit(
     tokio::spawn(async move {
         let door = Door { live, listener, from, peer, networks };
         let within = door.settings().map(|settings| settings.bounds.handshake);
-        let opened =
-            tokio::time::timeout(within.unwrap_or_default(), door.open(&engine, tcp)).await;
+        // In a box of its own, which is gone when the connection waits: a handshake takes room.
+        let opening = Box::pin(door.open(&engine, tcp));
+        let opened = tokio::time::timeout(within.unwrap_or_default(), opening).await;
         match opened {
             Ok(Ok(Opened::Passing(passing, client))) => {
                 let Door { live, listener, .. } = door;
-                passing.carry(&engine, (live, listener), &pipes).await;
+                Box::pin(passing.carry(&engine, (live, listener), &pipes)).await;
                 drop(client);
             }
             Ok(Ok(Opened::Ended(open))) => {
@@ -138,7 +136,7 @@ fn admit(
                 let link = Arc::clone(&open.link);
                 let enrolled = engine.enrol(&link);
                 tokio::select! {
-                    () = app.serve(Box::new(open.conn), open.link, shutdown) => {}
+                    () = app.serve(open.conn, open.link, shutdown) => {}
                     () = engine.cut_off() => {}
                     () = engine.killed(&link) => {}
                     () = link.cut_off() => {}
@@ -173,7 +171,7 @@ enum Opened {
 
 /// A connection that may carry requests.
 struct Open {
-    conn: Conn,
+    conn: Box<Conn>,
     lender: Lender,
     link: Arc<ConnLink>,
     client: Client,
@@ -184,7 +182,7 @@ struct Turned {
     /// None: there is nothing wrong with it.
     fault: Option<DoorFault>,
     /// Holds the alert that tells the peer why.
-    stream: Option<BufWriter<Prefixed>>,
+    stream: Option<Buffered>,
 }
 
 impl From<DoorFault> for Turned {
@@ -294,7 +292,7 @@ impl Door {
             fault: Some(DoorFault::Handshake(HandshakeFault::of(error))),
             stream,
         };
-        let stream = BufWriter::with_capacity(WRITE_BUFFER, Prefixed::new(prefix, tcp));
+        let stream = Buffered::new(Prefixed::new(prefix, tcp));
         let mut hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
         let started = match (&mut hello).await {
             Ok(started) => started,
@@ -311,7 +309,7 @@ impl Door {
         let (tls, lender) = lend(tls);
         let conn = Conn::new(tls, Arc::clone(&link), Arc::clone(engine))
             .map_err(|_never| DoorFault::Gone)?;
-        Ok(Opened::Ended(Box::new(Open { conn, lender, link, client })))
+        Ok(Opened::Ended(Box::new(Open { conn: Box::new(conn), lender, link, client })))
     }
 
     /// NET-3: the client the balancer speaks for, judged like any other.

@@ -38,6 +38,8 @@ pub(super) struct Conn {
     pending_since: Option<Instant>,
     head_since: Option<Instant>,
     closing: Option<Words>,
+    /// Bytes of a request that came while nobody took them.
+    early: Early,
     /// HTTP/2: an answer of the engine's own, with fields and a body of ours behind it.
     inserted: Option<Words>,
 }
@@ -45,6 +47,28 @@ pub(super) struct Conn {
 enum Guard {
     H1(Box<H1Guard>),
     H2(Box<H2Guard>),
+}
+
+/// The first bytes of a request, judged already. Few: they tell that there are more.
+struct Early {
+    bytes: [u8; 64],
+    filled: usize,
+}
+
+impl Early {
+    const NONE: Self = Self { bytes: [0; 64], filled: 0 };
+
+    fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    /// Gives away as many as there is room for.
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let length = self.filled.min(buf.remaining());
+        buf.put_slice(self.bytes.get(..length).unwrap_or_default());
+        self.bytes.copy_within(length..self.filled, 0);
+        self.filled = self.filled.saturating_sub(length);
+    }
 }
 
 /// What is written in the engine's place.
@@ -90,6 +114,7 @@ impl Conn {
             pending_since: None,
             head_since: None,
             closing: None,
+            early: Early::NONE,
             inserted: None,
         })
     }
@@ -276,6 +301,39 @@ impl AsyncRead for Conn {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.link.is_probed() {
+            return this.poll_probe(cx, buf);
+        }
+        if this.early.is_empty() {
+            return this.poll_judged(cx, buf);
+        }
+        this.early.give(buf);
+        match this.poll_judged(cx, buf) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Conn {
+    /// Waits for bytes and keeps them.
+    fn poll_probe(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_empty() {
+            let mut bytes = [0; 64];
+            let mut few = ReadBuf::new(&mut bytes);
+            ready!(self.poll_judged(cx, &mut few))?;
+            let filled = few.filled().len();
+            self.early = Early { bytes, filled };
+        }
+        self.link.end_probe();
+        if !self.early.is_empty() {
+            buf.put_slice(&[0]);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_judged(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self;
         if let Guard::H1(guard) = &mut this.guard {
             match guard.arm(this.link.begun()) {
                 Armed::Before => {}

@@ -9,11 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::prefixed::Prefixed;
+use super::buffered::Buffered;
 
 /// How long a connection that is over may take to end.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -27,11 +27,11 @@ pub(super) enum Peer {
     Sending,
 }
 
-type Back = Arc<Mutex<Option<(TlsStream<BufWriter<Prefixed>>, Peer)>>>;
+type Back = Arc<Mutex<Option<(TlsStream<Buffered>, Peer)>>>;
 
 /// The stream in the hands of the engine.
 pub(super) struct Lent {
-    tls: Option<TlsStream<BufWriter<Prefixed>>>,
+    tls: Option<TlsStream<Buffered>>,
     peer: Peer,
     back: Back,
 }
@@ -39,14 +39,14 @@ pub(super) struct Lent {
 /// Where the stream comes back to.
 pub(super) struct Lender(Back);
 
-pub(super) fn lend(tls: TlsStream<BufWriter<Prefixed>>) -> (Lent, Lender) {
+pub(super) fn lend(tls: TlsStream<Buffered>) -> (Lent, Lender) {
     let back = Back::default();
     (Lent { tls: Some(tls), peer: Peer::Quiet, back: Arc::clone(&back) }, Lender(back))
 }
 
 impl Lent {
     pub(super) fn tcp(&self) -> Option<&TcpStream> {
-        self.tls.as_ref().map(|tls| tls.get_ref().0.get_ref().tcp())
+        self.tls.as_ref().map(|tls| tls.get_ref().0.inner().tcp())
     }
 
     /// For when it is dropped.
@@ -81,7 +81,7 @@ impl Lender {
 }
 
 /// Closes a stream on which TLS has written its last alert.
-pub(super) async fn close(mut stream: BufWriter<Prefixed>) {
+pub(super) async fn close(mut stream: Buffered) {
     let farewell = async {
         stream.shutdown().await?;
         run_out(stream).await
@@ -89,7 +89,7 @@ pub(super) async fn close(mut stream: BufWriter<Prefixed>) {
     let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
 }
 
-async fn run_out(mut stream: BufWriter<Prefixed>) -> io::Result<()> {
+async fn run_out(mut stream: Buffered) -> io::Result<()> {
     let mut sink = [0; 4_096];
     while stream.read(&mut sink).await? > 0 {}
     Ok(())

@@ -14,6 +14,7 @@
 //!
 //! On failure the connection is closed, counted and recorded; the caller is told where it can be.
 mod accept;
+mod buffered;
 mod conn;
 mod guard;
 mod lent;

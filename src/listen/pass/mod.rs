@@ -7,13 +7,14 @@ mod relay;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 pub(super) use relay::Pipes;
 use relay::{Moved, relay};
 
+use super::buffered::Buffered;
 use super::lent;
 use super::prefixed::Prefixed;
 use crate::base::{ListenerIx, Moment};
@@ -39,8 +40,8 @@ impl Alert {
 }
 
 /// A stream whose one word to the peer is an alert, to be closed in order.
-pub(super) async fn turned_away(tcp: TcpStream, alert: Alert) -> BufWriter<Prefixed> {
-    let mut stream = BufWriter::new(Prefixed::new(Vec::new(), tcp));
+pub(super) async fn turned_away(tcp: TcpStream, alert: Alert) -> Buffered {
+    let mut stream = Buffered::new(Prefixed::new(Vec::new(), tcp));
     // It is flushed when it is closed; a peer that is gone needs no word.
     let _ = stream.write_all(&alert.record()).await;
     stream
