@@ -126,6 +126,7 @@ const fn everything(of: &Snapshot) {
         state: _,
         threads: _,
         shutdown_grace: _,
+        key_max_age: _,
         admin: _,
         reload: _,
         pacing: _,

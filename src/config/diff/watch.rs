@@ -133,6 +133,8 @@ fn gateway(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     line(Direction::Neutral, "threads", threads(old), threads(new));
     let grace = |of: &Snapshot| Said::time(of.shutdown_grace);
     line(Direction::Neutral, "shutdown_grace", grace(old), grace(new));
+    let age = |of: &Snapshot| Said::time(of.key_max_age);
+    line(Direction::Neutral, "key_max_age", age(old), age(new));
     let admin = |of: &Snapshot| Said::place(of.admin.address);
     line(Direction::Neutral, "[admin] address", admin(old), admin(new));
     reload(&old.reload, &new.reload, &mut line);
