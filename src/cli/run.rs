@@ -1,40 +1,32 @@
 //! `sekisho run`: wires the rooms, serves until a signal, and applies new configurations meanwhile.
 //! [`Running`] is the same gateway inside a test or the demo.
+mod given;
+mod running;
+mod sockets;
+
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
-use super::say::{self, Colour, Failure, Stream};
-use super::secret;
-use super::state::Opened;
+use super::say::{self, Failure, Stream};
 use super::watch::Watched;
-use crate::admin::Admin;
-use crate::admin::api::Api;
-use crate::base::{Clock, Moment};
-use crate::config::{self, AccessLog, Loaded, LogSettings, Severity, Snapshot};
-use crate::deliver;
-use crate::engine::{Engine, Parts, ReloadFault, provider};
-use crate::evidence::{Event, Fixed};
-use crate::gateway::Gateway;
-use crate::listen;
-use crate::observe::{FrameworkWatch, LogSink, LogSpec, LogTarget, Metrics, PanicHook, Rotation};
+use crate::base::Clock;
+use crate::config::{self, Loaded, Severity};
+use crate::observe::{FrameworkWatch, PanicHook};
+use crate::store::Look;
+use given::Given;
+use running::Prepared;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub use running::Running;
+
 /// How often files are looked at for changes, and what happened at the door is written.
 const TICK: Duration = Duration::from_secs(2);
-/// How long connections that are cut may take to end.
-const CUT_MAX: Duration = Duration::from_secs(2);
-/// How long the log may take to be written out at the end.
-const LOG_CLOSE_MAX: Duration = Duration::from_secs(5);
 
 pub(super) fn main(words: &RunArgs) -> Result<ExitCode, Failure> {
     let clock = Clock::system();
@@ -77,7 +69,14 @@ async fn serve(
 ) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(Failure::new)?;
     let notifier = Notifier::open(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let running = Running::start(loaded, clock.clone()).await?;
+    let variable = |name: &str| std::env::var(name).ok();
+    let given = Given::by_manager(
+        variable("LISTEN_PID").as_deref(),
+        variable("LISTEN_FDS").as_deref(),
+        variable("LISTEN_FDNAMES").as_deref(),
+    )?;
+    let prepared = Prepared::new(loaded, clock.clone(), given)?;
+    let running = Box::pin(prepared.restore(Look::Whole)).await?.serve().await?;
     let metrics = Arc::clone(&running.engine.metrics);
     panics.attach(running.log.clone(), metrics.panics.clone());
     let framework =
@@ -119,255 +118,6 @@ async fn serve(
     notifier.stopping();
     running.stop().await;
     Ok(())
-}
-
-/// A gateway at work.
-#[derive(Debug)]
-pub struct Running {
-    pub engine: Arc<Engine>,
-    /// Listeners by name, with the addresses they were given.
-    pub listeners: Vec<(String, SocketAddr)>,
-    pub admin: SocketAddr,
-    /// Where operators connect.
-    pub api: Option<SocketAddr>,
-    pub log: LogSink,
-    began: Moment,
-    gateway: Arc<Gateway>,
-    state: Box<Opened>,
-    stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
-}
-
-impl Running {
-    /// Binds everything, then serves. Port 0 in the configuration takes a free port.
-    ///
-    /// # Errors
-    /// What can't be opened or bound, and what to do about it.
-    pub async fn start(loaded: Loaded, clock: Clock) -> Result<Self, Failure> {
-        // Pingora would install another provider; the first one stays.
-        let _ = rustls::crypto::CryptoProvider::install_default(provider().as_ref().clone());
-        let began = clock.now();
-        let snapshot = loaded.snapshot;
-        let metrics = Arc::new(Metrics::new(VERSION, clock.now()).map_err(Failure::new)?);
-        let log = LogSink::open(&log_spec(&snapshot.log), clock.clone(), metrics.log())
-            .map_err(|fault| Failure::new(format_args!("[log] access: {fault}")))?;
-        let pseudonym_master = secret::pseudonym_master(&snapshot.state_dir)?;
-        let bound = snapshot
-            .listeners
-            .iter()
-            .map(|listener| {
-                let bound = listen::bind(listener.ix, listener.address);
-                bound.map(|bound| (listener.name.to_string(), bound)).map_err(|error| {
-                    Failure::new(format_args!(
-                        "listener {}: {} can't be bound: {error}",
-                        listener.name, listener.address
-                    ))
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let admin = Admin::bind(snapshot.admin.address).await.map_err(|error| {
-            Failure::new(format_args!("[admin] address {}: {error}", snapshot.admin.address))
-        })?;
-        let admin_address = admin.address().map_err(Failure::new)?;
-        let api = bind_api(&snapshot).await?;
-        let threads = usize::from(snapshot.threads.unwrap_or(1));
-        let opened = Opened::open(&snapshot, &pseudonym_master, clock.now());
-        let mut state = Box::new(Box::pin(opened).await?);
-        let parts = Parts {
-            clock,
-            log: log.clone(),
-            metrics,
-            pseudonym_master,
-            store: Arc::clone(&state.store),
-            number: state.gateway,
-            shared: state.secret.clone(),
-        };
-        let engine = Engine::start(parts, snapshot).map_err(Failure::new)?;
-        // What was locked when the process ended is locked before the first request.
-        engine.restore().await.map_err(|fault| {
-            Failure::new(format_args!("the locks of the state directory can't be read: {fault}"))
-        })?;
-        // So is what was spent, and what was revealed.
-        Box::pin(engine.recall()).await.map_err(|fault| {
-            Failure::new(format_args!("the memory of the state directory can't be read: {fault}"))
-        })?;
-        let gateway = Gateway::new(Arc::clone(&engine), threads);
-
-        let (stop, stopped) = watch::channel(false);
-        let (mut tasks, mut listeners) = (JoinSet::new(), Vec::new());
-        for (name, socket) in bound {
-            let address = socket.address().map_err(Failure::new)?;
-            if let Ok(listener) = crate::base::Name::parse(&name) {
-                engine.report_event(&Event::ListenerBound {
-                    listener: &listener,
-                    port: address.port(),
-                });
-            }
-            listeners.push((name, address));
-            let app = Arc::clone(&gateway);
-            tasks.spawn(socket.serve(Arc::clone(&engine), app, stopped.clone()));
-        }
-        tasks.spawn(admin.serve(Arc::clone(&engine), stopped.clone()));
-        let api_address = api.as_ref().map(Api::address).transpose().map_err(Failure::new)?;
-        if let Some(api) = api {
-            tasks.spawn(api.serve(Arc::clone(&engine), stopped.clone()));
-        }
-        tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
-        let keys = Arc::clone(&engine);
-        tasks.spawn(async move {
-            let mut stopped = stopped;
-            tokio::select! {
-                () = keys.jwks.keep_fresh() => {}
-                _ = stopped.wait_for(|stop| *stop) => {}
-            }
-        });
-        let (keeper, mut ending) = (Arc::clone(&engine), stop.subscribe());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = keeper.follow_locks() => {}
-                () = keeper.keep_locks() => {}
-                _ = ending.wait_for(|stop| *stop) => {}
-            }
-        });
-        state.keep(&engine);
-        let generation = engine.live().snapshot.generation;
-        engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
-        Ok(Self {
-            engine,
-            listeners,
-            admin: admin_address,
-            api: api_address,
-            log,
-            began,
-            gateway,
-            state,
-            stop,
-            tasks,
-        })
-    }
-
-    /// The address of a listener.
-    #[must_use]
-    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
-    }
-
-    /// Reads the configuration again and puts it in force; a bad one changes nothing and says why.
-    pub async fn reload(&self, path: &Path, watched: &Arc<Watched>) -> bool {
-        let before = self.engine.live().snapshot.generation;
-        let (path, now, watched) = (path.to_owned(), self.engine.clock.now(), Arc::clone(watched));
-        let generation = before.saturating_add(1);
-        watched.forget();
-        // Reading files and compiling ten thousand identities must not hold a worker.
-        let read = tokio::task::spawn_blocking(move || {
-            config::load_from(&*watched, &path, generation, now)
-        })
-        .await;
-        let errors = match read {
-            Ok(Ok(loaded)) => match self.engine.reload(loaded.snapshot) {
-                Ok(()) => {
-                    self.engine.metrics.config_applied.inc();
-                    self.engine.report_event(&Event::ConfigReloaded { generation });
-                    say::err(format_args!("configuration {generation} is in force"));
-                    return true;
-                }
-                Err(fault) => {
-                    say::err(format_args!("the new configuration is not applied: {fault}"));
-                    count(&fault)
-                }
-            },
-            Ok(Err(errors)) => {
-                say::err(errors.render(say::palette(Stream::Err)));
-                u64::try_from(errors.errors.len().saturating_add(errors.omitted))
-                    .unwrap_or(u64::MAX)
-            }
-            Err(_panicked) => 1,
-        };
-        say::err(say::paint(
-            Stream::Err,
-            Colour::Yellow,
-            &format!("configuration {before} stays in force"),
-        ));
-        self.engine.metrics.config_refused.inc();
-        self.engine.report_event(&Event::ConfigRefused { generation: before, errors });
-        false
-    }
-
-    /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
-    pub async fn stop(mut self) {
-        let grace = self.engine.live().snapshot.shutdown_grace;
-        self.engine.begin_drain();
-        self.engine.report_event(&Event::Draining);
-        self.stop.send_replace(true);
-        let _ = tokio::time::timeout(Duration::from_secs(2), async {
-            while self.tasks.join_next().await.is_some() {}
-        })
-        .await;
-        self.gateway.drain().await;
-        if !self.idle_within(grace).await {
-            // Cut, so that even these requests have their lines before the log is closed.
-            self.engine.cut_connections();
-            self.idle_within(CUT_MAX).await;
-        }
-        self.engine.flush_door();
-        Box::pin(self.state.close(&self.engine)).await;
-        let ran = self.engine.clock.now().since(self.began);
-        self.engine.report_event(&Event::Stopped { ran });
-        let log = self.log.clone();
-        let closed = tokio::task::spawn_blocking(move || log.close(LOG_CLOSE_MAX)).await;
-        if let Ok(Err(unwritten)) = closed {
-            say::err(format_args!("{} log lines could not be written", unwritten.0));
-        }
-    }
-
-    /// Waits until no connection is open; false if that takes longer.
-    async fn idle_within(&self, time: Duration) -> bool {
-        let idle = async {
-            while self.engine.open_connections() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(time, idle).await.is_ok()
-    }
-
-    /// Writes out what the log has, for tests that read it.
-    pub fn flush_log(&self) {
-        self.engine.flush_door();
-        let _ = self.log.flush(LOG_CLOSE_MAX);
-    }
-}
-
-async fn bind_api(snapshot: &Snapshot) -> Result<Option<Api>, Failure> {
-    let Some(settings) = &snapshot.api else { return Ok(None) };
-    let bound = Api::bind(settings.address).await.map_err(|error| {
-        Failure::new(format_args!("[admin.api] address {}: {error}", settings.address))
-    })?;
-    Ok(Some(bound))
-}
-
-fn count(fault: &ReloadFault) -> u64 {
-    let many = match fault {
-        ReloadFault::Quotas(errors) => errors.len(),
-        ReloadFault::Keys(faults) => faults.len(),
-        ReloadFault::Listeners(names) => names.len(),
-        ReloadFault::Fixed(keys) => keys.len(),
-        ReloadFault::Tls(_) | ReloadFault::Random => 1,
-    };
-    u64::try_from(many).unwrap_or(u64::MAX)
-}
-
-fn log_spec(settings: &LogSettings) -> LogSpec {
-    LogSpec::new(match &settings.access {
-        AccessLog::Stdout => LogTarget::Stdout,
-        AccessLog::File(path) => LogTarget::File(
-            path.clone(),
-            Rotation {
-                bytes: settings.rotate_bytes,
-                every: settings.rotate_every,
-                keep: settings.keep,
-            },
-        ),
-    })
 }
 
 struct Signals {

@@ -94,10 +94,6 @@ impl Meters {
     pub(super) fn upstream(&self, ix: UpstreamIx) -> Option<&UpstreamMetrics> {
         self.upstreams.get(ix.index())
     }
-
-    pub(super) fn listener(&self, ix: ListenerIx) -> Option<&ListenerMetrics> {
-        self.listeners.get(ix.index())
-    }
 }
 
 #[derive(Debug)]
@@ -237,12 +233,16 @@ impl Live {
 
     #[must_use]
     pub fn listener(&self, ix: ListenerIx) -> Option<&ListenerSettings> {
-        self.snapshot.listeners.get(ix.index())
+        self.snapshot.listener(ix)
+    }
+
+    pub(super) fn listener_metrics(&self, ix: ListenerIx) -> Option<&ListenerMetrics> {
+        self.meters.listeners.get(self.snapshot.names.listener_place(ix)?)
     }
 
     #[must_use]
     pub fn tls(&self, ix: ListenerIx) -> Option<&Arc<ServerConfig>> {
-        self.tls.get(ix.index())
+        self.tls.get(self.snapshot.names.listener_place(ix)?)
     }
 
     /// What the API of operators speaks; `None` where there is none.
@@ -258,7 +258,9 @@ impl Live {
         chain: &[CertificateDer<'static>],
         now: Moment,
     ) -> bool {
-        still_verifies(self.verifiers.get(ix.index()).and_then(Option::as_ref), chain, now)
+        let place = self.snapshot.names.listener_place(ix);
+        let verifier = place.and_then(|place| self.verifiers.get(place)?.as_ref());
+        still_verifies(verifier, chain, now)
     }
 
     #[must_use]

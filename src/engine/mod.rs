@@ -37,7 +37,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pingora::protocols::Stream;
 use tokio::sync::watch;
 
@@ -64,7 +64,7 @@ use crate::base::{
     ClientAddr, Clock, Denial, IdentityIx, Moment, OperationIx, PseudonymKey, RequestIds, RoleIx,
     Secret, UpstreamIx,
 };
-use crate::config::{ListenerSettings, Snapshot};
+use crate::config::{ListenerNumbers, ListenerSettings, Snapshot};
 use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
 use crate::keys::{JwksStore, Patience};
 use crate::lockout::Proof;
@@ -144,7 +144,8 @@ pub struct Engine {
     live: ArcSwap<Live>,
     tokens: TokenCache,
     /// One for each listener: TCP connections by their peer.
-    connections: Vec<Arc<ConnectionCounts>>,
+    connections: RwLock<Vec<Arc<ConnectionCounts>>>,
+    numbers: Mutex<ListenerNumbers>,
     /// Real clients behind balancers, and identities.
     clients: Arc<ConnectionCounts>,
     memory: Memory,
@@ -185,7 +186,7 @@ impl Engine {
     ///
     /// # Errors
     /// See [`ReloadFault`].
-    pub fn start(parts: Parts, snapshot: Snapshot) -> Result<Arc<Self>, ReloadFault> {
+    pub fn start(parts: Parts, mut snapshot: Snapshot) -> Result<Arc<Self>, ReloadFault> {
         let Parts { clock, log, metrics, pseudonym_master, store, number, shared } = parts;
         let now = clock.now();
         let jwks = JwksStore::new(clock.clone(), Patience::default());
@@ -195,6 +196,8 @@ impl Engine {
             Limits::default(),
             metrics.pacing.clone(),
         );
+        let mut numbers = ListenerNumbers::default();
+        reload::number(&mut numbers, &mut snapshot)?;
         let built = reload::build(snapshot, &jwks, None, now, &metrics, pacing.key())?;
         jwks.adopt(built.keys);
         let mut random = [0_u8; 48];
@@ -208,13 +211,8 @@ impl Engine {
         let token_key: [u8; 32] = token_key.try_into().map_err(|_never| ReloadFault::Random)?;
         let engine = Arc::new(Self {
             ids: RequestIds::new([seed(first), seed(second)]),
-            connections: built
-                .live
-                .snapshot
-                .listeners
-                .iter()
-                .map(|_listener| ConnectionCounts::new())
-                .collect(),
+            connections: RwLock::default(),
+            numbers: Mutex::new(numbers),
             clients: ConnectionCounts::new(),
             waits: guard::Waits::default(),
             watches: watches::Watches::new(&shared),
@@ -249,6 +247,7 @@ impl Engine {
             jwks,
         });
         let live = engine.live();
+        engine.count_listeners(&live.snapshot);
         engine.resolve(&live, None);
         engine.report_configuration(&live);
         Ok(engine)
@@ -307,7 +306,8 @@ impl Engine {
             Some(_) => bounds.connections,
         };
         let limits = ConnectionLimits { total: bounds.connections, per_source };
-        let counts = self.connections.get(listener.ix.index()).ok_or(ConnectionFault::Total)?;
+        let counts = self.connections.read().get(listener.ix.index()).map(Arc::clone);
+        let counts = counts.ok_or(ConnectionFault::Total)?;
         counts.try_admit(self.source(peer), limits)
     }
 
@@ -330,7 +330,15 @@ impl Engine {
     /// Connections that are open now, on all listeners.
     #[must_use]
     pub fn open_connections(&self) -> u32 {
-        self.connections.iter().map(|counts| counts.open()).sum()
+        self.connections.read().iter().map(|counts| counts.open()).sum()
+    }
+
+    /// A listener that is new has no connections yet.
+    fn count_listeners(&self, snapshot: &Snapshot) {
+        let highest = snapshot.listeners.iter().map(|listener| listener.ix.index()).max();
+        let mut connections = self.connections.write();
+        let most = connections.len().max(highest.map_or(0, |highest| highest + 1));
+        connections.resize_with(most, ConnectionCounts::new);
     }
 
     /// ACC-1: counts the connection for an identity that was proved on it, once.

@@ -10,8 +10,8 @@ use super::peers;
 use super::tls::TlsFault;
 use crate::base::{HashKey, Moment, Name};
 use crate::config::{
-    Addresses as Where, Endpoint, IssuerSettings, JwksSource as From, Roots, Snapshot,
-    UpstreamSettings,
+    Addresses as Where, Endpoint, IssuerSettings, JwksSource as From, ListenerNumbers, Roots,
+    Snapshot, UpstreamSettings,
 };
 use crate::evidence::Event;
 use crate::https;
@@ -31,8 +31,8 @@ pub enum ReloadFault {
     Keys(Vec<(Name, JwksFault)>),
     /// The operating system gives no random numbers.
     Random,
-    /// These listeners were added, removed or moved, which only a restart can do.
-    Listeners(Vec<Name>),
+    /// More listeners had a name in this process than there are numbers for them.
+    Listeners,
     /// These keys have other values, which only a restart can put in force.
     Fixed(Vec<&'static str>),
 }
@@ -52,10 +52,7 @@ impl fmt::Display for ReloadFault {
                     .try_for_each(|(issuer, fault)| write!(f, " issuer {issuer}: {fault};"))
             }
             Self::Random => f.write_str("the operating system gives no random numbers"),
-            Self::Listeners(names) => {
-                f.write_str("a listener was added, removed or moved; restart to apply that:")?;
-                names.iter().try_for_each(|name| write!(f, " {name};"))
-            }
+            Self::Listeners => f.write_str("no number is left for a new listener; restart"),
             Self::Fixed(keys) => {
                 write!(f, "{} changed; restart to apply that", keys.join(", "))
             }
@@ -101,12 +98,14 @@ impl Engine {
     ///
     /// # Errors
     /// See [`ReloadFault`]; the configuration before it then stays in force.
-    pub fn reload(&self, snapshot: Snapshot) -> Result<(), ReloadFault> {
+    pub fn reload(&self, mut snapshot: Snapshot) -> Result<(), ReloadFault> {
         let before = self.live();
+        number(&mut self.numbers.lock(), &mut snapshot)?;
         let (now, key) = (self.clock.now(), self.pacing.key());
         let built = build(snapshot, &self.jwks, Some(&before), now, &self.metrics, key)?;
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
+        self.count_listeners(&live.snapshot);
         self.locks.adopt(&live.snapshot, self.clock.now());
         self.live.store(Arc::clone(&live));
         self.resolve(&live, Some(&before));
@@ -152,33 +151,22 @@ impl Engine {
     }
 }
 
+/// Listeners keep the numbers of their names.
+pub(super) fn number(
+    numbers: &mut ListenerNumbers,
+    snapshot: &mut Snapshot,
+) -> Result<(), ReloadFault> {
+    snapshot.number_listeners(numbers).map_err(|_none_left| ReloadFault::Listeners)
+}
+
 /// What a running process can't change about itself.
 fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
-    let sockets = |snapshot: &Snapshot| -> Vec<_> {
-        snapshot.listeners.iter().map(|l| (l.name.clone(), l.address)).collect()
-    };
-    let (old, new) = (sockets(before), sockets(after));
-    if old != new {
-        // Their places count too: one configuration's are the other's by index.
-        let differs = |place: usize| old.get(place) != new.get(place);
-        let places = (0..old.len().max(new.len())).filter(|place| differs(*place));
-        let mut names: Vec<Name> = Vec::new();
-        for (name, _) in places.flat_map(|place| new.get(place).into_iter().chain(old.get(place))) {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        return Err(ReloadFault::Listeners(names));
-    }
-    let api = |snapshot: &Snapshot| snapshot.api.as_ref().map(|api| api.address);
     let (log, other) = (&before.log, &after.log);
     let changed: Vec<&'static str> = [
         (log.access != other.access, "[log] access"),
         (log.rotate_bytes != other.rotate_bytes, "[log] rotate_bytes"),
         (log.rotate_every != other.rotate_every, "[log] rotate_every"),
         (log.keep != other.keep, "[log] keep"),
-        (before.admin != after.admin, "[admin] address"),
-        (api(before) != api(after), "[admin.api] address"),
         (before.state_dir != after.state_dir, "gateway.state_dir"),
         (before.threads != after.threads, "gateway.threads"),
     ]

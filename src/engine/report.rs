@@ -69,7 +69,7 @@ impl Drop for OpenGauge {
 impl Engine {
     /// A connection was closed before its first request.
     pub fn report_door(&self, live: &Live, listener: ListenerIx, fault: DoorFault) {
-        if let Some(metrics) = live.meters.listener(listener) {
+        if let Some(metrics) = live.listener_metrics(listener) {
             match fault {
                 DoorFault::Handshake(fault) => metrics.handshake_failed(Fixed::new(fault.as_str())),
                 DoorFault::Address
@@ -94,7 +94,7 @@ impl Engine {
 
     /// A connection passed the door.
     pub fn report_open(&self, live: &Live, listener: ListenerIx) -> OpenGauge {
-        let metrics = live.meters.listener(listener).cloned();
+        let metrics = live.listener_metrics(listener).cloned();
         if let Some(metrics) = &metrics {
             metrics.handshakes_completed.inc();
             metrics.connections.inc();
@@ -250,7 +250,8 @@ impl Engine {
         for listener in &live.snapshot.listeners {
             let earliest =
                 listener.tls.certificates.iter().map(|chain| chain.not_after_unix_secs).min();
-            if let (Some(metrics), Some(earliest)) = (live.meters.listener(listener.ix), earliest) {
+            if let (Some(metrics), Some(earliest)) = (live.listener_metrics(listener.ix), earliest)
+            {
                 metrics
                     .certificate_expiry
                     .set(f64::from(u32::try_from(earliest).unwrap_or(u32::MAX)));

@@ -28,6 +28,10 @@ pub enum Event<'a> {
         listener: &'a Name,
         port: u16,
     },
+    /// It takes no more connections; those that are open have the grace to end in.
+    ListenerClosed {
+        listener: &'a Name,
+    },
     /// A new configuration is in force.
     ConfigReloaded {
         generation: u64,
@@ -234,6 +238,7 @@ impl<'a> EventRecord<'a> {
             Event::ListenerBound { listener, port } => {
                 Self { listener: Some(listener), port: Some(*port), ..bare }
             }
+            Event::ListenerClosed { listener } => Self { listener: Some(listener), ..bare },
             Event::ConfigReloaded { generation } => Self { generation: Some(*generation), ..bare },
             Event::ConfigRefused { generation, errors } => {
                 Self { generation: Some(*generation), count: Some(*errors), ..bare }

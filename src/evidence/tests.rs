@@ -177,6 +177,7 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::Draining,
         Event::Stopped { ran: elapsed },
         Event::ListenerBound { listener: name, port: 8443 },
+        Event::ListenerClosed { listener: name },
         Event::ConfigReloaded { generation: number },
         Event::ConfigRefused { generation: number, errors: number },
         Event::AddressRefused(door.clone()),

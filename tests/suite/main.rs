@@ -27,6 +27,7 @@ mod front_door_tls;
 mod http2;
 mod hygiene;
 mod identity;
+mod listeners;
 mod lockout;
 mod logs;
 mod malformed;

@@ -1,0 +1,356 @@
+//! A gateway at work: how it starts, takes on another configuration, and stops.
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+
+use super::given::Given;
+use super::sockets::{Bound, House, Purpose, Sockets};
+use crate::base::{Clock, Moment, Name, Secret};
+use crate::cli::say::{self, Colour, Failure, Stream};
+use crate::cli::secret;
+use crate::cli::state::Opened;
+use crate::cli::watch::Watched;
+use crate::config::{self, AccessLog, Loaded, LogSettings, Snapshot};
+use crate::deliver;
+use crate::engine::{Engine, Parts, ReloadFault, provider};
+use crate::evidence::{Event, Fixed};
+use crate::gateway::Gateway;
+use crate::observe::{LogSink, LogSpec, LogTarget, Metrics, Rotation};
+use crate::store::{Look, Store};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long connections that are cut may take to end.
+const CUT_MAX: Duration = Duration::from_secs(2);
+/// How long the log may take to be written out at the end.
+const LOG_CLOSE_MAX: Duration = Duration::from_secs(5);
+/// How long background work may take to end.
+const TASKS_MAX: Duration = Duration::from_secs(2);
+
+/// A gateway at work.
+#[derive(Debug)]
+pub struct Running {
+    pub engine: Arc<Engine>,
+    /// Listeners by name, with the addresses they were given at the start.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// Metrics and health, as bound at the start.
+    pub admin: SocketAddr,
+    /// Where operators connect, as bound at the start.
+    pub api: Option<SocketAddr>,
+    pub log: LogSink,
+    pub(super) house: House,
+    pub(super) sockets: Mutex<Sockets>,
+    pub(super) state: Mutex<Box<Opened>>,
+    began: Moment,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// A gateway that has all it needs but its memory, and serves nobody.
+pub(super) struct Prepared {
+    snapshot: Snapshot,
+    clock: Clock,
+    began: Moment,
+    metrics: Arc<Metrics>,
+    log: LogSink,
+    pseudonym_master: Secret<[u8; 32]>,
+    bound: Bound,
+}
+
+/// A gateway that remembers, and serves nobody yet.
+pub(super) struct Restored {
+    engine: Arc<Engine>,
+    gateway: Arc<Gateway>,
+    state: Box<Opened>,
+    bound: Bound,
+    log: LogSink,
+    began: Moment,
+}
+
+impl Prepared {
+    /// Binds everything. Port 0 in the configuration takes a free port.
+    ///
+    /// # Errors
+    /// What can't be opened or bound, and what to do about it.
+    pub(super) fn new(loaded: Loaded, clock: Clock, mut given: Given) -> Result<Self, Failure> {
+        // Pingora would install another provider; the first one stays.
+        let _ = rustls::crypto::CryptoProvider::install_default(provider().as_ref().clone());
+        let began = clock.now();
+        let snapshot = loaded.snapshot;
+        let metrics = Arc::new(Metrics::new(VERSION, clock.now()).map_err(Failure::new)?);
+        let log = LogSink::open(&log_spec(&snapshot.log), clock.clone(), metrics.log())
+            .map_err(|fault| Failure::new(format_args!("[log] access: {fault}")))?;
+        let pseudonym_master = secret::pseudonym_master(&snapshot.state_dir)?;
+        let bound = Sockets::default().bind(&snapshot, &mut given).map_err(|failures| {
+            let (last, others) = (failures.len().saturating_sub(1), failures);
+            others.iter().take(last).for_each(say::failure);
+            Failure::new(others.get(last).map_or_else(String::new, ToString::to_string))
+        })?;
+        given.tell_unused();
+        Ok(Self { snapshot, clock, began, metrics, log, pseudonym_master, bound })
+    }
+
+    pub(super) const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Opens the memory and brings it back.
+    ///
+    /// # Errors
+    /// What can't be opened or read, and what to do about it.
+    pub(super) async fn restore(self, look: Look) -> Result<Restored, Failure> {
+        let Self { snapshot, clock, began, metrics, log, pseudonym_master, bound } = self;
+        let threads = usize::from(snapshot.threads.unwrap_or(1));
+        let opened = Opened::open(&snapshot, &pseudonym_master, clock.now(), look);
+        let state = Box::new(Box::pin(opened).await?);
+        let store: Arc<dyn Store> = Arc::<crate::store::Exchange>::clone(&state.store);
+        let parts = Parts {
+            clock,
+            log: log.clone(),
+            metrics,
+            pseudonym_master,
+            store,
+            number: state.gateway,
+            shared: state.secret.clone(),
+        };
+        let engine = Engine::start(parts, snapshot).map_err(Failure::new)?;
+        // What was locked when the process ended is locked before the first request.
+        engine.restore().await.map_err(|fault| {
+            Failure::new(format_args!("the locks of the state directory can't be read: {fault}"))
+        })?;
+        // So is what was spent, and what was revealed.
+        Box::pin(engine.recall()).await.map_err(|fault| {
+            Failure::new(format_args!("the memory of the state directory can't be read: {fault}"))
+        })?;
+        let gateway = Gateway::new(Arc::clone(&engine), threads);
+        Ok(Restored { engine, gateway, state, bound, log, began })
+    }
+}
+
+impl Restored {
+    pub(super) const fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// Begins to serve.
+    ///
+    /// # Errors
+    /// If a socket broke since it was bound.
+    pub(super) async fn serve(self) -> Result<Running, Failure> {
+        let Self { engine, gateway, mut state, bound, log, began } = self;
+        let (mut listeners, mut admin, mut api) = (Vec::new(), None, None);
+        for (purpose, address) in bound.addresses() {
+            let address = address.map_err(Failure::new)?;
+            match purpose {
+                Purpose::Listener(name) => listeners.push((name.to_string(), address)),
+                Purpose::Admin => admin = Some(address),
+                Purpose::Api => api = Some(address),
+            }
+        }
+        let admin = admin.ok_or_else(|| Failure::new("[admin] has no address"))?;
+        let house = House { engine: Arc::clone(&engine), gateway };
+        let mut sockets = Sockets::default();
+        sockets.adopt(bound, &house).await.map_err(Failure::new)?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
+        let keys = Arc::clone(&engine);
+        tasks.spawn(async move {
+            let mut stopped = stopped;
+            tokio::select! {
+                () = keys.jwks.keep_fresh() => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
+        state.keep(&engine);
+        let generation = engine.live().snapshot.generation;
+        engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
+        let (sockets, state) = (Mutex::new(sockets), Mutex::new(state));
+        Ok(Running {
+            engine,
+            listeners,
+            admin,
+            api,
+            log,
+            house,
+            sockets,
+            state,
+            began,
+            stop,
+            tasks,
+        })
+    }
+}
+
+impl Running {
+    /// Binds everything, then serves. Port 0 in the configuration takes a free port.
+    ///
+    /// # Errors
+    /// What can't be opened or bound, and what to do about it.
+    pub async fn start(loaded: Loaded, clock: Clock) -> Result<Self, Failure> {
+        let prepared = Prepared::new(loaded, clock, Given::default())?;
+        let restored = Box::pin(prepared.restore(Look::Whole)).await?;
+        restored.serve().await
+    }
+
+    /// The address that a listener had at the start.
+    #[must_use]
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+    }
+
+    /// The address that a listener has now.
+    pub async fn listens_at(&self, listener: &str) -> Option<SocketAddr> {
+        let name = Name::parse(listener).ok()?;
+        self.sockets.lock().await.address(&Purpose::Listener(name))
+    }
+
+    /// Where metrics and health are to be had now, and where operators connect.
+    pub async fn administered_at(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let sockets = self.sockets.lock().await;
+        (sockets.address(&Purpose::Admin), sockets.address(&Purpose::Api))
+    }
+
+    /// Reads the configuration again and puts it in force; a bad one changes nothing and says why. Of
+    /// two at the same time the second one waits for the first.
+    pub async fn reload(&self, path: &Path, watched: &Arc<Watched>) -> bool {
+        let mut sockets = self.sockets.lock().await;
+        let before = self.engine.live().snapshot.generation;
+        let (path, now, watched) = (path.to_owned(), self.engine.clock.now(), Arc::clone(watched));
+        let generation = before.saturating_add(1);
+        watched.forget();
+        // Reading files and compiling ten thousand identities must not hold a worker.
+        let read = tokio::task::spawn_blocking(move || {
+            config::load_from(&*watched, &path, generation, now)
+        })
+        .await;
+        let errors = match read {
+            Ok(Ok(loaded)) => match self.put_in_force(loaded.snapshot, &mut sockets).await {
+                Ok(()) => {
+                    self.engine.metrics.config_applied.inc();
+                    self.engine.report_event(&Event::ConfigReloaded { generation });
+                    say::err(format_args!("configuration {generation} is in force"));
+                    return true;
+                }
+                Err(count) => count,
+            },
+            Ok(Err(errors)) => {
+                say::err(errors.render(say::palette(Stream::Err)));
+                u64::try_from(errors.errors.len().saturating_add(errors.omitted))
+                    .unwrap_or(u64::MAX)
+            }
+            Err(_panicked) => 1,
+        };
+        say::err(say::paint(
+            Stream::Err,
+            Colour::Yellow,
+            &format!("configuration {before} stays in force"),
+        ));
+        self.engine.metrics.config_refused.inc();
+        self.engine.report_event(&Event::ConfigRefused { generation: before, errors });
+        false
+    }
+
+    /// Sockets first: what can't be bound refuses the whole, and nothing has changed then. Says how
+    /// many mistakes there were.
+    async fn put_in_force(&self, snapshot: Snapshot, sockets: &mut Sockets) -> Result<(), u64> {
+        let refused = |what: &dyn std::fmt::Display| {
+            say::err(format_args!("the new configuration is not applied: {what}"));
+        };
+        let bound = sockets.bind(&snapshot, &mut Given::default()).map_err(|failures| {
+            failures.iter().for_each(|failure| refused(failure));
+            u64::try_from(failures.len()).unwrap_or(u64::MAX)
+        })?;
+        self.engine.reload(snapshot).map_err(|fault| {
+            refused(&fault);
+            count(&fault)
+        })?;
+        if let Err(error) = sockets.adopt(bound, &self.house).await {
+            // It was bound a moment ago: the system is at its end, and the others serve.
+            say::err(format_args!("a listener does not serve: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
+    pub async fn stop(mut self) {
+        let grace = self.engine.live().snapshot.shutdown_grace;
+        self.engine.begin_drain();
+        self.engine.report_event(&Event::Draining);
+        self.stop.send_replace(true);
+        self.sockets.get_mut().close().await;
+        self.end_tasks().await;
+        self.house.gateway.drain().await;
+        self.end_connections(grace).await;
+        let state = self.state.get_mut();
+        Box::pin(state.close(&self.engine)).await;
+        self.end_log().await;
+    }
+
+    async fn end_tasks(&mut self) {
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(TASKS_MAX, ended).await;
+    }
+
+    async fn end_connections(&self, grace: Duration) {
+        if !self.idle_within(grace).await {
+            // Cut, so that even these requests have their lines before the log is closed.
+            self.engine.cut_connections();
+            self.idle_within(CUT_MAX).await;
+        }
+        self.engine.flush_door();
+    }
+
+    async fn end_log(self) {
+        let ran = self.engine.clock.now().since(self.began);
+        self.engine.report_event(&Event::Stopped { ran });
+        let log = self.log.clone();
+        let closed = tokio::task::spawn_blocking(move || log.close(LOG_CLOSE_MAX)).await;
+        if let Ok(Err(unwritten)) = closed {
+            say::err(format_args!("{} log lines could not be written", unwritten.0));
+        }
+    }
+
+    /// Waits until no connection is open; false if that takes longer.
+    async fn idle_within(&self, time: Duration) -> bool {
+        let idle = async {
+            while self.engine.open_connections() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(time, idle).await.is_ok()
+    }
+
+    /// Writes out what the log has, for tests that read it.
+    pub fn flush_log(&self) {
+        self.engine.flush_door();
+        let _ = self.log.flush(LOG_CLOSE_MAX);
+    }
+}
+
+fn count(fault: &ReloadFault) -> u64 {
+    let many = match fault {
+        ReloadFault::Quotas(errors) => errors.len(),
+        ReloadFault::Keys(faults) => faults.len(),
+        ReloadFault::Fixed(keys) => keys.len(),
+        ReloadFault::Listeners | ReloadFault::Tls(_) | ReloadFault::Random => 1,
+    };
+    u64::try_from(many).unwrap_or(u64::MAX)
+}
+
+fn log_spec(settings: &LogSettings) -> LogSpec {
+    LogSpec::new(match &settings.access {
+        AccessLog::Stdout => LogTarget::Stdout,
+        AccessLog::File(path) => LogTarget::File(
+            path.clone(),
+            Rotation {
+                bytes: settings.rotate_bytes,
+                every: settings.rotate_every,
+                keep: settings.keep,
+            },
+        ),
+    })
+}

@@ -1,0 +1,233 @@
+//! The listening sockets of the process, by what they are for. A configuration's sockets are all there
+//! before any of them serves; one that can't be had leaves everything as it was.
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::given::Given;
+use crate::admin::Admin;
+use crate::admin::api::Api;
+use crate::base::Name;
+use crate::cli::say::Failure;
+use crate::config::Snapshot;
+use crate::engine::Engine;
+use crate::evidence::Event;
+use crate::gateway::Gateway;
+use crate::listen;
+
+/// How long a task may take to stop accepting.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// What a listening socket is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Listener(Name),
+    /// Metrics and health.
+    Admin,
+    /// Operators.
+    Api,
+}
+
+impl Purpose {
+    /// Its name where sockets are handed over. No listener's name holds a space or a dot.
+    pub(super) fn label(&self) -> &str {
+        match self {
+            Self::Listener(name) => name.as_str(),
+            Self::Admin => "admin.metrics",
+            Self::Api => "admin.api",
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(name) => write!(f, "listener {name}:"),
+            Self::Admin => f.write_str("[admin] address"),
+            Self::Api => f.write_str("[admin.api] address"),
+        }
+    }
+}
+
+/// A socket that a configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) purpose: Purpose,
+    /// As it is written; its port may be 0.
+    pub(super) address: SocketAddr,
+}
+
+fn wanted(snapshot: &Snapshot) -> Vec<Wanted> {
+    let listeners = snapshot.listeners.iter().map(|listener| Wanted {
+        purpose: Purpose::Listener(listener.name.clone()),
+        address: listener.address,
+    });
+    let admin = Wanted { purpose: Purpose::Admin, address: snapshot.admin.address };
+    let api = snapshot.api.as_ref();
+    let api = api.map(|api| Wanted { purpose: Purpose::Api, address: api.address });
+    listeners.chain([admin]).chain(api).collect()
+}
+
+/// A configuration's sockets, bound and not served yet.
+#[derive(Debug)]
+pub(super) struct Bound(Vec<(Wanted, Arc<TcpListener>)>);
+
+impl Bound {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (&Purpose, io::Result<SocketAddr>)> {
+        self.0.iter().map(|(wanted, socket)| (&wanted.purpose, socket.local_addr()))
+    }
+}
+
+/// What serves them.
+#[derive(Clone, Debug)]
+pub(super) struct House {
+    pub(super) engine: Arc<Engine>,
+    pub(super) gateway: Arc<Gateway>,
+}
+
+impl House {
+    fn serve(
+        &self,
+        purpose: &Purpose,
+        socket: Arc<TcpListener>,
+        stopped: watch::Receiver<bool>,
+    ) -> io::Result<JoinHandle<()>> {
+        let engine = Arc::clone(&self.engine);
+        Ok(match purpose {
+            Purpose::Listener(name) => {
+                let live = engine.live();
+                let listener = live.snapshot.listeners.iter().find(|one| one.name == *name);
+                let ix = listener.map(|one| one.ix).ok_or(io::ErrorKind::NotFound)?;
+                let port = socket.local_addr()?.port();
+                engine.report_event(&Event::ListenerBound { listener: name, port });
+                let bound = listen::Bound::new(socket, ix);
+                tokio::spawn(bound.serve(engine, Arc::<Gateway>::clone(&self.gateway), stopped))
+            }
+            Purpose::Admin => tokio::spawn(Admin::on(socket)?.serve(engine, stopped)),
+            Purpose::Api => tokio::spawn(Api::on(socket).serve(engine, stopped)),
+        })
+    }
+}
+
+/// The sockets in force.
+#[derive(Debug, Default)]
+pub(super) struct Sockets(Vec<Open>);
+
+#[derive(Debug)]
+struct Open {
+    wanted: Wanted,
+    socket: Arc<TcpListener>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Open {
+    /// Stops accepting and tells connections to go.
+    async fn close(self) {
+        self.stop.send_replace(true);
+        // Its panic, if it had one, was counted.
+        let _ = tokio::time::timeout(STOP_MAX, self.task).await;
+    }
+}
+
+impl Sockets {
+    /// Gets every socket of a configuration: one that is open already, one that the process was
+    /// given, or a new one.
+    ///
+    /// # Errors
+    /// Everything that can't be bound. Nothing has changed then.
+    pub(super) fn bind(
+        &self,
+        snapshot: &Snapshot,
+        given: &mut Given,
+    ) -> Result<Bound, Vec<Failure>> {
+        let (mut bound, mut failures) = (Vec::new(), Vec::new());
+        for wanted in wanted(snapshot) {
+            match self.find(&wanted, given) {
+                Ok(socket) => bound.push((wanted, socket)),
+                Err(error) => failures.push(Failure::new(format_args!(
+                    "{} {} can't be bound: {error}",
+                    wanted.purpose, wanted.address
+                ))),
+            }
+        }
+        if failures.is_empty() { Ok(Bound(bound)) } else { Err(failures) }
+    }
+
+    fn find(&self, wanted: &Wanted, given: &mut Given) -> io::Result<Arc<TcpListener>> {
+        let fits = |open: &&Open| {
+            // Port 0 says nothing of which port it became.
+            open.wanted == *wanted
+                || (wanted.address.port() != 0 && open.wanted.address == wanted.address)
+        };
+        if let Some(open) = self.0.iter().find(fits) {
+            return Ok(Arc::clone(&open.socket));
+        }
+        if let Some(socket) = given.take(wanted)? {
+            return Ok(Arc::new(socket));
+        }
+        listen::bind(wanted.address).map(Arc::new)
+    }
+
+    /// Serves these and no others. The configuration they are from is in force by now. Connections of
+    /// sockets that go are told to go as well, and may take their time.
+    pub(super) async fn adopt(&mut self, bound: Bound, house: &House) -> io::Result<()> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut outcome = Ok(());
+        for (wanted, socket) in bound.0 {
+            let same = |open: &Open| open.wanted == wanted && Arc::ptr_eq(&open.socket, &socket);
+            if let Some(place) = before.iter().position(same) {
+                self.0.push(before.swap_remove(place));
+                continue;
+            }
+            // Who listened there under another name stops first.
+            let there = |open: &Open| Arc::ptr_eq(&open.socket, &socket);
+            if let Some(place) = before.iter().position(there) {
+                retire(before.swap_remove(place), house).await;
+            }
+            let (stop, stopped) = watch::channel(false);
+            match house.serve(&wanted.purpose, Arc::clone(&socket), stopped) {
+                Ok(task) => self.0.push(Open { wanted, socket, stop, task }),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        for gone in before {
+            retire(gone, house).await;
+        }
+        outcome
+    }
+
+    /// Stops accepting everywhere and tells all connections to go.
+    pub(super) async fn close(&mut self) {
+        for open in &self.0 {
+            open.stop.send_replace(true);
+        }
+        for open in self.0.drain(..) {
+            open.close().await;
+        }
+    }
+
+    /// Where a socket is bound now.
+    pub(super) fn address(&self, purpose: &Purpose) -> Option<SocketAddr> {
+        let open = self.0.iter().find(|open| open.wanted.purpose == *purpose)?;
+        open.socket.local_addr().ok()
+    }
+
+    /// All of them, to be handed over.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Wanted, &Arc<TcpListener>)> {
+        self.0.iter().map(|open| (&open.wanted, &open.socket))
+    }
+}
+
+async fn retire(open: Open, house: &House) {
+    if let Purpose::Listener(listener) = &open.wanted.purpose {
+        house.engine.report_event(&Event::ListenerClosed { listener });
+    }
+    open.close().await;
+}
