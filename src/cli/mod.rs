@@ -18,6 +18,7 @@ pub mod say;
 mod secret;
 mod shell;
 mod state;
+mod upgrade;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.verb {
         Verb::Run(words) => run::main(&words),
+        Verb::Upgrade(words) => upgrade::main(&words),
         Verb::Check(words) => check::main(&words),
         Verb::Explain(words) => explain::main(&words),
         Verb::Demo(words) => demo::main(&words),

@@ -5,28 +5,34 @@ mod running;
 mod sockets;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
 use super::say::{self, Failure, Stream};
+use super::upgrade::{self, Asked, Control, Entering, Left, Order, WITHIN, hand_over};
 use super::watch::Watched;
 use crate::base::Clock;
 use crate::config::{self, Loaded, Severity};
 use crate::observe::{FrameworkWatch, PanicHook};
 use crate::store::Look;
-use given::Given;
 use running::Prepared;
 
+pub(super) use given::Given;
 pub use running::Running;
 
 /// How often files are looked at for changes, and what happened at the door is written.
 const TICK: Duration = Duration::from_secs(2);
+/// Operators who ask for an upgrade at once.
+const ORDERS_MAX: usize = 8;
 
 pub(super) fn main(words: &RunArgs) -> Result<ExitCode, Failure> {
     let clock = Clock::system();
@@ -40,15 +46,25 @@ pub(super) fn main(words: &RunArgs) -> Result<ExitCode, Failure> {
 
 /// Reads a configuration, and tells the operator what is wrong or doubtful about it.
 fn load(path: &Path, watched: &Watched, generation: u64, clock: &Clock) -> Result<Loaded, Failure> {
+    let loaded = read(path, watched, generation, clock)?;
     let paint = say::palette(Stream::Err);
-    let loaded = config::load_from(watched, path, generation, clock.now()).map_err(|errors| {
-        say::err(errors.render(paint));
-        Failure::new(format_args!("{} can't be served", path.display()))
-    })?;
     for warning in &loaded.warnings {
         say::err(warning.render(Severity::Warning, paint));
     }
     Ok(loaded)
+}
+
+/// The same, for who knows the doubts.
+pub(super) fn read(
+    path: &Path,
+    watched: &Watched,
+    generation: u64,
+    clock: &Clock,
+) -> Result<Loaded, Failure> {
+    config::load_from(watched, path, generation, clock.now()).map_err(|errors| {
+        say::err(errors.render(say::palette(Stream::Err)));
+        Failure::new(format_args!("{} can't be served", path.display()))
+    })
 }
 
 /// The workers of the data path.
@@ -69,14 +85,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(Failure::new)?;
     let notifier = Notifier::open(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let variable = |name: &str| std::env::var(name).ok();
-    let given = Given::by_manager(
-        variable("LISTEN_PID").as_deref(),
-        variable("LISTEN_FDS").as_deref(),
-        variable("LISTEN_FDNAMES").as_deref(),
-    )?;
-    let prepared = Prepared::new(loaded, clock.clone(), given)?;
-    let running = Box::pin(prepared.restore(Look::Whole)).await?.serve().await?;
+    let (running, before) = start(loaded, clock.clone()).await?;
     let metrics = Arc::clone(&running.engine.metrics);
     panics.attach(running.log.clone(), metrics.panics.clone());
     let framework =
@@ -90,34 +99,187 @@ async fn serve(
     }
     notifier.ready();
 
-    let watched = Arc::new(watched);
-    let mut tick = tokio::time::interval(TICK);
-    let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
-    let mut alive = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3_600)));
-    loop {
-        tokio::select! {
-            _ = signals.term.recv() => break,
-            _ = signals.int.recv() => break,
-            _ = signals.reload.recv() => {
-                notifier.reloading();
-                running.reload(path, &watched).await;
-                notifier.ready();
-            }
-            _ = signals.reopen.recv() => running.log.reopen(),
-            _ = alive.tick() => notifier.alive(),
-            _ = tick.tick() => {
-                running.engine.flush_door();
-                running.engine.flush_keys();
-                framework.tick();
-                if watched.changed() {
-                    running.reload(path, &watched).await;
+    let (orders, asked) = mpsc::channel(ORDERS_MAX);
+    let binary = std::env::current_exe().map_err(Failure::new)?;
+    let state_dir = running.engine.live().snapshot.state_dir.clone();
+    let control = Control::open(&state_dir, binary.clone(), orders).inspect_err(|error| {
+        say::err(format_args!("`sekisho upgrade` can't ask this gateway, SIGUSR2 can: {error}"));
+    });
+    let desk = Desk {
+        running: &running,
+        path,
+        watched: Arc::new(watched),
+        notifier: &notifier,
+        framework: &framework,
+        binary,
+        before,
+    };
+    let end = Box::pin(desk.work(&mut signals, asked)).await;
+    drop(control);
+    match end {
+        End::Stop => {
+            notifier.stopping();
+            Box::pin(running.stop()).await;
+        }
+        End::Leave(left) => {
+            notifier.relieved_by(left.pid);
+            Box::pin(running.leave(*left)).await;
+        }
+    }
+    Ok(())
+}
+
+/// Starts by itself, with a service manager's sockets, or in the place of another process, in which case
+/// there is a task that listens to it until it is gone.
+async fn start(loaded: Loaded, clock: Clock) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
+    if let Some((entering, given)) = Entering::find()? {
+        return enter(loaded, clock, entering, given).await;
+    }
+    let variable = |name: &str| std::env::var(name).ok();
+    let given = Given::by_manager(
+        variable("LISTEN_PID").as_deref(),
+        variable("LISTEN_FDS").as_deref(),
+        variable("LISTEN_FDNAMES").as_deref(),
+    )?;
+    let prepared = Prepared::new(loaded, clock, given)?;
+    let restored = Box::pin(prepared.restore(Look::Whole)).await?;
+    Ok((restored.serve().await?, None))
+}
+
+async fn enter(
+    loaded: Loaded,
+    clock: Clock,
+    mut entering: Entering,
+    given: Given,
+) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
+    let restored = async {
+        let prepared = Prepared::new(loaded, clock, given)?;
+        entering.prepared(prepared.snapshot()).await?;
+        let restored = Box::pin(prepared.restore(Look::AsLeft)).await?;
+        restored.fetch_keys().await;
+        entering.ready().await?;
+        Ok(restored)
+    };
+    match restored.await {
+        Ok(restored) => {
+            let running = restored.serve().await?;
+            let store = Arc::clone(&running.state().await.store);
+            let before = entering.serving(&running.engine, &store).await?;
+            Ok((running, Some(before)))
+        }
+        Err(failure) => {
+            entering.give_up(&failure).await;
+            Err(failure)
+        }
+    }
+}
+
+/// How it ends.
+enum End {
+    Stop,
+    /// Another process serves.
+    Leave(Box<Left>),
+}
+
+/// What a process does while its gateway serves.
+struct Desk<'d> {
+    running: &'d Running,
+    path: &'d Path,
+    watched: Arc<Watched>,
+    notifier: &'d Notifier,
+    framework: &'d FrameworkWatch,
+    /// What this process was started from.
+    binary: PathBuf,
+    /// Listens to the process before.
+    before: Option<JoinHandle<()>>,
+}
+
+/// An upgrade under way.
+struct UnderWay<'d> {
+    outcome: Pin<Box<dyn Future<Output = Result<Left, upgrade::Fault>> + Send + 'd>>,
+    stop: watch::Sender<bool>,
+    tell: oneshot::Sender<Result<u32, String>>,
+}
+
+impl<'d> Desk<'d> {
+    async fn work(&'d self, signals: &mut Signals, mut asked: mpsc::Receiver<Asked>) -> End {
+        let mut tick = tokio::time::interval(TICK);
+        let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
+        let mut alive = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3_600)));
+        let mut under_way: Option<UnderWay<'d>> = None;
+        // Asked for during an upgrade: the stop of this process, another look at the configuration.
+        let (mut stop, mut reload) = (false, false);
+        loop {
+            tokio::select! {
+                _ = signals.term.recv() => stop = true,
+                _ = signals.int.recv() => stop = true,
+                _ = signals.reload.recv() => reload = true,
+                _ = signals.reopen.recv() => self.running.log.reopen(),
+                _ = signals.upgrade.recv() => {
+                    let order = Order { binary: self.binary.clone(), within: WITHIN, tell: None };
+                    let (tell, _nobody) = oneshot::channel();
+                    self.begin(Asked { order, outcome: tell }, &mut under_way);
                 }
+                Some(asked) = asked.recv() => self.begin(asked, &mut under_way),
+                outcome = outcome_of(&mut under_way) => {
+                    let tell = under_way.take().map(|ended| ended.tell);
+                    let told = outcome.as_ref().map(|left| left.pid).map_err(ToString::to_string);
+                    // Whoever asked may be gone.
+                    let _ = tell.map(|tell| tell.send(told));
+                    if let Ok(left) = outcome {
+                        return End::Leave(Box::new(left));
+                    }
+                }
+                _ = alive.tick() => self.notifier.alive(),
+                _ = tick.tick() => {
+                    self.running.engine.flush_door();
+                    self.running.engine.flush_keys();
+                    self.framework.tick();
+                    reload |= under_way.is_none() && self.watched.changed();
+                }
+            }
+            match &under_way {
+                // It is taken back first: what was written down must not be lost.
+                Some(under_way) => drop(stop && !under_way.stop.send_replace(true)),
+                None if stop => return End::Stop,
+                None if reload => {
+                    reload = false;
+                    self.notifier.reloading();
+                    self.running.reload(self.path, &self.watched).await;
+                    self.notifier.ready();
+                }
+                None => {}
             }
         }
     }
-    notifier.stopping();
-    running.stop().await;
-    Ok(())
+
+    /// Begins an upgrade, if none is under way.
+    fn begin(&'d self, asked: Asked, under_way: &mut Option<UnderWay<'d>>) {
+        let why_not = if under_way.is_some() {
+            Some("an upgrade is under way already")
+        } else if self.before.as_ref().is_some_and(|before| !before.is_finished()) {
+            Some("the process before still finishes its requests; try again when it has ended")
+        } else {
+            None
+        };
+        if let Some(why_not) = why_not {
+            say::err(format_args!("no upgrade: {why_not}"));
+            // Whoever asked may be gone.
+            let _ = asked.outcome.send(Err(why_not.to_owned()));
+            return;
+        }
+        let (stop, stopped) = watch::channel(false);
+        let path = self.path.to_owned();
+        let outcome = Box::pin(hand_over(self.running, asked.order, path, stopped));
+        *under_way = Some(UnderWay { outcome, stop, tell: asked.outcome });
+    }
+}
+
+async fn outcome_of(under_way: &mut Option<UnderWay<'_>>) -> Result<Left, upgrade::Fault> {
+    match under_way {
+        Some(under_way) => under_way.outcome.as_mut().await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Signals {
@@ -125,6 +287,7 @@ struct Signals {
     int: Signal,
     reload: Signal,
     reopen: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -134,6 +297,7 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             reload: signal(SignalKind::hangup())?,
             reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised};
+use super::about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised, Upgrade};
 use super::action::{Action, kind};
 use super::place::CodePlace;
 use super::record::Fixed;
@@ -20,6 +20,7 @@ pub enum Event<'a> {
     },
     /// It takes no more connections and finishes what it has.
     Draining,
+    Upgrade(Upgrade),
     /// The last line of a process that ended in order.
     Stopped {
         ran: Duration,
@@ -233,7 +234,8 @@ impl<'a> EventRecord<'a> {
             Event::Started { version, generation } => {
                 Self { version: Some(*version), generation: Some(*generation), ..bare }
             }
-            Event::Draining => bare,
+            Event::Draining | Event::Upgrade(Upgrade::Begun | Upgrade::Done) => bare,
+            Event::Upgrade(Upgrade::Failed { fault }) => Self { fault: Some(*fault), ..bare },
             Event::Stopped { ran } => Self { elapsed: Some(*ran), ..bare },
             Event::ListenerBound { listener, port } => {
                 Self { listener: Some(listener), port: Some(*port), ..bare }

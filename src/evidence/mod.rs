@@ -21,7 +21,7 @@ mod words;
 #[doc(inline)]
 pub use crate::__record as record;
 pub use crate::base::Utc;
-pub use about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised};
+pub use about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised, Upgrade};
 pub use access::AccessRecord;
 pub use action::Action;
 pub use codes::DenialCode;

@@ -2,6 +2,7 @@
 //! exit codes.
 mod alarms;
 mod remembered;
+mod upgrade;
 mod verbs;
 
 use std::ffi::OsStr;

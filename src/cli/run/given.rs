@@ -16,7 +16,7 @@ const GIVEN_MAX: usize = 128;
 
 /// Those that nobody has asked for yet.
 #[derive(Debug, Default)]
-pub(super) struct Given(Vec<One>);
+pub(in crate::cli) struct Given(Vec<One>);
 
 #[derive(Debug)]
 struct One {
@@ -76,7 +76,7 @@ impl Given {
     }
 
     /// Adds a socket of the process before.
-    pub(super) fn add(&mut self, label: String, address: SocketAddr, socket: OwnedFd) {
+    pub(in crate::cli) fn add(&mut self, label: String, address: SocketAddr, socket: OwnedFd) {
         self.0.push(One { socket: Socket::from(socket), from: From::Before(label, address) });
     }
 

@@ -4,15 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinSet;
 
 use super::given::Given;
-use super::sockets::{Bound, House, Purpose, Sockets};
+use super::sockets::{Bound, House, Purpose, Sockets, Wanted};
 use crate::base::{Clock, Moment, Name, Secret};
 use crate::cli::say::{self, Colour, Failure, Stream};
 use crate::cli::secret;
 use crate::cli::state::Opened;
+use crate::cli::upgrade::{Leaving, Left};
 use crate::cli::watch::Watched;
 use crate::config::{self, AccessLog, Loaded, LogSettings, Snapshot};
 use crate::deliver;
@@ -27,6 +29,9 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CUT_MAX: Duration = Duration::from_secs(2);
 /// How long the log may take to be written out at the end.
 const LOG_CLOSE_MAX: Duration = Duration::from_secs(5);
+/// How long a process that takes another one's place waits for issuers' keys, and how often it looks.
+const KEYS_MAX: Duration = Duration::from_secs(3);
+const KEYS_LOOK: Duration = Duration::from_millis(5);
 /// How long background work may take to end.
 const TASKS_MAX: Duration = Duration::from_secs(2);
 
@@ -131,8 +136,19 @@ impl Prepared {
 }
 
 impl Restored {
-    pub(super) const fn engine(&self) -> &Arc<Engine> {
-        &self.engine
+    /// Waits until issuers' keys are there, if they can be had in time: the process before has them,
+    /// and callers must not notice that this one had none.
+    pub(super) async fn fetch_keys(&self) {
+        let jwks = &self.engine.jwks;
+        let there = async {
+            while jwks.status().iter().any(|issuer| issuer.keys == 0 && issuer.fault.is_none()) {
+                tokio::time::sleep(KEYS_LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = jwks.keep_fresh() => {}
+            _ = tokio::time::timeout(KEYS_MAX, there) => {}
+        }
     }
 
     /// Begins to serve.
@@ -282,26 +298,58 @@ impl Running {
         self.engine.report_event(&Event::Draining);
         self.stop.send_replace(true);
         self.sockets.get_mut().close().await;
-        self.end_tasks().await;
+        end_tasks(&mut self.tasks).await;
         self.house.gateway.drain().await;
-        self.end_connections(grace).await;
+        end_connections(&self.engine, grace).await;
         let state = self.state.get_mut();
         Box::pin(state.close(&self.engine)).await;
         self.end_log().await;
     }
 
-    async fn end_tasks(&mut self) {
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        let _ = tokio::time::timeout(TASKS_MAX, ended).await;
+    /// Another process serves in this one's place: stops accepting, has callers go there with their next
+    /// request, and ends when nobody is left or the grace is over.
+    pub(in crate::cli) async fn leave(mut self, left: Left) {
+        let Left { mut link, mut parting, .. } = left;
+        let grace = self.engine.live().snapshot.shutdown_grace;
+        self.engine.begin_drain();
+        self.engine.report_event(&Event::Draining);
+        self.sockets.get_mut().close().await;
+        self.house.gateway.retire();
+        let state = self.state.get_mut();
+        let store = Arc::clone(&state.store);
+        if let Some(alarms) = state.alarms() {
+            let engine = Arc::clone(&self.engine);
+            let mut leaving =
+                Leaving { engine: &engine, store: &store, alarms, parting: &mut parting };
+            let over = end_connections(&engine, grace);
+            let (stop, tasks) = (&self.stop, &mut self.tasks);
+            let last = async {
+                stop.send_replace(true);
+                end_tasks(tasks).await;
+                // To the memory that took the file's place, from where it is carried over.
+                let _carried = engine.flush_state().await;
+            };
+            // The other process misses what could not be told; nobody else can be.
+            let told = leaving.tell(&mut link, over, last).await;
+            if told.is_err() {
+                say::err("the new process could not be told everything that was spent and locked");
+            }
+        }
+        self.state.get_mut().end().await;
+        self.end_log().await;
     }
 
-    async fn end_connections(&self, grace: Duration) {
-        if !self.idle_within(grace).await {
-            // Cut, so that even these requests have their lines before the log is closed.
-            self.engine.cut_connections();
-            self.idle_within(CUT_MAX).await;
-        }
-        self.engine.flush_door();
+    /// Every listening socket, with its name and the address that is configured for it.
+    pub(in crate::cli) async fn listening(&self) -> Vec<(String, SocketAddr, Arc<TcpListener>)> {
+        let sockets = self.sockets.lock().await;
+        let of = |(wanted, socket): (&Wanted, &Arc<TcpListener>)| {
+            (wanted.purpose.label().to_owned(), wanted.address, Arc::clone(socket))
+        };
+        sockets.all().map(of).collect()
+    }
+
+    pub(in crate::cli) async fn state(&self) -> MutexGuard<'_, Box<Opened>> {
+        self.state.lock().await
     }
 
     async fn end_log(self) {
@@ -314,21 +362,36 @@ impl Running {
         }
     }
 
-    /// Waits until no connection is open; false if that takes longer.
-    async fn idle_within(&self, time: Duration) -> bool {
-        let idle = async {
-            while self.engine.open_connections() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(time, idle).await.is_ok()
-    }
-
     /// Writes out what the log has, for tests that read it.
     pub fn flush_log(&self) {
         self.engine.flush_door();
         let _ = self.log.flush(LOG_CLOSE_MAX);
     }
+}
+
+async fn end_tasks(tasks: &mut JoinSet<()>) {
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(TASKS_MAX, ended).await;
+}
+
+/// Returns when no connection is open any more; the grace is for those that don't end by themselves.
+async fn end_connections(engine: &Engine, grace: Duration) {
+    if !idle_within(engine, grace).await {
+        // Cut, so that even these requests have their lines before the log is closed.
+        engine.cut_connections();
+        idle_within(engine, CUT_MAX).await;
+    }
+    engine.flush_door();
+}
+
+/// Waits until no connection is open; false if that takes longer.
+async fn idle_within(engine: &Engine, time: Duration) -> bool {
+    let idle = async {
+        while engine.open_connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(time, idle).await.is_ok()
 }
 
 fn count(fault: &ReloadFault) -> u64 {

@@ -35,12 +35,12 @@ pub(super) enum Purpose {
 }
 
 impl Purpose {
-    /// Its name where sockets are handed over. No listener's name holds a space or a dot.
+    /// Its name where sockets are handed over. No listener's name begins with a bracket.
     pub(super) fn label(&self) -> &str {
         match self {
             Self::Listener(name) => name.as_str(),
-            Self::Admin => "admin.metrics",
-            Self::Api => "admin.api",
+            Self::Admin => "[admin]",
+            Self::Api => "[admin.api]",
         }
     }
 }

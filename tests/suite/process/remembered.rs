@@ -59,7 +59,7 @@ impl Place {
     }
 
     /// What is written down of what was revealed.
-    async fn ledger(&self) -> Ledger {
+    pub(super) async fn ledger(&self) -> Ledger {
         let file = Embedded::open(&self.dir.join("state"), Gateway(1), now()).unwrap();
         let mut ledger = Ledger::new(1 << 20);
         let mut after = None;
@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-fn records(ledger: &Ledger) -> u64 {
+pub(super) fn records(ledger: &Ledger) -> u64 {
     let printer = Name::parse("label-printer").unwrap();
     let range =
         Range { identity: Some(&printer), operation: None, from: Hour(0), until: Hour(u32::MAX) };

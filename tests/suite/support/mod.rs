@@ -1,6 +1,7 @@
 //! One world per test: throw-away certificates, a mock of Amazon, a mock warehouse and a gateway in
 //! front of both. `World::finish` stops everything and searches all that the gateway wrote for the
 //! personal data that the mocks are full of (LOG-2); a world that is dropped without it fails.
+pub mod crowd;
 mod encode;
 mod wait;
 
