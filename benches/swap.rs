@@ -66,11 +66,11 @@ stage = "sandbox"
 endpoint = "https://localhost:{amazon}"
 token_endpoint = "https://localhost:{amazon}"
 ca = "pki/ca.pem"
-pacing = { plans = [{ operations = ["*"], rate = "100000/s", burst = 100000 }] }
+pacing = { plans = [{ operations = ["*"], rate = "10000/s", burst = 10000 }] }
 [role.shipping]
 purpose = "print labels"
 allow = ["orders/getOrders"]
-limits = [{ operations = ["orders/*"], requests = "10000000/day" }]
+limits = [{ operations = ["orders/*"], requests = ["1000000/min"] }]
 [identity.label-printer]
 kind = "service"
 owner = "platform@example.com"
@@ -134,8 +134,12 @@ impl Line {
             .spawn()?;
         let err = BufReader::new(child.stderr.take().ok_or("no standard error")?);
         let mut lines = err.lines();
+        let mut heard = String::from("the gateway did not start\n");
         let address = loop {
-            let line = lines.next().ok_or("the gateway did not start")??;
+            let Some(line) = lines.next() else { return Err(heard.into()) };
+            let line = line?;
+            heard += &line;
+            heard.push('\n');
             let said = line.strip_prefix("listening on ");
             if let Some((address, _)) = said.and_then(|said| said.split_once(" (apps)")) {
                 break address.parse()?;
@@ -171,7 +175,12 @@ struct Load {
 
 fn orders() -> Call {
     let mut call = Call::get(ORDERS);
-    call.headers.insert("x-amz-access-token", http::HeaderValue::from_static("Atza|bench"));
+    for (name, value) in [
+        ("x-amz-access-token", "Atza|mock-access-token"),
+        ("user-agent", "bench/1.0 (Language=Rust)"),
+    ] {
+        call.headers.insert(name, http::HeaderValue::from_static(value));
+    }
     call
 }
 

@@ -33,6 +33,7 @@ pub(super) struct Args {
 pub(super) enum Verb {
     Run(RunArgs),
     Upgrade(UpgradeArgs),
+    Ready(ReadyArgs),
     Check(CheckArgs),
     Explain(ExplainArgs),
     Demo(DemoArgs),
@@ -88,6 +89,17 @@ pub(super) struct UpgradeArgs {
     /// Seconds the new process may take for each of its steps; 30 by default.
     #[arg(long, value_name = "SECONDS")]
     pub(super) within: Option<u64>,
+}
+
+/// Ask a gateway on this machine whether it should be sent traffic: a probe where there is no curl.
+///
+/// Exit codes: 0 it should; 1 it drains, can't write its log, or is not there.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct ReadyArgs {
+    /// The gateway's `[admin] address`.
+    #[arg(default_value = "127.0.0.1:9464")]
+    pub(super) address: SocketAddr,
 }
 
 /// Read a configuration as `run` would, and report every mistake at once.

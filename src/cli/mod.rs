@@ -13,6 +13,7 @@ mod explain;
 mod mock;
 mod notify;
 mod operate;
+mod ready;
 pub mod run;
 pub mod say;
 mod secret;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     let done = match args.verb {
         Verb::Run(words) => run::main(&words),
         Verb::Upgrade(words) => upgrade::main(&words),
+        Verb::Ready(words) => ready::main(&words),
         Verb::Check(words) => check::main(&words),
         Verb::Explain(words) => explain::main(&words),
         Verb::Demo(words) => demo::main(&words),

@@ -277,7 +277,9 @@ impl Running {
             say::err(format_args!("the new configuration is not applied: {what}"));
         };
         let bound = sockets.bind(&snapshot, &mut Given::default()).map_err(|failures| {
-            failures.iter().for_each(|failure| refused(failure));
+            for failure in &failures {
+                refused(failure);
+            }
             u64::try_from(failures.len()).unwrap_or(u64::MAX)
         })?;
         self.engine.reload(snapshot).map_err(|fault| {
@@ -297,10 +299,12 @@ impl Running {
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);
         self.stop.send_replace(true);
-        self.sockets.get_mut().close().await;
+        // Until the end it can be asked how it stands.
+        self.sockets.get_mut().close(|purpose| *purpose != Purpose::Admin).await;
         end_tasks(&mut self.tasks).await;
         self.house.gateway.drain().await;
         end_connections(&self.engine, grace).await;
+        self.sockets.get_mut().close(|_| true).await;
         let state = self.state.get_mut();
         Box::pin(state.close(&self.engine)).await;
         self.end_log().await;
@@ -313,7 +317,7 @@ impl Running {
         let grace = self.engine.live().snapshot.shutdown_grace;
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);
-        self.sockets.get_mut().close().await;
+        self.sockets.get_mut().close(|_| true).await;
         self.house.gateway.retire();
         let state = self.state.get_mut();
         let store = Arc::clone(&state.store);

@@ -203,12 +203,15 @@ impl Sockets {
         outcome
     }
 
-    /// Stops accepting everywhere and tells all connections to go.
-    pub(super) async fn close(&mut self) {
-        for open in &self.0 {
+    /// Stops accepting on some of them and tells their connections to go.
+    pub(super) async fn close(&mut self, which: impl Fn(&Purpose) -> bool) {
+        let (close, keep): (Vec<_>, Vec<_>) =
+            self.0.drain(..).partition(|open| which(&open.wanted.purpose));
+        self.0 = keep;
+        for open in &close {
             open.stop.send_replace(true);
         }
-        for open in self.0.drain(..) {
+        for open in close {
             open.close().await;
         }
     }

@@ -163,7 +163,7 @@ mod tests {
     fn sockets_arrive_with_the_first_word() {
         let (ours, theirs) = Socket::pair().unwrap();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        greet(&ours, &hello(), &[listener.as_fd(), std::io::stderr().as_fd()]).unwrap();
+        greet(&ours, &hello(), &[listener.as_fd(), io::stderr().as_fd()]).unwrap();
         let (heard, mut fds) = be_greeted(&theirs).unwrap();
         assert_eq!((heard, fds.len()), (hello(), 2));
         let passed = std::net::TcpListener::from(fds.remove(0));
@@ -181,7 +181,7 @@ mod tests {
             assert!(be_greeted(&theirs).is_err());
         }
         let (ours, mut theirs) = Socket::pair().unwrap();
-        let stderr = std::io::stderr();
+        let stderr = io::stderr();
         let fds = vec![stderr.as_fd(); FDS_MAX + 1];
         assert!(greet(&ours, &hello(), &fds).is_err());
         drop(ours);

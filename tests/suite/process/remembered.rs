@@ -16,7 +16,7 @@ use crate::logs::eventually;
 use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, get, now};
 
 impl Sekisho {
-    async fn admin(&self) -> SocketAddr {
+    pub(super) async fn admin(&self) -> SocketAddr {
         eventually("the address of the metrics", || {
             let said = self.err.lock();
             let (_, after) = said.split_once("health on http://")?;

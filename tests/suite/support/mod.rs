@@ -393,7 +393,12 @@ impl World {
         let path = self.dir.join("sekisho.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, edit(text)).unwrap();
-        self.gateway.reload(&path, &self.watched).await
+        self.reload_as_it_is().await
+    }
+
+    /// Reloads the configuration file.
+    pub async fn reload_as_it_is(&self) -> bool {
+        self.gateway.reload(&self.dir.join("sekisho.toml"), &self.watched).await
     }
 
     /// Stops the gateway and starts another one on the same state and configuration.
