@@ -115,7 +115,9 @@ async fn serve(
         before,
     };
     let end = Box::pin(desk.work(&mut signals, asked)).await;
-    drop(control);
+    if let Ok(control) = control {
+        control.close().await;
+    }
     match end {
         End::Stop => {
             notifier.stopping();

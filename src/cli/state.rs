@@ -154,8 +154,9 @@ impl Opened {
     /// If it can't be opened; what is in memory still holds then.
     pub(super) async fn take_back(&mut self, engine: &Arc<Engine>) -> Result<(), Failure> {
         let (live, now) = (engine.live(), engine.clock.now());
-        self.rest().await;
+        // First, so that everything stays as it is if that fails.
         let file = open_file(&live.snapshot, now, Look::Whole).await?;
+        self.rest().await;
         let failed = |fault: StoreFault| {
             Failure::new(format_args!("{}: {fault}", live.snapshot.state_dir.display()))
         };

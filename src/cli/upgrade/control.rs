@@ -48,13 +48,25 @@ pub(in crate::cli) struct Asked {
     pub(in crate::cli) outcome: oneshot::Sender<Result<u32, String>>,
 }
 
-/// Listens for operators, as long as it is there.
-#[derive(Debug)]
-pub(in crate::cli) struct Control(JoinHandle<()>);
+/// How long those who asked may take to read the answer.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.0.abort();
+/// Listens for operators.
+#[derive(Debug)]
+pub(in crate::cli) struct Control {
+    task: JoinHandle<()>,
+    /// Held by each who has no answer yet.
+    asking: mpsc::Sender<()>,
+    answered: mpsc::Receiver<()>,
+}
+
+impl Control {
+    /// Takes no more questions, and returns when those that were asked are answered.
+    pub(in crate::cli) async fn close(self) {
+        let Self { task, asking, mut answered } = self;
+        task.abort();
+        drop((asking, task.await));
+        let _ = tokio::time::timeout(ANSWER_TIME, answered.recv()).await;
     }
 }
 
@@ -88,7 +100,9 @@ impl Control {
             Ok(()) | Err(_) => {}
         }
         let listener = UnixListener::bind(&path)?;
-        Ok(Self(tokio::spawn(async move {
+        let (asking, answered) = mpsc::channel(1);
+        let held = asking.clone();
+        let task = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else {
                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -97,10 +111,15 @@ impl Control {
                 let who = stream.peer_cred().map(|cred| cred.uid());
                 // Root may do what it likes, and so need not do it by hand.
                 if who.is_ok_and(|uid| uid == geteuid().as_raw() || uid == 0) {
-                    tokio::spawn(answer(stream, own.clone(), orders.clone()));
+                    let (own, orders, held) = (own.clone(), orders.clone(), held.clone());
+                    tokio::spawn(async move {
+                        answer(stream, own, orders).await;
+                        drop(held);
+                    });
                 }
             }
-        })))
+        });
+        Ok(Self { task, asking, answered })
     }
 }
 

@@ -22,6 +22,9 @@ use crate::evidence::{Event, Fixed, Upgrade};
 pub(in crate::cli) const WITHIN: Duration = Duration::from_secs(30);
 /// From "serve" to "serving" it has nothing left to do.
 const SERVE_MAX: Duration = Duration::from_secs(5);
+/// How often the state is opened again before it is given up.
+const TAKE_BACK_TRIES: u32 = 5;
+const TAKE_BACK_PAUSE: Duration = Duration::from_secs(1);
 /// How long what a process said last is waited for.
 const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 
@@ -152,10 +155,17 @@ async fn exchange(
         // Dead before its file is opened again.
         let fault = started.end(fault).await;
         engine.rejoin(parting);
+        for _ in 1..TAKE_BACK_TRIES {
+            if state.take_back(engine).await.is_ok() {
+                return Err(fault);
+            }
+            tokio::time::sleep(TAKE_BACK_PAUSE).await;
+        }
         if let Err(failure) = state.take_back(engine).await {
             say::err(format_args!(
-                "the state can't be opened again, and is kept in memory only: {failure}"
+                "the state can't be opened again, and is kept in memory only; restart: {failure}"
             ));
+            engine.report_event(&Event::StoreFaulty { fault: Fixed::new("closed") });
         }
         return Err(fault);
     }
