@@ -15,8 +15,8 @@ use rcgen::{CertificateParams, KeyPair, SanType};
 use sekisho::base::{Moment, Name, Secret};
 use sekisho::identity::{
     Algorithm, Basic, Binding, CertificateCredential, ClaimValue, IdentitySpec, IssuerSpec, KeySet,
-    KeySets, NotBefore, PeerCertificate, Presented, Standing, TokenCache, TokenCredential, Trust,
-    TrustSpec, parse_token, presented, prove,
+    KeySets, NotBefore, PeerCertificate, Presented, Standing, StrongLogin, TokenCache,
+    TokenCredential, Trust, TrustSpec, parse_token, presented, prove,
 };
 
 /// Counts allocations: what is remembered costs none.
@@ -139,6 +139,7 @@ fn trust() -> Trust {
         environment: name("production"),
         generation: 1,
         token_bytes_max: 8 * 1024,
+        strong: StrongLogin::default(),
         issuers: vec![issuer],
         identities: identities.collect(),
     })

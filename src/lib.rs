@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! TCP ─► listen::accept   address on the list? PROXY header? TLS, client certificate      NET-1 NET-3 TLS-1
+//!        listen::pass     …or passed on unread, by server name, to where TLS ends         TLS-3
 //!     ─► listen::conn     every byte in passes a guard, every read has a deadline         MON-5
 //!     ─► gateway::request THE order of the checks, top-down:
 //!           facts             read one way or refused                                     MON-5
@@ -37,12 +38,22 @@
 //!          ─► engine.report_event  who, what, why, and how it ended                        LOG-1
 //! ```
 //!
+//! # One change of the configuration
+//!
+//! ```text
+//! file, SIGHUP, operator ─► engine.reload_files   one at a time, read and built aside       LOG-1
+//!          ─► config::diff        who gains or loses what; what widens is an officer's      PRIV-3
+//!          ─► swapped whole       requests under way keep the one they began with          PRIV-1
+//!          ─► trial               if more fails than before, the one before is put back,
+//!                                 and never what a change took away                         LOG-1
+//! ```
+//!
 //! # Rooms, in layers; arrows only go down
 //!
 //! | layer | rooms | may |
 //! |---|---|---|
 //! | words | [`base`] | read the clock, in one file |
-//! | pure | [`alarm`], [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`] | compute; no I/O, no time but what is passed in |
+//! | pure | [`alarm`], [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`], [`trial`] | compute; no I/O, no time but what is passed in |
 //! | configuration | [`config`] | compile text into the pure rooms' types |
 //! | one exchange | [`https`] | ask a server whose name is proved, for the shells above |
 //! | shells | [`answer`], [`state`], [`store`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
@@ -73,6 +84,7 @@ pub mod identity;
 pub mod lockout;
 pub mod pacing;
 pub mod policy;
+pub mod trial;
 
 pub mod config;
 pub mod https;

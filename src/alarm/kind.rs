@@ -1,6 +1,6 @@
 //! What an alarm can be about: closed vocabularies, each word with a code that is never used again
 //! for another.
-use crate::base::ControlId;
+use crate::base::{ControlId, Detector};
 
 /// Declares an enum whose variants have a code for the store and a word for people and programs.
 macro_rules! coded {
@@ -56,6 +56,8 @@ coded! {
         Account = 10 "account",
         /// A particular fault or mode; says how, not who.
         Detail = 11 "detail",
+        /// By which connections are passed on.
+        Route = 14 "route",
     }
 }
 
@@ -89,8 +91,12 @@ coded! {
         StoreFaulty = 47 "store-faulty",
         CertificateExpiring = 48 "certificate-expiring",
         Panicked = 49 "panicked",
+        ConfigRolledBack = 55 "config-rolled-back",
+        ConfigSuspect = 56 "config-suspect",
         /// Alarms that somebody was not told.
         AlarmsLost = 50 "alarms-lost",
+        /// A gateway that connections are passed on to can't be reached.
+        PassFailing = 55 "pass-failing",
         /// Somebody tries out whether alarms arrive.
         Test = 60 "test",
     }
@@ -105,29 +111,54 @@ impl Severity {
 }
 
 impl Kind {
+    /// What an alarm about a detector's signal is.
+    #[must_use]
+    pub const fn of(detector: Detector) -> Self {
+        match detector {
+            Detector::Failures => Self::Failures,
+            Detector::Rate => Self::Rate,
+            Detector::Volume => Self::Volume,
+            Detector::Slow => Self::Slow,
+            Detector::Enumeration => Self::Enumeration,
+            Detector::Canary => Self::Canary,
+            Detector::Intrusion => Self::Intrusion,
+            Detector::Logins => Self::Logins,
+            Detector::Sharing => Self::Sharing,
+        }
+    }
+
     /// The control that an alarm of this kind serves.
     #[must_use]
     pub const fn control(self) -> ControlId {
-        match self {
-            Self::Failures => ControlId::Mon1,
-            Self::Rate => ControlId::Mon2,
-            Self::Volume | Self::Slow | Self::Enumeration => ControlId::Mon3,
-            Self::Canary => ControlId::Mon4,
-            Self::Intrusion => ControlId::Mon5,
-            Self::Logins => ControlId::Mon6,
-            Self::Sharing | Self::IssuerKeys => ControlId::Acc1,
-            Self::Locked | Self::Unlocked | Self::LockCap | Self::StoreFaulty => ControlId::Acc2,
-            Self::Killed => ControlId::Acc5,
-            Self::UpstreamUntrusted => ControlId::Tls2,
-            Self::CertificateExpiring => ControlId::Tls5,
-            Self::Panicked => ControlId::Log2,
+        let detector = match self {
+            Self::Failures => Detector::Failures,
+            Self::Rate => Detector::Rate,
+            Self::Volume => Detector::Volume,
+            Self::Slow => Detector::Slow,
+            Self::Enumeration => Detector::Enumeration,
+            Self::Canary => Detector::Canary,
+            Self::Intrusion => Detector::Intrusion,
+            Self::Logins => Detector::Logins,
+            Self::Sharing => Detector::Sharing,
+            Self::IssuerKeys => return ControlId::Acc1,
+            Self::Locked | Self::Unlocked | Self::LockCap | Self::StoreFaulty => {
+                return ControlId::Acc2;
+            }
+            Self::Killed => return ControlId::Acc5,
+            Self::UpstreamUntrusted => return ControlId::Tls2,
+            Self::CertificateExpiring => return ControlId::Tls5,
+            Self::Panicked => return ControlId::Log2,
+            Self::PassFailing => return ControlId::Tls3,
             Self::LogUnavailable
             | Self::LinesLost
             | Self::UpstreamFailing
             | Self::UpstreamUnresolved
-            | Self::ConfigRefused => ControlId::Log1,
-            Self::AlarmsLost | Self::Test => ControlId::Mon7,
-        }
+            | Self::ConfigRefused
+            | Self::ConfigRolledBack
+            | Self::ConfigSuspect => return ControlId::Log1,
+            Self::AlarmsLost | Self::Test => return ControlId::Mon7,
+        };
+        detector.control()
     }
 
     /// One sentence for whoever is woken.
@@ -154,8 +185,13 @@ impl Kind {
             Self::UpstreamUnresolved => "An upstream's name does not resolve",
             Self::IssuerKeys => "An issuer's keys can't be had; those known stay in use",
             Self::ConfigRefused => "A new configuration was refused; the one before stays in force",
+            Self::ConfigRolledBack => {
+                "More failed under a new configuration; the one before is in force again"
+            }
+            Self::ConfigSuspect => "More fails under a new configuration, which stays in force",
             Self::StoreFaulty => "The state store can't be had; known locks hold, quotas shrink",
             Self::CertificateExpiring => "A listener's certificate ends soon",
+            Self::PassFailing => "A gateway that connections are passed on to can't be reached",
             Self::Panicked => "Part of the gateway panicked",
             Self::AlarmsLost => "Alarms were lost before somebody was told",
             Self::Test => "This is a test, sent by hand",
@@ -186,10 +222,18 @@ impl Kind {
                 "Find out who answers at its address before anything is changed: this may be an \
                  interception."
             }
-            Self::UpstreamFailing | Self::UpstreamUnresolved | Self::IssuerKeys => {
-                "Look at the other side's state, then at the network between."
-            }
+            Self::UpstreamFailing
+            | Self::UpstreamUnresolved
+            | Self::IssuerKeys
+            | Self::PassFailing => "Look at the other side's state, then at the network between.",
             Self::ConfigRefused => "Run `sekisho check`; it says what to write instead.",
+            Self::ConfigRolledBack => {
+                "Look at what changed there; put right, the file is taken up by itself."
+            }
+            Self::ConfigSuspect => {
+                "Run `sekisho reload --dry-run` on the files before it; whatever narrows is not put \
+                 back by itself."
+            }
             Self::StoreFaulty => "Look at the state directory's volume, or at the Redis server.",
             Self::CertificateExpiring => "Renew it; the gateway takes up the new file by itself.",
             Self::Panicked => "Report the place that the log's event names as a defect.",

@@ -5,15 +5,17 @@
 //! 1. [`line()`] is the one table; it has no catch-all arm, so a new denial does not compile without words.
 //! 2. The body is SP-API's error envelope, so that an unmodified SDK raises its usual exception.
 //! 3. Unknown, disabled, expired and foreign identities read the same (ACC-1).
+mod lines;
 mod pacing;
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use crate::base::{
-    ClosedFault, Denial, HeadFault, Name, PathFault, RequestId, TokenFault, UpstreamFault,
-};
+use crate::base::{ClosedFault, Denial, HeadFault, Name, RequestId, StepUpFault, TokenFault};
 use crate::evidence::codes;
 use crate::pacing::Standing;
+use lines::{head_line, path_words, upstream_line};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,13 @@ pub const fn line(denial: Denial) -> Line {
             closed_words(fault),
             "ask the security officer; sekisho locks names who closed it, and why",
         ),
-        Denial::StepUp => row(
+        Denial::StepUp(StepUpFault::Demanded) => row(
+            401,
+            "Unauthorized",
+            "{operation} takes a fresh login with several factors, and this token shows none",
+            "log in again with a second factor; WWW-Authenticate says what counts and for how long",
+        ),
+        Denial::StepUp(StepUpFault::Suspected) => row(
             401,
             "Unauthorized",
             "a stronger proof than this credential is asked of identity {identity} at present",
@@ -183,92 +191,6 @@ const fn closed_words(fault: ClosedFault) -> &'static str {
     }
 }
 
-const fn head_line(fault: HeadFault) -> Line {
-    match fault {
-        HeadFault::BareLineEnd => {
-            row(400, "InvalidInput", "a header line does not end in CR LF", FIX_REQUEST)
-        }
-        HeadFault::ControlByte => {
-            row(400, "InvalidInput", "the request head holds a control byte", FIX_REQUEST)
-        }
-        HeadFault::RequestLine => {
-            row(400, "InvalidInput", "the request line is malformed", FIX_REQUEST)
-        }
-        HeadFault::Version => {
-            row(505, "InvalidInput", "only HTTP/1.1 and HTTP/2 are spoken here", FIX_REQUEST)
-        }
-        HeadFault::FieldLine => {
-            row(400, "InvalidInput", "a header field is malformed", FIX_REQUEST)
-        }
-        HeadFault::Host => row(
-            400,
-            "InvalidInput",
-            "Host is missing, repeated or differs from the target",
-            FIX_REQUEST,
-        ),
-        HeadFault::Length => row(
-            400,
-            "InvalidInput",
-            "the length of the body is given twice or is no number",
-            FIX_REQUEST,
-        ),
-        HeadFault::TransferCoding => {
-            row(400, "InvalidInput", "no transfer coding but chunked is accepted", FIX_REQUEST)
-        }
-        HeadFault::TooLarge => row(
-            431,
-            "InvalidInput",
-            "the header is larger than the gateway allows",
-            "send smaller headers, or ask the platform team about listener.bounds.header_bytes and h2_header_bytes",
-        ),
-        HeadFault::TooMany => row(
-            431,
-            "InvalidInput",
-            "there are more header fields than the gateway allows",
-            "send fewer headers, or ask the platform team about listener.bounds.header_count",
-        ),
-        HeadFault::TargetTooLong => row(
-            414,
-            "InvalidInput",
-            "path and query are longer than the gateway allows",
-            "send a shorter query, or ask the platform team about listener.bounds.target_bytes",
-        ),
-        HeadFault::TooSlow => {
-            row(408, "RequestTimedOut", "the request head came too slowly", TRY_LATER)
-        }
-        HeadFault::Method => row(405, "InvalidInput", "this method is not served", FIX_REQUEST),
-        HeadFault::MaxWait => row(
-            400,
-            "InvalidInput",
-            "Sekisho-Max-Wait is given twice or is no plain number of seconds",
-            "write it once, such as `Sekisho-Max-Wait: 2.5`; 0 means not to wait, leaving it out what the platform team configured",
-        ),
-        HeadFault::Streams => row(
-            503,
-            "ServiceUnavailable",
-            "more requests came at a time than one connection may have",
-            "open another connection, or ask the platform team about listener.bounds.h2_streams",
-        ),
-        HeadFault::Engine => row(400, "InvalidInput", "the request head is malformed", FIX_REQUEST),
-    }
-}
-
-const fn path_words(fault: PathFault) -> &'static str {
-    match fault {
-        PathFault::DotSegment => "the path holds a dot segment",
-        PathFault::EmptySegment => "the path holds an empty segment",
-        PathFault::EncodedSeparator => "the path holds an encoded separator",
-        PathFault::BrokenEscape => "the path or query holds a broken escape",
-        PathFault::MixedEncoding => "the path holds an escape that is not in its one spelling",
-        PathFault::BadUtf8 => "an escape in the path is no UTF-8",
-        PathFault::ControlByte => "the path or query holds a control byte",
-        PathFault::PathParameter => "the path holds a ;-parameter",
-        PathFault::IllegalByte => "the path or query holds a byte that must be escaped",
-        PathFault::NotAbsolute => "the request target is not a path",
-        PathFault::Query => "the query can be read in more than one way",
-    }
-}
-
 const fn token_line(fault: TokenFault) -> Line {
     let words = match fault {
         TokenFault::Malformed => "the credential is malformed, or there are several",
@@ -319,44 +241,6 @@ const fn token_line(fault: TokenFault) -> Line {
     }
 }
 
-const fn upstream_line(fault: UpstreamFault) -> Line {
-    match fault {
-        UpstreamFault::Unreachable => row(
-            502,
-            "ServiceUnavailable",
-            "the upstream of {operation} can't be reached",
-            TRY_LATER,
-        ),
-        UpstreamFault::Untrusted => row(
-            502,
-            "ServiceUnavailable",
-            "the upstream of {operation} could not prove that it is the right one; nothing was sent",
-            "tell the platform team: its certificate, name or pin does not verify",
-        ),
-        UpstreamFault::TimedOut => {
-            row(504, "ServiceUnavailable", "the upstream of {operation} took too long", TRY_LATER)
-        }
-        UpstreamFault::Malformed => row(
-            502,
-            "ServiceUnavailable",
-            "the upstream of {operation} answered with something that is no valid HTTP",
-            TRY_LATER,
-        ),
-        UpstreamFault::CircuitOpen => row(
-            503,
-            "ServiceUnavailable",
-            "the upstream of {operation} failed repeatedly and is left alone for a while",
-            TRY_LATER,
-        ),
-        UpstreamFault::Closed => row(
-            502,
-            "ServiceUnavailable",
-            "the upstream of {operation} closed the connection before its answer was whole",
-            TRY_LATER,
-        ),
-    }
-}
-
 /// Who and what a refusal is about, as far as it is known. Configured names only, and a number.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Subject<'a> {
@@ -372,16 +256,31 @@ pub struct Subject<'a> {
 
 /// The value of `WWW-Authenticate` where the status asks for one (RFC 9110 §11.6.1, RFC 6750 §3).
 #[must_use]
-pub const fn challenge(denial: Denial) -> Option<&'static str> {
+pub fn challenge(denial: Denial, login: Login<'_>) -> Option<Cow<'static, str>> {
     match (line(denial).status, denial) {
-        // RFC 9470 §3.
-        (401, Denial::StepUp) => {
-            Some("Bearer error=\"insufficient_user_authentication\", max_age=\"900\"")
-        }
-        (401, Denial::Token(_)) => Some("Bearer error=\"invalid_token\""),
-        (401, _) => Some("Bearer"),
+        (401, Denial::StepUp(_)) => Some(step_up(login).into()),
+        (401, Denial::Token(_)) => Some("Bearer error=\"invalid_token\"".into()),
+        (401, _) => Some("Bearer".into()),
         _ => None,
     }
+}
+
+/// Which logins count where more is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Login<'a> {
+    /// Words of `acr`, none of which holds a quote, a backslash or a space.
+    pub classes: &'a [String],
+    pub within: Duration,
+}
+
+/// RFC 9470 §3.
+fn step_up(login: Login<'_>) -> String {
+    let mut out = String::from("Bearer error=\"insufficient_user_authentication\"");
+    if !login.classes.is_empty() {
+        let _ = write!(out, ", acr_values=\"{}\"", login.classes.join(" "));
+    }
+    let _ = write!(out, ", max_age=\"{}\"", login.within.as_secs());
+    out
 }
 
 /// The value of `Allow` where the status asks for one (RFC 9110 §15.5.6).

@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::{Moment, RequestIds};
+use crate::base::{Moment, RequestIds, UpstreamFault};
 
 #[test]
 fn a_wait_is_told_in_seconds_and_for_people() {
@@ -51,7 +51,7 @@ fn acc_2_whoever_is_locked_out_reads_what_a_stranger_reads() {
     let request = RequestIds::new([1, 2]).issue(Moment::new(0, 0));
     let told = |denial| {
         let subject = Subject::default();
-        (body(denial, subject, request), line(denial), challenge(denial))
+        (body(denial, subject, request), line(denial), challenge(denial, Login::default()))
     };
     for denial in codes::ALL_DENIALS {
         if matches!(denial, Denial::Locked(_) | Denial::Canary) {

@@ -22,8 +22,8 @@ pub enum Denial {
     Locked(LockFault),
     /// An emergency lock keeps everybody from this (ACC-5).
     Closed(ClosedFault),
-    /// A stronger proof is asked for than was given (ACC-2; RFC 9470).
-    StepUp,
+    /// A stronger proof is asked for than was given (RFC 9470).
+    StepUp(StepUpFault),
     /// The request or its answer names a planted record (MON-4). Told as [`Denial::NoIdentity`].
     Canary,
     /// The identity may not come from this network (NET-1).
@@ -155,6 +155,15 @@ pub enum TokenFault {
     KeysUnavailable,
 }
 
+/// Why more is asked of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepUpFault {
+    /// Something about the identity was out of the ordinary (ACC-2).
+    Suspected,
+    /// The operation, or a role that grants it, takes a fresh login (ACC-4).
+    Demanded,
+}
+
 /// What a lock that stopped a request is on. For the log; the caller is not told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockFault {
@@ -231,7 +240,8 @@ impl Denial {
             Self::NoCredential | Self::Token(_) | Self::NoIdentity | Self::IdentityConnections => {
                 ControlId::Acc1
             }
-            Self::Locked(_) | Self::StepUp => ControlId::Acc2,
+            Self::Locked(_) | Self::StepUp(StepUpFault::Suspected) => ControlId::Acc2,
+            Self::StepUp(StepUpFault::Demanded) => ControlId::Acc4,
             Self::Closed(_) => ControlId::Acc5,
             Self::Canary => ControlId::Mon4,
             Self::NetworkNotListed | Self::AddressRevoked => ControlId::Net1,

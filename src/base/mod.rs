@@ -1,9 +1,11 @@
 //! The words every room uses. Decides nothing, does no I/O (except `Clock::System`, which reads the
 //! clock), and imports nothing of ours.
 mod blocks;
+mod class;
 mod clock;
 mod control;
 mod denial;
+mod detector;
 mod marks;
 mod names;
 mod net;
@@ -12,11 +14,15 @@ mod siphash;
 mod utc;
 
 pub use blocks::Blocks;
+pub(crate) use class::closed_words;
+pub use class::{Class, ClassSet};
 pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
 pub use denial::{
-    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, TokenFault, UpstreamFault,
+    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, StepUpFault, TokenFault,
+    UpstreamFault,
 };
+pub use detector::Detector;
 pub use marks::Marks;
 pub use names::{
     IdentityIx, LimitIx, ListenerIx, Name, NameError, NetworkIx, OperationIx, RequestId,

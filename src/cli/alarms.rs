@@ -14,6 +14,7 @@ pub(super) fn main(words: &AlarmsArgs) -> Result<ExitCode, Failure> {
     match &words.act {
         AlarmsAct::Test(words) => test(words),
         AlarmsAct::List(words) => super::operate::alarms(words),
+        AlarmsAct::Targets(words) => super::operate::alarm_targets(words),
     }
 }
 

@@ -14,6 +14,7 @@ use super::operate::args::Operate;
 /// First steps:
 ///   sekisho demo                       see it work, with throw-away certificates and a mock SP-API
 ///   sekisho check sekisho.toml         every mistake of a configuration at once
+///   sekisho diff old.toml new.toml     who would gain or lose what
 ///   sekisho run sekisho.toml           serve
 ///   sekisho explain sekisho.toml --identity label-printer --method GET --path /orders/v0/orders
 ///                                      why a call is allowed or refused
@@ -22,6 +23,7 @@ use super::operate::args::Operate;
 ///   sekisho top                        who does most at the moment
 ///   sekisho locks                      what is locked, and why
 ///   sekisho lock identity NAME --case INC-2041
+///   sekisho reload --dry-run           what its changed files would change
 #[derive(Parser, Debug)]
 #[command(name = "sekisho", version, verbatim_doc_comment, propagate_version = true)]
 pub(super) struct Args {
@@ -35,6 +37,7 @@ pub(super) enum Verb {
     Upgrade(UpgradeArgs),
     Ready(ReadyArgs),
     Check(CheckArgs),
+    Diff(DiffArgs),
     Explain(ExplainArgs),
     Demo(DemoArgs),
     DevCerts(DevCertsArgs),
@@ -112,6 +115,33 @@ pub(super) struct CheckArgs {
     /// The configuration file.
     #[arg(env = "SEKISHO_CONFIG", default_value = "/etc/sekisho/sekisho.toml")]
     pub(super) config: PathBuf,
+    /// Print one JSON document instead of text.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Say as well what it would change in the place of this one, as `sekisho diff` does; exit code 3
+    /// then means that something widens.
+    #[arg(long, value_name = "OLD")]
+    pub(super) against: Option<PathBuf>,
+}
+
+/// Compare two configurations: who would gain or lose what.
+///
+/// What they mean is compared, not how they are written: grants by operation and identity, networks by
+/// prefix, limits, listeners, upstreams, issuers, operators, detectors. Each line says whether it
+/// widens what may be done, narrows it or neither; what widens comes first. Nothing is changed, and no
+/// gateway has to run.
+///
+/// Example:
+///   git show main:sekisho.toml > old.toml && sekisho diff old.toml sekisho.toml
+///
+/// Exit codes: 0 nothing widens; 3 something does; 1 one of them can't be used.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct DiffArgs {
+    /// The configuration that is in force.
+    pub(super) old: PathBuf,
+    /// The one that would be.
+    pub(super) new: PathBuf,
     /// Print one JSON document instead of text.
     #[arg(long)]
     pub(super) json: bool,
@@ -235,6 +265,8 @@ pub(super) struct AlarmsArgs {
 pub(super) enum AlarmsAct {
     Test(AlarmsTestArgs),
     List(super::operate::args::AlarmsArgs),
+    /// Show who is told of alarms by a gateway that runs, and whether that works.
+    Targets(super::operate::args::AlarmsArgs),
 }
 
 /// Send a test alarm to each target, past quiet hours and severities, and say what became of it.

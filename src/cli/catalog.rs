@@ -6,9 +6,8 @@ use serde_json::{Value, json};
 
 use super::args::CatalogArgs;
 use super::say::{self, Colour, Failure, Stream};
-use crate::policy::{
-    CatalogueOperation, Endpoint, PiiCategory, Rate, RateSource, ResponseSecret, search,
-};
+use crate::base::Class;
+use crate::policy::{CatalogueOperation, Endpoint, Rate, RateSource, ResponseSecret, search};
 
 pub(super) fn main(words: &CatalogArgs) -> Result<ExitCode, Failure> {
     let found = search(&words.words.join(" "));
@@ -92,13 +91,13 @@ fn rate(operation: &CatalogueOperation) -> String {
 }
 
 fn pii(operation: &CatalogueOperation) -> String {
-    let kinds: Vec<&str> = operation.pii.iter().map(PiiCategory::as_str).collect();
+    let kinds: Vec<&str> = operation.pii.iter().map(Class::as_str).collect();
     if kinds.is_empty() { "-".to_owned() } else { kinds.join(",") }
 }
 
 /// Everything that is known of an operation.
 fn facts(operation: &CatalogueOperation) -> Value {
-    let kinds: Vec<&str> = operation.pii.iter().map(PiiCategory::as_str).collect();
+    let kinds: Vec<&str> = operation.pii.iter().map(Class::as_str).collect();
     json!({
         "name": operation.name.as_str(),
         "long_name": operation.long_name.as_str(),

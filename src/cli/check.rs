@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::args::CheckArgs;
+use super::change;
 use super::say::{self, Colour, Failure, Stream};
+use crate::admin::api::ChangeOut;
 use crate::base::{Clock, IdentityIx, ListenerIx, NetworkIx, RoleIx};
+use crate::config::diff::compare;
 use crate::config::{
     self, AccessLog, ClientAuth, ConfigErrors, Loaded, Severity, Snapshot, Stage, UpstreamKind,
 };
@@ -16,9 +19,20 @@ use crate::store::FILE_NAME;
 
 pub(super) fn main(words: &CheckArgs) -> Result<ExitCode, Failure> {
     let read = config::load(&words.config, 1, Clock::system().now());
+    let against = words.against.as_deref().map(change::read).transpose()?;
+    let change = match (&read, &against) {
+        (Ok(loaded), Some(old)) => Some(ChangeOut::from(&compare(old, &loaded.snapshot))),
+        _ => None,
+    };
+    let code = change.as_ref().map_or(ExitCode::SUCCESS, change::code);
     if words.json {
-        say::out(serde_json::to_string_pretty(&document(&read)).map_err(Failure::new)?);
-        return Ok(if read.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        let mut document = document(&read);
+        if let (Some(change), Some(keys)) = (&change, document.as_object_mut()) {
+            let change = serde_json::to_value(change).map_err(Failure::new)?;
+            keys.insert("change".to_owned(), change);
+        }
+        say::out(serde_json::to_string_pretty(&document).map_err(Failure::new)?);
+        return Ok(if read.is_ok() { code } else { ExitCode::FAILURE });
     }
     let loaded = read.map_err(|errors| refusal(&words.config, &errors))?;
     for warning in &loaded.warnings {
@@ -27,7 +41,10 @@ pub(super) fn main(words: &CheckArgs) -> Result<ExitCode, Failure> {
     let served = format!("{} can be served", words.config.display());
     say::out(say::paint(Stream::Out, Colour::Green, &served));
     say::out(summary(&loaded));
-    Ok(ExitCode::SUCCESS)
+    if let Some(change) = &change {
+        change::print(change);
+    }
+    Ok(code)
 }
 
 /// Prints what is wrong with a configuration, and gives what the verb ends with.
@@ -70,10 +87,21 @@ fn summary(loaded: &Loaded) -> String {
     let snapshot = &loaded.snapshot;
     let mut out = format!("  environment  {}\n", snapshot.environment);
     for (ix, listener) in (0..).map(ListenerIx).zip(&snapshot.listeners) {
-        let clients = match listener.tls.client_auth {
-            ClientAuth::None => "tokens only",
-            ClientAuth::Optional => "client certificates or tokens",
-            ClientAuth::Required => "client certificates required",
+        for route in listener.pass.routes() {
+            let names = route.server_names.join(", ");
+            let _ = writeln!(
+                out,
+                "  passed on    {names} by {} on {}: {} targets",
+                route.name,
+                listener.address,
+                route.targets.len()
+            );
+        }
+        let clients = match listener.tls.as_ref().map(|tls| tls.client_auth) {
+            Some(ClientAuth::None) => "tokens only",
+            Some(ClientAuth::Optional) => "client certificates or tokens",
+            Some(ClientAuth::Required) => "client certificates required",
+            None => continue,
         };
         let operations = snapshot.table(ix, None).map_or(0, crate::policy::OperationTable::len);
         let _ = writeln!(

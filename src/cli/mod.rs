@@ -2,10 +2,11 @@
 //! terminal and JSON for machines, and says by its exit code how it went.
 //!
 //! Exit codes: 0 done; 1 refused or failed, the reason is on standard error; 2 the words make no
-//! sense (clap's own).
+//! sense (clap's own); 3 a change that was looked at widens what may be done.
 mod alarms;
 mod args;
 mod catalog;
+mod change;
 mod check;
 mod demo;
 mod dev_certs;
@@ -14,6 +15,7 @@ mod mock;
 mod notify;
 mod operate;
 mod ready;
+mod reload;
 pub mod run;
 pub mod say;
 mod secret;
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
         Verb::Upgrade(words) => upgrade::main(&words),
         Verb::Ready(words) => ready::main(&words),
         Verb::Check(words) => check::main(&words),
+        Verb::Diff(words) => change::main(&words),
         Verb::Explain(words) => explain::main(&words),
         Verb::Demo(words) => demo::main(&words),
         Verb::DevCerts(words) => dev_certs::main(&words),

@@ -105,10 +105,12 @@ async fn serve(
     let control = Control::open(&state_dir, binary.clone(), orders).inspect_err(|error| {
         say::err(format_args!("`sekisho upgrade` can't ask this gateway, SIGUSR2 can: {error}"));
     });
+    let watched = Arc::new(watched);
+    running.follow(path, &watched);
     let desk = Desk {
         running: &running,
         path,
-        watched: Arc::new(watched),
+        watched,
         notifier: &notifier,
         framework: &framework,
         binary,
@@ -210,7 +212,7 @@ impl<'d> Desk<'d> {
         let mut alive = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3_600)));
         let mut under_way: Option<UnderWay<'d>> = None;
         // Asked for during an upgrade: the stop of this process, another look at the configuration.
-        let (mut stop, mut reload) = (false, false);
+        let (mut stop, mut reload, mut changed) = (false, false, false);
         loop {
             tokio::select! {
                 _ = signals.term.recv() => stop = true,
@@ -237,7 +239,7 @@ impl<'d> Desk<'d> {
                     self.running.engine.flush_door();
                     self.running.engine.flush_keys();
                     self.framework.tick();
-                    reload |= under_way.is_none() && self.watched.changed();
+                    changed |= under_way.is_none() && self.watched.changed();
                 }
             }
             match &under_way {
@@ -247,8 +249,12 @@ impl<'d> Desk<'d> {
                 None if reload => {
                     reload = false;
                     self.notifier.reloading();
-                    self.running.reload(self.path, &self.watched).await;
+                    self.running.reload().await;
                     self.notifier.ready();
+                }
+                None if changed => {
+                    changed = false;
+                    self.running.files_changed().await;
                 }
                 None => {}
             }

@@ -1,17 +1,44 @@
 //! Notices that a file of the configuration changed, by asking for their times now and then: there is
 //! no watch to lose, and it sees through the symbolic links by which orchestrators swap folders.
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use aws_lc_rs::hmac;
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::config::{CommandFault, Machine, Outside, ReadFault};
+use crate::engine::Print;
 
 /// This machine, remembering what was read from it.
 #[derive(Debug, Default)]
 pub struct Watched {
     seen: Mutex<Vec<Seen>>,
+    /// What was read, by where it came from: digests, never contents.
+    read: Mutex<BTreeMap<String, Digest>>,
+}
+
+type Digest = [u8; SHA256_OUTPUT_LEN];
+
+/// Keys what stands for contents; of one process.
+pub struct Salt(hmac::Key);
+
+impl Default for Salt {
+    fn default() -> Self {
+        let mut key = [0; 32];
+        // Without randomness the process would not have started; equal contents stay equal.
+        let _ = aws_lc_rs::rand::fill(&mut key);
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &key))
+    }
+}
+
+impl fmt::Debug for Salt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +53,31 @@ impl Watched {
     /// Starts anew, before a configuration is read again.
     pub fn forget(&self) {
         self.seen.lock().clear();
+        self.read.lock().clear();
+    }
+
+    /// Stands for all that was read since it was told to forget.
+    #[must_use]
+    pub fn print(&self, salt: &Salt) -> Print {
+        let mut context = hmac::Context::with_key(&salt.0);
+        for (from, digest) in self.read.lock().iter() {
+            context.update(from.as_bytes());
+            context.update(&[0]);
+            context.update(digest);
+        }
+        let tag = context.sign();
+        Print(tag.as_ref().first_chunk().copied().unwrap_or_default())
+    }
+
+    /// `None` stands for what could not be read.
+    fn note(&self, from: impl fmt::Display, content: Option<&[u8]>) {
+        let mut own = Digest::default();
+        if let Some(content) = content {
+            own.iter_mut()
+                .zip(digest(&SHA256, content).as_ref())
+                .for_each(|(to, from)| *to = *from);
+        }
+        self.read.lock().insert(from.to_string(), own);
     }
 
     /// Whether anything changed since the last call, or since it was read.
@@ -57,24 +109,36 @@ fn state(path: &Path) -> State {
 impl Outside for Watched {
     fn read(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
         self.saw(path);
-        Machine.read(path, bytes_max)
+        let read = Machine.read(path, bytes_max);
+        self.note(path.display(), read.as_deref().ok());
+        read
     }
 
     fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault> {
         self.saw(directory);
-        Machine.list(directory)
+        let list = Machine.list(directory);
+        let names = list.as_ref().ok().map(|names| names.join("\0"));
+        self.note(directory.display(), names.as_ref().map(String::as_bytes));
+        list
     }
 
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
         self.saw(path);
-        Machine.read_secret(path)
+        let secret = Machine.read_secret(path);
+        self.note(path.display(), secret.as_ref().ok().map(|secret| secret.as_slice()));
+        secret
     }
 
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        Machine.variable(name)
+        let value = Machine.variable(name);
+        self.note(format_args!("${name}"), value.as_ref().map(|value| value.as_slice()));
+        value
     }
 
     fn output(&self, words: &[String]) -> Result<Zeroizing<Vec<u8>>, CommandFault> {
-        Machine.output(words)
+        let output = Machine.output(words);
+        let from = format_args!("!{}", words.join("\0")).to_string();
+        self.note(from, output.as_ref().ok().map(|output| output.as_slice()));
+        output
     }
 }

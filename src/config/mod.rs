@@ -13,6 +13,7 @@
 //! On failure: [`ConfigErrors`], with file, line, column and control; nothing is changed.
 mod compile;
 mod describe;
+pub mod diff;
 mod error;
 mod numbers;
 mod operating;
@@ -42,12 +43,13 @@ pub use outside::{COMMAND_TIMEOUT, CommandFault, Machine, Outside, ReadFault, SE
 pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;
 pub use settings::{
-    AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Barred,
+    AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Apply, Barred,
     Bounds, Breaker, CertifiedChain, ClientAuth, DetectSettings, Endpoint, IdentityKind,
-    IdentitySettings, IssuerSettings, JwksSource, ListenerSettings, LogSettings, Names,
-    PacingSettings, Posted, QuotaSettings, Rate, RedisSettings, Region, Roots, Stage,
-    StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing,
-    UpstreamProtocol, UpstreamSettings,
+    IdentitySettings, IssuerSettings, JwksSource, ListenerSettings, LogSettings, Nameless, Names,
+    OnErrors, PacingSettings, PassProxy, PassSettings, PassTable, PassTarget, Posted,
+    QuotaSettings, Rate, RedisSettings, Region, ReloadSettings, Roots, Stage, StateSettings,
+    TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol,
+    UpstreamSettings, Way,
 };
 pub use snapshot::Snapshot;
 

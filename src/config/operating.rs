@@ -50,11 +50,21 @@ pub enum OperatorAct {
     Kill,
     Unlock,
     UnlockSecurityLock,
+    /// Putting a configuration in force that lets nothing more be done.
+    Reload,
+    /// Putting one in force that does.
+    ReloadWidening,
 }
 
 impl OperatorAct {
-    pub const ALL: &'static [Self] =
-        &[Self::Lock, Self::Kill, Self::Unlock, Self::UnlockSecurityLock];
+    pub const ALL: &'static [Self] = &[
+        Self::Lock,
+        Self::Kill,
+        Self::Unlock,
+        Self::UnlockSecurityLock,
+        Self::Reload,
+        Self::ReloadWidening,
+    ];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -63,6 +73,8 @@ impl OperatorAct {
             Self::Kill => "kill",
             Self::Unlock => "unlock",
             Self::UnlockSecurityLock => "unlock-security-lock",
+            Self::Reload => "reload",
+            Self::ReloadWidening => "reload-widening",
         }
     }
 
@@ -70,8 +82,10 @@ impl OperatorAct {
     #[must_use]
     pub const fn role(self) -> OperatorRole {
         match self {
-            Self::Lock | Self::Unlock => OperatorRole::Operator,
-            Self::Kill | Self::UnlockSecurityLock => OperatorRole::SecurityOfficer,
+            Self::Lock | Self::Unlock | Self::Reload => OperatorRole::Operator,
+            Self::Kill | Self::UnlockSecurityLock | Self::ReloadWidening => {
+                OperatorRole::SecurityOfficer
+            }
         }
     }
 }

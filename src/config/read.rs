@@ -16,8 +16,8 @@ use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
     RawAdmin, RawAlarm, RawAlarms, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit,
-    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawRole, RawState,
-    RawToken, RawUpstream,
+    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawReload, RawRole,
+    RawState, RawStepUp, RawToken, RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};
@@ -93,6 +93,8 @@ pub(super) struct Document {
     pub(super) token: Option<Entry<RawToken>>,
     pub(super) detect: Option<Entry<RawDetect>>,
     pub(super) lockout: Option<Entry<RawLockout>>,
+    pub(super) reload: Option<Entry<RawReload>>,
+    pub(super) step_up: Option<Entry<RawStepUp>>,
     pub(super) log: Option<Entry<RawLog>>,
     pub(super) admin: Option<Entry<RawAdmin>>,
     pub(super) alarms: Option<Entry<RawAlarms>>,
@@ -256,7 +258,7 @@ impl<'r> Reader<'r> {
             let (name, span) = (key.get_ref().to_string(), key.span());
             let place = Place { file: now.file, span: span.clone() };
             // Nor may whoever owns a policy file make operators of whom they like (PRIV-3).
-            if ["gateway", "operator"].contains(&name.as_str()) && part == Part::Policy {
+            if ["gateway", "operator", "reload"].contains(&name.as_str()) && part == Part::Policy {
                 let found = format!("`[{name}]` stands in a policy file");
                 self.report.error(&place, None, found, "move it to the main file");
                 continue;
@@ -279,6 +281,8 @@ impl<'r> Reader<'r> {
                 "token" => self.single(&mut document.token, value, schema, &seat, now),
                 "detect" => self.single(&mut document.detect, value, schema, &seat, now),
                 "lockout" => self.single(&mut document.lockout, value, schema, &seat, now),
+                "reload" => self.single(&mut document.reload, value, schema, &seat, now),
+                "step_up" => self.single(&mut document.step_up, value, schema, &seat, now),
                 "log" => self.single(&mut document.log, value, schema, &seat, now),
                 "alarms" => self.single(&mut document.alarms, value, schema, &seat, now),
                 "alarm" => self.listed(&mut document.alarm, value, schema, &seat, now),

@@ -1,6 +1,8 @@
 //! What the shells are given: plain values, parsed, ranged and loaded, so that nothing below has to
 //! read a file, a unit or a name again. Made by `compile.rs` only.
 mod alarm;
+mod pass;
+mod reload;
 mod state;
 
 use std::fmt;
@@ -19,6 +21,8 @@ use crate::pacing::{Plan, Weight};
 use crate::policy::{LimitSpec, NetworkMask};
 
 pub use alarm::{AlarmSettings, AlarmTarget, AlarmWay, Posted};
+pub use pass::{Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way};
+pub use reload::{Apply, OnErrors, ReloadSettings};
 pub use state::{RedisSettings, StateSettings};
 
 /// One `[[listener]]` (NET-1, NET-3, TLS-1).
@@ -31,10 +35,21 @@ pub struct ListenerSettings {
     pub networks: NetworkMask,
     /// `Some`: every connection comes from these networks and opens with a PROXY header (NET-3).
     pub proxy_from: Option<NetworkMask>,
-    pub tls: TlsSettings,
+    /// `None`: TLS does not end here (TLS-3).
+    pub tls: Option<TlsSettings>,
+    /// What is passed on; empty unless something is.
+    pub pass: PassTable,
     pub bounds: Bounds,
     /// In the order of the file; for SP-API upstreams see [`UpstreamSettings::server_names`].
     pub upstreams: Vec<UpstreamIx>,
+}
+
+impl ListenerSettings {
+    /// What becomes of a connection that asks for `name` (lower case), or for none.
+    #[must_use]
+    pub fn way(&self, name: Option<&str>) -> Way {
+        self.pass.way(name, self.tls.is_some())
+    }
 }
 
 /// How a listener speaks TLS.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::operating::{ApiSettings, Operators};
 use super::settings::{
     AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
-    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, StateSettings,
-    TokenSettings, UpstreamSettings,
+    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, ReloadSettings,
+    StateSettings, TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
 use crate::lockout::Rules;
-use crate::policy::{NetTable, OperationTable, Policy};
+use crate::policy::{NetTable, OperationTable, Policy, Prefixes, StepUp};
 
 /// Everything a request is judged by. A request holds one of these from its first byte to its last,
 /// so no two decisions about it come from different configurations.
@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub threads: Option<u16>,
     pub shutdown_grace: Duration,
     pub networks: NetTable,
+    /// What each named network holds, by `NetworkIx`.
+    pub prefixes: Vec<Prefixes>,
     /// In the order of the file; see [`listener`](Self::listener).
     pub listeners: Vec<ListenerSettings>,
     /// By `UpstreamIx`.
@@ -43,7 +45,13 @@ pub struct Snapshot {
     pub detect: DetectSettings,
     /// What follows from it (ACC-2).
     pub lockout: Rules,
+    /// What takes a fresh login, and which is one (ACC-4).
+    pub step_up: StepUp,
+    /// Classes of logins that count; callers are told of them.
+    pub acr: Vec<String>,
     pub pacing: PacingSettings,
+    /// How the next one comes into force.
+    pub reload: ReloadSettings,
     pub token: TokenSettings,
     pub log: LogSettings,
     /// Who is told of alarms (MON-7).

@@ -50,9 +50,9 @@ pub use settings::{
     CanaryMode, EnumerationSettings, FailureSettings, IntrusionSettings, LoginSettings, PerMetric,
     Settings, SharingSettings, SlowSettings, VolumeSettings,
 };
-pub use signal::{
-    Detector, Explanation, Level, Mode, Response, Severity, Signal, Signals, Subject,
-};
+pub use signal::{Explanation, Level, Mode, Response, Severity, Signal, Signals, Subject};
+
+pub use crate::base::Detector;
 pub use sketch::Sketch;
 pub use sources::Sources;
 pub use volume::HourTotals;

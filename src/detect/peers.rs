@@ -53,7 +53,8 @@ impl Peers {
     /// What is known of a role, in 13 bytes; nothing if nobody taught anything.
     #[must_use]
     pub fn encode(&self, role: RoleIx) -> Option<Vec<u8>> {
-        let pool = self.pools.get(role.index()).filter(|pool| pool.high != [0.0; 3])?;
+        let pool =
+            self.pools.get(role.index()).filter(|pool| pool.high.iter().any(|high| *high > 0.0))?;
         Some([&[VERSION][..], &pool.high.map(f32::to_be_bytes).concat()].concat())
     }
 

@@ -1,12 +1,13 @@
 //! Looks for canaries in a body while it streams through. An id is a whole run of `A-Z a-z 0-9 - _`,
 //! so every run of a length that a canary has is hashed and looked up.
 //!
-//! 1. Where the body is cut into chunks makes no difference. 2. It holds 64 bytes, whatever comes.
+//! 1. Where the body is cut into chunks makes no difference. 2. It holds 128 bytes, whatever comes.
 //! 3. `undecided` tells how many bytes at the end belong to a run that goes on: who holds them back
 //!    lets no byte of a canary leave.
+//! 4. What has a backslash is read twice: as it stands, and with JSON's escapes (RFC 8259 §7), so that
+//!    `\u0035` is a 5 and the n of `\n` belongs to no id. A hit in either reading is one.
 //!
-//! An id that is written in another way than byte for byte (`\u0035` in JSON, another encoding) is
-//! not seen.
+//! An id in another encoding is not seen.
 use super::canary::{Canary, CanarySet};
 
 /// Ids to look for.
@@ -38,24 +39,32 @@ impl Sought for CanarySet {
 pub struct Scanned<F = Canary> {
     /// The first one that ended in this chunk.
     pub hit: Option<F>,
-    /// Bytes at the end of all that was fed which may be the beginning of one; at most 63.
+    /// Bytes at the end of all that was fed which may be the beginning of one; at most 63, or 383
+    /// where they are escapes.
     pub undecided: usize,
 }
 
 /// The state between chunks.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Scan {
-    /// The run that goes on, as far as it fits.
-    run: [u8; CanarySet::LENGTH_MAX],
-    /// Its length; one more than fits if it is too long to be an id.
+    plain: Run,
+    /// The other reading, if it differs.
+    escaped: Option<Escaped>,
+}
+
+/// A run that goes on, as far as it fits.
+#[derive(Clone, Debug)]
+struct Run {
+    bytes: [u8; CanarySet::LENGTH_MAX],
+    /// One more than fits if it is too long to be an id.
     length: usize,
 }
 
 const TOO_LONG: usize = CanarySet::LENGTH_MAX + 1;
 
-impl Default for Scan {
+impl Default for Run {
     fn default() -> Self {
-        Self { run: [0; CanarySet::LENGTH_MAX], length: 0 }
+        Self { bytes: [0; CanarySet::LENGTH_MAX], length: 0 }
     }
 }
 
@@ -65,39 +74,62 @@ impl Scan {
         if set.is_empty() {
             return Scanned { hit: None, undecided: 0 };
         }
+        if self.escaped.is_none() && memchr::memchr(b'\\', chunk).is_some() {
+            // Up to here both readings are the same.
+            self.escaped = Some(Escaped::after(&self.plain));
+        }
+        let mut hit = self.plain.feed(set, chunk);
+        let mut undecided = self.plain.undecided();
+        if let Some(escaped) = &mut self.escaped {
+            hit = hit.or_else(|| escaped.feed(set, chunk));
+            undecided = undecided.max(escaped.undecided());
+            if escaped.is(&self.plain) {
+                self.escaped = None;
+            }
+        }
+        Scanned { undecided: if hit.is_some() { 0 } else { undecided }, hit }
+    }
+
+    /// The body is over.
+    pub fn finish<S: Sought>(&mut self, set: &S) -> Option<S::Found> {
+        let escaped = self.escaped.take();
+        self.plain.take(set).or_else(|| escaped?.run.take(set))
+    }
+}
+
+impl Run {
+    fn feed<S: Sought>(&mut self, set: &S, chunk: &[u8]) -> Option<S::Found> {
         let mut rest = chunk;
         if self.length > 0 {
             let (more, after) = split_run(rest);
             self.extend(more);
             rest = after;
             if rest.is_empty() {
-                return self.so_far();
+                return None;
             }
-            if let Some(canary) = self.take(set) {
-                return Scanned { hit: Some(canary), undecided: 0 };
+            if let Some(found) = self.take(set) {
+                return Some(found);
             }
         }
         match find(set, rest) {
             Ok(open) => {
                 self.extend(open);
-                self.so_far()
+                None
             }
-            Err(canary) => Scanned { hit: Some(canary), undecided: 0 },
+            Err(found) => Some(found),
         }
     }
 
-    /// The body is over.
-    pub fn finish<S: Sought>(&mut self, set: &S) -> Option<S::Found> {
-        self.take(set)
+    const fn undecided(&self) -> usize {
+        if self.length < TOO_LONG { self.length } else { 0 }
     }
 
-    fn so_far<F>(&self) -> Scanned<F> {
-        let undecided = if self.length < TOO_LONG { self.length } else { 0 };
-        Scanned { hit: None, undecided }
+    fn known(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
     }
 
     fn extend(&mut self, more: &[u8]) {
-        match self.run.get_mut(self.length..self.length + more.len()) {
+        match self.bytes.get_mut(self.length..self.length + more.len()) {
             Some(place) => {
                 place.copy_from_slice(more);
                 self.length += more.len();
@@ -107,8 +139,106 @@ impl Scan {
     }
 
     fn take<S: Sought>(&mut self, set: &S) -> Option<S::Found> {
-        let run = self.run.get(..std::mem::take(&mut self.length))?;
+        let run = self.bytes.get(..std::mem::take(&mut self.length))?;
         set.find(run)
+    }
+}
+
+/// A body as JSON's strings are read.
+#[derive(Clone, Debug)]
+struct Escaped {
+    run: Run,
+    escape: Escape,
+    /// Bytes, as they stand, since the run began: those of an escape that goes on as well.
+    raw: usize,
+}
+
+/// How far an escape has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Escape {
+    None,
+    Backslash,
+    /// After the u: what the digits say so far, and how many there were.
+    Unicode(u16, u8),
+}
+
+impl Escaped {
+    fn after(plain: &Run) -> Self {
+        Self { run: plain.clone(), escape: Escape::None, raw: plain.length }
+    }
+
+    /// Whether it makes no difference any more.
+    fn is(&self, plain: &Run) -> bool {
+        self.escape == Escape::None
+            && self.run.length == plain.length
+            && self.run.known() == plain.known()
+            && self.raw == plain.length
+    }
+
+    const fn undecided(&self) -> usize {
+        if self.run.length < TOO_LONG { self.raw } else { 0 }
+    }
+
+    fn feed<S: Sought>(&mut self, set: &S, chunk: &[u8]) -> Option<S::Found> {
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            if self.escape == Escape::None {
+                let at = memchr::memchr(b'\\', rest).unwrap_or(rest.len());
+                let (text, after) = rest.split_at(at);
+                if let Some(found) = self.text(set, text) {
+                    return Some(found);
+                }
+                rest = after;
+            }
+            let (&byte, after) = rest.split_first()?;
+            self.raw += 1;
+            let (escape, found) = self.step(set, byte);
+            // A byte that ends no escape stands for itself.
+            let is_read = !matches!(self.escape, Escape::Unicode(..)) || byte.is_ascii_hexdigit();
+            self.escape = escape;
+            if found.is_some() {
+                return found;
+            }
+            if is_read {
+                rest = after;
+            }
+        }
+        None
+    }
+
+    /// One byte of an escape: what it leads to, and what ended with it.
+    fn step<S: Sought>(&mut self, set: &S, byte: u8) -> (Escape, Option<S::Found>) {
+        match (self.escape, char::from(byte).to_digit(16)) {
+            (Escape::None, _) => (Escape::Backslash, None),
+            (Escape::Backslash, _) if byte == b'u' => (Escape::Unicode(0, 0), None),
+            (Escape::Unicode(value, count), Some(digit)) => {
+                let value = value << 4 | u16::try_from(digit).unwrap_or(0);
+                if count < 3 {
+                    return (Escape::Unicode(value, count + 1), None);
+                }
+                match u8::try_from(value) {
+                    Ok(byte) if is_id_byte(byte) => {
+                        self.run.extend(&[byte]);
+                        (Escape::None, None)
+                    }
+                    _ => (Escape::None, self.end(set)),
+                }
+            }
+            // Of the short escapes none stands for a byte of an id.
+            (Escape::Backslash | Escape::Unicode(..), _) => (Escape::None, self.end(set)),
+        }
+    }
+
+    fn text<S: Sought>(&mut self, set: &S, text: &[u8]) -> Option<S::Found> {
+        let found = self.run.feed(set, text);
+        let is_within = text.iter().all(|byte| is_id_byte(*byte));
+        self.raw = if is_within { self.raw + text.len() } else { self.run.length };
+        found
+    }
+
+    fn end<S: Sought>(&mut self, set: &S) -> Option<S::Found> {
+        self.raw = 0;
+        self.run.take(set)
     }
 }
 

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use crate::alarm::{
     Alarm, Aspect, DeliveryFault, Grouper, Kind, Phrase, Severity, Source, Why, Windows,
 };
-use crate::base::{Clock, Moment, Name, Pseudonym};
-use crate::evidence::{Event, Fixed, LockSubject, Noticed};
+use crate::base::{Clock, Detector, Moment, Name, Pseudonym};
+use crate::evidence::{Event, Fixed, JudgedConfig, LockSubject, Noticed};
 use crate::observe::AlarmMetrics;
 
 /// Alarms that wait to be kept, after grouping. Some 300 bytes each; they wait for milliseconds, unless
@@ -230,10 +230,19 @@ fn of_event(event: &Event<'_>, now: Moment) -> Option<Alarm> {
         Event::UpstreamUntrusted { upstream } => {
             new(Kind::UpstreamUntrusted, Critical).about(Aspect::Upstream, upstream)
         }
+        Event::TargetDown(passing) => {
+            let severity = if passing.left == 0 { High } else { Medium };
+            new(Kind::PassFailing, severity)
+                .about(Aspect::Listener, passing.listener)
+                .about(Aspect::Route, passing.route)
+                .about(Aspect::Target, passing.target)
+        }
         Event::JwksFailed { issuer, fault } => {
             detail(new(Kind::IssuerKeys, High).about(Aspect::Issuer, issuer), *fault)
         }
-        Event::ConfigRefused { .. } => new(Kind::ConfigRefused, Medium),
+        Event::ConfigRefused { why, .. } => detail(new(Kind::ConfigRefused, Medium), *why),
+        Event::ConfigRolledBack(judged) => of_judged(new(Kind::ConfigRolledBack, High), judged),
+        Event::ConfigSuspect(judged) => of_judged(new(Kind::ConfigSuspect, High), judged),
         Event::LogUnavailable { fault } => {
             detail(new(Kind::LogUnavailable, Critical), Fixed::new(fault.as_str()))
         }
@@ -245,18 +254,8 @@ fn of_event(event: &Event<'_>, now: Moment) -> Option<Alarm> {
 
 /// A detector's signal (MON-8): who, and the numbers that it goes by.
 fn of_noticed(noticed: &Noticed<'_>, now: Moment) -> Option<Alarm> {
-    let kind = match noticed.detector.as_str() {
-        "failures" => Kind::Failures,
-        "rate" => Kind::Rate,
-        "volume" => Kind::Volume,
-        "slow" => Kind::Slow,
-        "enumeration" => Kind::Enumeration,
-        "canary" => Kind::Canary,
-        "intrusion" => Kind::Intrusion,
-        "logins" => Kind::Logins,
-        "sharing" => Kind::Sharing,
-        _ => return None,
-    };
+    let word = noticed.detector.as_str();
+    let kind = Kind::of(*Detector::ALL.iter().find(|detector| detector.as_str() == word)?);
     let severity = Severity::of(noticed.grade.as_str())?;
     let mut alarm = detail(Alarm::new(kind, severity, now), noticed.level).because(Why {
         seen: noticed.seen,
@@ -272,6 +271,24 @@ fn of_noticed(noticed: &Noticed<'_>, now: Moment) -> Option<Alarm> {
     alarm.source =
         noticed.source.map(|(pseudonym, day): (Pseudonym, u32)| Source { pseudonym, day });
     Some(alarm)
+}
+
+fn of_judged(alarm: Alarm, judged: &JudgedConfig<'_>) -> Alarm {
+    let mut alarm = detail(alarm, judged.place).because(Why {
+        seen: judged.seen,
+        expected: judged.expected,
+        limit: judged.limit,
+        unit: Phrase::new("failures in 1,000"),
+        since_ms: 0,
+        setting: Phrase::new("reload.trial"),
+    });
+    if let Some(upstream) = judged.upstream {
+        alarm = alarm.about(Aspect::Upstream, upstream);
+    }
+    match judged.listener {
+        Some(listener) => alarm.about(Aspect::Listener, listener),
+        None => alarm,
+    }
 }
 
 fn subject(alarm: Alarm, of: LockSubject<'_>) -> Alarm {
@@ -306,7 +323,7 @@ mod tests {
 
     use super::*;
     use crate::base::ControlId;
-    use crate::detect::{Detector, Severity as Grade};
+    use crate::detect::Severity as Grade;
 
     fn noticed(detector: Detector, grade: Grade) -> Noticed<'static> {
         Noticed {
@@ -346,9 +363,10 @@ mod tests {
         let metrics = crate::observe::Metrics::new("test", clock.now()).unwrap();
         let windows = Windows { first: Duration::from_secs(10), repeat: Duration::from_secs(10) };
         let alarms = Alarms::new(clock, metrics.alarms.clone(), windows);
+        let refused = Event::ConfigRefused { generation: 1, errors: 2, why: Fixed::new("errors") };
         for _ in 0..RAISED_MAX + 7 {
-            alarms.hear(&Event::ConfigRefused { generation: 1, errors: 2 });
-            alarms.hear(&Event::ConfigRefused { generation: 1, errors: 2 });
+            alarms.hear(&refused);
+            alarms.hear(&refused);
             hand.advance(Duration::from_secs(10));
             // The very first one goes at once, the others one by one with their windows.
             alarms.pass_on_due(windows);

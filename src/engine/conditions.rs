@@ -75,7 +75,7 @@ impl Engine {
         if due {
             seen.certificates = Some((now, generation));
             let certificates = live.snapshot.listeners.iter().filter_map(|listener| {
-                let chains = listener.tls.certificates.iter();
+                let chains = listener.tls.as_ref()?.certificates.iter();
                 let ends = chains.map(|chain| chain.not_after_unix_secs).min()?;
                 ending(&listener.name, ends, now)
             });

@@ -16,6 +16,8 @@ pub enum DoorFault {
     Handshake(HandshakeFault),
     /// MON-5: what was wrong with the HTTP/2 frames.
     Frames(&'static str),
+    /// The access log has no room for the line that a connection leaves when it is passed on.
+    Log,
     /// The process has no file descriptor left.
     Descriptors,
     /// The listener is no longer configured.
@@ -36,6 +38,12 @@ pub enum HandshakeFault {
     NotTls,
     /// The client refused us: an alert.
     Alert,
+    /// Its first message breaks the grammar, or is too long.
+    Hello,
+    /// It asks for a server that nobody here serves (TLS-3).
+    UnknownName,
+    /// It asks for none, and somebody has to be asked for here.
+    NoName,
     Other,
 }
 
@@ -49,6 +57,9 @@ impl HandshakeFault {
             Self::ClientCertificate => "client_certificate",
             Self::NotTls => "not_tls",
             Self::Alert => "alert",
+            Self::Hello => "hello",
+            Self::UnknownName => "unknown_server_name",
+            Self::NoName => "no_server_name",
             Self::Other => "other",
         }
     }
@@ -83,6 +94,7 @@ impl DoorFault {
             Self::ProxyHeader(_) => "proxy_header",
             Self::Handshake(_) => "handshake",
             Self::Frames(_) => "http2_frames",
+            Self::Log => "log_unavailable",
             Self::Descriptors => "file_descriptors",
             Self::Gone => "listener_gone",
         }
@@ -94,7 +106,9 @@ impl DoorFault {
         match self {
             Self::ProxyHeader(detail) | Self::Frames(detail) => detail,
             Self::Handshake(fault) => fault.as_str(),
-            Self::Address | Self::Connections(_) | Self::Descriptors | Self::Gone => self.reason(),
+            Self::Address | Self::Connections(_) | Self::Log | Self::Descriptors | Self::Gone => {
+                self.reason()
+            }
         }
     }
 }

@@ -60,14 +60,10 @@ impl Memory {
         }
     }
 
-    async fn unknown(
-        &self,
-        shelf: Shelf,
-        known: &HashSet<KeyId>,
-    ) -> Result<Vec<BlobKey>, StoreFault> {
+    async fn unknown(&self, on: Shelf, known: &HashSet<KeyId>) -> Result<Vec<BlobKey>, StoreFault> {
         let (mut unknown, mut after) = (Vec::new(), None);
         loop {
-            let page = self.store().scan_blobs(shelf, after).await?;
+            let page = self.store().scan_blobs(on, after).await?;
             let Some(last) = page.last() else { return Ok(unknown) };
             after = Some(last.key);
             let keys = page.iter().map(|blob| blob.key);

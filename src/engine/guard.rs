@@ -5,14 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{ConnLink, Engine, Live};
 use crate::base::{
-    ClosedFault, Denial, IdentityIx, LockFault, Moment, Name, OperationIx, UpstreamIx,
+    ClosedFault, Denial, IdentityIx, LockFault, Moment, Name, OperationIx, StepUpFault, UpstreamIx,
 };
 use crate::detect::Sought;
 use crate::identity::{Possession, Proven};
 use crate::lockout::{Asked, Attempt, Proof, Standing, Step, Subject, Trust};
-
-/// A login with several factors counts for so long where step-up is asked, in seconds.
-const FRESH_SECS: u64 = 900;
 
 /// Whether any pair of identity and source is made to wait, so that nobody else takes a lock to ask.
 #[derive(Debug, Default)]
@@ -85,7 +82,8 @@ impl Engine {
         who: &Proven,
         now: Moment,
     ) -> Result<(Caller, Pace), Denial> {
-        let strong = if who.is_strong(now, FRESH_SECS) { Strong::Yes } else { Strong::No };
+        let within = live.snapshot.step_up.within.as_secs();
+        let strong = if who.is_strong(now, within) { Strong::Yes } else { Strong::No };
         let asked = Asked {
             identity: Some(who.identity()),
             trust: if who.proof().is_of_possession() { Trust::Proof } else { Trust::Stranger },
@@ -106,6 +104,26 @@ impl Engine {
             }
         }
         Ok((caller, pace))
+    }
+
+    /// ACC-4: whether what a caller asks for takes a fresh login, and it has one. A certificate is none.
+    ///
+    /// # Errors
+    /// It takes one.
+    pub fn admit_login(
+        &self,
+        live: &Live,
+        who: &Proven,
+        operation: OperationIx,
+        now: Moment,
+    ) -> Result<(), Denial> {
+        let (step_up, policy) = (&live.snapshot.step_up, &live.snapshot.policy);
+        if step_up.is_due(policy, who.identity(), operation)
+            && !who.is_fresh(now, step_up.within.as_secs())
+        {
+            return Err(Denial::StepUp(StepUpFault::Demanded));
+        }
+        Ok(())
     }
 
     /// ACC-5: whether what a caller asks for is closed to everybody.
@@ -148,7 +166,7 @@ impl Engine {
         caller.epoch = epoch;
         match self.judge_standing(live, caller, self.clock.now()) {
             // What was let through before more was asked is let through to its end.
-            Ok(_) | Err(Denial::StepUp) => Ok(()),
+            Ok(_) | Err(Denial::StepUp(_)) => Ok(()),
             Err(denial) => Err(denial),
         }
     }
@@ -205,7 +223,7 @@ impl Engine {
             Step::Note => Ok(Pace::Usual),
             Step::Slow => Ok(Pace::Slow),
             Step::StepUp if caller.strong == Strong::Yes => Ok(Pace::Usual),
-            Step::StepUp => Err(Denial::StepUp),
+            Step::StepUp => Err(Denial::StepUp(StepUpFault::Suspected)),
             Step::Lock | Step::Kill => Err(self.refuse(live, &caller.asked, now)),
         }
     }

@@ -10,7 +10,9 @@ use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
 use super::pacing::Plans;
+use super::pass::{self, PassRoute};
 use super::peers::{self, Anchors, Sharing};
+use super::reload::Tally;
 use super::tls::{TlsFault, Verifier, server_config, still_verifies, verifier};
 use super::traffic::Traffic;
 use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
@@ -49,9 +51,11 @@ pub enum Speaks {
 pub struct Live {
     pub snapshot: Arc<Snapshot>,
     pub(super) quotas: Quotas,
-    tls: Vec<Arc<ServerConfig>>,
+    /// By `ListenerIx`; none where TLS does not end.
+    tls: Vec<Option<Arc<ServerConfig>>>,
     verifiers: Vec<Option<Verifier>>,
     upstreams: Vec<Routes>,
+    passes: Vec<Vec<Arc<PassRoute>>>,
     /// `lwa/token` goes to the token server of its upstream.
     token_operation: Option<OperationIx>,
     /// What answers of each operation hold, where that is known.
@@ -60,6 +64,9 @@ pub struct Live {
     pub(super) guarded: super::watches::Guarded,
     pub(super) pacing: Plans,
     pub(super) traffic: Traffic,
+    pub(super) tally: Tally,
+    /// When it was built.
+    pub(super) since: Moment,
     api_tls: Option<Arc<ServerConfig>>,
     pub(super) api_verifier: Option<Verifier>,
 }
@@ -185,17 +192,18 @@ impl Live {
         before: Option<&Self>,
         metrics: &Metrics,
         pacing: &HashKey,
+        now: Moment,
     ) -> Result<Self, TlsFault> {
         let tls = snapshot
             .listeners
             .iter()
-            .map(|listener| server_config(&listener.tls))
+            .map(|listener| listener.tls.as_ref().map(server_config).transpose())
             .collect::<Result<_, _>>()?;
         let verifiers = snapshot
             .listeners
             .iter()
-            .map(|listener| verifier(&listener.tls))
-            .collect::<Result<_, _>>()?;
+            .map(|listener| Ok(listener.tls.as_ref().map(verifier).transpose()?.flatten()))
+            .collect::<Result<_, TlsFault>>()?;
         let upstreams = snapshot
             .upstreams
             .iter()
@@ -207,19 +215,22 @@ impl Live {
         let guarded = super::watches::Guarded::build(&snapshot, before);
         let pacing = Plans::of(&snapshot, pacing);
         let traffic = Traffic::of(&snapshot, before);
+        let passes = pass::build(&snapshot, before, metrics);
         let api = snapshot.api.as_ref().map(|api| &api.tls);
         Ok(Self {
             api_tls: api.map(server_config).transpose()?,
             api_verifier: api.map(verifier).transpose()?.flatten(),
+            tally: Tally::of(&snapshot),
+            since: now,
             snapshot,
             quotas,
             tls,
             verifiers,
             upstreams,
+            passes,
             token_operation,
             contracts,
             meters,
-
             guarded,
             pacing,
             traffic,
@@ -240,9 +251,20 @@ impl Live {
         self.meters.listeners.get(self.snapshot.names.listener_place(ix)?)
     }
 
+    /// `None` where TLS does not end.
     #[must_use]
     pub fn tls(&self, ix: ListenerIx) -> Option<&Arc<ServerConfig>> {
-        self.tls.get(self.snapshot.names.listener_place(ix)?)
+        self.tls.get(self.snapshot.names.listener_place(ix)?)?.as_ref()
+    }
+
+    /// A route by which connections of a listener are passed on.
+    #[must_use]
+    pub fn pass(&self, ix: ListenerIx, route: usize) -> Option<&Arc<PassRoute>> {
+        self.passes.get(self.snapshot.names.listener_place(ix)?)?.get(route)
+    }
+
+    pub(super) fn passes(&self) -> impl Iterator<Item = &Arc<PassRoute>> {
+        self.passes.iter().flatten()
     }
 
     /// What the API of operators speaks; `None` where there is none.

@@ -224,11 +224,12 @@ impl Locks {
 
     /// Another configuration is in force from now on.
     pub(super) fn adopt(&self, snapshot: &Snapshot, now: Moment) {
-        let mut book = self.book.lock();
+        // Names change here only, so requests need not wait until they are sorted.
         let (before, names) = (self.compiled.load_full(), Arc::new(NameTable::of(snapshot)));
         let was = |name: &Name| before.names.identities.get(name).copied();
         let moved: Vec<_> =
             (0..).map(IdentityIx).map_while(|ix| snapshot.names.identity(ix)).map(was).collect();
+        let mut book = self.book.lock();
         let logins = std::mem::replace(&mut book.logins, Logins::new(0, 0));
         book.logins = logins.moved(&moved);
         let standings = Standings::compile(&book.table, names.places(), now);
@@ -352,7 +353,8 @@ impl LockKeys {
 }
 
 /// A subject as it may be written down.
-pub(super) const fn written(subject: &Subject) -> LockSubject<'_> {
+#[must_use]
+pub const fn written(subject: &Subject) -> LockSubject<'_> {
     match subject {
         Subject::Identity(name) => LockSubject::Identity(name),
         Subject::Operation(name) => LockSubject::Operation(name),

@@ -1,9 +1,9 @@
 //! What the gateway remembers over a restart beside its locks: spent quotas, the exposure ledger,
 //! histories. Each of them is a [`Source`] of small pieces; changed pieces are written down together,
-//! about once a second, by one task, and never while a request waits.
+//! about once a second, by one task, in one transaction, and never while a request waits.
 //!
 //! A process that is killed loses what changed since the last writing, one [`SAVE_EVERY`] and the time
-//! that writing takes at most. One that stops in order loses nothing.
+//! that writing takes at most; of the exposure ledger [`ALL_EVERY`] of them. One that stops in order loses nothing.
 //! A piece that can't be read is refused by itself and takes no other with it.
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,14 +13,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::base::{Moment, Name, Secret};
-use crate::store::{
-    Blob, BlobKey, KeyId, Put, Register, SharedSecret, Shelf, Store, StoreFault, VALUE_MAX,
-};
+use crate::store::{Blob, BlobKey, KeyId, Put, Register, SharedSecret, Shelf, Store, StoreFault};
 
 /// How often changes are written down.
 pub const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Every so many times those too that nothing is decided by: what was revealed to whom. There are as
+/// many of them as pairs of identity and operation, and each is a few hundred bytes.
+pub const ALL_EVERY: u32 = 5;
 /// Pieces that are asked for, and written, at a time.
-pub const PIECES_AT_ONCE: usize = 256;
+pub const PIECES_AT_ONCE: usize = 4_096;
 /// Their bytes, beyond which the rest waits for the next transaction.
 const BYTES_AT_ONCE: usize = 4 << 20;
 /// The rank of everything that is remembered: of one version there is one value.
@@ -30,7 +31,7 @@ const RANK: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     pub key: BlobKey,
-    /// At most [`VALUE_MAX`] bytes, versioned by whoever made them. Empty: the piece is forgotten.
+    /// At most [`VALUE_MAX`](crate::store::VALUE_MAX) bytes, versioned by whoever made them. Empty: the piece is forgotten.
     pub value: Vec<u8>,
 }
 
@@ -165,29 +166,29 @@ impl Memory {
         let mut left = Vec::new();
         let mut rest = pieces.into_iter().peekable();
         while rest.peek().is_some() {
-            let (mut writes, mut bytes) = (JoinSet::new(), 0_usize);
-            // One by one they would each wait for the disk; asked together they share a transaction.
+            let (mut blobs, mut bytes) = (Vec::new(), 0_usize);
+            let mut ending = JoinSet::new();
             while bytes < BYTES_AT_ONCE
-                && let Some(piece) = rest.next()
+                && let Some(Piece { key, value }) = rest.next()
             {
-                bytes = bytes.saturating_add(piece.value.len());
-                writes.spawn(write_one(Arc::clone(&self.store), piece, self.next_version()));
+                bytes = bytes.saturating_add(value.len());
+                if value.is_empty() {
+                    let store = Arc::clone(&self.store);
+                    ending.spawn(async move { (key, store.forget_blob(key).await) });
+                } else {
+                    let state = Register { version: self.next_version(), rank: RANK, value };
+                    blobs.push(Blob { key, state });
+                }
             }
-            while let Some(written) = writes.join_next().await {
+            // All that is asked by now shares a transaction.
+            self.put(blobs.into(), &mut left, saved).await;
+            while let Some(ended) = ending.join_next().await {
                 // A piece whose task panicked is given again when it changes.
-                let Ok((piece, outcome)) = written else { continue };
+                let Ok((key, outcome)) = ended else { continue };
                 match outcome {
-                    Ok(None) => saved.written = saved.written.saturating_add(1),
-                    Ok(Some(newer)) => {
-                        self.version.fetch_max(newer, Ordering::Relaxed);
-                        left.push(piece);
-                        saved.waiting = Some((left.len(), StoreFault::Busy));
-                    }
-                    Err(StoreFault::TooLarge | StoreFault::Full) => {
-                        saved.dropped = saved.dropped.saturating_add(1);
-                    }
+                    Ok(()) => saved.written = saved.written.saturating_add(1),
                     Err(fault) => {
-                        left.push(piece);
+                        left.push(Piece { key, value: Vec::new() });
                         saved.waiting = Some((left.len(), fault));
                     }
                 }
@@ -196,34 +197,42 @@ impl Memory {
         left
     }
 
+    async fn put(&self, blobs: Arc<[Blob]>, left: &mut Vec<Piece>, saved: &mut Saved) {
+        if blobs.is_empty() {
+            return;
+        }
+        let outcomes = match self.store.put_blobs(Arc::clone(&blobs)).await {
+            Ok(outcomes) => outcomes,
+            Err(fault) => vec![Err(fault); blobs.len()],
+        };
+        for (blob, outcome) in blobs.iter().zip(outcomes) {
+            let fault = match outcome {
+                Ok(Put::Stored) => {
+                    saved.written = saved.written.saturating_add(1);
+                    continue;
+                }
+                Ok(Put::Stale) => match self.store.blob(blob.key).await {
+                    Ok(there) => {
+                        let newer = there.map_or(0, |register| register.version);
+                        self.version.fetch_max(newer, Ordering::Relaxed);
+                        StoreFault::Busy
+                    }
+                    Err(fault) => fault,
+                },
+                Err(StoreFault::TooLarge | StoreFault::Full) => {
+                    saved.dropped = saved.dropped.saturating_add(1);
+                    continue;
+                }
+                Err(fault) => fault,
+            };
+            left.push(Piece { key: blob.key, value: blob.state.value.clone() });
+            saved.waiting = Some((left.len(), fault));
+        }
+    }
+
     fn next_version(&self) -> u64 {
         self.version.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
-}
-
-/// Writes one piece; `Some` is the greater version of what is there and stayed.
-async fn write_one(
-    store: Arc<dyn Store>,
-    piece: Piece,
-    version: u64,
-) -> (Piece, Result<Option<u64>, StoreFault>) {
-    if piece.value.is_empty() {
-        let outcome = store.forget_blob(piece.key).await.map(|()| None);
-        return (piece, outcome);
-    }
-    if piece.value.len() > VALUE_MAX {
-        return (piece, Err(StoreFault::TooLarge));
-    }
-    let state = Register { version, rank: RANK, value: piece.value.clone() };
-    let outcome = match store.put_blob(&Blob { key: piece.key, state }).await {
-        Ok(Put::Stored) => Ok(None),
-        Ok(Put::Stale) => {
-            let there = store.blob(piece.key).await;
-            there.map(|there| Some(there.map_or(0, |register| register.version)))
-        }
-        Err(fault) => Err(fault),
-    };
-    (piece, outcome)
 }
 
 #[cfg(test)]
@@ -235,7 +244,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::store::{Embedded, Gateway};
+    use crate::store::{Embedded, Gateway, VALUE_MAX};
 
     const NOW: Moment = Moment::new(1_800_000_000_000, 0);
 

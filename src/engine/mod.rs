@@ -23,6 +23,7 @@ mod locks;
 mod memory;
 mod pacing;
 mod parting;
+mod pass;
 mod peers;
 mod reload;
 mod remember;
@@ -33,8 +34,8 @@ mod usual;
 mod view;
 mod watches;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -50,10 +51,17 @@ pub use exposure::Exposed;
 pub use forget::FORGOTTEN_AFTER_DAYS;
 pub use guard::{Caller, LockedOrders, Pace};
 pub use live::{Live, Reader, Route, Speaks};
-pub use memory::{Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable};
+pub use locks::written;
+pub use memory::{
+    ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
+};
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
 pub use parting::Parting;
-pub use reload::ReloadFault;
+pub use pass::{Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached};
+pub use reload::{
+    Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault,
+    Serve as ServeSockets, Sockets, TrialView, Trigger, Why, Widening,
+};
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
 pub use tls::{TlsFault, provider, server_config};
@@ -160,12 +168,18 @@ pub struct Engine {
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
     pacing: Arc<pacing::Pacing>,
+    reloads: reload::Reloads,
     /// Requests that are under way.
     under_way: Arc<AtomicU64>,
     pseudonym_master: Secret<[u8; 32]>,
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
     cut: watch::Sender<bool>,
+    /// The generation in force.
+    generations: watch::Sender<u64>,
+    sockets: Mutex<Option<Weak<dyn Sockets>>>,
+    /// Another process is about to take this one's place.
+    parted: AtomicBool,
 }
 
 /// What an engine is made of, besides its first configuration.
@@ -200,7 +214,7 @@ impl Engine {
         );
         let mut numbers = ListenerNumbers::default();
         reload::number(&mut numbers, &mut snapshot)?;
-        let built = reload::build(snapshot, &jwks, None, now, &metrics, pacing.key())?;
+        let built = reload::build(Arc::new(snapshot), &jwks, None, now, &metrics, pacing.key())?;
         jwks.adopt(built.keys);
         let mut random = [0_u8; 48];
         // aws-lc's generator fails only where the process can't run at all; zeros would make ids
@@ -236,6 +250,7 @@ impl Engine {
             )),
             exposures: exposure::Exposures::new(&pseudonym_master, now),
             pacing,
+            reloads: reload::Reloads::default(),
             under_way: Arc::default(),
             pseudonym_master,
             live: ArcSwap::from_pointee(built.live),
@@ -243,6 +258,9 @@ impl Engine {
             issuers: Mutex::new(IssuerTally::default()),
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),
+            generations: watch::Sender::new(0),
+            sockets: Mutex::new(None),
+            parted: AtomicBool::new(false),
             clock,
             log,
             metrics,
@@ -251,6 +269,7 @@ impl Engine {
         let live = engine.live();
         engine.count_listeners(&live.snapshot);
         engine.resolve(&live, None);
+        engine.watch_targets(&live, None);
         engine.report_configuration(&live);
         Ok(engine)
     }

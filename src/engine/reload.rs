@@ -1,8 +1,15 @@
 //! Puts a configuration in force: the first one and every later one the same way. Built aside,
 //! swapped whole; what can't be built changes nothing.
+mod files;
+mod tally;
+mod trial;
+mod turn;
+
 use std::fmt;
+use std::io;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use super::Engine;
 use super::live::Live;
@@ -22,6 +29,12 @@ use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
 };
 
+pub use files::{Files, Print, Read, Reading};
+pub(super) use tally::{Ended, Tally};
+pub use trial::{Judged, TrialView};
+pub(super) use turn::Reloads;
+pub use turn::{Again, Order, Outcome, Preview, Trigger, Why, Widening};
+
 /// Why a snapshot could not be put in force.
 #[derive(Debug)]
 pub enum ReloadFault {
@@ -31,8 +44,12 @@ pub enum ReloadFault {
     Keys(Vec<(Name, JwksFault)>),
     /// The operating system gives no random numbers.
     Random,
+    /// These listeners' addresses can't be bound.
+    Listeners(Vec<(Name, io::ErrorKind)>),
     /// More listeners had a name in this process than there are numbers for them.
-    Listeners,
+    Numbers,
+    /// Another process is about to take this one's place, with what was in force when it began.
+    Parting,
     /// These keys have other values, which only a restart can put in force.
     Fixed(Vec<&'static str>),
 }
@@ -52,7 +69,12 @@ impl fmt::Display for ReloadFault {
                     .try_for_each(|(issuer, fault)| write!(f, " issuer {issuer}: {fault};"))
             }
             Self::Random => f.write_str("the operating system gives no random numbers"),
-            Self::Listeners => f.write_str("no number is left for a new listener; restart"),
+            Self::Listeners(names) => {
+                f.write_str("can't be bound:")?;
+                names.iter().try_for_each(|(name, kind)| write!(f, " listener {name}: {kind};"))
+            }
+            Self::Numbers => f.write_str("no number is left for a new listener; restart"),
+            Self::Parting => f.write_str("an upgrade is under way; try again when it is over"),
             Self::Fixed(keys) => {
                 write!(f, "{} changed; restart to apply that", keys.join(", "))
             }
@@ -70,7 +92,7 @@ pub(super) struct Built {
 
 /// Everything that can fail, before anything changes.
 pub(super) fn build(
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     jwks: &JwksStore,
     before: Option<&Live>,
     now: Moment,
@@ -88,7 +110,7 @@ pub(super) fn build(
         quotas.carry_over(&before.quotas, now);
     }
     let system = peers::system_anchors();
-    let live = Live::build(Arc::new(snapshot), quotas, &system, before, metrics, pacing)
+    let live = Live::build(snapshot, quotas, &system, before, metrics, pacing, now)
         .map_err(ReloadFault::Tls)?;
     Ok(Built { live, keys })
 }
@@ -98,19 +120,47 @@ impl Engine {
     ///
     /// # Errors
     /// See [`ReloadFault`]; the configuration before it then stays in force.
-    pub fn reload(&self, mut snapshot: Snapshot) -> Result<(), ReloadFault> {
-        let before = self.live();
+    pub fn reload(&self, snapshot: Snapshot) -> Result<(), ReloadFault> {
+        self.put(&self.live(), self.numbered(snapshot)?).map(drop)
+    }
+
+    /// Whoever owns the listening sockets follows the configuration from now on.
+    pub fn listen_by(&self, sockets: Weak<dyn Sockets>) {
+        *self.sockets.lock() = Some(sockets);
+    }
+
+    /// Listeners keep the numbers of their names.
+    fn numbered(&self, mut snapshot: Snapshot) -> Result<Arc<Snapshot>, ReloadFault> {
         number(&mut self.numbers.lock(), &mut snapshot)?;
+        Ok(Arc::new(snapshot))
+    }
+
+    /// The same, in the place of what is in force now. One at a time; blocks for as long as it takes to
+    /// build, and holds nobody up but for the exchange of a pointer.
+    fn put(&self, before: &Arc<Live>, snapshot: Arc<Snapshot>) -> Result<Arc<Live>, ReloadFault> {
+        if self.parted.load(Ordering::Acquire) {
+            return Err(ReloadFault::Parting);
+        }
+        // What can't be bound refuses the whole.
+        let sockets = self.sockets.lock().as_ref().and_then(Weak::upgrade);
+        let bound = sockets.map(|sockets| sockets.bind(&snapshot)).transpose();
+        let bound = bound.map_err(ReloadFault::Listeners)?;
         let (now, key) = (self.clock.now(), self.pacing.key());
-        let built = build(snapshot, &self.jwks, Some(&before), now, &self.metrics, key)?;
+        let built = build(snapshot, &self.jwks, Some(before), now, &self.metrics, key)?;
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
+        self.tokens.adopt(&before.snapshot.trust, &live.snapshot.trust);
         self.count_listeners(&live.snapshot);
         self.locks.adopt(&live.snapshot, self.clock.now());
-        self.live.store(Arc::clone(&live));
-        self.resolve(&live, Some(&before));
+        self.reloads.retire(self.live.swap(Arc::clone(&live)));
+        self.resolve(&live, Some(before));
+        self.watch_targets(&live, Some(before));
+        self.generations.send_replace(live.snapshot.generation);
         self.report_configuration(&live);
-        Ok(())
+        if let Some(serve) = bound {
+            serve();
+        }
+        Ok(live)
     }
 
     /// Keeps the names of new upstreams resolved, as long as a configuration uses them.
@@ -151,12 +201,25 @@ impl Engine {
     }
 }
 
+/// Owns the listening sockets.
+pub trait Sockets: Send + Sync {
+    /// Has every socket of a configuration. What comes back puts them in service, once that is in
+    /// force; dropped, it changes nothing.
+    ///
+    /// # Errors
+    /// Those that can't be bound.
+    fn bind(&self, snapshot: &Snapshot) -> Result<Serve, Vec<(Name, io::ErrorKind)>>;
+}
+
+/// See [`Sockets::bind`].
+pub type Serve = Box<dyn FnOnce() + Send>;
+
 /// Listeners keep the numbers of their names.
 pub(super) fn number(
     numbers: &mut ListenerNumbers,
     snapshot: &mut Snapshot,
 ) -> Result<(), ReloadFault> {
-    snapshot.number_listeners(numbers).map_err(|_none_left| ReloadFault::Listeners)
+    snapshot.number_listeners(numbers).map_err(|_none_left| ReloadFault::Numbers)
 }
 
 /// What a running process can't change about itself.

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::exposure::Revealed;
 use super::histories::{Kind, Remembered};
-use super::memory::{Piece, SAVE_EVERY, Saved, Source, Unreadable};
+use super::memory::{ALL_EVERY, Piece, SAVE_EVERY, Saved, Source, Unreadable};
 use super::pacing::Told;
 use super::usual::Usual;
 use super::{Engine, Live, Memory};
@@ -18,6 +18,14 @@ use crate::store::{BlobKey, Condition, KeyId, Shelf, StoreFault};
 
 /// A wall clock that moves against the monotonic one by so much between two writings was set.
 const SET_MS: i64 = 1_000;
+
+/// How much is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// What decides about requests.
+    Urgent,
+    All,
+}
 
 /// Spent quotas of the configuration in force.
 struct SpentQuotas<'e> {
@@ -94,7 +102,7 @@ impl Engine {
     }
 
     /// Writes down what has changed.
-    async fn save(&self, now: Moment) -> Saved {
+    async fn save(&self, extent: Extent, now: Moment) -> Saved {
         let live = self.live();
         let quotas = SpentQuotas::new(&self.memory, &live);
         let revealed = Revealed { memory: &self.memory, exposures: &self.exposures };
@@ -102,13 +110,17 @@ impl Engine {
         let logins = Remembered::of(self, &live, Kind::Logins);
         let usual = Usual::new(self, &live);
         let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
-        let sources: [&dyn Source; 6] = [&quotas, &revealed, &watches, &logins, &usual, &told];
-        let saved = self.memory.save(&sources, now).await;
+        let sources: [&dyn Source; 6] = [&quotas, &logins, &watches, &usual, &told, &revealed];
+        let sources = match (extent, sources.split_last()) {
+            (Extent::Urgent, Some((_revealed, urgent))) => urgent,
+            _ => &sources[..],
+        };
+        let saved = self.memory.save(sources, now).await;
         let metrics = &self.metrics.state;
         metrics.refused.inc_by(saved.dropped);
         let waiting = saved.waiting.map_or(0, |(pieces, _)| pieces);
         metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        if saved.waiting.is_none() {
+        if saved.waiting.is_none() && extent == Extent::All {
             metrics.written_at.set(i64::try_from(now.unix_secs()).unwrap_or(i64::MAX));
         }
         saved
@@ -134,7 +146,7 @@ impl Engine {
         };
         let wall = AtomicI64::new(offset(self.clock.now()));
         let mut looked = None;
-        loop {
+        for round in 1_u32.. {
             tokio::select! {
                 biased;
                 _ = stopped.wait_for(|stop| *stop) => return,
@@ -146,7 +158,8 @@ impl Engine {
                 // What was written stands for other moments now.
                 self.live().quotas.mark_spent(now);
             }
-            self.save(now).await;
+            let extent = if round.is_multiple_of(ALL_EVERY) { Extent::All } else { Extent::Urgent };
+            self.save(extent, now).await;
             let today = Some(now.unix_day());
             if looked != today && self.forget_unknown(now).await.is_ok() {
                 looked = today;
@@ -162,7 +175,7 @@ impl Engine {
         // Requests that began under an earlier configuration have charged what this one looks after.
         let now = self.clock.now();
         self.live().quotas.mark_spent(now);
-        match self.save(now).await.waiting {
+        match self.save(Extent::All, now).await.waiting {
             None => Ok(()),
             Some((_, fault)) => Err(fault),
         }

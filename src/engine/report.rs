@@ -5,6 +5,7 @@ use super::Engine;
 use super::conn::ConnFacts;
 use super::door::DoorFault;
 use super::live::{Live, Route};
+use super::reload::Ended;
 use crate::base::{Denial, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
 use crate::evidence::{AccessRecord, AtDoor, Event, Fixed};
 use crate::keys::IssuerStatus;
@@ -71,11 +72,16 @@ impl Engine {
     pub fn report_door(&self, live: &Live, listener: ListenerIx, fault: DoorFault) {
         if let Some(metrics) = live.listener_metrics(listener) {
             match fault {
-                DoorFault::Handshake(fault) => metrics.handshake_failed(Fixed::new(fault.as_str())),
+                DoorFault::Handshake(fault) => {
+                    live.tally
+                        .handshake(live.snapshot.names.listener_place(listener), Ended::Failed);
+                    metrics.handshake_failed(Fixed::new(fault.as_str()));
+                }
                 DoorFault::Address
                 | DoorFault::Connections(_)
                 | DoorFault::ProxyHeader(_)
                 | DoorFault::Frames(_)
+                | DoorFault::Log
                 | DoorFault::Descriptors
                 | DoorFault::Gone => metrics.refused(Fixed::new(fault.reason())),
             }
@@ -95,8 +101,18 @@ impl Engine {
     /// A connection passed the door.
     pub fn report_open(&self, live: &Live, listener: ListenerIx) -> OpenGauge {
         let metrics = live.listener_metrics(listener).cloned();
+        live.tally.handshake(live.snapshot.names.listener_place(listener), Ended::Well);
         if let Some(metrics) = &metrics {
             metrics.handshakes_completed.inc();
+            metrics.connections.inc();
+        }
+        OpenGauge(metrics)
+    }
+
+    /// A connection is passed on.
+    pub fn report_passing(&self, live: &Live, listener: ListenerIx) -> OpenGauge {
+        let metrics = live.listener_metrics(listener).cloned();
+        if let Some(metrics) = &metrics {
             metrics.connections.inc();
         }
         OpenGauge(metrics)
@@ -112,9 +128,10 @@ impl Engine {
                 AtDoor { listener, fault: Some(Fixed::new(fault.word())), source: None, count };
             self.report_event(&match fault {
                 DoorFault::Address => Event::AddressRefused(at_door),
-                DoorFault::Connections(_) | DoorFault::Descriptors | DoorFault::Gone => {
-                    Event::ConnectionsExceeded(at_door)
-                }
+                DoorFault::Connections(_)
+                | DoorFault::Log
+                | DoorFault::Descriptors
+                | DoorFault::Gone => Event::ConnectionsExceeded(at_door),
                 DoorFault::ProxyHeader(_) => Event::ProxyHeaderRefused(at_door),
                 DoorFault::Handshake(_) => Event::HandshakeFailed(at_door),
                 DoorFault::Frames(_) => Event::ProtocolRefused(at_door),
@@ -190,6 +207,7 @@ impl Engine {
             None => self.log.write_refusal(record),
         }
         let metrics = &self.metrics;
+        live.tally.request(denial);
         live.meters.operation(operation).count(record.outcome());
         metrics.request_seconds.observe(record.duration.0.as_secs_f64());
         metrics.request_bytes.inc_by(record.request_bytes);
@@ -205,7 +223,18 @@ impl Engine {
     }
 
     /// How an upstream did for one request.
-    pub fn report_upstream(&self, live: &Live, upstream: UpstreamIx, record: &AccessRecord<'_>) {
+    pub fn report_upstream(
+        &self,
+        live: &Live,
+        upstream: UpstreamIx,
+        record: &AccessRecord<'_>,
+        denial: Option<Denial>,
+    ) {
+        let failed = matches!(denial, Some(Denial::Upstream(_)));
+        if failed || record.attempts.is_some() {
+            let failed = failed || record.upstream_status.is_some_and(|status| status >= 500);
+            live.tally.upstream(upstream, Ended::failed_if(failed));
+        }
         let Some(metrics) = live.meters.upstream(upstream) else { return };
         if let Some(first_byte) = record.upstream_first_byte {
             metrics.first_byte.observe(first_byte.as_secs_f64());
@@ -248,8 +277,8 @@ impl Engine {
         let generation = live.snapshot.generation;
         self.metrics.config_generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
         for listener in &live.snapshot.listeners {
-            let earliest =
-                listener.tls.certificates.iter().map(|chain| chain.not_after_unix_secs).min();
+            let chains = listener.tls.iter().flat_map(|tls| &tls.certificates);
+            let earliest = chains.map(|chain| chain.not_after_unix_secs).min();
             if let (Some(metrics), Some(earliest)) = (live.listener_metrics(listener.ix), earliest)
             {
                 metrics

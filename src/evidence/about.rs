@@ -137,6 +137,16 @@ impl<'a> LockSubject<'a> {
     }
 }
 
+/// A target of a route on which connections are passed on.
+#[derive(Clone, Debug)]
+pub struct Passing<'a> {
+    pub listener: &'a Name,
+    pub route: &'a Name,
+    pub target: &'a Name,
+    /// Targets of the route that are used now.
+    pub left: u64,
+}
+
 /// What happened at a listener before there was a request.
 #[derive(Clone, Debug)]
 pub struct AtDoor<'a> {
@@ -147,4 +157,38 @@ pub struct AtDoor<'a> {
     pub source: Option<(Pseudonym, u32)>,
     /// How often, since the last such event.
     pub count: u64,
+}
+
+/// A configuration that came into force.
+#[derive(Clone, Debug)]
+pub struct Applied<'a> {
+    pub generation: u64,
+    /// signal, file, operator.
+    pub trigger: Fixed,
+    pub actor: Option<&'a Name>,
+    /// How many differences let more be done, less, and neither.
+    pub widens: u64,
+    pub narrows: u64,
+    pub neutral: u64,
+}
+
+/// A configuration under which more failed than before.
+#[derive(Clone, Debug)]
+pub struct JudgedConfig<'a> {
+    /// The configuration that is in force now.
+    pub in_force: u64,
+    /// The one that was judged.
+    pub judged: u64,
+    /// Where more failed: upstream, listener, access, gateway.
+    pub place: Fixed,
+    pub upstream: Option<&'a Name>,
+    pub listener: Option<&'a Name>,
+    /// Failures in a thousand requests: now, before, and up to where it would have been chance.
+    pub seen: u64,
+    pub expected: u64,
+    pub limit: u64,
+    /// Requests, or handshakes, that were looked at.
+    pub sent: u64,
+    /// What followed, or why nothing did.
+    pub why: Fixed,
 }

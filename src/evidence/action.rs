@@ -17,6 +17,9 @@ words! {
         ListenerClosed = "listener-closed",
         ConfigReloaded = "config-reloaded",
         ConfigRefused = "config-refused",
+        ConfigRolledBack = "config-rolled-back",
+        ConfigSuspect = "config-suspect",
+        ConfigProven = "config-proven",
         AddressRefused = "address-refused",
         ConnectionsExceeded = "connections-exceeded",
         ProxyHeaderRefused = "proxy-header-refused",
@@ -27,6 +30,8 @@ words! {
         UpstreamUnresolved = "upstream-unresolved",
         UpstreamResolved = "upstream-resolved",
         UpstreamUntrusted = "upstream-untrusted",
+        TargetDown = "target-down",
+        TargetUp = "target-up",
         JwksFailed = "jwks-failed",
         JwksRecovered = "jwks-recovered",
         LogUnavailable = "log-unavailable",
@@ -56,7 +61,9 @@ words! {
 
 /// The event's name, how loud it is, and the control it serves.
 pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
-    use ControlId::{Acc1, Acc2, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Priv3, Tls1, Tls2};
+    use ControlId::{
+        Acc1, Acc2, Log1, Log2, Log4, Mon5, Mon7, Net1, Net3, Priv3, Tls1, Tls2, Tls3,
+    };
     use Severity::{Error, Info, Warning};
     match event {
         Event::Started { .. } => (Action::Started, Info, Log1),
@@ -67,7 +74,10 @@ pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::Stopped { .. } => (Action::Stopped, Info, Log1),
         Event::ListenerBound { .. } => (Action::ListenerBound, Info, Tls1),
         Event::ListenerClosed { .. } => (Action::ListenerClosed, Info, Tls1),
-        Event::ConfigReloaded { .. } => (Action::ConfigReloaded, Info, Log1),
+        Event::ConfigReloaded(_) => (Action::ConfigReloaded, Info, Log1),
+        Event::ConfigRolledBack(_) => (Action::ConfigRolledBack, Error, Log1),
+        Event::ConfigSuspect(_) => (Action::ConfigSuspect, Error, Log1),
+        Event::ConfigProven { .. } => (Action::ConfigProven, Info, Log1),
         Event::ConfigRefused { .. } => (Action::ConfigRefused, Error, Log1),
         Event::AddressRefused(_) => (Action::AddressRefused, Warning, Net1),
         Event::ConnectionsExceeded(_) => (Action::ConnectionsExceeded, Warning, Mon5),
@@ -79,6 +89,8 @@ pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::UpstreamUnresolved { .. } => (Action::UpstreamUnresolved, Error, Log1),
         Event::UpstreamResolved { .. } => (Action::UpstreamResolved, Info, Log1),
         Event::UpstreamUntrusted { .. } => (Action::UpstreamUntrusted, Error, Tls2),
+        Event::TargetDown(_) => (Action::TargetDown, Error, Tls3),
+        Event::TargetUp(_) => (Action::TargetUp, Info, Tls3),
         Event::JwksFailed { .. } => (Action::JwksFailed, Error, Acc1),
         Event::JwksRecovered { .. } => (Action::JwksRecovered, Info, Acc1),
         Event::LogUnavailable { .. } => (Action::LogUnavailable, Error, Log1),

@@ -1,7 +1,8 @@
 //! The stable words for refusals: callers' programs, alarms and searches depend on them. They are
 //! added to, never changed.
 use crate::base::{
-    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, TokenFault, UpstreamFault,
+    ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, StepUpFault, TokenFault,
+    UpstreamFault,
 };
 
 use super::words::{Outcome, words};
@@ -49,7 +50,7 @@ impl DenialCode {
             Denial::NoIdentity => Self::NoIdentity,
             Denial::Locked(_) => Self::Locked,
             Denial::Closed(_) => Self::Closed,
-            Denial::StepUp => Self::StepUp,
+            Denial::StepUp(_) => Self::StepUp,
             Denial::Canary => Self::Canary,
             Denial::NetworkNotListed => Self::NetworkNotListed,
             Denial::AddressRevoked => Self::AddressRevoked,
@@ -138,7 +139,7 @@ macro_rules! denials {
 
 denials! {
     plain [
-        WrongHost NoCredential NoIdentity StepUp Canary NetworkNotListed AddressRevoked OperationUnknown
+        WrongHost NoCredential NoIdentity Canary NetworkNotListed AddressRevoked OperationUnknown
         OperationNotGranted QueryNotGranted UpgradeNotAllowed BodyNotAllowed BodyTooLarge
         BodyTooSlow QuotaExceeded IdentityConnections LogUnavailable Internal
     ]
@@ -155,6 +156,7 @@ denials! {
         Claim CertificateBinding ProofRequired KeysUnavailable
     ]
     Locked = locked(LockFault) [ Identity Source Waiting ]
+    StepUp = step_up(StepUpFault) [ Suspected Demanded ]
     Closed = closed(ClosedFault) [ Operation Upstream Account Record ]
     UpstreamQuota = upstream_quota(PacingFault) [Patience Places Buckets Late Draining]
     Upstream = upstream(UpstreamFault) [

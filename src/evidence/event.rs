@@ -1,10 +1,14 @@
 //! What the gateway itself does and suffers: a closed list of events, and the line each becomes.
+mod parts;
+
 use std::time::Duration;
 
 use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
-use super::about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised, Upgrade};
+use super::about::{
+    Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised, Upgrade,
+};
 use super::action::{Action, kind};
 use super::place::CodePlace;
 use super::record::Fixed;
@@ -34,13 +38,20 @@ pub enum Event<'a> {
         listener: &'a Name,
     },
     /// A new configuration is in force.
-    ConfigReloaded {
-        generation: u64,
-    },
+    ConfigReloaded(Applied<'a>),
     /// A configuration was refused; `generation` stays in force.
     ConfigRefused {
         generation: u64,
         errors: u64,
+        why: Fixed,
+    },
+    /// More failed than before, and the configuration before it is in force again.
+    ConfigRolledBack(JudgedConfig<'a>),
+    /// More fails than before; the configuration stays in force all the same.
+    ConfigSuspect(JudgedConfig<'a>),
+    /// A configuration stood its trial.
+    ConfigProven {
+        generation: u64,
     },
     /// NET-1, before TLS. Counted by the door, written now and then.
     AddressRefused(AtDoor<'a>),
@@ -75,6 +86,10 @@ pub enum Event<'a> {
     UpstreamUntrusted {
         upstream: &'a Name,
     },
+    /// A gateway that connections are passed on to is left alone (TLS-3).
+    TargetDown(Passing<'a>),
+    /// It is used again.
+    TargetUp(Passing<'a>),
     /// An issuer's keys can't be had; those remembered stay in use.
     JwksFailed {
         issuer: &'a Name,
@@ -207,6 +222,7 @@ record! {
         case: Option<&'a Name> = "sekisho.case",
         alarm: Option<Fixed> = "sekisho.alarm",
         target: Option<&'a Name> = "sekisho.target",
+        route: Option<&'a Name> = "sekisho.route",
         upstream: Option<&'a Name> = "sekisho.upstream",
         issuer: Option<&'a Name> = "sekisho.issuer",
         fault: Option<Fixed> = "sekisho.detail",
@@ -218,6 +234,10 @@ record! {
         version: Option<Fixed> = "service.version",
         port: Option<u16> = "server.port",
         generation: Option<u64> = "sekisho.snapshot",
+        judged: Option<u64> = "sekisho.judged_snapshot",
+        widens: Option<u64> = "sekisho.widens",
+        narrows: Option<u64> = "sekisho.narrows",
+        neutral: Option<u64> = "sekisho.neutral",
         count: Option<u64> = "sekisho.count",
         bytes: Option<u64> = "sekisho.bytes",
         elapsed: Option<Duration> = "sekisho.elapsed_us",
@@ -241,10 +261,15 @@ impl<'a> EventRecord<'a> {
                 Self { listener: Some(listener), port: Some(*port), ..bare }
             }
             Event::ListenerClosed { listener } => Self { listener: Some(listener), ..bare },
-            Event::ConfigReloaded { generation } => Self { generation: Some(*generation), ..bare },
-            Event::ConfigRefused { generation, errors } => {
-                Self { generation: Some(*generation), count: Some(*errors), ..bare }
-            }
+            Event::ConfigReloaded(applied) => bare.applied(applied),
+            Event::ConfigRolledBack(judged) | Event::ConfigSuspect(judged) => bare.judged(judged),
+            Event::ConfigProven { generation } => Self { generation: Some(*generation), ..bare },
+            Event::ConfigRefused { generation, errors, why } => Self {
+                generation: Some(*generation),
+                count: Some(*errors),
+                reason: Some(*why),
+                ..bare
+            },
             Event::AddressRefused(door)
             | Event::ConnectionsExceeded(door)
             | Event::ProxyHeaderRefused(door)
@@ -269,6 +294,13 @@ impl<'a> EventRecord<'a> {
                 Self { upstream: Some(upstream), fault: Some(*endpoint), ..bare }
             }
             Event::UpstreamUntrusted { upstream } => Self { upstream: Some(upstream), ..bare },
+            Event::TargetDown(passing) | Event::TargetUp(passing) => Self {
+                listener: Some(passing.listener),
+                route: Some(passing.route),
+                target: Some(passing.target),
+                count: Some(passing.left),
+                ..bare
+            },
             Event::JwksFailed { issuer, fault } => {
                 Self { issuer: Some(issuer), fault: Some(*fault), ..bare }
             }
@@ -336,55 +368,32 @@ impl<'a> EventRecord<'a> {
         }
     }
 
-    fn raised(self, raised: &Raised<'a>) -> Self {
+    const fn applied(self, applied: &Applied<'a>) -> Self {
         Self {
-            alarm: Some(raised.alarm),
-            grade: Some(raised.grade),
-            count: Some(raised.count),
-            identity: raised.identity,
-            operation: raised.operation,
-            upstream: raised.upstream,
-            listener: raised.listener,
-            issuer: raised.issuer,
-            source: raised.source.map(|(pseudonym, _)| pseudonym),
-            source_day: raised.source.map(|(_, day)| day),
-            seen: raised.numbers.map(|[seen, _, _]| seen),
-            expected: raised.numbers.map(|[_, expected, _]| expected),
-            most: raised.numbers.map(|[_, _, most]| most),
+            generation: Some(applied.generation),
+            cause: Some(applied.trigger),
+            actor: applied.actor,
+            widens: Some(applied.widens),
+            narrows: Some(applied.narrows),
+            neutral: Some(applied.neutral),
             ..self
         }
     }
 
-    const fn of_target(self, target: Option<&'a Name>, count: u64) -> Self {
-        Self { target, count: Some(count), ..self }
-    }
-
-    const fn about(self, subject: LockSubject<'a>) -> Self {
+    const fn judged(self, judged: &JudgedConfig<'a>) -> Self {
         Self {
-            subject: Some(subject.kind()),
-            identity: subject.identity(),
-            operation: subject.operation(),
-            upstream: subject.upstream(),
+            generation: Some(judged.in_force),
+            judged: Some(judged.judged),
+            subject: Some(judged.place),
+            upstream: judged.upstream,
+            listener: judged.listener,
+            seen: Some(judged.seen),
+            expected: Some(judged.expected),
+            most: Some(judged.limit),
+            unit: Some(Fixed::new("failures in 1,000")),
+            count: Some(judged.sent),
+            reason: Some(judged.why),
             ..self
-        }
-    }
-
-    const fn operated(self, act: &Operated<'a>) -> Self {
-        let about = match act.subject {
-            Some(subject) => self.about(subject),
-            None => self,
-        };
-        Self {
-            actor: act.operator,
-            role: act.role,
-            act: Some(act.act),
-            outcome: Some(act.outcome),
-            reason: act.reason,
-            case: act.case,
-            asked_by: act.asked_by,
-            request: act.request,
-            count: act.count,
-            ..about
         }
     }
 
@@ -419,6 +428,7 @@ impl<'a> EventRecord<'a> {
             case: None,
             alarm: None,
             target: None,
+            route: None,
             upstream: None,
             issuer: None,
             fault: None,
@@ -430,6 +440,10 @@ impl<'a> EventRecord<'a> {
             version: None,
             port: None,
             generation: None,
+            judged: None,
+            widens: None,
+            narrows: None,
+            neutral: None,
             count: None,
             bytes: None,
             elapsed: None,

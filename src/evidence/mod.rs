@@ -12,6 +12,7 @@ mod access;
 mod action;
 pub mod codes;
 mod event;
+mod passed;
 mod place;
 #[macro_use]
 mod record;
@@ -21,11 +22,14 @@ mod words;
 #[doc(inline)]
 pub use crate::__record as record;
 pub use crate::base::Utc;
-pub use about::{AtDoor, Held, LockSubject, Noticed, Operated, Raised, Upgrade};
+pub use about::{
+    Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised, Upgrade,
+};
 pub use access::AccessRecord;
 pub use action::Action;
 pub use codes::DenialCode;
 pub use event::{Event, EventRecord};
+pub use passed::PassRecord;
 pub use place::CodePlace;
 pub use record::{Fixed, LINE_BYTES_MAX, Loggable, Nanos, Record, needs_no_escape};
 pub use token::SafeToken;

@@ -148,6 +148,19 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         case: Some(name),
         lasts: Some(elapsed),
     };
+    let judged = JudgedConfig {
+        in_force: number,
+        judged: number,
+        place: text,
+        upstream: Some(name),
+        listener: Some(name),
+        seen: number,
+        expected: number,
+        limit: number,
+        sent: number,
+        why: text,
+    };
+    let passing = Passing { listener: name, route: name, target: name, left: number };
     let mut events = vec![
         Event::Noticed(Noticed {
             detector: text,
@@ -181,8 +194,18 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::Upgrade(Upgrade::Begun),
         Event::Upgrade(Upgrade::Done),
         Event::Upgrade(Upgrade::Failed { fault: Fixed::new("late") }),
-        Event::ConfigReloaded { generation: number },
-        Event::ConfigRefused { generation: number, errors: number },
+        Event::ConfigReloaded(Applied {
+            generation: number,
+            trigger: text,
+            actor: Some(name),
+            widens: number,
+            narrows: number,
+            neutral: number,
+        }),
+        Event::ConfigRolledBack(judged.clone()),
+        Event::ConfigSuspect(judged),
+        Event::ConfigProven { generation: number },
+        Event::ConfigRefused { generation: number, errors: number, why: text },
         Event::AddressRefused(door.clone()),
         Event::ConnectionsExceeded(door.clone()),
         Event::ProxyHeaderRefused(door.clone()),
@@ -193,6 +216,8 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::UpstreamResolved { upstream: name, endpoint: Fixed::new("main") },
         Event::BreakerClosed { upstream: name, endpoint: Fixed::new("main") },
         Event::UpstreamUntrusted { upstream: name },
+        Event::TargetDown(passing.clone()),
+        Event::TargetUp(passing),
         Event::JwksFailed { issuer: name, fault: text },
         Event::JwksRecovered { issuer: name, keys: number },
         Event::LogRecovered { refused: number, outage: elapsed },

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use super::class::{Class, RecordKind, Subject};
+use super::class::{RecordKind, Subject};
 use super::draft::Draft;
 use super::tree::{FieldTree, Unit};
+use crate::base::Class;
 
 /// The contract of an operation's answers, of all its statuses and of errors; `operation` is its long
 /// name in the catalogue, such as `orders/v0/getOrders`. Compiled at the first call.

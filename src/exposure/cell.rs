@@ -1,7 +1,8 @@
 //! What was revealed in one hour or day, and its packed form.
-use super::class::{Class, PerClass};
+use super::class::PerClass;
 use super::sketch::Sketch;
 use super::tally::Tally;
+use crate::base::Class;
 
 /// Sums of tallies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

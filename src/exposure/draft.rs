@@ -1,11 +1,12 @@
 //! Contracts while they are put together, from the catalogue's shapes or from a list of paths.
 use std::collections::BTreeMap;
 
-use super::class::{Class, RecordKind, Subject};
+use super::class::{RecordKind, Subject};
 use super::tree::{
     BELOW, FieldTree, ID, KeyWords, Mark, Node, OUTSIDE_NODE, Place, Slot, Step, TreeError, Unit,
     steps, terminal,
 };
+use crate::base::Class;
 
 /// A contract while it is put together.
 pub(super) struct Draft<'a> {

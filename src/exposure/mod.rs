@@ -40,9 +40,10 @@ mod tree;
 mod visit;
 mod word;
 
+pub use crate::base::{Class, ClassSet};
 pub use answers::{ERRORS, contract, field_set, field_sets, operations};
 pub use cell::Cell;
-pub use class::{Class, ClassSet, PerClass, RecordKind, Subject};
+pub use class::{PerClass, RecordKind, Subject};
 pub use ledger::{HOURS_DAYS, Hour, KEPT_DAYS, Ledger, LedgerFault, Range, Span};
 pub use pages::PageId;
 pub use scan::{DEPTH_MAX, KEY_MAX, Scan};

@@ -1,11 +1,12 @@
 //! Counts what one answer reveals, without keeping any of it.
 use std::sync::Arc;
 
-use super::class::{ClassSet, PerClass, RecordKind};
+use super::class::{PerClass, RecordKind};
 use super::scan::Scan;
 use super::sketch::Sketch;
 use super::tree::{FieldTree, Mark};
 use super::visit::{Descend, Fault, Halt, Kind, Piece, Visitor};
+use crate::base::ClassSet;
 use crate::base::{HashKey, SipHasher};
 
 /// What one answer revealed. It holds counts and a sketch of keyed hashes, nothing of the values.

@@ -1,8 +1,9 @@
 //! The contract of an answer, compiled: from each place of a JSON text to what may lie there.
 use std::fmt;
 
-use super::class::{Class, RecordKind, Subject};
+use super::class::{RecordKind, Subject};
 use super::draft::Draft;
+use crate::base::Class;
 
 /// What a place of the contract says about its values.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

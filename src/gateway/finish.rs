@@ -127,7 +127,7 @@ pub(super) fn record(ctx: &mut Ctx) {
     ctx.engine.note_traffic(&seen.live, who, done, now);
     ctx.engine.report_request(&seen.live, &record, ctx.operation, slot, denial);
     if let Some(upstream) = ctx.upstream {
-        ctx.engine.report_upstream(&seen.live, upstream, &record);
+        ctx.engine.report_upstream(&seen.live, upstream, &record, denial);
     }
     if denial == Some(Denial::Upstream(UpstreamFault::Untrusted))
         && let Some(upstream) = record.upstream

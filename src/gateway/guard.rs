@@ -282,7 +282,7 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         | Denial::UpgradeNotAllowed => Outcome::NotPermitted,
         Denial::QuotaExceeded => Outcome::OverQuota,
         Denial::UpstreamQuota(_) => Outcome::Throttled,
-        Denial::StepUp
+        Denial::StepUp(_)
         | Denial::WrongHost
         | Denial::AddressRevoked
         | Denial::BodyNotAllowed

@@ -76,6 +76,9 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     ctx.upstream = Some(permit.upstream());
     ctx.role = Some(permit.role());
 
+    // With a login that is fresh enough for it: ACC-4.
+    ctx.engine.admit_login(&live, &who, permit.operation(), ctx.started)?;
+
     // Closed to everybody, or a record that nobody has a reason to ask for: ACC-5, MON-4.
     let asked = guard::Asked::of(&facts, &live, permit.operation());
     ctx.traits.object = ctx.engine.object(asked.parameters());

@@ -8,7 +8,7 @@ use pingora::proxy::Session;
 use pingora_http::ResponseHeader;
 
 use super::ctx::Ctx;
-use crate::answer::{self, Subject};
+use crate::answer::{self, Login, Subject};
 use crate::base::Denial;
 use crate::state::Standing;
 
@@ -47,8 +47,12 @@ pub(super) async fn deny(
     if let Some(methods) = answer::allowed(denial) {
         head.insert_header(http::header::ALLOW, methods)?;
     }
-    if let Some(challenge) = answer::challenge(denial) {
-        head.insert_header(WWW_AUTHENTICATE, challenge)?;
+    let login = ctx.seen.as_ref().map_or_else(Login::default, |seen| {
+        let snapshot = &seen.live.snapshot;
+        Login { classes: &snapshot.acr, within: snapshot.step_up.within }
+    });
+    if let Some(challenge) = answer::challenge(denial, login) {
+        head.insert_header(WWW_AUTHENTICATE, &*challenge)?;
     }
     if let Some(secs) = subject.wait_secs {
         head.insert_header(RETRY_AFTER, secs.to_string())?;

@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 use aws_lc_rs::hmac;
 use parking_lot::RwLock;
 
+use super::compare::Heritage;
 use super::keys::KeySets;
 use super::registry::Trust;
 use super::verify::Verified;
@@ -23,12 +24,15 @@ const CANDIDATES: usize = 8;
 ///
 /// 1. Only genuine tokens are remembered; a refusal costs its caller's rate limit, not memory.
 /// 2. The number of entries is bounded; one that is given up is verified again.
-/// 3. An entry counts only for the same [`Trust`] and the same key set that made it.
+/// 3. An entry counts only for the same [`Trust`] and the same key set that made it, and for the next
+///    trust where the issuer is the same to the letter and the subject names somebody still; see
+///    [`Self::adopt`].
 /// 4. It never says that somebody may enter: time, certificate and standing are judged each time.
 pub struct TokenCache {
     key: hmac::Key,
     shards: Box<[Shard]>,
     shard_max: usize,
+    heritage: RwLock<Option<Heritage>>,
 }
 
 type Shard = RwLock<HashMap<Tag, Entry, BuildHasherDefault<TagHasher>>>;
@@ -54,7 +58,15 @@ impl TokenCache {
             key: hmac::Key::new(hmac::HMAC_SHA256, key.reveal_for(Use::Verify)),
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
             shard_max: (entries / SHARDS).max(1),
+            heritage: RwLock::default(),
         }
+    }
+
+    /// Goes on from one trust to the next: what was verified is not verified again in the moment
+    /// after a reload, when everybody would come at once. Also the way back is possible.
+    pub fn adopt(&self, before: &Trust, after: &Trust) {
+        let heritage = Heritage::new(before, after);
+        *self.heritage.write() = Some(heritage);
     }
 
     pub(super) fn tag(&self, token: &[u8]) -> Tag {
@@ -73,18 +85,37 @@ impl TokenCache {
         keys: &KeySets,
         now: Moment,
     ) -> Option<Verified> {
-        let entry = *self.shard(tag)?.read().get(tag)?;
+        let found = *self.shard(tag)?.read().get(tag)?;
+        let entry = self.under(found, trust)?;
         let issuer = entry.verified.issuer;
-        let same_trust = entry.generation == trust.generation;
         let same_keys = || {
             let set = trust.iss(issuer).and_then(|iss| keys.of(issuer, iss));
             set.is_some_and(|set| set.version() == entry.verified.key_set)
         };
-        let usable = same_trust
-            && now.mono_ns() < entry.forgotten
-            && entry.verified.in_time(now).is_ok()
-            && same_keys();
+        let usable =
+            now.mono_ns() < entry.forgotten && entry.verified.in_time(now).is_ok() && same_keys();
+        if usable && entry.generation != found.generation {
+            // So that it goes on from here to the next one. Its time is not longer for that.
+            if let Some(kept) = self.shard(tag)?.write().get_mut(tag) {
+                *kept = entry;
+            }
+        }
         usable.then_some(entry.verified)
+    }
+
+    /// What an entry says under this trust; nothing, if it was made under another one that says
+    /// nothing of this one.
+    fn under(&self, entry: Entry, trust: &Trust) -> Option<Entry> {
+        if entry.generation == trust.generation {
+            return Some(entry);
+        }
+        let Verified { issuer, identity, .. } = entry.verified;
+        let known = self.heritage.read();
+        let known = known.as_ref()?;
+        let (issuer, identity) =
+            known.pass_on((entry.generation, issuer, identity), trust.generation)?;
+        let verified = Verified { issuer, identity: Some(identity), ..entry.verified };
+        Some(Entry { verified, generation: trust.generation, ..entry })
     }
 
     pub(super) fn remember(&self, tag: Tag, verified: Verified, trust: &Trust, now: Moment) {

@@ -19,6 +19,7 @@
 mod base64url;
 mod cache;
 mod certificate;
+mod compare;
 mod json;
 mod keys;
 mod presented;
@@ -39,11 +40,12 @@ use verify::Verified;
 
 pub use cache::TokenCache;
 pub use certificate::{CertificateFault, PeerCertificate};
+pub use compare::{BindingChange, CredentialChange, Side};
 pub use keys::{KeySet, KeySetFault, KeySets};
 pub use presented::{Basic, Presented, presented};
 pub use registry::{
     Binding, CertificateCredential, ClaimValue, IdentitySpec, IssuerIx, IssuerSpec, NotBefore,
-    Standing, TokenCredential, Trust, TrustSpec,
+    Standing, StrongLogin, TokenCredential, Trust, TrustSpec,
 };
 pub use token::{Algorithm, Token, parse_token};
 pub use trust_error::{CredentialKind, TrustError};
@@ -61,7 +63,12 @@ impl Proven {
     /// Whether it is more than a bearer's word: possession of a key was proved, or somebody logged in
     /// with several factors within `fresh_secs` (RFC 9470).
     pub const fn is_strong(&self, now: Moment, fresh_secs: u64) -> bool {
-        self.proof.is_of_possession() || self.strong_at.saturating_add(fresh_secs) > now.unix_secs()
+        self.proof.is_of_possession() || self.is_fresh(now, fresh_secs)
+    }
+
+    /// Whether somebody logged in with several factors within `fresh_secs`, whatever else was proved.
+    pub const fn is_fresh(&self, now: Moment, fresh_secs: u64) -> bool {
+        self.strong_at.saturating_add(fresh_secs) > now.unix_secs()
     }
 
     pub const fn identity(&self) -> IdentityIx {

@@ -21,12 +21,34 @@ pub struct TrustSpec {
     pub generation: u64,
     /// Longest token that is read.
     pub token_bytes_max: usize,
+    pub strong: StrongLogin,
     pub issuers: Vec<IssuerSpec>,
     pub identities: Vec<IdentitySpec>,
 }
 
+/// Which logins are more than a password's, by what their tokens say (RFC 9470). One of the words is
+/// enough; where there are none, no login is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StrongLogin {
+    /// In `amr` (RFC 8176).
+    pub methods: Vec<String>,
+    /// In `acr`.
+    pub classes: Vec<String>,
+}
+
+impl StrongLogin {
+    /// Several factors, or a key that was proved.
+    pub const METHODS: [&'static str; 4] = ["mfa", "hwk", "swk", "sc"];
+}
+
+impl Default for StrongLogin {
+    fn default() -> Self {
+        Self { methods: Self::METHODS.map(str::to_owned).into(), classes: Vec::new() }
+    }
+}
+
 /// Somebody whose signature on a token counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSpec {
     pub name: Name,
     /// Compared with the claim byte by byte.
@@ -120,11 +142,12 @@ pub enum Standing {
 pub struct Trust {
     pub(super) generation: u64,
     pub(super) token_bytes_max: usize,
+    pub(super) strong: StrongLogin,
     issuers: Vec<Issuer>,
     identities: Vec<Identity>,
-    san_uri: HashMap<Box<str>, IdentityIx>,
-    san_dns: HashMap<Box<str>, IdentityIx>,
-    spki: HashMap<[u8; 32], IdentityIx>,
+    pub(super) san_uri: HashMap<Box<str>, IdentityIx>,
+    pub(super) san_dns: HashMap<Box<str>, IdentityIx>,
+    pub(super) spki: HashMap<[u8; 32], IdentityIx>,
 }
 
 pub(super) struct Issuer {
@@ -132,7 +155,7 @@ pub(super) struct Issuer {
     pub(super) skew_secs: u64,
     /// Whether it signs for this gateway's environment.
     local: bool,
-    subjects: HashMap<Box<str>, IdentityIx>,
+    pub(super) subjects: HashMap<Box<str>, IdentityIx>,
 }
 
 struct Identity {
@@ -188,6 +211,7 @@ impl Trust {
         let mut trust = Self {
             generation: spec.generation,
             token_bytes_max: spec.token_bytes_max,
+            strong: spec.strong,
             issuers: Vec::with_capacity(spec.issuers.len()),
             identities: Vec::with_capacity(spec.identities.len()),
             san_uri: HashMap::new(),
@@ -246,6 +270,12 @@ impl Trust {
         self.record(Some(ix)).may_enter(now)
     }
 
+    /// The first second in which it may not enter, whatever else keeps it out; `u64::MAX` for never.
+    #[must_use]
+    pub fn ends(&self, ix: IdentityIx) -> u64 {
+        self.record(Some(ix)).expires
+    }
+
     /// How many identities are registered.
     pub fn identities(&self) -> usize {
         self.identities.len()
@@ -263,6 +293,10 @@ impl Trust {
 
     pub(super) fn issuer(&self, ix: IssuerIx) -> Option<&Issuer> {
         self.issuers.get(usize::from(ix.0))
+    }
+
+    pub(super) fn all_issuers(&self) -> impl Iterator<Item = &Issuer> {
+        self.issuers.iter()
     }
 
     pub(super) fn issuer_of(&self, iss: &str) -> Option<(IssuerIx, &Issuer)> {
@@ -310,6 +344,10 @@ impl Record {
 }
 
 impl Issuer {
+    pub(super) const fn is_local(&self) -> bool {
+        self.local
+    }
+
     /// The identity a subject names, if the issuer signs for this environment.
     pub(super) fn identity_of(&self, subject: &str) -> Option<IdentityIx> {
         let found = self.subjects.get(subject).copied();

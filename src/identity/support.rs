@@ -163,6 +163,7 @@ pub(crate) fn spec(identities: Vec<IdentitySpec>) -> TrustSpec {
         environment: name("production"),
         generation: 1,
         token_bytes_max: 8 * 1024,
+        strong: StrongLogin::default(),
         issuers: vec![issuer()],
         identities,
     }

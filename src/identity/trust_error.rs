@@ -41,7 +41,7 @@ const URI_MAX: usize = 2048;
 const DNS_MAX: usize = 253;
 
 /// Which credential an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CredentialKind {
     SanUri,
     SanDns,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::base64url;
 use super::keys::{Key, KeySets};
-use super::registry::{ClaimValue, Issuer, IssuerIx, NotBefore, Trust};
+use super::registry::{ClaimValue, Issuer, IssuerIx, NotBefore, StrongLogin, Trust};
 use super::token::{Algorithm, Token};
 use crate::base::{IdentityIx, Moment, TokenFault};
 
@@ -85,7 +85,11 @@ pub(super) fn verify(
         not_before,
         expires,
         key_set: set.version(),
-        strong_at: strong_at(claims),
+        strong_at: strong_at(
+            claims,
+            &trust.strong,
+            now.unix_secs().saturating_add(issuer.skew_secs),
+        ),
     };
     verified.in_time(now)?;
     Ok(verified)
@@ -227,12 +231,17 @@ pub(super) fn claimed(token: &Token<'_>, trust: &Trust) -> Option<IdentityIx> {
     issuer.identity_of(text(&token.claims, &issuer.spec.subject_claim).ok()?)
 }
 
-/// `auth_time` of a login by several factors (RFC 8176: `mfa`, or a key that was proved).
-fn strong_at(claims: &Map<String, Value>) -> u64 {
+/// `auth_time` of a login that counts for a strong one. One that is yet to come would count for longer
+/// than any other, so it counts for nothing.
+fn strong_at(claims: &Map<String, Value>, strong: &StrongLogin, latest: u64) -> u64 {
+    let said = |words: &[String], word: &Value| {
+        word.as_str().is_some_and(|word| words.iter().any(|known| known == word))
+    };
     let methods = claims.get("amr").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let strong = |method: &Value| matches!(method.as_str(), Some("mfa" | "hwk" | "swk" | "sc"));
+    let by_method = methods.iter().any(|method| said(&strong.methods, method));
+    let by_class = claims.get("acr").is_some_and(|class| said(&strong.classes, class));
     let at = claims.get("auth_time").and_then(|at| date(at, Round::Down).ok());
-    at.filter(|_| methods.iter().any(strong)).unwrap_or(0)
+    at.filter(|at| (by_method || by_class) && *at <= latest).unwrap_or(0)
 }
 
 /// The certificate a token is bound to (`cnf`, RFC 7800 §3.1). A confirmation of another kind, such

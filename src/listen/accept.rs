@@ -11,12 +11,16 @@ use tokio::sync::watch;
 use tokio_rustls::LazyConfigAcceptor;
 
 use super::conn::Conn;
+use super::hello::{HelloFault, HelloReader, HelloStep};
 use super::lent::{self, Lender, lend};
+use super::pass::{self, Alert, Passing, Pipes};
 use super::prefixed::Prefixed;
 use super::proxy_header::{self, Source, Step};
 use crate::base::{ClientAddr, HashKey, ListenerIx};
-use crate::config::ListenerSettings;
-use crate::engine::{ConnFacts, ConnLink, DoorFault, Engine, HandshakeFault, Live, Serve};
+use crate::config::{ListenerSettings, Way};
+use crate::engine::{
+    ConnFacts, ConnLink, DoorFault, Engine, HandshakeFault, Live, PassFacts, Serve,
+};
 use crate::evidence::{Protocol, TlsVersion};
 use crate::identity::PeerCertificate;
 use crate::policy::NetworkMask;
@@ -58,6 +62,7 @@ impl Bound {
         app: Arc<dyn Serve>,
         mut shutdown: watch::Receiver<bool>,
     ) {
+        let pipes = Arc::default();
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -66,7 +71,8 @@ impl Bound {
             };
             match accepted {
                 Ok((tcp, peer)) => {
-                    admit(&engine, &app, self.listener, tcp, peer.ip(), &shutdown);
+                    let to = (&app, &pipes, &shutdown);
+                    admit(&engine, to, self.listener, tcp, peer);
                 }
                 // A peer that went away while it waited; the next one is asked for at once.
                 Err(error) if is_the_peers(&error) => {}
@@ -94,15 +100,14 @@ fn is_the_peers(error: &io::Error) -> bool {
 /// NET-1: judged by address before a byte is read or a task exists.
 fn admit(
     engine: &Arc<Engine>,
-    app: &Arc<dyn Serve>,
+    (app, pipes, shutdown): (&Arc<dyn Serve>, &Arc<Pipes>, &watch::Receiver<bool>),
     listener: ListenerIx,
     tcp: TcpStream,
-    peer: IpAddr,
-    shutdown: &watch::Receiver<bool>,
+    from: SocketAddr,
 ) {
     let live = engine.live();
     let Some(settings) = live.listener(listener) else { return };
-    let peer = ClientAddr::new(peer);
+    let peer = ClientAddr::new(from.ip());
     let networks = live.snapshot.networks.lookup(&peer);
     let expected = settings.proxy_from.as_ref().unwrap_or(&settings.networks);
     if !networks.intersects(expected) {
@@ -116,13 +121,20 @@ fn admit(
     };
     let (engine, app, shutdown) = (Arc::clone(engine), Arc::clone(app), shutdown.clone());
     let told = shutdown.clone();
+    let pipes = Arc::clone(pipes);
     tokio::spawn(async move {
-        let door = Door { live, listener, peer, networks };
+        let door = Door { live, listener, from, peer, networks };
         let within = door.settings().map(|settings| settings.bounds.handshake);
         let opened =
             tokio::time::timeout(within.unwrap_or_default(), door.open(&engine, tcp)).await;
         match opened {
-            Ok(Ok(open)) => {
+            Ok(Ok(Opened::Passing(passing, client))) => {
+                let Door { live, listener, .. } = door;
+                passing.carry(&engine, (live, listener), &pipes).await;
+                drop(client);
+            }
+            Ok(Ok(Opened::Ended(open))) => {
+                let open = *open;
                 let gauge = engine.report_open(&door.live, listener);
                 // A connection that lasts must not keep the configuration of its first hour.
                 drop(door);
@@ -137,7 +149,9 @@ fn admit(
                 drop((gauge, open.client));
             }
             Ok(Err(Turned { fault, stream })) => {
-                engine.report_door(&door.live, listener, fault);
+                if let Some(fault) = fault {
+                    engine.report_door(&door.live, listener, fault);
+                }
                 if let Some(stream) = stream {
                     lent::close(stream).await;
                 }
@@ -158,6 +172,14 @@ async fn overstayed(engine: &Engine, mut told: watch::Receiver<bool>) {
     tokio::time::sleep(engine.live().snapshot.shutdown_grace).await;
 }
 
+/// A connection that may go on.
+enum Opened {
+    /// TLS ends here.
+    Ended(Box<Open>),
+    /// It ends elsewhere. The client's place is held as long as it lasts.
+    Passing(Box<Passing>, Client),
+}
+
 /// A connection that may carry requests.
 struct Open {
     conn: Conn,
@@ -168,20 +190,23 @@ struct Open {
 
 /// A connection that may not.
 struct Turned {
-    fault: DoorFault,
+    /// None: there is nothing wrong with it.
+    fault: Option<DoorFault>,
     /// Holds the alert that tells the peer why.
     stream: Option<BufWriter<Prefixed>>,
 }
 
 impl From<DoorFault> for Turned {
     fn from(fault: DoorFault) -> Self {
-        Self { fault, stream: None }
+        Self { fault: Some(fault), stream: None }
     }
 }
 
 /// Whose connection it is.
 struct Client {
     addr: ClientAddr,
+    /// As the door, or the balancer, saw it.
+    from: SocketAddr,
     networks: NetworkMask,
     /// Counts the client behind a balancer; a direct one is counted by its peer address.
     _place: Option<Permit>,
@@ -191,6 +216,7 @@ struct Client {
 struct Door {
     live: Arc<Live>,
     listener: ListenerIx,
+    from: SocketAddr,
     peer: ClientAddr,
     networks: NetworkMask,
 }
@@ -200,21 +226,81 @@ impl Door {
         self.live.listener(self.listener)
     }
 
-    async fn open(&self, engine: &Arc<Engine>, mut tcp: TcpStream) -> Result<Open, Turned> {
+    async fn open(&self, engine: &Arc<Engine>, mut tcp: TcpStream) -> Result<Opened, Turned> {
         let settings = self.settings().ok_or(DoorFault::Gone)?;
         // Small answers must not wait for more; a socket that refuses the option is merely slower.
         let _ = tcp.set_nodelay(true);
         let (client, prefix) = if settings.proxy_from.is_some() {
-            let (source, prefix) = read_proxy_header(&mut tcp).await?;
+            let Some((source, prefix)) = read_proxy_header(&mut tcp).await? else {
+                return Err(Turned { fault: None, stream: None });
+            };
             (self.told_client(engine, settings, source)?, prefix)
         } else {
-            let direct = Client { addr: self.peer, networks: self.networks, _place: None };
-            (direct, Vec::new())
+            let (addr, networks, from) = (self.peer, self.networks, self.from);
+            (Client { addr, from, networks, _place: None }, Vec::new())
         };
+        if settings.pass.is_empty() {
+            return self.end(engine, settings, (tcp, prefix), client).await;
+        }
+        let (asked, read) = read_hello(&mut tcp, prefix).await?;
+        let way = match &asked {
+            Ok(name) => settings.way(name.as_deref()),
+            // Whatever ends TLS here has its own words for it.
+            Err(_fault) if settings.tls.is_some() => Way::End,
+            Err(fault) => return Err(DoorFault::Handshake(*fault).into()),
+        };
+        match way {
+            Way::End => self.end(engine, settings, (tcp, read), client).await,
+            Way::Pass(route) => {
+                let asked = asked.ok().flatten();
+                let passing = self.passing(engine, (tcp, read), (route, asked), &client)?;
+                Ok(Opened::Passing(Box::new(passing), client))
+            }
+            Way::Unknown => turned(tcp, HandshakeFault::UnknownName, Alert::UnrecognizedName).await,
+            Way::Nameless => turned(tcp, HandshakeFault::NoName, Alert::MissingExtension).await,
+        }
+    }
 
+    /// TLS-3: where TLS ends at another gateway.
+    fn passing(
+        &self,
+        engine: &Engine,
+        (tcp, read): (TcpStream, Vec<u8>),
+        (route, asked): (usize, Option<String>),
+        client: &Client,
+    ) -> Result<Passing, DoorFault> {
+        let (live, began) = (&self.live, engine.clock.now());
+        let settings = self.settings().ok_or(DoorFault::Gone)?;
+        let route = live.pass(self.listener, route).ok_or(DoorFault::Gone)?;
+        let key = engine.pseudonyms(began);
+        let network = client.networks.first().and_then(|ix| live.snapshot.names.network(ix));
+        let facts = PassFacts {
+            listener: settings.name.clone(),
+            addr: client.addr,
+            source: client.addr.pseudonym(&key),
+            source_day: key.day(),
+            source_hash: engine.source(&client.addr),
+            network: network.cloned(),
+            balancer: settings.proxy_from.is_some().then_some(self.peer),
+            server_name: asked.map(String::into_boxed_str),
+            generation: live.snapshot.generation,
+        };
+        let local = tcp.local_addr().unwrap_or(settings.address);
+        let (route, from) = (Arc::clone(route), client.from);
+        Ok(Passing { tcp, client: from, local, read, route, facts, began })
+    }
+
+    /// TLS-1: where it ends here.
+    async fn end(
+        &self,
+        engine: &Arc<Engine>,
+        settings: &ListenerSettings,
+        (tcp, prefix): (TcpStream, Vec<u8>),
+        client: Client,
+    ) -> Result<Opened, Turned> {
         let config = self.live.tls(self.listener).ok_or(DoorFault::Gone)?;
         let failed = |error: &io::Error, stream| Turned {
-            fault: DoorFault::Handshake(HandshakeFault::of(error)),
+            fault: Some(DoorFault::Handshake(HandshakeFault::of(error))),
             stream,
         };
         let stream = BufWriter::with_capacity(WRITE_BUFFER, Prefixed::new(prefix, tcp));
@@ -234,7 +320,7 @@ impl Door {
         let (tls, lender) = lend(tls);
         let conn = Conn::new(tls, Arc::clone(&link), Arc::clone(engine))
             .map_err(|_never| DoorFault::Gone)?;
-        Ok(Open { conn, lender, link, client })
+        Ok(Opened::Ended(Box::new(Open { conn, lender, link, client })))
     }
 
     /// NET-3: the client the balancer speaks for, judged like any other.
@@ -244,17 +330,18 @@ impl Door {
         settings: &ListenerSettings,
         source: Source,
     ) -> Result<Client, DoorFault> {
-        let addr = match source {
-            Source::Proxied { client } => ClientAddr::new(client.ip()),
+        let from = match source {
+            Source::Proxied { client } => client,
             // The balancer speaks for itself (health checks): judged by its own address.
-            Source::Local => self.peer,
+            Source::Local => self.from,
         };
+        let addr = ClientAddr::new(from.ip());
         let networks = self.live.snapshot.networks.lookup(&addr);
         if !networks.intersects(&settings.networks) {
             return Err(DoorFault::Address);
         }
         let place = engine.admit_client(settings, &addr).map_err(DoorFault::Connections)?;
-        Ok(Client { addr, networks, _place: Some(place) })
+        Ok(Client { addr, from, networks, _place: Some(place) })
     }
 
     fn facts(
@@ -321,18 +408,51 @@ fn fingerprint(hello: &ClientHello<'_>) -> u64 {
     hasher.finish()
 }
 
-/// NET-3: the header is mandatory. Returns what was read beyond it.
-async fn read_proxy_header(tcp: &mut TcpStream) -> Result<(Source, Vec<u8>), DoorFault> {
+/// Tells a client why it is turned away.
+async fn turned<T>(tcp: TcpStream, fault: HandshakeFault, alert: Alert) -> Result<T, Turned> {
+    let stream = pass::turned_away(tcp, alert).await;
+    Err(Turned { fault: Some(DoorFault::Handshake(fault)), stream: Some(stream) })
+}
+
+/// The server name in the client's hello, behind what was read already, and all that was read then.
+async fn read_hello(
+    tcp: &mut TcpStream,
+    mut read: Vec<u8>,
+) -> Result<(Result<Option<String>, HandshakeFault>, Vec<u8>), DoorFault> {
+    let mut reader = HelloReader::new();
+    let mut seen = 0;
+    loop {
+        match reader.feed(read.get(seen..).unwrap_or_default()) {
+            Ok(HelloStep::Done { server_name }) => return Ok((Ok(server_name), read)),
+            Ok(HelloStep::NeedMore) => seen = read.len(),
+            Err(HelloFault::NotTls) => return Ok((Err(HandshakeFault::NotTls), read)),
+            Err(HelloFault::TooLong | HelloFault::Malformed) => {
+                return Ok((Err(HandshakeFault::Hello), read));
+            }
+        }
+        // Hellos have some hundred bytes, and with keys that withstand quantum computers 2 KiB.
+        read.reserve(2_048);
+        match tcp.read_buf(&mut read).await {
+            Ok(0) | Err(_) => return Err(DoorFault::Handshake(HandshakeFault::Closed)),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// NET-3: the header is mandatory. Returns what was read beyond it; nothing if the balancer closed
+/// without a byte, as health checks do.
+async fn read_proxy_header(tcp: &mut TcpStream) -> Result<Option<(Source, Vec<u8>)>, DoorFault> {
     let mut read = Vec::with_capacity(256);
     loop {
         match proxy_header::parse(&read) {
             Ok(Step::Done { consumed, source }) => {
-                return Ok((source, read.split_off(consumed)));
+                return Ok(Some((source, read.split_off(consumed))));
             }
             Ok(Step::NeedMore) => {}
             Err(fault) => return Err(DoorFault::ProxyHeader(fault.as_str())),
         }
         match tcp.read_buf(&mut read).await {
+            Ok(0) if read.is_empty() => return Ok(None),
             Ok(0) | Err(_) => return Err(DoorFault::ProxyHeader("torn")),
             Ok(_) => {}
         }

@@ -1,12 +1,11 @@
 //! Amazon's Selling Partner API as data: 370 operations and the token exchange. Control: PRIV-1.
 //! The facts and their source are in `catalogue.tsv`; a model of Amazon's that changes there needs
 //! no change here.
-use std::fmt;
 use std::sync::LazyLock;
 
 use super::operation::{Method, Operation, QueryNames, Upgrades};
 use super::template::Template;
-use crate::base::Name;
+use crate::base::{Class, ClassSet, Name, closed_words};
 
 /// Path parameters whose segments may hold any valid escape, `%2F` and double encoding included.
 /// All others are ids that Amazon issues, or words it defines; those keep to the strict spelling,
@@ -39,7 +38,7 @@ pub struct CatalogueOperation {
     pub rate: Option<Rate>,
     pub standing: Standing,
     /// Kinds of personal data in its answers.
-    pub pii: PiiCategories,
+    pub pii: ClassSet,
     pub secret: Option<ResponseSecret>,
 }
 
@@ -111,54 +110,7 @@ pub enum Endpoint {
     Token,
 }
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$item_doc:meta])* $item:ident = $word:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$item_doc])* $item,)* }
-
-        impl $name {
-            pub const ALL: &'static [Self] = &[$(Self::$item),*];
-
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$item => $word,)* }
-            }
-
-            #[must_use]
-            pub fn parse(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|item| item.as_str() == word)
-            }
-        }
-    };
-}
-
-words! {
-    /// A kind of personal data in an answer.
-    PiiCategory {
-        Name = "name",
-        Email = "email",
-        Phone = "phone",
-        /// Street level.
-        Address = "address",
-        /// City, postcode or state only.
-        AddressCoarse = "address_coarse",
-        Geo = "geo",
-        GiftMessage = "gift_message",
-        Customization = "customization",
-        FreeText = "free_text",
-        /// Answers to regulators' questions; can be about health.
-        RegulatedFreeText = "regulated_free_text",
-        TaxId = "tax_id",
-        Payment = "payment",
-        /// A label, an invoice, a photo.
-        Document = "document",
-        /// A link that carries its own authority.
-        PresignedUrl = "presigned_url",
-    }
-}
-
-words! {
+closed_words! {
     /// A bearer-like value in an answer; must never reach a log.
     ResponseSecret {
         RestrictedDataToken = "rdt",
@@ -170,37 +122,12 @@ words! {
     }
 }
 
-/// A set of [`PiiCategory`].
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub struct PiiCategories(u16);
-
-impl PiiCategories {
-    fn parse(text: &str) -> Option<Self> {
-        let words = text.split(',').filter(|word| *word != "-");
-        words
-            .map(PiiCategory::parse)
-            .try_fold(Self::default(), |set, category| Some(Self(set.0 | 1 << category? as u16)))
-    }
-
-    #[must_use]
-    pub const fn contains(self, category: PiiCategory) -> bool {
-        self.0 & (1 << category as u16) != 0
-    }
-
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub fn iter(self) -> impl Iterator<Item = PiiCategory> {
-        PiiCategory::ALL.iter().copied().filter(move |category| self.contains(*category))
-    }
-}
-
-impl fmt::Debug for PiiCategories {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter()).finish()
-    }
+/// Kinds of personal data in an answer, as the table writes them.
+fn personal(text: &str) -> Option<ClassSet> {
+    let words = text.split(',').filter(|word| *word != "-");
+    words
+        .map(|word| Class::parse(word).filter(|class| class.is_personal()))
+        .try_fold(ClassSet::EMPTY, |set, class| Some(set.with(class?)))
 }
 
 impl CatalogueOperation {
@@ -269,7 +196,7 @@ impl CatalogueOperation {
                 }),
             },
             standing: Standing::parse(standing)?,
-            pii: PiiCategories::parse(pii)?,
+            pii: personal(pii)?,
             secret: match secret {
                 "-" => None,
                 word => Some(ResponseSecret::parse(word)?),
@@ -366,7 +293,7 @@ mod tests {
         assert_eq!(orders.long_name.as_str(), "orders/v0/getOrders");
         assert_eq!(orders.template.as_str(), "/orders/v0/orders");
         assert!(orders.standing.is_restricted() && orders.standing.takes_pii());
-        assert!(orders.pii.contains(PiiCategory::Email));
+        assert!(orders.pii.contains(Class::Email));
         let rate = Rate { per_second: 0.0167, burst: 20, source: RateSource::Model };
         assert_eq!(orders.rate, Some(rate));
         assert_eq!(find("shipping/v2/linkCarrierAccount").method, Method::Post);

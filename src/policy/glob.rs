@@ -10,6 +10,14 @@ impl Glob {
         Self(text.as_bytes().into())
     }
 
+    /// Whether whatever the other one matches is matched by this one. Where that can't be seen at once
+    /// it is denied.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let plain = !other.0.contains(&b'*');
+        self == other || *self.0 == *b"*" || (plain && self.matches(other.0.iter().copied()))
+    }
+
     /// Takes at most (bytes of the pattern) × (bytes of the text) steps, and allocates nothing.
     pub fn matches(&self, text: impl Iterator<Item = u8> + Clone) -> bool {
         let mut text = text;

@@ -6,6 +6,8 @@
 //!    50 KB, and identities that hold the same roles share one list of them.
 //! 3. Roles add up: a request passes if one of the identity's roles grants it with all of that
 //!    role's own limits. A limit of one role never narrows another role.
+mod compare;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -14,6 +16,7 @@ use super::glob::Glob;
 use super::operation::{Operation, OperationSet, Operations, PatternError, QueryNames};
 use super::query::{Presence, QueryLimit, QueryRefusal};
 use crate::base::{IdentityIx, Name, OperationIx, RoleIx};
+pub use compare::{GrantChange, Grants};
 
 /// A role as the configuration has it.
 #[derive(Clone, Debug)]

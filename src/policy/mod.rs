@@ -17,6 +17,7 @@ mod network;
 mod operation;
 mod path;
 mod query;
+mod step_up;
 mod table;
 mod template;
 #[cfg(test)]
@@ -26,20 +27,21 @@ mod trace;
 use std::fmt;
 
 pub use catalogue::{
-    CatalogueOperation, Endpoint, PiiCategories, PiiCategory, Rate, RateSource, ResponseSecret,
-    Standing, catalogue, search,
+    CatalogueOperation, Endpoint, Rate, RateSource, ResponseSecret, Standing, catalogue, search,
 };
 pub use grant::{
-    IdentitySpec, ParameterLimit, Place, Policy, PolicyError, PolicyFault, QueryRule, RoleSpec,
+    GrantChange, Grants, IdentitySpec, ParameterLimit, Place, Policy, PolicyError, PolicyFault,
+    QueryRule, RoleSpec,
 };
 pub use limit::{Amount, LimitSpec, Measure, Mode, Sharing, Window};
-pub use network::{NETWORKS_MAX, NetTable, NetworkMask};
+pub use network::{NETWORKS_MAX, NetTable, NetworkMask, Prefixes};
 pub use operation::{
     Access, Method, Operation, OperationError, OperationSet, Operations, PatternError, QueryNames,
     Upgrades,
 };
 pub use path::{Spelling, check as check_path};
 pub use query::{Presence, QueryRefusal, check as check_query};
+pub use step_up::StepUp;
 pub use table::{OperationTable, Route, TableError};
 pub use template::{Segment, Template, TemplateError};
 pub use trace::{NoTrace, Step, Trace};

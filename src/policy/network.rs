@@ -9,6 +9,7 @@
 //! 5. Prefixes crowded in one corner cost hardly more than spread ones.
 //!
 //! On more networks or distinct sets of networks than fit: those beyond admit nobody.
+mod prefixes;
 mod trie;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::base::{ClientAddr, NetworkIx, Use};
+pub use prefixes::Prefixes;
 use trie::{Builder, Part, Trie};
 
 /// The most named networks one configuration may have.

@@ -30,6 +30,7 @@ mod shared;
 mod stance;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -176,6 +177,19 @@ pub trait Store: Send + Sync + fmt::Debug {
     ) -> Result<u64, StoreFault>;
 
     async fn put_blob(&self, blob: &Blob) -> Result<Put, StoreFault>;
+
+    /// As [`put_blob`](Self::put_blob) for each of them, and returns when all that were taken can't be
+    /// lost any more.
+    async fn put_blobs(
+        &self,
+        blobs: Arc<[Blob]>,
+    ) -> Result<Vec<Result<Put, StoreFault>>, StoreFault> {
+        let mut outcomes = Vec::with_capacity(blobs.len());
+        for blob in blobs.iter() {
+            outcomes.push(self.put_blob(blob).await);
+        }
+        Ok(outcomes)
+    }
 
     async fn blob(&self, key: BlobKey) -> Result<Option<Register>, StoreFault>;
 

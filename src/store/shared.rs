@@ -222,6 +222,13 @@ impl Store for Shared {
         self.own.put_blob(blob).await
     }
 
+    async fn put_blobs(
+        &self,
+        blobs: Arc<[Blob]>,
+    ) -> Result<Vec<Result<Put, StoreFault>>, StoreFault> {
+        self.own.put_blobs(blobs).await
+    }
+
     async fn blob(&self, key: BlobKey) -> Result<Option<Register>, StoreFault> {
         self.own.blob(key).await
     }

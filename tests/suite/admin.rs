@@ -1,5 +1,6 @@
 //! PRIV-3: the API of those who operate the gateway, through real TLS.
 mod acts;
+mod reload;
 mod verbs;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -318,7 +319,7 @@ fn priv_3_the_openapi_document_is_current_and_whole() {
         let operation = &made["paths"][route.path][route.verb.as_str().to_lowercase()];
         assert_eq!(operation["x-sekisho-role"], route.does.role().as_str(), "{route:?}");
         assert_eq!(operation["requestBody"].is_object(), {
-            matches!(route.does, Does::Lock | Does::Kill | Does::Unlock)
+            matches!(route.does, Does::Lock | Does::Kill | Does::Unlock | Does::Reload)
         });
         count += 1;
     }

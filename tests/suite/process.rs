@@ -1,6 +1,7 @@
 //! The program itself, as a service manager and an operator see it: start, signals, end, words and
 //! exit codes.
 mod alarms;
+mod changes;
 mod remembered;
 mod upgrade;
 mod verbs;

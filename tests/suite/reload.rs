@@ -1,4 +1,7 @@
 //! Another configuration while requests run: swapped whole or not at all, and nothing is lost.
+mod trial;
+mod turns;
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -20,6 +20,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("lockout", 1, &["base"]),
     ("pacing", 1, &["base"]),
     ("policy", 1, &["base"]),
+    ("trial", 1, &["base"]),
     ("https", 2, &[]),
     ("config", 2, &["alarm", "base", "detect", "identity", "lockout", "pacing", "policy"]),
     ("answer", 3, &["base", "evidence", "pacing"]),
@@ -34,7 +35,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         4,
         &[
             "alarm", "base", "config", "detect", "evidence", "exposure", "https", "identity",
-            "keys", "lockout", "observe", "pacing", "policy", "state", "store", "upstream",
+            "keys", "lockout", "observe", "pacing", "policy", "state", "store", "trial",
+            "upstream",
         ],
     ),
     // The edges never use each other.
@@ -73,8 +75,9 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 ];
 
 /// Rooms that compute and do nothing else, and what would betray that they do more.
-const PURE: &[&str] =
-    &["alarm", "detect", "evidence", "exposure", "identity", "lockout", "pacing", "policy"];
+const PURE: &[&str] = &[
+    "alarm", "detect", "evidence", "exposure", "identity", "lockout", "pacing", "policy", "trial",
+];
 const IMPURE: &[&str] = &[
     "async ",
     ".await",

@@ -2,6 +2,7 @@
 //! whatever comes of it. Controls: PRIV-3, ACC-2, ACC-5, LOG-1.
 use std::time::Duration;
 
+use super::change;
 use super::pending::{Pending, PendingId};
 use super::problem::Fault;
 use super::service::Call;
@@ -9,8 +10,8 @@ use super::shape::{ActOut, PendingOut, TargetOut, Word};
 use super::typed::{KillBody, LockBody, UnlockBody, case, lasts};
 use crate::base::Name;
 use crate::config::{OperatorAct, OperatorRole, OperatorSettings};
-use crate::engine::{ActFault, Engine, Listed, LockOrder, Target, Unlock};
-use crate::evidence::{Fixed, LockSubject};
+use crate::engine::{ActFault, Again, Engine, Listed, LockOrder, Print, Target, Unlock};
+use crate::evidence::Fixed;
 use crate::lockout::{Cause, ReleaseReason, Step, Subject};
 use crate::store::Reach;
 
@@ -32,6 +33,11 @@ pub(super) enum How {
         lasts: Option<Duration>,
     },
     Release(ReleaseReason),
+    Reload {
+        /// What was looked at, and nothing else.
+        print: Print,
+        again: Again,
+    },
 }
 
 /// What to write down of an act.
@@ -179,8 +185,21 @@ impl Call<'_> {
     ) -> Result<ActOut, Fault> {
         let engine = &self.state.engine;
         // A door may be shut without a line in the log, never opened.
-        if matches!(asked.how, How::Release(_)) && engine.log.is_full() {
+        let opens =
+            matches!(asked.how, How::Release(_)) || asked.act == OperatorAct::ReloadWidening;
+        if opens && engine.log.is_full() {
             return Err(Fault::LogFull);
+        }
+        if let How::Reload { print, again } = asked.how {
+            let reload = self.apply(asked.act, (print, again), by).await?;
+            self.tell(&Told {
+                act: Fixed::new(asked.act.as_str()),
+                outcome: Fixed::new("done"),
+                reason: None,
+                asked: Some(asked),
+                asked_by,
+            });
+            return Ok(ActOut { reload: Some(reload), ..answer(asked, "done") });
         }
         let (mut done, mut unkept, mut reach) = (0_usize, false, Reach::Everywhere);
         let mut first = None;
@@ -237,6 +256,8 @@ async fn perform_one(
             engine.lock(&LockOrder { target, step, lasts, by, case }).await
         }
         How::Release(reason) => engine.unlock(&Unlock { target, by, reason, case }).await,
+        // It has no subject.
+        How::Reload { .. } => Err(ActFault::Unknown),
     }
 }
 
@@ -256,14 +277,16 @@ fn answer(asked: &Asked, outcome: &'static str) -> ActOut {
         targets: asked.subjects.iter().map(TargetOut::from).collect(),
         reach: None,
         pending: None,
+        reload: None,
     }
 }
 
 pub(super) fn out(id: PendingId, pending: &Pending) -> PendingOut {
     let asked = &pending.asked;
-    let (step, reason) = match asked.how {
-        How::Hold { step, .. } => (Some(step.as_str()), None),
-        How::Release(reason) => (None, Some(reason.as_str())),
+    let (step, reason, print) = match asked.how {
+        How::Hold { step, .. } => (Some(step.as_str()), None, None),
+        How::Release(reason) => (None, Some(reason.as_str()), None),
+        How::Reload { print, .. } => (None, None, Some(print)),
     };
     PendingOut {
         id: Word::hex(id.0),
@@ -271,23 +294,12 @@ pub(super) fn out(id: PendingId, pending: &Pending) -> PendingOut {
         targets: asked.subjects.iter().map(TargetOut::from).collect(),
         step: step.map(Word::from),
         reason: reason.map(Word::from),
+        print: print.map(change::written),
         case: (&asked.case).into(),
         by: (&pending.by).into(),
         since: Word::time(pending.since.unix_ms()),
         until: Word::time(pending.until.unix_ms()),
         role: asked.act.role().as_str().into(),
-    }
-}
-
-/// A subject as it may be written down.
-pub(super) const fn written(subject: &Subject) -> LockSubject<'_> {
-    match subject {
-        Subject::Identity(name) => LockSubject::Identity(name),
-        Subject::Operation(name) => LockSubject::Operation(name),
-        Subject::Upstream(name) => LockSubject::Upstream(name),
-        Subject::Source(_) => LockSubject::Source,
-        Subject::Account(_) => LockSubject::Account,
-        Subject::Order(_) => LockSubject::Order,
     }
 }
 

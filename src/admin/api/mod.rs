@@ -14,22 +14,25 @@
 //! On failure: a problem document (RFC 9457); nothing was changed unless it says so. A restart forgets
 //! pending acts, which then are asked for anew.
 mod acts;
+mod change;
 mod door;
 mod openapi;
 mod pace;
 mod pending;
 mod problem;
 mod read;
+mod reload;
 mod routes;
 mod service;
 mod shape;
 mod typed;
 
+pub use change::{ChangeLine, ChangeOut, DryRunOut, JudgedOut, MistakeOut, ReloadedOut, TrialOut};
 pub use door::Api;
 pub use openapi::document;
 pub use problem::{Fault, Problem};
 pub use routes::{Does, ROUTES, Route, Verb};
 pub use shape::{
     ActOut, AlarmOut, DetectorOut, GatewayOut, IdentityOut, LimitsOut, LockOut, MeOut, Paged,
-    PendingOut, TargetOut, TrafficOut, TrafficRow, WindowOut, Word,
+    PendingOut, TargetOut, TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
 };

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::change::MistakeOut;
 use super::shape::Word;
 use crate::base::{ControlId, RequestId};
 
@@ -60,7 +61,16 @@ faults! {
         "somebody else with a sufficient role confirms it";
     /// It has become an act of another kind since it was asked for.
     Changed = 409 "changed-meanwhile" Priv3 "What was asked for is not the same act any more",
-        "the locks have changed; look at them and ask anew";
+        "look at the locks, or at the dry run, and ask anew";
+    /// What is wrong is listed.
+    Configuration = 422 "configuration-refused" Log1 "The configuration can't be used",
+        "sekisho check and sekisho reload --dry-run say what to write instead; nothing was changed";
+    RestartNeeded = 409 "restart-needed" Log1 "Part of the change needs a restart",
+        "sekisho reload --dry-run names it; nothing was changed";
+    PutBack = 409 "put-back-before" Log1 "This configuration was in force and was put back, because more failed",
+        "put it right, or insist: sekisho reload --again";
+    NoFiles = 409 "no-files" Log1 "It is not known where the configuration is",
+        "this gateway was started without files that could be read again";
     PathUnknown = 404 "no-such-path" Priv3 "There is nothing at this path",
         "/v1/openapi.json lists all there is";
     MethodUnknown = 405 "method-not-allowed" Priv3 "This path has another method",
@@ -118,6 +128,9 @@ pub struct Problem {
     pub line: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u64>,
+    /// What is wrong with the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mistakes: Vec<MistakeOut>,
 }
 
 impl Problem {
@@ -133,6 +146,7 @@ impl Problem {
             instance: Word::request(request),
             line: at.map(|(line, _)| number(line)),
             column: at.map(|(_, column)| number(column)),
+            mistakes: Vec::new(),
         }
     }
 }

@@ -6,11 +6,11 @@ use super::problem::Fault;
 use super::service::Call;
 use super::shape::{
     AlarmOut, DetectorOut, GatewayOut, IdentityOut, LimitsOut, LockOut, MeOut, Paged, PendingOut,
-    TrafficOut, TrafficRow, WindowOut, Word,
+    TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
 };
 use crate::alarm::Aspect;
 use crate::config::IdentityKind;
-use crate::engine::{Done, LimitsView, PAGE_MAX, Page, Recent};
+use crate::engine::{Done, LimitsView, PAGE_MAX, Page, Recent, TargetStatus};
 use crate::policy::{Mode, Sharing};
 
 /// Entries of a page, where nothing is said.
@@ -185,6 +185,21 @@ impl Call<'_> {
         let items: Vec<_> = recent.iter().rev().skip(from).take(most).map(out).collect();
         let end = from.saturating_add(items.len());
         Ok(Paged { items, next: (end < total).then(|| count(end)), total: count(total) })
+    }
+
+    pub(super) fn alarm_targets(&self) -> Paged<TargetStatusOut> {
+        let targets = self.state.engine.alarms.targets();
+        let out = |target: TargetStatus| TargetStatusOut {
+            name: (&target.name).into(),
+            kind: target.kind.into(),
+            waiting: target.waiting,
+            oldest: target.oldest_ms.map(Word::time),
+            told: target.told,
+            lost: target.lost,
+            fault: target.fault.map(|fault| fault.word().into()),
+            reached: target.reached_ms.map(Word::time),
+        };
+        Paged::whole(targets.into_iter().map(out).collect())
     }
 
     pub(super) fn traffic(&self, query: &Query<'_>) -> Result<TrafficOut, Fault> {

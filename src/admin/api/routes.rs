@@ -1,11 +1,12 @@
 //! THE table: what there is, and who may. Authorisation and the `OpenAPI` document are made from it.
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::change::{DryRunOut, TrialOut};
 use super::shape::{
     ActOut, AlarmOut, DetectorOut, GatewayOut, IdentityOut, LimitsOut, LockOut, MeOut, Paged,
-    PendingOut, TrafficOut,
+    PendingOut, TargetStatusOut, TrafficOut,
 };
-use super::typed::{KillBody, LockBody, UnlockBody};
+use super::typed::{KillBody, LockBody, ReloadBody, UnlockBody};
 use crate::config::{OperatorAct, OperatorRole};
 
 /// A request method.
@@ -36,8 +37,12 @@ pub enum Does {
     Identities,
     Detectors,
     Alarms,
+    AlarmTargets,
     Traffic,
+    Trial,
     OpenApi,
+    DryRun,
+    Reload,
     Lock,
     Kill,
     Unlock,
@@ -58,8 +63,12 @@ impl Does {
             | Self::Identities
             | Self::Detectors
             | Self::Alarms
+            | Self::AlarmTargets
             | Self::Traffic
-            | Self::OpenApi => &[],
+            | Self::Trial
+            | Self::OpenApi
+            | Self::DryRun => &[],
+            Self::Reload => &[OperatorAct::Reload, OperatorAct::ReloadWidening],
             Self::Lock => &[OperatorAct::Lock],
             Self::Kill => &[OperatorAct::Kill],
             Self::Unlock => &[OperatorAct::Unlock, OperatorAct::UnlockSecurityLock],
@@ -71,7 +80,11 @@ impl Does {
     #[must_use]
     pub fn role(self) -> OperatorRole {
         let least = self.acts().iter().map(|act| act.role()).min();
-        least.unwrap_or(OperatorRole::Viewer)
+        least.unwrap_or(match self {
+            // It changes nothing, and has the gateway read its files and run the programs they name.
+            Self::DryRun => OperatorRole::Operator,
+            _ => OperatorRole::Viewer,
+        })
     }
 
     /// Its name in the log, where what it would have come to is not known.
@@ -86,8 +99,12 @@ impl Does {
             | Self::Identities
             | Self::Detectors
             | Self::Alarms
+            | Self::AlarmTargets
             | Self::Traffic
+            | Self::Trial
             | Self::OpenApi => "look",
+            Self::DryRun => "dry-run",
+            Self::Reload => "reload",
             Self::Lock => "lock",
             Self::Kill => "kill",
             Self::Unlock => "unlock",
@@ -197,6 +214,26 @@ pub const ROUTES: &[Route] = &[
         "Where identities stand in their limits.",
     ),
     get::<Paged<IdentityOut>>("/v1/identities", Does::Identities, &[FROM, MOST], "Identities."),
+    get::<TrialOut>(
+        "/v1/reload",
+        Does::Trial,
+        &[],
+        "How the configuration in force stands: on trial, or what was put back and why.",
+    ),
+    Route {
+        verb: Verb::Post,
+        path: "/v1/reload/dry-run",
+        does: Does::DryRun,
+        about: "Read the files again and say what they would change. Nothing is changed.",
+        query: &[],
+        body: None,
+        answer: SchemaGenerator::subschema_for::<DryRunOut>,
+    },
+    post::<ReloadBody>(
+        "/v1/reload",
+        Does::Reload,
+        "Read the files again and put them in force; a security officer's act where that widens.",
+    ),
     get::<Paged<DetectorOut>>(
         "/v1/detectors",
         Does::Detectors,
@@ -204,6 +241,12 @@ pub const ROUTES: &[Route] = &[
         "Detectors and their settings.",
     ),
     get::<Paged<AlarmOut>>("/v1/alarms", Does::Alarms, &[FROM, MOST], "Alarms, the latest first."),
+    get::<Paged<TargetStatusOut>>(
+        "/v1/alarms/targets",
+        Does::AlarmTargets,
+        &[],
+        "Who is told of alarms, and whether that works.",
+    ),
     get::<TrafficOut>(
         "/v1/traffic",
         Does::Traffic,
@@ -263,7 +306,8 @@ mod tests {
     #[test]
     fn priv_3_what_changes_something_needs_more_than_a_look() {
         for route in ROUTES {
-            assert_eq!(route.verb == Verb::Post, !route.does.acts().is_empty(), "{route:?}");
+            let does = !route.does.acts().is_empty() || route.does == Does::DryRun;
+            assert_eq!(route.verb == Verb::Post, does, "{route:?}");
             let role = route.does.role();
             assert_eq!(route.verb == Verb::Post, role > OperatorRole::Viewer, "{route:?}");
         }

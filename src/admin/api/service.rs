@@ -12,7 +12,8 @@ use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::acts::{self, Told, written};
+use super::acts::{self, Told};
+use super::change::MistakeOut;
 use super::pace::Pace;
 use super::pending::{PendingActs, PendingId};
 use super::problem::{Fault, Problem};
@@ -21,7 +22,7 @@ use super::routes::{Does, Found, Route, find};
 use super::shape::ActOut;
 use crate::base::{Moment, RequestId};
 use crate::config::{OperatorSettings, Stranger};
-use crate::engine::{Engine, Live};
+use crate::engine::{Engine, Live, written};
 use crate::evidence::{Event, Fixed, Operated};
 use crate::identity::PeerCertificate;
 
@@ -52,16 +53,18 @@ pub(super) struct Call<'c> {
 }
 
 /// Why there is no answer of the wanted kind.
-struct Refusal {
-    fault: Fault,
+pub(super) struct Refusal {
+    pub(super) fault: Fault,
     /// Where reading the body stopped.
-    at: Option<(usize, usize)>,
-    allow: Option<&'static str>,
+    pub(super) at: Option<(usize, usize)>,
+    pub(super) allow: Option<&'static str>,
+    /// What is wrong with a configuration.
+    pub(super) mistakes: Vec<MistakeOut>,
 }
 
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
-        Self { fault, at: None, allow: None }
+        Self { fault, at: None, allow: None, mistakes: Vec::new() }
     }
 }
 
@@ -186,11 +189,18 @@ impl Call<'_> {
             Does::Identities => json(&self.identities(query)?),
             Does::Detectors => json(&self.detectors()),
             Does::Alarms => json(&self.alarms(query)?),
+            Does::AlarmTargets => json(&self.alarm_targets()),
             Does::Traffic => json(&self.traffic(query)?),
+            Does::Trial => json(&self.trial().await),
+            Does::DryRun => json(&self.dry_run().await?),
             Does::OpenApi => json(&super::document()),
             Does::Lock => self.act_on(route, body, |body| acts::lock(engine, body)).await,
             Does::Kill => self.act_on(route, body, |body| acts::kill(engine, body)).await,
             Does::Unlock => self.act_on(route, body, |body| acts::unlock(engine, body)).await,
+            Does::Reload => {
+                let body = self.body_of(route, body)?;
+                done(&self.reload(&body).await?)
+            }
             Does::Confirm => done(&self.confirm(self.pending_id(place, route)?).await?),
             Does::Withdraw => done(&self.withdraw(self.pending_id(place, route)?)?),
         }
@@ -202,14 +212,18 @@ impl Call<'_> {
         body: &Bytes,
         asked: impl FnOnce(&B) -> Result<acts::Asked, Fault>,
     ) -> Result<Response<Full<Bytes>>, Refusal> {
+        let body = self.body_of(route, body)?;
         let told = |fault: &Fault| self.refused(route.does.as_str(), *fault, None);
-        let body = serde_json::from_slice(body).map_err(|error| {
-            told(&Fault::BodyMalformed);
-            // Its words may hold bytes of the body; where it stopped does not.
-            Refusal { at: Some((error.line(), error.column())), ..Fault::BodyMalformed.into() }
-        })?;
         let asked = asked(&body).inspect_err(told)?;
         done(&self.act(asked).await?)
+    }
+
+    fn body_of<B: DeserializeOwned>(&self, route: &Route, body: &Bytes) -> Result<B, Refusal> {
+        serde_json::from_slice(body).map_err(|error| {
+            self.refused(route.does.as_str(), Fault::BodyMalformed, None);
+            // Its words may hold bytes of the body; where it stopped does not.
+            Refusal { at: Some((error.line(), error.column())), ..Fault::BodyMalformed.into() }
+        })
     }
 
     fn pending_id(&self, place: &str, route: &Route) -> Result<PendingId, Fault> {
@@ -279,7 +293,8 @@ fn json(body: &impl Serialize) -> Result<Response<Full<Bytes>>, Refusal> {
 }
 
 fn problem(refusal: &Refusal, id: RequestId) -> Response<Full<Bytes>> {
-    let body = Problem::new(refusal.fault, id, refusal.at);
+    let mut body = Problem::new(refusal.fault, id, refusal.at);
+    body.mistakes.clone_from(&refusal.mistakes);
     let text = serde_json::to_vec(&body).unwrap_or_default();
     let mut response = of(text, "application/problem+json");
     *response.status_mut() = StatusCode::from_u16(body.status).unwrap_or_default();

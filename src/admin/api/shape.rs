@@ -6,7 +6,9 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::change::ReloadedOut;
 use crate::base::{Moment, Name, RequestId};
+use crate::config::diff::Said;
 use crate::evidence::Utc;
 use crate::lockout::Subject;
 
@@ -33,6 +35,15 @@ impl Word {
         Self(format!("{number:016x}"))
     }
 
+    pub(super) fn hex_pair(upper: u64, lower: u64) -> Self {
+        Self(format!("{upper:016x}{lower:016x}"))
+    }
+
+    /// A text of the configuration, or about it.
+    pub(super) fn of_configuration(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// `2026-11-22T10:15:00.000Z`.
     pub(super) fn time(unix_ms: u64) -> Self {
         Self(String::from_utf8_lossy(&Utc::of(Moment::new(unix_ms, 0)).rfc3339()).into_owned())
@@ -55,6 +66,12 @@ impl From<&'static str> for Word {
 impl From<&Name> for Word {
     fn from(name: &Name) -> Self {
         Self(name.as_str().to_owned())
+    }
+}
+
+impl From<&Said> for Word {
+    fn from(said: &Said) -> Self {
+        Self(said.as_str().to_owned())
     }
 }
 
@@ -194,6 +211,9 @@ pub struct PendingOut {
     /// The reason of a release.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Word>,
+    /// Of a reload: stands for what is to be read, as in the dry run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub print: Option<Word>,
     pub case: Word,
     /// Who asked for it, and can't confirm it.
     pub by: Word,
@@ -217,6 +237,9 @@ pub struct ActOut {
     pub reach: Option<Word>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingOut>,
+    /// What a reload changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadedOut>,
 }
 
 /// One identity. Its owner is not told: a mail address is personal data.
@@ -304,6 +327,30 @@ pub struct TrafficRow {
     /// The hardest step that is on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Word>,
+}
+
+/// Somebody who is told of alarms, and whether that works.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "AlarmTarget")]
+pub struct TargetStatusOut {
+    pub name: Word,
+    /// webhook, alertmanager, syslog, journald, command.
+    pub kind: Word,
+    /// Alarms that wait for it.
+    pub waiting: u64,
+    /// When the oldest of them happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Word>,
+    /// Alarms it was told since the gateway started.
+    pub told: u64,
+    /// Alarms it was never told, ever.
+    pub lost: u64,
+    /// Why the last attempt failed; not there if it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Word>,
+    /// When it last took a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Word>,
 }
 
 /// An alarm that was raised since the gateway started.

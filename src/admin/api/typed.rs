@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
 use super::problem::Fault;
+use super::shape::Word;
 use crate::base::{ClientAddr, Name, Pii, Use};
 use crate::config::OperatorAct;
 use crate::engine::{Engine, NameKind, OrderId, Target};
@@ -131,6 +132,29 @@ pub(super) struct UnlockBody {
     pub(super) reason: ReasonBody,
     /// Where it is written down: a ticket's number, such as `INC-2041`.
     pub(super) case: Typed,
+}
+
+/// Has the configuration's files read again and put in force.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Reload")]
+pub(super) struct ReloadBody {
+    /// As the dry run named it: only if everything still reads as it did then.
+    pub(super) print: Option<Word>,
+    /// Whether a configuration that was put back is tried again.
+    #[serde(default)]
+    pub(super) again: AgainBody,
+    /// Where the reason is written down: a ticket's number, such as `CHG-2041`.
+    pub(super) case: Typed,
+}
+
+/// Whether somebody insists.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum AgainBody {
+    #[default]
+    No,
+    Yes,
 }
 
 /// Why a lock is ended.

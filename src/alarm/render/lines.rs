@@ -116,5 +116,6 @@ const fn key(aspect: Aspect) -> &'static str {
         Aspect::Target => "TARGET",
         Aspect::Account => "ACCOUNT",
         Aspect::Detail => "DETAIL",
+        Aspect::Route => "ROUTE",
     }
 }

@@ -155,7 +155,7 @@ const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
         | Denial::NoIdentity
         | Denial::Locked(_)
         | Denial::Closed(_)
-        | Denial::StepUp
+        | Denial::StepUp(_)
         | Denial::Canary
         | Denial::IdentityConnections
         | Denial::QuotaExceeded

@@ -119,11 +119,14 @@ fn targets(list: &[TargetOut]) -> String {
 }
 
 /// Says what came of an act.
-fn said(act: &ActOut, as_json: bool) -> Result<(), Refused> {
+pub(super) fn said(act: &ActOut, as_json: bool) -> Result<(), Refused> {
     if as_json {
         return Ok(super::print(act)?);
     }
-    let on = format!("{} on {}", act.act, targets(&act.targets));
+    let on = match &act.targets[..] {
+        [] => act.act.to_string(),
+        list => format!("{} on {}", act.act, targets(list)),
+    };
     let green = |text: &str| say::paint(Stream::Out, Colour::Green, text);
     let yellow = |text: &str| say::paint(Stream::Out, Colour::Yellow, text);
     match (&act.pending, act.outcome.as_str()) {

@@ -12,6 +12,7 @@ pub(in crate::cli) enum Operate {
     Kill(KillArgs),
     Unlock(UnlockArgs),
     Confirm(ConfirmArgs),
+    Reload(ReloadArgs),
     Limits(LimitsArgs),
     Identities(IdentitiesArgs),
     Detectors(DetectorsArgs),
@@ -26,6 +27,7 @@ impl Operate {
             Self::Kill(words) => &words.api,
             Self::Unlock(words) => &words.api,
             Self::Confirm(words) => &words.api,
+            Self::Reload(words) => &words.api,
             Self::Limits(words) => &words.api,
             Self::Identities(words) => &words.api,
             Self::Detectors(words) => &words.api,
@@ -133,6 +135,41 @@ pub(in crate::cli) struct UnlockArgs {
     pub(super) reason: ReasonWord,
     #[command(flatten)]
     pub(super) case: CaseArgs,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+}
+
+/// Have a running gateway read its configuration again, or say what that would change.
+///
+/// The gateway reads its own files. With --dry-run it says who would gain or lose what, and changes
+/// nothing. A change that lets more be done is a security officer's; either kind may need a second
+/// person, as `admin.api.two_people` says. Afterwards the configuration is on trial for `reload.trial`:
+/// if more fails than before, the one before it is put back (--wait says how it went).
+///
+/// Examples:
+///   sekisho reload --dry-run
+///   sekisho reload --case CHG-2041 --wait
+///   sekisho reload --print 5f3c0a1b2c3d4e5f5f3c0a1b2c3d4e5f --case CHG-2041    what was looked at, only
+///
+/// Exit codes: 0 done; 1 refused, failed or put back; 3 with --dry-run: something widens.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(in crate::cli) struct ReloadArgs {
+    /// Say what would change, and change nothing.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Only if everything reads as it did for the dry run that named this.
+    #[arg(long, value_name = "PRINT", conflicts_with = "dry_run")]
+    pub(super) print: Option<String>,
+    /// Try a configuration again that was put back.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) again: bool,
+    /// Wait until its trial is over.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) wait: bool,
+    /// Where the reason is written down: a ticket's number, such as CHG-2041.
+    #[arg(long, required_unless_present = "dry_run")]
+    pub(super) case: Option<String>,
     #[command(flatten)]
     pub(super) api: ApiArgs,
 }

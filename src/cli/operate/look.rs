@@ -3,7 +3,7 @@ use super::args::{AlarmsArgs, DetectorsArgs, IdentitiesArgs, LimitsArgs, LocksAr
 use super::client::{Client, Refused};
 use super::table::{self, Cell, left, right};
 use crate::admin::api::{
-    AlarmOut, DetectorOut, IdentityOut, LimitsOut, LockOut, Paged, WindowOut, Word,
+    AlarmOut, DetectorOut, IdentityOut, LimitsOut, LockOut, Paged, TargetStatusOut, WindowOut, Word,
 };
 use crate::cli::say::{Colour, Failure};
 
@@ -149,6 +149,39 @@ pub(super) async fn detectors(client: &Client, words: &DetectorsArgs) -> Result<
     };
     let rows: Vec<_> = list.items.iter().map(row).collect();
     table::print(&columns, &rows, "there is no detector");
+    Ok(())
+}
+
+pub(super) async fn alarm_targets(client: &Client, words: &AlarmsArgs) -> Result<(), Refused> {
+    let list: Paged<TargetStatusOut> = client.get("/v1/alarms/targets").await?;
+    if words.api.json {
+        return Ok(super::print(&list)?);
+    }
+    let columns = [
+        left("TARGET"),
+        left("KIND"),
+        right("TOLD"),
+        right("WAITING"),
+        left("SINCE"),
+        right("LOST"),
+        left("REACHED"),
+        left("FAULT"),
+    ];
+    let row = |target: &TargetStatusOut| {
+        let red = |is_bad: bool| is_bad.then_some(Colour::Red);
+        vec![
+            Cell::of(&target.name),
+            Cell::of(&target.kind),
+            Cell::of(target.told),
+            Cell::of(target.waiting),
+            Cell::maybe(target.oldest.as_ref()),
+            Cell::of(target.lost).in_colour(red(target.lost > 0)),
+            Cell::maybe(target.reached.as_ref()),
+            Cell::maybe(target.fault.as_ref()).in_colour(red(true)),
+        ]
+    };
+    let rows: Vec<_> = list.items.iter().map(row).collect();
+    table::print(&columns, &rows, "nobody is told: there is no [[alarm]]");
     Ok(())
 }
 

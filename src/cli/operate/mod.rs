@@ -1,9 +1,10 @@
-//! `sekisho locks lock kill unlock confirm limits identities alarms detectors top`: clients of a
+//! `sekisho locks lock kill unlock confirm reload limits identities alarms detectors top`: clients of a
 //! running gateway's API, in the name of the person whose certificate they show (PRIV-3).
 mod act;
 pub(super) mod args;
 mod client;
 mod look;
+mod reload;
 mod table;
 mod top;
 
@@ -33,7 +34,9 @@ pub(super) fn main(verb: &Operate) -> Result<ExitCode, Failure> {
             Operate::Kill(words) => act::kill(&client, words).await,
             Operate::Unlock(words) => act::unlock(&client, words).await,
             Operate::Confirm(words) => act::confirm(&client, words).await,
+            Operate::Reload(words) => return reload::reload(&client, words).await,
         }
+        .map(|()| ExitCode::SUCCESS)
     });
     ended(done, as_json)
 }
@@ -42,12 +45,21 @@ pub(super) fn main(verb: &Operate) -> Result<ExitCode, Failure> {
 pub(super) fn alarms(words: &args::AlarmsArgs) -> Result<ExitCode, Failure> {
     let client = Client::open(&words.api)?;
     let runtime = runtime(Some(1)).map_err(Failure::new)?;
-    ended(runtime.block_on(look::alarms(&client, words)), words.api.json)
+    let done = runtime.block_on(look::alarms(&client, words));
+    ended(done.map(|()| ExitCode::SUCCESS), words.api.json)
 }
 
-fn ended(done: Result<(), Refused>, as_json: bool) -> Result<ExitCode, Failure> {
+/// `sekisho alarms targets`.
+pub(super) fn alarm_targets(words: &args::AlarmsArgs) -> Result<ExitCode, Failure> {
+    let client = Client::open(&words.api)?;
+    let runtime = runtime(Some(1)).map_err(Failure::new)?;
+    let done = runtime.block_on(look::alarm_targets(&client, words));
+    ended(done.map(|()| ExitCode::SUCCESS), words.api.json)
+}
+
+fn ended(done: Result<ExitCode, Refused>, as_json: bool) -> Result<ExitCode, Failure> {
     match done {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(code) => Ok(code),
         Err(Refused::Failed(failure)) => Err(failure),
         Err(Refused::Problem(document)) if as_json => {
             print(&document)?;

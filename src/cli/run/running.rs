@@ -1,7 +1,6 @@
 //! A gateway at work: how it starts, takes on another configuration, and stops.
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -9,16 +8,15 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::JoinSet;
 
 use super::given::Given;
-use super::sockets::{Bound, House, Purpose, Sockets, Wanted};
+use super::sockets::{Bound, House, Keeper, Purpose, Sockets, Wanted};
 use crate::base::{Clock, Moment, Name, Secret};
-use crate::cli::say::{self, Colour, Failure, Stream};
-use crate::cli::secret;
+use crate::cli::say::{self, Failure};
 use crate::cli::state::Opened;
 use crate::cli::upgrade::{Leaving, Left};
-use crate::cli::watch::Watched;
-use crate::config::{self, AccessLog, Loaded, LogSettings, Snapshot};
+use crate::cli::{reload, secret};
+use crate::config::{AccessLog, Loaded, LogSettings, Snapshot};
 use crate::deliver;
-use crate::engine::{Engine, Parts, ReloadFault, provider};
+use crate::engine::{Engine, Parts, provider};
 use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
 use crate::observe::{LogSink, LogSpec, LogTarget, Metrics, Rotation};
@@ -47,7 +45,7 @@ pub struct Running {
     pub api: Option<SocketAddr>,
     pub log: LogSink,
     pub(super) house: House,
-    pub(super) sockets: Mutex<Sockets>,
+    pub(super) sockets: Arc<Keeper>,
     pub(super) state: Mutex<Box<Opened>>,
     began: Moment,
     stop: watch::Sender<bool>,
@@ -90,9 +88,10 @@ impl Prepared {
             .map_err(|fault| Failure::new(format_args!("[log] access: {fault}")))?;
         let pseudonym_master = secret::pseudonym_master(&snapshot.state_dir)?;
         let bound = Sockets::default().bind(&snapshot, &mut given).map_err(|failures| {
-            let (last, others) = (failures.len().saturating_sub(1), failures);
-            others.iter().take(last).for_each(say::failure);
-            Failure::new(others.get(last).map_or_else(String::new, ToString::to_string))
+            let each = failures.iter().map(|(wanted, error)| {
+                format!("{} {} can't be bound: {error}", wanted.purpose, wanted.address)
+            });
+            Failure::new(each.collect::<Vec<_>>().join("; "))
         })?;
         given.tell_unused();
         Ok(Self { snapshot, clock, began, metrics, log, pseudonym_master, bound })
@@ -168,11 +167,14 @@ impl Restored {
         }
         let admin = admin.ok_or_else(|| Failure::new("[admin] has no address"))?;
         let house = House { engine: Arc::clone(&engine), gateway };
-        let mut sockets = Sockets::default();
-        sockets.adopt(bound, &house).await.map_err(Failure::new)?;
+        let sockets = Keeper::new(house.clone());
+        sockets.adopt(bound).map_err(Failure::new)?;
+        let follows: Weak<Keeper> = Arc::downgrade(&sockets);
+        engine.listen_by(follows);
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
+        tasks.spawn(reload::judge(Arc::clone(&engine), stopped.clone()));
         let keys = Arc::clone(&engine);
         tasks.spawn(async move {
             let mut stopped = stopped;
@@ -184,7 +186,7 @@ impl Restored {
         state.keep(&engine);
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
-        let (sockets, state) = (Mutex::new(sockets), Mutex::new(state));
+        let state = Mutex::new(state);
         Ok(Running {
             engine,
             listeners,
@@ -219,78 +221,15 @@ impl Running {
     }
 
     /// The address that a listener has now.
-    pub async fn listens_at(&self, listener: &str) -> Option<SocketAddr> {
+    pub fn listens_at(&self, listener: &str) -> Option<SocketAddr> {
         let name = Name::parse(listener).ok()?;
-        self.sockets.lock().await.address(&Purpose::Listener(name))
+        self.sockets.address(&Purpose::Listener(name))
     }
 
     /// Where metrics and health are to be had now, and where operators connect.
-    pub async fn administered_at(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        let sockets = self.sockets.lock().await;
+    pub fn administered_at(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let sockets = &self.sockets;
         (sockets.address(&Purpose::Admin), sockets.address(&Purpose::Api))
-    }
-
-    /// Reads the configuration again and puts it in force; a bad one changes nothing and says why. Of
-    /// two at the same time the second one waits for the first.
-    pub async fn reload(&self, path: &Path, watched: &Arc<Watched>) -> bool {
-        let mut sockets = self.sockets.lock().await;
-        let before = self.engine.live().snapshot.generation;
-        let (path, now, watched) = (path.to_owned(), self.engine.clock.now(), Arc::clone(watched));
-        let generation = before.saturating_add(1);
-        watched.forget();
-        // Reading files and compiling ten thousand identities must not hold a worker.
-        let read = tokio::task::spawn_blocking(move || {
-            config::load_from(&*watched, &path, generation, now)
-        })
-        .await;
-        let errors = match read {
-            Ok(Ok(loaded)) => match self.put_in_force(loaded.snapshot, &mut sockets).await {
-                Ok(()) => {
-                    self.engine.metrics.config_applied.inc();
-                    self.engine.report_event(&Event::ConfigReloaded { generation });
-                    say::err(format_args!("configuration {generation} is in force"));
-                    return true;
-                }
-                Err(count) => count,
-            },
-            Ok(Err(errors)) => {
-                say::err(errors.render(say::palette(Stream::Err)));
-                u64::try_from(errors.errors.len().saturating_add(errors.omitted))
-                    .unwrap_or(u64::MAX)
-            }
-            Err(_panicked) => 1,
-        };
-        say::err(say::paint(
-            Stream::Err,
-            Colour::Yellow,
-            &format!("configuration {before} stays in force"),
-        ));
-        self.engine.metrics.config_refused.inc();
-        self.engine.report_event(&Event::ConfigRefused { generation: before, errors });
-        false
-    }
-
-    /// Sockets first: what can't be bound refuses the whole, and nothing has changed then. Says how
-    /// many mistakes there were.
-    async fn put_in_force(&self, snapshot: Snapshot, sockets: &mut Sockets) -> Result<(), u64> {
-        let refused = |what: &dyn std::fmt::Display| {
-            say::err(format_args!("the new configuration is not applied: {what}"));
-        };
-        let bound = sockets.bind(&snapshot, &mut Given::default()).map_err(|failures| {
-            for failure in &failures {
-                refused(failure);
-            }
-            u64::try_from(failures.len()).unwrap_or(u64::MAX)
-        })?;
-        self.engine.reload(snapshot).map_err(|fault| {
-            refused(&fault);
-            count(&fault)
-        })?;
-        if let Err(error) = sockets.adopt(bound, &self.house).await {
-            // It was bound a moment ago: the system is at its end, and the others serve.
-            say::err(format_args!("a listener does not serve: {error}"));
-        }
-        Ok(())
     }
 
     /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
@@ -300,11 +239,11 @@ impl Running {
         self.engine.report_event(&Event::Draining);
         self.stop.send_replace(true);
         // Until the end it can be asked how it stands.
-        self.sockets.get_mut().close(|purpose| *purpose != Purpose::Admin).await;
+        self.sockets.close(|purpose| *purpose != Purpose::Admin).await;
         end_tasks(&mut self.tasks).await;
         self.house.gateway.drain().await;
         end_connections(&self.engine, grace).await;
-        self.sockets.get_mut().close(|_| true).await;
+        self.sockets.close(|_| true).await;
         let state = self.state.get_mut();
         Box::pin(state.close(&self.engine)).await;
         self.end_log().await;
@@ -317,7 +256,7 @@ impl Running {
         let grace = self.engine.live().snapshot.shutdown_grace;
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);
-        self.sockets.get_mut().close(|_| true).await;
+        self.sockets.close(|_| true).await;
         self.house.gateway.retire();
         let state = self.state.get_mut();
         let store = Arc::clone(&state.store);
@@ -344,12 +283,11 @@ impl Running {
     }
 
     /// Every listening socket, with its name and the address that is configured for it.
-    pub(in crate::cli) async fn listening(&self) -> Vec<(String, SocketAddr, Arc<TcpListener>)> {
-        let sockets = self.sockets.lock().await;
-        let of = |(wanted, socket): (&Wanted, &Arc<TcpListener>)| {
-            (wanted.purpose.label().to_owned(), wanted.address, Arc::clone(socket))
+    pub(in crate::cli) fn listening(&self) -> Vec<(String, SocketAddr, Arc<TcpListener>)> {
+        let of = |(wanted, socket): (Wanted, Arc<TcpListener>)| {
+            (wanted.purpose.label().to_owned(), wanted.address, socket)
         };
-        sockets.all().map(of).collect()
+        self.sockets.all().into_iter().map(of).collect()
     }
 
     pub(in crate::cli) async fn state(&self) -> MutexGuard<'_, Box<Opened>> {
@@ -396,16 +334,6 @@ async fn idle_within(engine: &Engine, time: Duration) -> bool {
         }
     };
     tokio::time::timeout(time, idle).await.is_ok()
-}
-
-fn count(fault: &ReloadFault) -> u64 {
-    let many = match fault {
-        ReloadFault::Quotas(errors) => errors.len(),
-        ReloadFault::Keys(faults) => faults.len(),
-        ReloadFault::Fixed(keys) => keys.len(),
-        ReloadFault::Listeners | ReloadFault::Tls(_) | ReloadFault::Random => 1,
-    };
-    u64::try_from(many).unwrap_or(u64::MAX)
 }
 
 fn log_spec(settings: &LogSettings) -> LogSpec {

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,9 +15,9 @@ use super::given::Given;
 use crate::admin::Admin;
 use crate::admin::api::Api;
 use crate::base::Name;
-use crate::cli::say::Failure;
+use crate::cli::say;
 use crate::config::Snapshot;
-use crate::engine::Engine;
+use crate::engine::{Engine, ServeSockets, Sockets as Follow};
 use crate::evidence::Event;
 use crate::gateway::Gateway;
 use crate::listen;
@@ -41,6 +42,17 @@ impl Purpose {
             Self::Listener(name) => name.as_str(),
             Self::Admin => "[admin]",
             Self::Api => "[admin.api]",
+        }
+    }
+}
+
+impl Purpose {
+    /// The same as a name, for people.
+    fn word(&self) -> &str {
+        match self {
+            Self::Listener(name) => name.as_str(),
+            Self::Admin => "admin",
+            Self::Api => "admin.api",
         }
     }
 }
@@ -146,15 +158,12 @@ impl Sockets {
         &self,
         snapshot: &Snapshot,
         given: &mut Given,
-    ) -> Result<Bound, Vec<Failure>> {
+    ) -> Result<Bound, Vec<(Wanted, io::Error)>> {
         let (mut bound, mut failures) = (Vec::new(), Vec::new());
         for wanted in wanted(snapshot) {
             match self.find(&wanted, given) {
                 Ok(socket) => bound.push((wanted, socket)),
-                Err(error) => failures.push(Failure::new(format_args!(
-                    "{} {} can't be bound: {error}",
-                    wanted.purpose, wanted.address
-                ))),
+                Err(error) => failures.push((wanted, error)),
             }
         }
         if failures.is_empty() { Ok(Bound(bound)) } else { Err(failures) }
@@ -177,7 +186,7 @@ impl Sockets {
 
     /// Serves these and no others. The configuration they are from is in force by now. Connections of
     /// sockets that go are told to go as well, and may take their time.
-    pub(super) async fn adopt(&mut self, bound: Bound, house: &House) -> io::Result<()> {
+    fn adopt(&mut self, bound: Bound, house: &House) -> io::Result<()> {
         let mut before = std::mem::take(&mut self.0);
         let mut outcome = Ok(());
         for (wanted, socket) in bound.0 {
@@ -189,7 +198,7 @@ impl Sockets {
             // Who listened there under another name stops first.
             let there = |open: &Open| Arc::ptr_eq(&open.socket, &socket);
             if let Some(place) = before.iter().position(there) {
-                retire(before.swap_remove(place), house).await;
+                retire(&before.swap_remove(place), house);
             }
             let (stop, stopped) = watch::channel(false);
             match house.serve(&wanted.purpose, Arc::clone(&socket), stopped) {
@@ -198,39 +207,83 @@ impl Sockets {
             }
         }
         for gone in before {
-            retire(gone, house).await;
+            retire(&gone, house);
         }
         outcome
     }
+}
+
+/// Keeps the sockets in step with the configuration.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    own: Weak<Self>,
+    sockets: Mutex<Sockets>,
+    house: House,
+}
+
+impl Keeper {
+    pub(super) fn new(house: House) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self { own: Weak::clone(own), sockets: Mutex::default(), house })
+    }
+
+    pub(super) fn adopt(&self, bound: Bound) -> io::Result<()> {
+        self.sockets.lock().adopt(bound, &self.house)
+    }
 
     /// Stops accepting on some of them and tells their connections to go.
-    pub(super) async fn close(&mut self, which: impl Fn(&Purpose) -> bool) {
-        let (close, keep): (Vec<_>, Vec<_>) =
-            self.0.drain(..).partition(|open| which(&open.wanted.purpose));
-        self.0 = keep;
-        for open in &close {
+    pub(super) async fn close(&self, which: impl Fn(&Purpose) -> bool) {
+        let closing = {
+            let mut sockets = self.sockets.lock();
+            let open = sockets.0.drain(..);
+            let (close, keep): (Vec<_>, Vec<_>) = open.partition(|one| which(&one.wanted.purpose));
+            sockets.0 = keep;
+            close
+        };
+        for open in &closing {
             open.stop.send_replace(true);
         }
-        for open in close {
+        for open in closing {
             open.close().await;
         }
     }
 
     /// Where a socket is bound now.
     pub(super) fn address(&self, purpose: &Purpose) -> Option<SocketAddr> {
-        let open = self.0.iter().find(|open| open.wanted.purpose == *purpose)?;
+        let sockets = self.sockets.lock();
+        let open = sockets.0.iter().find(|open| open.wanted.purpose == *purpose)?;
         open.socket.local_addr().ok()
     }
 
     /// All of them, to be handed over.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&Wanted, &Arc<TcpListener>)> {
-        self.0.iter().map(|open| (&open.wanted, &open.socket))
+    pub(super) fn all(&self) -> Vec<(Wanted, Arc<TcpListener>)> {
+        let sockets = self.sockets.lock();
+        sockets.0.iter().map(|open| (open.wanted.clone(), Arc::clone(&open.socket))).collect()
     }
 }
 
-async fn retire(open: Open, house: &House) {
+impl Follow for Keeper {
+    fn bind(&self, snapshot: &Snapshot) -> Result<ServeSockets, Vec<(Name, io::ErrorKind)>> {
+        let bound = self.sockets.lock().bind(snapshot, &mut Given::default());
+        let bound = bound.map_err(|failures| {
+            let kind = |(wanted, error): (Wanted, io::Error)| {
+                Some((Name::parse(wanted.purpose.word()).ok()?, error.kind()))
+            };
+            failures.into_iter().filter_map(kind).collect::<Vec<_>>()
+        })?;
+        let own = Weak::clone(&self.own);
+        Ok(Box::new(move || {
+            let Some(own) = own.upgrade() else { return };
+            if let Err(error) = own.adopt(bound) {
+                // It was bound a moment ago: the system is at its end, and the others serve.
+                say::err(format_args!("a listener does not serve: {error}"));
+            }
+        }))
+    }
+}
+
+fn retire(open: &Open, house: &House) {
     if let Purpose::Listener(listener) = &open.wanted.purpose {
         house.engine.report_event(&Event::ListenerClosed { listener });
     }
-    open.close().await;
+    open.stop.send_replace(true);
 }

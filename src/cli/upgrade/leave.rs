@@ -195,7 +195,7 @@ impl Started {
             .spawn()
             .map_err(Fault::Start)?;
         let errors = tokio::spawn(pass_on(child.stderr.take(), order.tell.clone()));
-        let greeted = introduce(running, &ours).await.and_then(|()| Link::over(ours));
+        let greeted = introduce(running, &ours).and_then(|()| Link::over(ours));
         match greeted {
             Ok(link) => Ok(Self { child, link, within: order.within, stop, errors }),
             Err(error) => {
@@ -246,8 +246,8 @@ async fn last_of(child: &mut Child) -> Option<Fault> {
 }
 
 /// Who we are, and every listening socket.
-async fn introduce(running: &Running, to: &Socket) -> io::Result<()> {
-    let sockets = running.listening().await;
+fn introduce(running: &Running, to: &Socket) -> io::Result<()> {
+    let sockets = running.listening();
     let stderr = standard_error()?;
     let live = running.engine.live();
     let hello = Hello {

@@ -19,18 +19,18 @@ const REVIEW_DAYS_MAX: u32 = 90;
 
 /// One warning for many identities: where the first is, and how many there are.
 #[derive(Default)]
-struct Tally {
-    first: Option<Place>,
+pub(super) struct Tally {
+    pub(super) first: Option<Place>,
     count: usize,
 }
 
 impl Tally {
-    fn add(&mut self, place: Place) {
+    pub(super) fn add(&mut self, place: Place) {
         self.first.get_or_insert(place);
         self.count += 1;
     }
 
-    fn others(&self) -> String {
+    pub(super) fn others(&self) -> String {
         match self.count.saturating_sub(1) {
             0 => String::new(),
             1 => " (and one more identity)".to_owned(),
@@ -51,11 +51,13 @@ impl<'c> Ctx<'c> {
         let identities: Option<Vec<_>> =
             document.identity.entries.iter().map(|entry| identity_spec(entry, own)).collect();
         self.standing(own);
+        self.identities_can_be_proved();
         self.certificates_can_come();
         let spec = TrustSpec {
             environment: own.clone(),
             generation,
             token_bytes_max,
+            strong: self.strong_login(),
             issuers,
             identities: identities?,
         };
@@ -141,11 +143,12 @@ impl<'c> Ctx<'c> {
     fn certificates_can_come(&mut self) {
         let listeners = &self.document.listener;
         let asks = listeners.entries.iter().any(|entry| {
-            let auth = entry.raw.tls.client_auth.value;
             let lost = entry.lost("client_auth") || entry.lost("tls");
-            !matches!(auth, ClientAuthName::None) || lost
+            let tls = entry.raw.tls.as_ref();
+            lost || tls.is_some_and(|tls| !matches!(tls.client_auth.value, ClientAuthName::None))
         });
-        if asks || listeners.entries.is_empty() || !listeners.is_whole() {
+        let ends = listeners.entries.iter().any(|entry| entry.raw.tls.is_some());
+        if asks || !ends || !listeners.is_whole() {
             return;
         }
         let mut tally = Tally::default();

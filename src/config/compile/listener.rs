@@ -7,7 +7,7 @@ use super::Ctx;
 use crate::base::{ControlId, ListenerIx, UpstreamIx};
 use crate::config::raw::value::quoted;
 use crate::config::raw::{
-    AlpnName, At, ClientAuthName, RawBounds, RawListener, RawNetwork, TlsVersionName,
+    AlpnName, At, ClientAuthName, RawBounds, RawListener, RawNetwork, RawTls, TlsVersionName,
 };
 use crate::config::read::Entry;
 use crate::config::settings::{
@@ -62,7 +62,18 @@ impl Ctx<'_> {
         }
         let proxy_from = self.proxy_from(entry);
         let upstreams = self.listener_upstreams(entry);
-        let tls = self.tls(entry);
+        let tls = match &raw.tls {
+            Some(tls) => self.tls(entry, &tls.value).map(Some),
+            None if raw.pass.is_empty() => {
+                self.plaintext(entry);
+                None
+            }
+            None => {
+                self.nothing_needs_tls(entry);
+                Some(None)
+            }
+        };
+        let pass = self.pass_table(entry, tls.as_ref().and_then(Option::as_ref));
         let bounds = self.bounds(entry, &raw.bounds.value);
         Some(ListenerSettings {
             ix,
@@ -71,9 +82,20 @@ impl Ctx<'_> {
             networks,
             proxy_from,
             tls: tls?,
+            pass,
             bounds,
             upstreams,
         })
+    }
+
+    /// Plaintext is served nowhere.
+    fn plaintext(&mut self, entry: &Entry<RawListener>) {
+        if !entry.lost("tls") && !entry.lost("pass") {
+            let found = "`tls` is missing";
+            let instead = "add tls = { certificates = … }, or [[listener.pass]] where it ends \
+                           at another gateway";
+            self.report.error(&entry.place, ControlId::Tls1, found, instead);
+        }
     }
 
     fn proxy_from(&mut self, entry: &Entry<RawListener>) -> Option<NetworkMask> {
@@ -102,7 +124,8 @@ impl Ctx<'_> {
 
     fn listener_upstreams(&mut self, entry: &Entry<RawListener>) -> Vec<UpstreamIx> {
         let list = &entry.raw.upstreams;
-        if list.is_empty() && !entry.lost("upstreams") {
+        let reads = entry.raw.tls.is_some() || entry.raw.pass.is_empty();
+        if list.is_empty() && reads && !entry.lost("upstreams") {
             let found = format!("the listener {} leads nowhere", quoted(&entry.name));
             let instead = "name what is reached through it: upstreams = [\"amazon-fe\"]";
             self.report.error(&entry.at(&list.span), ControlId::Priv1, found, instead);
@@ -137,8 +160,7 @@ impl Ctx<'_> {
         }
     }
 
-    fn tls(&mut self, entry: &Entry<RawListener>) -> Option<TlsSettings> {
-        let raw = &entry.raw.tls.value;
+    fn tls(&mut self, entry: &Entry<RawListener>, raw: &RawTls) -> Option<TlsSettings> {
         if raw.certificates.is_empty() && !entry.lost("certificates") && !entry.lost("tls") {
             let found = "there is no certificate";
             let instead =
@@ -147,7 +169,7 @@ impl Ctx<'_> {
         }
         let certificates: Vec<_> =
             raw.certificates.iter().map(|one| self.certified(entry, &one.value)).collect();
-        let client_ca = self.client_ca(entry);
+        let client_ca = self.client_ca(entry, raw);
         if raw.alpn.is_empty() && !entry.lost("alpn") {
             let found = "no HTTP version is offered";
             let place = entry.at(&raw.alpn.span);
@@ -198,8 +220,7 @@ impl Ctx<'_> {
     }
 
     /// Judges `client_ca` and `client_auth` together, and loads the authorities.
-    fn client_ca(&mut self, entry: &Entry<RawListener>) -> ClientCa {
-        let raw = &entry.raw.tls.value;
+    fn client_ca(&mut self, entry: &Entry<RawListener>, raw: &RawTls) -> ClientCa {
         let asks = !matches!(raw.client_auth.value, ClientAuthName::None);
         let Some(path) = &raw.client_ca else {
             if asks && !entry.lost("client_ca") {

@@ -12,10 +12,13 @@ mod network;
 mod operation;
 mod operator;
 mod pacing;
+mod pass;
 mod quota;
+mod reload;
 mod role;
 mod singles;
 mod state;
+mod step_up;
 mod table;
 mod upstream;
 
@@ -99,11 +102,13 @@ impl Ctx<'_> {
         let operators = self.operators(&own, generation);
         let quotas = operations.as_ref().map(|all| self.quotas(all));
         let pacing = operations.as_ref().map(|all| self.pacing(all));
+        let step_up = operations.as_ref().map(|all| self.step_up(all));
         let policy = operations.and_then(|all| self.policy(all));
         let identities = self.identity_settings(&own);
         let detect = self.detect();
         let gateway = document.gateway.as_ref()?;
         let names = self.names(policy.as_ref()?);
+        let (networks, prefixes) = networks?;
         Some(Snapshot {
             generation,
             environment: environment?,
@@ -111,7 +116,8 @@ impl Ctx<'_> {
             state: state?,
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
-            networks: networks?,
+            networks,
+            prefixes,
             listeners: listeners?,
             upstreams: upstreams?,
             trust: trust?,
@@ -121,7 +127,10 @@ impl Ctx<'_> {
             quotas: quotas?,
             detect,
             lockout: self.lockout(),
+            acr: self.strong_login().classes,
+            step_up: step_up?,
             pacing: pacing?,
+            reload: self.reload(),
             token,
             log,
             alarms: alarms?,

@@ -8,13 +8,14 @@ use crate::config::raw::RawNetwork;
 use crate::config::raw::value::{CidrText, PathText, TextValue, quoted};
 use crate::config::read::Entry;
 use crate::config::source::Place;
-use crate::policy::{NETWORKS_MAX, NetTable};
+use crate::policy::{NETWORKS_MAX, NetTable, Prefixes};
 
 /// The largest file of a network: a million prefixes fit.
 const NETWORK_FILE_BYTES_MAX: u64 = 64 << 20;
 
 impl Ctx<'_> {
-    pub(super) fn networks(&mut self) -> Option<NetTable> {
+    /// The table, and by `NetworkIx` what it was made of.
+    pub(super) fn networks(&mut self) -> Option<(NetTable, Vec<Prefixes>)> {
         let entries = &self.document.network.entries;
         if let Some(first_too_many) = entries.get(NETWORKS_MAX) {
             let found = format!("{} networks are defined", entries.len());
@@ -22,7 +23,9 @@ impl Ctx<'_> {
             self.report.error(&first_too_many.place, ControlId::Net1, found, instead);
         }
         let lists: Vec<Vec<IpNet>> = entries.iter().map(|entry| self.network(entry)).collect();
-        self.report.is_clean().then(|| NetTable::build(&lists))
+        self.report.is_clean().then(|| {
+            (NetTable::build(&lists), lists.iter().map(|list| Prefixes::of(list)).collect())
+        })
     }
 
     fn network(&mut self, entry: &Entry<RawNetwork>) -> Vec<IpNet> {

@@ -13,7 +13,7 @@ use crate::config::raw::{
 use crate::config::read::Entry;
 use crate::config::settings::{Alpn, ClientAuth, TlsSettings, TlsVersion};
 use crate::identity::{
-    CertificateCredential, IdentitySpec, Standing, Trust, TrustError, TrustSpec,
+    CertificateCredential, IdentitySpec, Standing, StrongLogin, Trust, TrustError, TrustSpec,
 };
 
 /// The most operators.
@@ -94,6 +94,7 @@ impl Ctx<'_> {
             environment: own.clone(),
             generation,
             token_bytes_max: 0,
+            strong: StrongLogin::default(),
             issuers: Vec::new(),
             identities: identities?,
         };
@@ -203,6 +204,8 @@ const fn act_of(name: ActName) -> OperatorAct {
         ActName::Kill => OperatorAct::Kill,
         ActName::Unlock => OperatorAct::Unlock,
         ActName::UnlockSecurityLock => OperatorAct::UnlockSecurityLock,
+        ActName::Reload => OperatorAct::Reload,
+        ActName::ReloadWidening => OperatorAct::ReloadWidening,
     }
 }
 

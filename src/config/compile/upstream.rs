@@ -247,8 +247,9 @@ impl Ctx<'_> {
         upstreams: Option<&[UpstreamSettings]>,
     ) {
         for listener in listeners.unwrap_or_default() {
+            let Some(tls) = &listener.tls else { continue };
             let proved: Vec<&String> =
-                listener.tls.certificates.iter().flat_map(|chain| &chain.server_names).collect();
+                tls.certificates.iter().flat_map(|chain| &chain.server_names).collect();
             for ix in &listener.upstreams {
                 let Some(upstream) = upstreams.and_then(|all| all.get(ix.index())) else {
                     continue;

@@ -62,6 +62,10 @@ pub(crate) enum ActName {
     /// Ending a lock that guards against theft: a kill, or one that a canary, volume, enumeration, a
     /// shared credential or a security officer led to.
     UnlockSecurityLock,
+    /// Having a configuration put in force that lets nothing more be done than before.
+    Reload,
+    /// Having one put in force that lets more be done.
+    ReloadWidening,
 }
 
 /// One person who operates the gateway (PRIV-3).

@@ -9,11 +9,13 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::At;
+use super::pass::RawPass;
 use super::value::{
     AddressText, ByteRateText, DurationText, NameText, PathText, RateText, SizeText, TextValue,
 };
 
-/// Where callers connect. Always with TLS.
+/// Where callers connect. Always with TLS: it ends here (`tls`), or is passed on (`pass`), or both, by
+/// the server name that the caller asks for.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawListener {
@@ -24,15 +26,21 @@ pub(crate) struct RawListener {
     /// The networks that may connect. Everybody else is refused before TLS starts; an empty list
     /// admits nobody and is an error.
     pub(crate) networks: At<Vec<At<NameText>>>,
-    /// The upstreams that are reached through this listener.
+    /// The upstreams that are reached through this listener. Needed where TLS ends, and only there.
+    #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-1"))]
     pub(crate) upstreams: At<Vec<At<NameText>>>,
     /// Set it behind a load balancer that sends a PROXY header (v1 or v2).
     #[schemars(extend("x-control" = "NET-3"))]
     pub(crate) proxy_protocol: Option<At<RawProxyProtocol>>,
-    /// Certificates, versions, client certificates.
+    /// Certificates, versions, client certificates. Without it no key is needed on this host, and every
+    /// connection is passed on or refused.
     #[schemars(extend("x-control" = "TLS-1"))]
-    pub(crate) tls: At<RawTls>,
+    pub(crate) tls: Option<At<RawTls>>,
+    /// Connections whose TLS ends at another gateway, by server name.
+    #[serde(default)]
+    #[schemars(length(max = 64), extend("x-control" = "TLS-3"))]
+    pub(crate) pass: At<Vec<At<RawPass>>>,
     /// What one client, connection or request may take.
     #[serde(default)]
     #[schemars(extend("x-control" = "MON-5"))]

@@ -14,9 +14,12 @@ mod log;
 mod network;
 mod operation;
 mod pacing;
+mod pass;
 mod pin;
+mod reload;
 mod role;
 mod state;
+mod step_up;
 mod text;
 mod upstream;
 pub(super) mod value;
@@ -36,15 +39,19 @@ pub(super) use identity::{BoundTo, CertificateMatch, IdentityKind, RawIdentity};
 pub(super) use issuer::{AlgorithmName, ClaimText, Presence, RawIssuer};
 pub(super) use limit::{ModeName, Per, RawLimit};
 pub(super) use listener::{
-    AlpnName, ClientAuthName, RawBounds, RawCertified, RawListener, SecretRef, TlsVersionName,
+    AlpnName, ClientAuthName, RawBounds, RawCertified, RawListener, RawTls, SecretRef,
+    TlsVersionName,
 };
 pub(super) use lockout::RawLockout;
 pub(super) use log::{AccessTo, RawLog};
 pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
 pub(super) use pacing::{RawPacing, RawPlan};
+pub(super) use pass::{NamelessName, ProxyName, RawPass};
+pub(super) use reload::{ApplyName, OnErrorsName, RawReload};
 pub(super) use role::{RawQuery, RawRole};
 pub(super) use state::{RawRedis, RawState};
+pub(super) use step_up::{RawStepUp, StepUpName};
 pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, StageName};
 
 /// Configuration of Sekisho: one main file, and policy files of the same form that are merged in.
@@ -103,10 +110,18 @@ pub(super) struct RawConfig {
     #[serde(default)]
     #[schemars(extend("x-control" = "ACC-2"))]
     lockout: RawLockout,
+    /// Which logins count where more than a token is asked, and what always takes one.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-4"))]
+    step_up: RawStepUp,
     /// Who operates the gateway: one entry per person. Main file only.
     #[serde(default)]
     #[schemars(extend("x-control" = "PRIV-3"))]
     operator: BTreeMap<String, RawOperator>,
+    /// How another configuration comes into force. Main file only.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "LOG-1"))]
+    reload: RawReload,
     /// The access log.
     #[serde(default)]
     #[schemars(extend("x-control" = "LOG-1"))]

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::At;
 use super::issuer::Presence;
 use super::limit::RawLimit;
+use super::step_up::StepUpName;
 use super::value::PatternText;
 
 /// What may be done, for which purpose.
@@ -30,6 +31,10 @@ pub(crate) struct RawRole {
     /// too, relative to theirs. Default: 1.
     #[schemars(range(min = 1, max = 100), extend("x-control" = "MON-2"))]
     pub(crate) weight: Option<u8>,
+    /// Whether what this role grants takes a fresh login with several factors; see `[step_up]`.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "ACC-4"))]
+    pub(crate) step_up: At<StepUpName>,
 }
 
 /// A condition on the query: parameters that are refused, or a parameter's permitted values.

@@ -284,6 +284,13 @@ words! {
             let token = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~+-".contains(&b));
             (token && text.len() <= 32).then(|| text.to_owned())
         };
+    /// How somebody logged in, in a token's words (RFC 8176, RFC 9470).
+    LoginWord: "sekisho-login", "a method or class of logins, without spaces and quotes", "mfa",
+        "^[!#-\\[\\]-~]{1,128}$",
+        |text| {
+            let plain = text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+            (plain && (1..=128).contains(&text.len())).then(|| text.to_owned())
+        };
     /// Which operations: a name, or `*` for the rest of one, then perhaps `:read` or `:write`.
     PatternText: "sekisho-operations", "an operation's name or pattern", "orders/*:read",
         "^(\\*|[A-Za-z0-9][A-Za-z0-9._/@-]*\\*?)(:read|:write)?$",

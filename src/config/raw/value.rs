@@ -123,7 +123,7 @@ pub(crate) struct Format {
 
 text_values! {
     DurationText SizeText ByteRateText RateText VolumeText NameText CidrText HttpsUrl KeyPin CertificatePin AddressText PathText
-    ServerText HostText MethodText HeaderText AuthSchemeText PatternText TemplateText PolicyGlob
+    ServerText HostText MethodText HeaderText AuthSchemeText LoginWord PatternText TemplateText PolicyGlob
     HoursText OffsetText AlarmUrl
 }
 
@@ -131,8 +131,8 @@ pub use super::alarm::{AlarmUrl, HoursText, OffsetText};
 pub use super::pin::{CertificatePin, KeyPin};
 pub use super::state::ServerText;
 pub use super::text::{
-    AuthSchemeText, CidrText, HeaderText, HostText, HttpsUrl, MethodText, PathText, PatternText,
-    PolicyGlob, TemplateText,
+    AuthSchemeText, CidrText, HeaderText, HostText, HttpsUrl, LoginWord, MethodText, PathText,
+    PatternText, PolicyGlob, TemplateText,
 };
 
 /// How much a text of one of the ranged formats stands for, to compare it with its `x-range`.

@@ -33,11 +33,12 @@ fn everything_is_compiled() {
     let listener = &snapshot.listeners[0];
     assert_eq!(listener.address, "0.0.0.0:8443".parse().unwrap());
     assert_eq!(listener.upstreams, [UpstreamIx(0), UpstreamIx(1)]);
-    assert_eq!(listener.tls.client_auth, ClientAuth::Optional);
-    assert_eq!(listener.tls.min_version, TlsVersion::V1_3);
-    assert_eq!(listener.tls.alpn, [Alpn::H2, Alpn::Http11]);
-    assert_eq!(listener.tls.client_ca.as_ref().unwrap().len(), 1);
-    let names = &listener.tls.certificates[0].server_names;
+    let tls = listener.tls.as_ref().unwrap();
+    assert_eq!(tls.client_auth, ClientAuth::Optional);
+    assert_eq!(tls.min_version, TlsVersion::V1_3);
+    assert_eq!(tls.alpn, [Alpn::H2, Alpn::Http11]);
+    assert_eq!(tls.client_ca.as_ref().unwrap().len(), 1);
+    let names = &tls.certificates[0].server_names;
     assert_eq!(names[..2], ["gateway.example.com", "*.apps.example.com"]);
     let (office, balancer) = ("203.0.113.9".parse().unwrap(), "10.0.1.7".parse().unwrap());
     let at = |addr| snapshot.networks.lookup(&ClientAddr::new(addr));
@@ -192,6 +193,7 @@ fn secrets_come_from_files_variables_and_programs() {
             _ => {}
         }
         let snapshot = load(&world).unwrap_or_else(|errors| panic!("{errors}"));
-        assert_eq!(format!("{:?}", snapshot.listeners[0].tls.certificates[0].key), "[secret]");
+        let tls = snapshot.listeners[0].tls.as_ref().unwrap();
+        assert_eq!(format!("{:?}", tls.certificates[0].key), "[secret]");
     }
 }

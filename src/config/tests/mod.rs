@@ -1,6 +1,7 @@
 //! Whole configurations, read from memory.
 mod alarm_rules;
 mod defaults;
+mod diff;
 mod examples;
 mod files;
 mod good;
@@ -8,6 +9,7 @@ mod mistakes;
 mod mutations;
 mod operators;
 mod pacing;
+mod pass;
 mod policy_rules;
 mod rules;
 mod scale;

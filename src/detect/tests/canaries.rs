@@ -69,6 +69,49 @@ fn mon_4_no_byte_of_a_canary_leaves_if_the_undecided_are_held_back() {
     }
 }
 
+/// Each byte as it stands, or as the escape that the number says.
+fn escaped(text: &str, how: &[u8]) -> String {
+    let one = |(byte, how): (u8, &u8)| match (byte, how % 4) {
+        (b'/', 1) => "\\/".to_owned(),
+        (_, 2) => format!("\\u{byte:04x}"),
+        (_, 3) => format!("\\u{byte:04X}"),
+        _ => char::from(byte).to_string(),
+    };
+    text.bytes().zip(how.iter().cycle()).map(one).collect()
+}
+
+#[test]
+fn mon_4_an_id_in_escapes_is_found_and_none_of_it_leaves() {
+    let set = set();
+    let id = escaped(IDS[0], &[0, 2, 3, 0]);
+    assert!(id.contains("\\u") && !id.contains(IDS[0]));
+    for before in ["{\"id\":\"", "\"line\\n", "\"C:\\\\", "\"x \\/", "\"\\u00e9"] {
+        let body = format!("{before}{id}\"}}");
+        for cut in 0..body.len() {
+            let mut scan = Scan::default();
+            let first = scan.feed(&set, &body.as_bytes()[..cut]);
+            if first.hit.is_none() {
+                let left = cut - first.undecided;
+                assert!(left <= before.len(), "{left} bytes of {body} left at {cut}");
+                assert!(scan.feed(&set, &body.as_bytes()[cut..]).hit.is_some(), "{body} at {cut}");
+            }
+        }
+    }
+    // The letter of a short escape belongs to no id, and in what is no JSON it does.
+    assert!(scan(&set, &[b"a\\n503-1234567-7654321"]).is_some());
+    assert!(scan(&set, &[b"a\\canary_order"]).is_some());
+    for text in ["503-1234567-765432\\u00310", "\\u0041canary_order", "canary_orde\\u0072\\u0072"] {
+        assert_eq!(scan(&set, &[text.as_bytes()]), None, "{text}");
+    }
+    // Broken off, too long, malformed: nothing is held for ever.
+    let mut scan = Scan::default();
+    assert_eq!(scan.feed(&set, b"\\u00").undecided, 4);
+    assert_eq!(scan.feed(&set, b"zz ").undecided, 0);
+    let long = scan.feed(&set, "\\u0061".repeat(200).as_bytes());
+    assert_eq!((long.hit, long.undecided), (None, 5), "u0061, in the other reading");
+    assert!(scan.feed(&set, b" canary_order ").hit.is_some());
+}
+
 #[test]
 fn mon_4_a_canary_locks_at_once_and_names_another_owner() {
     let settings = Settings::default();
@@ -123,6 +166,31 @@ proptest! {
         cuts.sort_unstable();
         let chunks: Vec<_> = cuts.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
         prop_assert_eq!(scan(&set, &chunks), reference(&set, &text));
+    }
+
+    #[test]
+    fn mon_4_escapes_and_cuts_hide_nothing(
+        how in proptest::collection::vec(any::<u8>(), 1..30), which in 0..3_usize,
+        noise in "[a-z \\\\\"/]{0,20}", cuts in proptest::collection::vec(0_usize..400, 0..6),
+    ) {
+        let body = format!("\"{noise} {}\"", escaped(IDS[which], &how));
+        let (set, text) = (set(), body.as_bytes());
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| *cut % (text.len() + 1)).collect();
+        cuts.extend([0, text.len()]);
+        cuts.sort_unstable();
+        let begin = text.len() - 1 - escaped(IDS[which], &how).len();
+        let (mut scan, mut fed, mut hit) = (Scan::default(), 0, None);
+        for pair in cuts.windows(2) {
+            let scanned = scan.feed(&set, &text[pair[0]..pair[1]]);
+            fed = pair[1];
+            if scanned.hit.is_some() {
+                hit = scanned.hit;
+                break;
+            }
+            prop_assert!(fed - scanned.undecided <= begin || fed == text.len());
+        }
+        prop_assert_eq!(hit.or_else(|| scan.finish(&set)).map(|c| usize::from(c.number)), Some(which));
+        prop_assert!(fed <= text.len());
     }
 
     #[test]

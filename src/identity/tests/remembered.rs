@@ -123,6 +123,49 @@ fn nothing_is_remembered_for_more_than_an_hour() {
     assert!(world.prove_at(None, Some(&token), at(NOW + 3_600)).is_ok());
 }
 
+/// A reload asks for no signature again where nothing changed; whatever did is asked for.
+#[test]
+fn acc_1_what_was_verified_goes_on_under_the_next_registry() {
+    let registry = |generation, names: &[&str]| {
+        let all = names.iter().map(|name| with_token(name, Binding::Bearer)).collect();
+        let mut next = spec(all);
+        next.generation = generation;
+        next
+    };
+    let world = World::new(registry(1, &["printer", "clerk"]));
+    let tokens = ["printer", "clerk"].map(|subject| world.signer.sign(&claims(subject)));
+    for token in &tokens {
+        assert!(world.token(token).is_ok());
+    }
+    let recalled = |token: &[u8], trust: &Trust, keys: &KeySets| {
+        let found = world.cache.recall(&world.cache.tag(token), trust, keys, at(NOW))?;
+        trust.identity(found.identity?).map(|name| name.as_str().to_owned())
+    };
+    // Somebody else comes in before them, and one leaves.
+    let second = Trust::build(registry(2, &["archive", "printer"])).unwrap();
+    let [printer, clerk] = &tokens;
+    assert_eq!(recalled(printer, &second, &world.keys), None, "not without being told");
+    world.cache.adopt(&world.trust, &second);
+    assert_eq!(recalled(printer, &second, &world.keys).as_deref(), Some("printer"));
+    assert_eq!(recalled(clerk, &second, &world.keys), None, "the leaver is nobody");
+    // From there to the next one, and back.
+    let third = Trust::build(registry(3, &["printer"])).unwrap();
+    world.cache.adopt(&second, &third);
+    assert_eq!(recalled(printer, &third, &world.keys).as_deref(), Some("printer"));
+    world.cache.adopt(&third, &second);
+    assert_eq!(recalled(printer, &second, &world.keys).as_deref(), Some("printer"));
+    // Another audience, other keys: verified again.
+    let mut moved = registry(4, &["printer"]);
+    moved.issuers[0].audiences = vec!["elsewhere".to_owned()];
+    let moved = Trust::build(moved).unwrap();
+    world.cache.adopt(&second, &moved);
+    assert_eq!(recalled(printer, &moved, &world.keys), None);
+    let same = Trust::build(registry(5, &["printer"])).unwrap();
+    world.cache.adopt(&second, &same);
+    let other = key_sets(&[Signer::new(Algorithm::Es256, "k1").jwk()]);
+    assert_eq!(recalled(printer, &same, &other), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]

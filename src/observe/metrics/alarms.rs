@@ -1,10 +1,9 @@
 //! Numbers about alarms (MON-7).
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Registry};
 
-use super::{
-    ALARM_MESSAGES, ALARM_OLDEST, ALARMS_LOST, ALARMS_RAISED, ALARMS_WAITING, NO_OPERATION,
-    counters, gauges,
-};
+use super::NO_OPERATION;
+use super::register::{counters, gauges};
+use super::table::{ALARM_MESSAGES, ALARM_OLDEST, ALARMS_LOST, ALARMS_RAISED, ALARMS_WAITING};
 use crate::base::Name;
 use crate::evidence::Fixed;
 

@@ -1,10 +1,8 @@
 //! Numbers about Amazon's quotas (MON-2).
 use prometheus::{Histogram, IntCounterVec, IntGauge, Registry};
 
-use super::{
-    NO_LABELS, PACING_REFUSED, PACING_WAIT, PACING_WAITING, UPSTREAM_THROTTLED, counters, gauge,
-    histograms,
-};
+use super::register::{NO_LABELS, counters, gauge, histograms};
+use super::table::{PACING_REFUSED, PACING_WAIT, PACING_WAITING, UPSTREAM_THROTTLED};
 use crate::base::Name;
 use crate::evidence::Fixed;
 

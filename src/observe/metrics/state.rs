@@ -1,9 +1,10 @@
 //! The numbers of what the gateway remembers and shares.
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Registry};
 
-use super::{
+use super::register::{counter, counters, gauge};
+use super::table::{
     QUOTA_ASKS, STATE_FAULTS, STATE_FORGED, STATE_GATEWAYS, STATE_REFUSED, STATE_SOUND,
-    STATE_WAITING, STATE_WRITTEN, counter, counters, gauge,
+    STATE_WAITING, STATE_WRITTEN,
 };
 use crate::evidence::Fixed;
 

@@ -17,6 +17,9 @@ fn touch_all(metrics: &Metrics) {
     metrics.listener(&name).refused(Fixed::new("address"));
     metrics.listener(&name).handshake_failed(Fixed::new("timed_out"));
     metrics.issuer(&name).fetch_failed(Fixed::new("unreachable"));
+    metrics.pass(&name, &name).ended(Fixed::new("closed"));
+    metrics.pass(&name, &name).target_up(&name).set(1);
+    metrics.pass(&name, &name).failed(&name, Fixed::new("refused"));
     metrics.denied(Denial::OperationNotGranted);
     metrics.exposed(Fixed::new("name"), 3);
     metrics.unread(Fixed::new("malformed"));

@@ -16,7 +16,7 @@ impl Quotas {
     pub fn carry_over(&mut self, old: &Self, now: Moment) {
         self.shared_turn = Arc::clone(&old.shared_turn);
         let turn = Arc::clone(&self.shared_turn);
-        let _shared = turn.lock();
+        let shared = turn.lock();
         let places: HashMap<&Name, usize> =
             (0..).zip(&old.limits).map(|(at, l)| (&l.name, at)).collect();
         for (limit, meters) in self.limits.iter().zip(&mut self.shared) {
@@ -28,6 +28,8 @@ impl Quotas {
                 *meter = inherited(old.spent_on(at), limit, lane, self.among, now);
             }
         }
+        // Whoever spends from a shared limit need not wait for ten thousand accounts.
+        drop(shared);
         let before: HashMap<&Name, &Account> = old.accounts.iter().map(|a| (&a.name, a)).collect();
         for account in &mut self.accounts {
             let previous = before.get(&account.name);

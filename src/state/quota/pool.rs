@@ -254,9 +254,10 @@ impl Pool {
         // No unit takes longer to come back, whatever was said.
         let wait = ns(wait).min(units.interval_ns());
         state.dry_until_ns = if given == 0 { now_ns.saturating_add(wait) } else { 0 };
-        state.sure_until_ns = match units.is_slow() {
-            true => state.dry_until_ns.min(now_ns.saturating_add(ns(QUICK))),
-            false => state.dry_until_ns,
+        state.sure_until_ns = if units.is_slow() {
+            state.dry_until_ns.min(now_ns.saturating_add(ns(QUICK)))
+        } else {
+            state.dry_until_ns
         };
         state.fresh_until_ns = now_ns.saturating_add(ns(FRESH_FOR));
         match units.counts {

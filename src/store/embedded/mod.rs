@@ -10,6 +10,7 @@ mod writer;
 
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -186,8 +187,16 @@ impl Store for Embedded {
         if blob.state.value.len() > VALUE_MAX {
             return Err(StoreFault::TooLarge);
         }
-        let blob = blob.clone();
-        self.writer.run(64 + blob.state.value.len(), move |txn, _| work::put_blob(txn, &blob)).await
+        let outcomes = self.put_blobs(Arc::from([blob.clone()])).await?;
+        outcomes.into_iter().next().unwrap_or(Err(StoreFault::Closed))
+    }
+
+    async fn put_blobs(
+        &self,
+        blobs: Arc<[Blob]>,
+    ) -> Result<Vec<Result<Put, StoreFault>>, StoreFault> {
+        let size = blobs.iter().map(|blob| 64_usize.saturating_add(blob.state.value.len())).sum();
+        self.writer.run(size, move |txn, _| work::put_blobs(txn, &blobs)).await
     }
 
     async fn blob(&self, key: BlobKey) -> Result<Option<Register>, StoreFault> {

@@ -1,10 +1,10 @@
 //! What each verb does inside a transaction. A refusal of one piece of work leaves the rest of the
 //! batch alone, so it is decided before the first write.
-use redb::{ReadableTable as _, ReadableTableMetadata as _, WriteTransaction};
+use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransaction};
 
 use super::tables::{
     ALARM_SEQUENCE, ALARMS, ALARMS_LOST, BLOBS, BUCKETS, Broken, COUNTERS, LOCK_ORDER,
-    LOCK_SEQUENCE, LOCKS, META, bucket, bucket_row, lock_row, lock_state, register,
+    LOCK_SEQUENCE, LOCKS, META, bucket, bucket_row, lock_row, lock_state,
 };
 use super::writer::Turn;
 use crate::store::bucket::{self, Ask, Asked, Lease};
@@ -107,16 +107,43 @@ pub(super) fn count(
     Ok(Ok(sum))
 }
 
-pub(super) fn put_blob(txn: &WriteTransaction, blob: &Blob) -> Done<Put> {
-    let key = blob.key.encode();
+/// In the order of their keys the file is walked through once.
+pub(super) fn put_blobs(
+    txn: &WriteTransaction,
+    blobs: &[Blob],
+) -> Done<Vec<Result<Put, StoreFault>>> {
     let mut table = txn.open_table(BLOBS)?;
-    let known = table.get(&key[..])?.map(|row| register(row.value(), VALUE_MAX)).transpose()?;
-    match known {
-        Some(state) if state >= blob.state => return Ok(Ok(Put::Stale)),
-        None if table.len()? >= BLOBS_MAX => return Ok(Err(StoreFault::Full)),
-        Some(_) | None => {}
+    let mut room = BLOBS_MAX.saturating_sub(table.len()?);
+    let mut order: Vec<(usize, &Blob)> = blobs.iter().enumerate().collect();
+    order.sort_unstable_by_key(|(_, blob)| blob.key);
+    let mut outcomes = vec![Ok(Put::Stale); blobs.len()];
+    for (place, blob) in order {
+        let outcome = put_blob(&mut table, &mut room, blob)?;
+        if let Some(own) = outcomes.get_mut(place) {
+            *own = outcome;
+        }
     }
-    table.insert(&key[..], &blob.state.encode()[..])?;
+    Ok(Ok(outcomes))
+}
+
+fn put_blob(
+    table: &mut Table<'_, &'static [u8], &'static [u8]>,
+    room: &mut u64,
+    blob: &Blob,
+) -> Done<Put> {
+    if blob.state.value.len() > VALUE_MAX {
+        return Ok(Err(StoreFault::TooLarge));
+    }
+    let (key, state) = (blob.key.encode(), blob.state.encode());
+    // Versions compare as their bytes do.
+    let outdone = table.get(&key[..])?.map(|row| row.value() >= &state[..]);
+    match outdone {
+        Some(true) => return Ok(Ok(Put::Stale)),
+        None if *room == 0 => return Ok(Err(StoreFault::Full)),
+        None => *room = room.saturating_sub(1),
+        Some(false) => {}
+    }
+    table.insert(&key[..], &state[..])?;
     Ok(Ok(Put::Stored))
 }
 
@@ -128,7 +155,7 @@ pub(super) fn forget_blob(txn: &WriteTransaction, key: BlobKey) -> Done<()> {
 pub(super) fn push_alarm(txn: &WriteTransaction, body: &[u8]) -> Done<u64> {
     let mut meta = txn.open_table(META)?;
     let mut table = txn.open_table(ALARMS)?;
-    let number = |meta: &redb::Table<'_, &'static str, u64>, name| {
+    let number = |meta: &Table<'_, &'static str, u64>, name| {
         Ok::<_, Broken>(meta.get(name)?.map_or(0, |last| last.value()).saturating_add(1))
     };
     if table.len()? >= ALARMS_MAX {

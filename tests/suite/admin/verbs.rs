@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use super::{plan, world};
-use crate::support::{ORDERS, World, bearing, get};
+use crate::support::{ORDERS, World, bearing, get, until_some};
 
 /// Runs a verb as one of the people.
 async fn sekisho(world: &World, who: &str, words: &[&str], stdin: &str) -> Output {
@@ -161,5 +161,66 @@ async fn priv_3_words_that_make_no_sense_end_with_2_and_no_gateway_with_1() {
     );
     let plain = ["locks", "--api", "http://localhost:1"];
     assert!(printed(&sekisho(&world, "officer", &plain, "").await, 1).contains("no https"));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_3_the_verb_reload_looks_applies_and_waits() {
+    let world = world().await;
+    let path = world.dir.join("sekisho.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let (shipping, less) = ("\"orders/getOrderAddress\", ", "");
+    std::fs::write(&path, good.replace(shipping, less)).unwrap();
+    let looked = printed(&sekisho(&world, "operator", &["reload", "--dry-run"], "").await, 0);
+    assert!(
+        looked.contains(
+            "narrows\tgrant\tPRIV-1\tall 3 of role shipping\tloses orders/getOrderAddress"
+        ),
+        "{looked}"
+    );
+    let print = looked.split("--print ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let refused = printed(&sekisho(&world, "operator", &["reload"], "").await, 2);
+    assert!(refused.contains("--case"), "{refused}");
+    let apply = ["reload", "--case", "CHG-2041", "--print", &print];
+    let said = printed(&sekisho(&world, "operator", &apply, "").await, 0);
+    assert!(
+        said.contains("done: reload") && said.contains("configuration 2 is in force"),
+        "{said}"
+    );
+    // And back, which is more than an operator may.
+    std::fs::write(&path, &good).unwrap();
+    printed(&sekisho(&world, "operator", &["reload", "--dry-run"], "").await, 3);
+    let back = ["reload", "--case", "CHG-2041"];
+    let refused = printed(&sekisho(&world, "operator", &back, "").await, 1);
+    assert!(refused.contains("role does not allow this"), "{refused}");
+    std::fs::write(&path, good.replace("roles = [\"limited\"]", "roles = [\"limted\"]")).unwrap();
+    let refused = printed(&sekisho(&world, "officer", &back, "").await, 1);
+    assert!(refused.contains("limted") && refused.contains("write \"limited\""), "{refused}");
+    let json = ["reload", "--case", "CHG-2041", "--json"];
+    let refused = printed(&sekisho(&world, "officer", &json, "").await, 1);
+    let refused: Value = serde_json::from_str(&refused).unwrap();
+    assert_eq!(refused["mistakes"].as_array().unwrap().len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_7_the_verbs_show_who_is_told_of_alarms() {
+    let desk = "[[alarm]]\nname = \"desk\"\nkind = \"syslog\"\npath = \"/nonexistent/log\"\n";
+    let mut plan = plan("");
+    plan.fill.entry("more").and_modify(|lines| lines.push_str(desk));
+    let world = World::with(plan).await;
+    let words = ["alarms", "targets"];
+    until_some("it was tried", async || {
+        let listed = printed(&sekisho(&world, "viewer", &words, "").await, 0);
+        let fields: Vec<&str> = listed.trim_end().split('\t').collect();
+        assert_eq!(fields[..3], ["desk", "syslog", "0"], "{listed}");
+        (fields[7] != "-").then_some(())
+    })
+    .await;
+    let listed = printed(&sekisho(&world, "viewer", &["alarms", "targets", "--json"], "").await, 0);
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let target = &listed["items"][0];
+    assert_eq!((&target["name"], &target["lost"]), (&"desk".into(), &0.into()));
+    assert!(target["fault"].is_string() && target["reached"].is_null(), "{target}");
     world.finish().await;
 }

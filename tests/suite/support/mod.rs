@@ -286,6 +286,7 @@ impl World {
         let loaded = config::load_from(&*watched, &dir.join("sekisho.toml"), 1, clock.now())
             .unwrap_or_else(|errors| panic!("{errors}"));
         let gateway = Running::start(loaded, clock).await.unwrap();
+        gateway.follow(&dir.join("sekisho.toml"), &watched);
         let said = Mutex::default();
         let guard = Guard(false);
         Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard }
@@ -398,7 +399,7 @@ impl World {
 
     /// Reloads the configuration file.
     pub async fn reload_as_it_is(&self) -> bool {
-        self.gateway.reload(&self.dir.join("sekisho.toml"), &self.watched).await
+        self.gateway.reload().await
     }
 
     /// Stops the gateway and starts another one on the same state and configuration.
@@ -409,6 +410,7 @@ impl World {
         let path = dir.join("sekisho.toml");
         let loaded = config::load_from(&*watched, &path, 1, clock.now()).unwrap();
         let gateway = Running::start(loaded, clock).await.unwrap();
+        gateway.follow(&path, &watched);
         Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard }
     }
 

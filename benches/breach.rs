@@ -1,0 +1,213 @@
+//! From the request that breaches a rule, shown to the detectors, to the lock that refuses the next
+//! one, through the functions that the gateway calls: target 1 ms on one gateway. And what the meter of
+//! traffic costs each request.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a measuring program: it may panic where it can't be set up"
+)]
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use divan::counter::ItemsCount;
+use sekisho::base::{ClientAddr, Clock, IdentityIx, ListenerIx, Moment};
+use sekisho::cli::run::Running;
+use sekisho::config;
+use sekisho::detect::{Canary, Event, Outcome, Proof};
+use sekisho::devcerts::{DevPki, Existing, PkiPlan, TokenClaims};
+use sekisho::engine::{ConnFacts, ConnLink, Done, Engine, Live};
+use sekisho::evidence::{Protocol, TlsVersion};
+use sekisho::identity::Presented;
+
+/// Each is locked once.
+const IDENTITIES: usize = 2_000;
+
+fn main() {
+    divan::main();
+}
+
+/// A gateway with its engine, and a connection that nobody closes.
+struct World {
+    dir: PathBuf,
+    pki: DevPki,
+    runtime: tokio::runtime::Runtime,
+    running: Option<Running>,
+    link: Arc<ConnLink>,
+    next: AtomicUsize,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.runtime.block_on(Box::pin(running.stop()));
+        }
+        let _left = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn configuration() -> String {
+    let mut text = r#"
+[gateway]
+environment = "test"
+state_dir = "state"
+threads = 1
+[network]
+loopback = ["127.0.0.0/8"]
+[[listener]]
+name = "apps"
+address = "127.0.0.1:0"
+networks = ["loopback"]
+upstreams = ["amazon"]
+[listener.tls]
+certificates = [{ certificate = "pki/server.pem", key = "pki/server.key" }]
+[[upstream]]
+name = "amazon"
+kind = "sp-api"
+region = "fe"
+stage = "sandbox"
+endpoint = "https://localhost:9"
+token_endpoint = "https://localhost:9"
+ca = "pki/ca.pem"
+[[issuer]]
+name = "corp"
+iss = "https://issuer.sekisho.test"
+audiences = ["sekisho"]
+algorithms = ["ES256"]
+jwks = { file = "pki/tokens/signing.jwks" }
+environment = "test"
+not_before = "optional"
+[lockout]
+locked_per_mille = 1000
+[role.orders]
+purpose = "be locked"
+allow = ["orders/*"]
+[log]
+access = { file = "access.log" }
+[admin]
+address = "127.0.0.1:0"
+"#
+    .to_owned();
+    for n in 0..IDENTITIES {
+        let _ = write!(
+            text,
+            "[identity.service-{n}]\nkind = \"service\"\nowner = \"platform@example.com\"\n\
+             token = {{ issuer = \"corp\", subject = \"service-{n}\" }}\n\
+             networks = [\"loopback\"]\nroles = [\"orders\"]\n"
+        );
+    }
+    text
+}
+
+impl World {
+    fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let dir =
+            std::env::temp_dir().join(format!("sekisho-breach-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let clock = Clock::system();
+        let pki = DevPki::generate(&PkiPlan::default(), clock.now()).expect("certificates");
+        pki.write(&dir.join("pki"), Existing::Replace).expect("files");
+        std::fs::write(dir.join("sekisho.toml"), configuration()).expect("a file");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let running = runtime.block_on(async {
+            let loaded = config::load(&dir.join("sekisho.toml"), 1, clock.now());
+            let loaded = loaded.expect("a configuration");
+            Running::start(loaded, clock).await.expect("a gateway")
+        });
+        let link = connection(&running.engine);
+        Self { dir, pki, runtime, running: Some(running), link, next: AtomicUsize::new(0) }
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.running.as_ref().expect("it runs").engine
+    }
+}
+
+fn connection(engine: &Engine) -> Arc<ConnLink> {
+    let (live, now) = (engine.live(), engine.clock.now());
+    let addr = ClientAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let key = engine.pseudonyms(now);
+    ConnLink::new(ConnFacts {
+        listener: ListenerIx(0),
+        source: addr.pseudonym(&key),
+        source_day: key.day(),
+        source_hash: engine.source(&addr),
+        fingerprint: 1,
+        networks: live.snapshot.networks.lookup(&addr),
+        addr,
+        generation: live.snapshot.generation,
+        server_name: None,
+        certificate: None,
+        chain: Vec::new(),
+        balancer: None,
+        tls: TlsVersion::V1_3,
+        http: Protocol::Http1,
+        bounds: live.snapshot.listeners[0].bounds.clone(),
+    })
+}
+
+/// A request that touched a planted record: what its sender did is a theft, whoever sent it.
+fn theft(who: IdentityIx, at: Moment) -> Event {
+    Event {
+        at,
+        identity: Some(who),
+        role: None,
+        network: None,
+        source: 7,
+        operation: None,
+        outcome: Outcome::Allowed,
+        bytes: 2_000,
+        records: 3,
+        object: None,
+        fingerprint: 1,
+        proof: Proof::Absent,
+        canary: Some(Canary { number: 1, planted_for: None }),
+    }
+}
+
+/// Observed, judged, put in force, and the next request refused.
+#[divan::bench(sample_count = 200, sample_size = 1)]
+fn from_the_breach_to_the_lock(bencher: divan::Bencher<'_, '_>) {
+    let world = World::new();
+    let engine = world.engine();
+    let live: Arc<Live> = engine.live();
+    // What a lock sets off in the background belongs to the runtime.
+    let _within = world.runtime.enter();
+    bencher
+        .with_inputs(|| {
+            let n = world.next.fetch_add(1, Ordering::Relaxed) % IDENTITIES;
+            let name = format!("service-{n}");
+            let claims = TokenClaims::new("https://issuer.sekisho.test", &name, "sekisho");
+            let now = engine.clock.now();
+            let token = world.pki.signer.sign(&claims, now).expect("a token");
+            let presented = Presented::Bearer(token.as_bytes());
+            let who = engine.prove(&live, &world.link, presented, now).expect("an identity");
+            assert!(engine.admit_caller(&live, &world.link, &who, now).is_ok(), "free until now");
+            who
+        })
+        .bench_values(|who| {
+            let now = engine.clock.now();
+            engine.observe(&live, &theft(who.identity(), now), None);
+            let admitted = engine.admit_caller(&live, &world.link, &who, now);
+            assert!(admitted.is_err(), "locked");
+            black_box(admitted)
+        });
+}
+
+#[divan::bench(sample_size = 1_000)]
+fn the_meter_of_traffic(bencher: divan::Bencher<'_, '_>) {
+    let world = World::new();
+    let (engine, now) = (world.engine(), world.engine().clock.now());
+    let live = engine.live();
+    let done = Done { requests: 1, refused: 0, bytes: 4_000, records: 2 };
+    bencher.counter(ItemsCount::new(1_u32)).bench(|| {
+        let under_way = engine.begin_request();
+        engine.note_traffic(black_box(&live), Some(IdentityIx(7)), black_box(done), now);
+        under_way
+    });
+}

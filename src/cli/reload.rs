@@ -1,0 +1,111 @@
+//! Reloads as the process sees them: where its files are, and what to tell whoever started it.
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::run::Running;
+use super::say::{self, Colour, Stream};
+use super::watch::{Salt, Watched};
+use crate::base::Moment;
+use crate::config::{self, Apply, Severity};
+use crate::engine::{Again, Engine, Files, Order, Outcome, Read, Reading, Trigger, Why, Widening};
+
+/// A configuration on this machine.
+struct OnDisk {
+    path: PathBuf,
+    watched: Arc<Watched>,
+    salt: Salt,
+}
+
+impl Files for OnDisk {
+    fn read(&self, reading: Reading, generation: u64, now: Moment) -> Read {
+        // Looking must not make a change look old to those who watch for it.
+        let aside = Watched::default();
+        let outside = match reading {
+            Reading::ToApply => &*self.watched,
+            Reading::ToLook => &aside,
+        };
+        outside.forget();
+        let loaded = config::load_from(outside, &self.path, generation, now);
+        Read { loaded, print: outside.print(&self.salt) }
+    }
+}
+
+impl Running {
+    /// From now on operators can have these files read again.
+    pub fn follow(&self, path: &Path, watched: &Arc<Watched>) {
+        let (path, watched) = (path.to_owned(), Arc::clone(watched));
+        self.engine.read_from(Arc::new(OnDisk { path, watched, salt: Salt::default() }));
+    }
+
+    /// Reads the configuration again and puts it in force, as for SIGHUP; a bad one changes nothing
+    /// and says why. What was put back before is tried again: somebody insists.
+    pub async fn reload(&self) -> bool {
+        self.reload_by(Trigger::Signal, Again::Yes).await
+    }
+
+    /// A file changed. Whether that is enough is the configuration's to say.
+    pub async fn files_changed(&self) -> bool {
+        if self.engine.live().snapshot.reload.apply == Apply::OnRequest {
+            say::err("files changed; they wait for SIGHUP or `sekisho reload`");
+            return false;
+        }
+        self.reload_by(Trigger::File, Again::No).await
+    }
+
+    async fn reload_by(&self, trigger: Trigger, again: Again) -> bool {
+        let order = Order { trigger, expect: None, widening: Widening::Allowed, again };
+        let outcome = self.engine.reload_files(order).await;
+        tell(&outcome);
+        matches!(*outcome, Outcome::Applied { .. })
+    }
+}
+
+/// Judges configurations on trial, until the process ends.
+pub(super) async fn judge(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    tokio::select! {
+        () = engine.watch_reloads() => {}
+        _ = stopped.wait_for(|stop| *stop) => {}
+    }
+}
+
+fn tell(outcome: &Outcome) {
+    match outcome {
+        Outcome::Applied { generation, diff, warnings, took, .. } => {
+            for warning in warnings {
+                say::err(warning.render(Severity::Warning, say::palette(Stream::Err)));
+            }
+            let counts = diff.counts;
+            say::err(format_args!(
+                "configuration {generation} is in force, after {} ms; {} differences widen, {} narrow, {} do neither",
+                took.as_millis(),
+                counts.widens,
+                counts.narrows,
+                counts.neutral
+            ));
+        }
+        Outcome::Refused { generation, why } => {
+            match why {
+                Why::Errors(errors) => say::err(errors.render(say::palette(Stream::Err))),
+                Why::Fault(fault) => {
+                    say::err(format_args!("the new configuration is not applied: {fault}"));
+                }
+                Why::PutBack(judged) => say::err(format_args!(
+                    "the new configuration is not applied: it was put back, because {} of 1,000 \
+                     requests failed ({}); change it, or insist by SIGHUP or `sekisho reload --again`",
+                    judged.blame.seen,
+                    judged.place()
+                )),
+                Why::NoFiles | Why::Changed | Why::Widens | Why::Broken => {
+                    say::err(format_args!("the new configuration is not applied: {}", why.word()));
+                }
+            }
+            say::err(say::paint(
+                Stream::Err,
+                Colour::Yellow,
+                &format!("configuration {generation} stays in force"),
+            ));
+        }
+    }
+}

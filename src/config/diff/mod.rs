@@ -1,0 +1,135 @@
+//! What another configuration would change: who gains or loses what. Controls: PRIV-1, PRIV-3, NET-1,
+//! ACC-3, LOG-1.
+//!
+//! Decides: for each difference, whether it widens what may be done, narrows it, or neither. Never
+//! sees: files, sockets, the clock, keys' contents.
+//! 1. Two [`Snapshot`]s are compared, not two texts: what is written in another way and means the same
+//!    is no change.
+//! 2. Where it can't be proved that nothing is widened, it is said to be. What is exchanged for
+//!    something else is told twice: what is lost narrows, what comes instead widens.
+//! 3. What people wrote for people (purposes, reasons, owners, subjects of tokens) is not repeated
+//!    (LOG-2); names, numbers, prefixes and hosts of the configuration are.
+//! 4. The answer is bounded: identities that change alike share a line, and beyond [`LINES_MAX`] lines
+//!    those that narrow or do neither are left out first, and counted.
+//!
+//! Fast, because identities with the same roles are the same question: 10,000 of them take about as
+//! long as their distinct lists of roles.
+mod access;
+mod identities;
+mod line;
+mod people;
+mod reach;
+mod watch;
+
+use super::Snapshot;
+use crate::base::Name;
+
+pub use line::{Direction, ITEMS_MAX, Line, NAMES_MAX, Part, Said};
+
+/// The most lines of one answer.
+pub const LINES_MAX: usize = 1_000;
+
+/// How many lines there are of each kind, those left out included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub widens: usize,
+    pub narrows: usize,
+    pub neutral: usize,
+}
+
+/// What would change, what widens first.
+#[derive(Clone, Debug, Default)]
+pub struct Diff {
+    pub lines: Vec<Line>,
+    pub counts: Counts,
+    /// Lines beyond the bound.
+    pub omitted: usize,
+    pub scope: Scope,
+}
+
+/// What a change touches, for whoever judges what it led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Upstreams whose own settings changed.
+    pub upstreams: Vec<Name>,
+    /// Listeners whose own settings changed.
+    pub listeners: Vec<Name>,
+    /// Whether it has to do with who may do what.
+    pub access: bool,
+    /// Whether it takes anything away, wherever.
+    pub narrows: bool,
+}
+
+impl Diff {
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.counts.widens == 0 && self.counts.narrows == 0 && self.counts.neutral == 0
+    }
+
+    /// Whether somebody who reviews it for security has to look: more may be done than before.
+    #[must_use]
+    pub const fn widens(&self) -> bool {
+        self.counts.widens > 0
+    }
+}
+
+/// What putting `new` in the place of `old` would change.
+#[must_use]
+pub fn compare(old: &Snapshot, new: &Snapshot) -> Diff {
+    let mut out = Out::default();
+    identities::compare(old, new, &mut out);
+    access::compare(old, new, &mut out);
+    reach::compare(old, new, &mut out);
+    people::compare(old, new, &mut out);
+    watch::compare(old, new, &mut out);
+    out.close()
+}
+
+/// Lines as they are found.
+#[derive(Debug, Default)]
+struct Out(Vec<Line>);
+
+impl Out {
+    fn add(&mut self, line: Line) {
+        self.0.push(line);
+    }
+
+    fn close(self) -> Diff {
+        let mut lines = self.0;
+        lines.sort_by(Line::order);
+        let mut diff = Diff::default();
+        for line in &lines {
+            let count = match line.direction {
+                Direction::Widens => &mut diff.counts.widens,
+                Direction::Narrows => &mut diff.counts.narrows,
+                Direction::Neutral => &mut diff.counts.neutral,
+            };
+            *count += 1;
+            diff.scope.note(line);
+        }
+        diff.omitted = lines.len().saturating_sub(LINES_MAX);
+        lines.truncate(LINES_MAX);
+        diff.lines = lines;
+        diff
+    }
+}
+
+impl Scope {
+    fn note(&mut self, line: &Line) {
+        let list = match line.part {
+            Part::Upstream => &mut self.upstreams,
+            Part::Listener => &mut self.listeners,
+            part => {
+                self.access |= part.is_access();
+                self.narrows |= line.direction == Direction::Narrows;
+                return;
+            }
+        };
+        self.narrows |= line.direction == Direction::Narrows;
+        for name in &line.names {
+            if !list.contains(name) {
+                list.push(name.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! A configuration on trial: `trial` decides by counts; here they are taken, and what was decided is
+//! done. Controls: LOG-1, MON-7.
+//!
+//! What is put back is the last configuration that stood its trial, whole, and only where the change
+//! since then narrowed nothing; see `trial` for why.
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::files::Print;
+use super::turn::Turn;
+use super::{Engine, Live};
+use crate::base::{Moment, Name};
+use crate::config::diff::{Scope, compare};
+use crate::config::{OnErrors, Snapshot};
+use crate::evidence::{Event, Fixed, JudgedConfig};
+use crate::trial::{Blame, Figures, Kind, Sample, Spot, Verdict, judge};
+
+/// How often counts are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often they are kept.
+const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct OnTrial {
+    generation: u64,
+    since: Moment,
+    until: Moment,
+    /// The last that stood its trial, or that the process began with.
+    proven: Arc<Snapshot>,
+    /// What changed since then.
+    scope: Scope,
+    before: Sample,
+    told: Told,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
+}
+
+/// What a configuration was found to have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The configuration.
+    pub generation: u64,
+    pub spot: Spot,
+    pub blame: Blame,
+    pub at: Moment,
+}
+
+/// How the configuration in force stands.
+#[derive(Clone, Debug)]
+pub struct TrialView {
+    pub generation: u64,
+    /// Until when it is on trial; none if it stood it.
+    pub until: Option<Moment>,
+    /// What was put back last, as long as nothing else was applied.
+    pub put_back: Option<Judged>,
+}
+
+impl Judged {
+    /// The place's kind, in a word.
+    #[must_use]
+    pub const fn place(&self) -> &'static str {
+        match self.spot {
+            Spot::Upstream(_) => "upstream",
+            Spot::Listener(_) => "listener",
+            Spot::Access => "access",
+            Spot::Gateway => "gateway",
+        }
+    }
+
+    /// The place's name, where there are several of its kind.
+    #[must_use]
+    pub const fn name(&self) -> Option<&Name> {
+        match &self.spot {
+            Spot::Upstream(name) | Spot::Listener(name) => Some(name),
+            Spot::Access | Spot::Gateway => None,
+        }
+    }
+}
+
+impl OnTrial {
+    /// The places that can count against it, and who can make something fail there.
+    fn spots(&self) -> impl Iterator<Item = (Spot, Kind)> {
+        let upstreams = self.scope.upstreams.iter();
+        let upstreams = upstreams.map(|name| (Spot::Upstream(name.clone()), Kind::Inner));
+        let listeners = self.scope.listeners.iter();
+        let listeners = listeners.map(|name| (Spot::Listener(name.clone()), Kind::Open));
+        let access = self.scope.access.then_some((Spot::Access, Kind::Open));
+        upstreams.chain(listeners).chain(access).chain([(Spot::Gateway, Kind::Inner)])
+    }
+}
+
+impl Engine {
+    /// Keeps count, judges and gives up what is over, for ever.
+    pub async fn watch_reloads(self: Arc<Self>) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            look.tick().await;
+            self.judge_trial().await;
+            self.reloads.sweep();
+        }
+    }
+
+    /// How the configuration in force stands.
+    pub async fn view_trial(&self) -> TrialView {
+        let put_back = self.reloads.turn.lock().await.put_back.clone();
+        let trial = self.reloads.trial.lock();
+        TrialView {
+            generation: self.live().snapshot.generation,
+            until: trial.as_ref().map(|trial| trial.until),
+            put_back: put_back.map(|(_, judged)| judged),
+        }
+    }
+
+    /// Takes what was counted since the last time to what is remembered.
+    pub(super) fn sample(&self, now: Moment) {
+        let live = self.live();
+        let generation = live.snapshot.generation;
+        let mut counted = self.reloads.counted.lock();
+        let (since, known) = match &*counted {
+            Some((of, at, known)) if *of == generation => (*at, known.clone()),
+            _ => (live.since, Sample::default()),
+        };
+        let over = now.since(since);
+        let all = live.tally.all(over);
+        let more = all.0.iter().map(|(spot, sum)| {
+            let known = known.of(spot);
+            let sent = sum.sent.saturating_sub(known.sent);
+            let failed = sum.failed.saturating_sub(known.failed);
+            (spot.clone(), Figures { sent, failed, over })
+        });
+        self.reloads.history.lock().push(now, generation, Sample(more.collect()));
+        *counted = Some((generation, now, all));
+    }
+
+    fn sample_if_due(&self, now: Moment) {
+        let due = {
+            let counted = self.reloads.counted.lock();
+            let generation = self.live().snapshot.generation;
+            counted
+                .as_ref()
+                .is_none_or(|(of, at, _)| *of != generation || now.since(*at) >= SAMPLE_EVERY)
+        };
+        if due {
+            self.sample(now);
+        }
+    }
+
+    /// A configuration came into force: from now on it is compared with what was before. Until when.
+    pub(super) fn begin_trial(&self, before: &Live, live: &Live) -> Moment {
+        let now = live.since;
+        let until = now.plus(live.snapshot.reload.trial);
+        let mut trial = self.reloads.trial.lock();
+        // One that did not stand its trial is nothing to go back to, or to compare with.
+        let (proven, counts) = match trial.take() {
+            Some(unproven) => (unproven.proven, unproven.before),
+            None => (Arc::clone(&before.snapshot), self.reloads.history.lock().sum(now)),
+        };
+        *trial = Some(OnTrial {
+            generation: live.snapshot.generation,
+            since: now,
+            until,
+            scope: compare(&proven, &live.snapshot).scope,
+            proven,
+            before: counts,
+            told: Told::No,
+        });
+        until
+    }
+
+    /// Looks at the configuration on trial, if there is one, and does what follows.
+    pub async fn judge_trial(self: &Arc<Self>) {
+        let now = self.clock.now();
+        self.sample_if_due(now);
+        let Some(trial) = self.reloads.trial.lock().clone() else { return };
+        let live = self.live();
+        if live.snapshot.generation != trial.generation {
+            return;
+        }
+        let after = live.tally.all(now.since(trial.since));
+        let worse = trial.spots().find_map(|(spot, kind)| {
+            match judge(trial.before.of(&spot), after.of(&spot), kind) {
+                Verdict::Calm => None,
+                Verdict::Worse(blame) => {
+                    Some(Judged { generation: trial.generation, spot, blame, at: now })
+                }
+            }
+        });
+        match worse {
+            Some(judged) if trial.told == Told::No => self.follow_verdict(trial, judged).await,
+            _ if now.mono_ns() >= trial.until.mono_ns() => {
+                *self.reloads.trial.lock() = None;
+                if trial.told == Told::No {
+                    let generation = trial.generation;
+                    self.report_event(&Event::ConfigProven { generation });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn follow_verdict(self: &Arc<Self>, trial: OnTrial, judged: Judged) {
+        let live = self.live();
+        if trial.scope.narrows {
+            return self.suspect(&judged, "it-narrows");
+        }
+        if live.snapshot.reload.on_errors == OnErrors::Alarm {
+            return self.suspect(&judged, "on_errors");
+        }
+        let mut turn = Arc::clone(&self.reloads.turn).lock_owned().await;
+        let engine = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || engine.put_back(&mut turn, &trial, judged));
+        // A panic has been told of already; the configuration stays as it is.
+        let _ = done.await;
+    }
+
+    fn put_back(&self, turn: &mut Turn, trial: &OnTrial, judged: Judged) {
+        let live = self.live();
+        // Somebody else had a turn in between.
+        if live.snapshot.generation != trial.generation {
+            return;
+        }
+        let print: Option<Print> = turn.print.take();
+        if self.put(&live, Arc::clone(&trial.proven)).is_err() {
+            turn.print = print;
+            return self.suspect(&judged, "it-can-not-be-built");
+        }
+        *self.reloads.trial.lock() = None;
+        *self.reloads.counted.lock() = None;
+        self.reloads.history.lock().forget(trial.generation);
+        self.metrics.config_rolled_back.inc();
+        let generation = trial.proven.generation;
+        self.report_event(&Event::ConfigRolledBack(told(&judged, generation, "rolled-back")));
+        turn.put_back = print.map(|print| (print, judged));
+    }
+
+    /// It looks bad and stays in force: people are told, once.
+    fn suspect(&self, judged: &Judged, why: &'static str) {
+        if let Some(trial) = &mut *self.reloads.trial.lock() {
+            trial.told = Told::Yes;
+        }
+        self.report_event(&Event::ConfigSuspect(told(judged, judged.generation, why)));
+    }
+}
+
+const fn told<'a>(judged: &'a Judged, in_force: u64, why: &'static str) -> JudgedConfig<'a> {
+    let (upstream, listener) = match &judged.spot {
+        Spot::Upstream(name) => (Some(name), None),
+        Spot::Listener(name) => (None, Some(name)),
+        Spot::Access | Spot::Gateway => (None, None),
+    };
+    JudgedConfig {
+        in_force,
+        judged: judged.generation,
+        place: Fixed::new(judged.place()),
+        upstream,
+        listener,
+        seen: judged.blame.seen,
+        expected: judged.blame.expected,
+        limit: judged.blame.limit,
+        sent: judged.blame.sent,
+        why: Fixed::new(why),
+    }
+}

@@ -1,0 +1,327 @@
+//! One reload at a time, whoever asks: a signal, a changed file, an operator. Controls: PRIV-3, LOG-1.
+//!
+//! 1. Whoever asks while another reload runs waits for its turn; the last one reads what is there last.
+//!    Signals and changed files that wait together share one: it begins after all of them.
+//! 2. Reading, compiling, comparing and building are done aside, on a thread that serves nobody. What
+//!    is left to do in the moment of the swap is to exchange a pointer.
+//! 3. It goes on to its end when whoever asked goes away, and is told and counted whatever comes of it.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::files::{Files, Print, Reading};
+use super::trial::{Judged, OnTrial};
+use super::{Engine, Live, ReloadFault, unmoved};
+use crate::base::{Moment, Name};
+use crate::config::diff::{Diff, compare};
+use crate::config::{ConfigError, ConfigErrors};
+use crate::evidence::{Applied, Event, Fixed};
+use crate::trial::{History, Sample};
+
+/// Who or what asks for a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// SIGHUP: somebody on the machine insists.
+    Signal,
+    /// A file changed.
+    File,
+    Operator(Name),
+}
+
+impl Trigger {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Signal => "signal",
+            Self::File => "file",
+            Self::Operator(_) => "operator",
+        }
+    }
+}
+
+/// Whether a change may widen what may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Widening {
+    Allowed,
+    Refused,
+}
+
+/// Whether a configuration that was put back because of what failed is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    No,
+    Yes,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub trigger: Trigger,
+    /// Only if everything reads as it did when somebody looked.
+    pub expect: Option<Print>,
+    pub widening: Widening,
+    pub again: Again,
+}
+
+/// What the files would change.
+#[derive(Debug)]
+pub struct Preview {
+    /// The configuration in force.
+    pub generation: u64,
+    pub print: Print,
+    pub diff: Diff,
+    pub warnings: Vec<ConfigError>,
+    /// Why it could not be put in force all the same.
+    pub blocked: Option<ReloadFault>,
+    /// It was put back before, because of this.
+    pub put_back: Option<Judged>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    Applied {
+        generation: u64,
+        diff: Diff,
+        warnings: Vec<ConfigError>,
+        took: Duration,
+        /// Until when it is on trial.
+        until: Moment,
+    },
+    /// Nothing was changed.
+    Refused { generation: u64, why: Why },
+}
+
+/// Why nothing was changed.
+#[derive(Debug)]
+pub enum Why {
+    /// It is not known where the configuration is.
+    NoFiles,
+    Errors(ConfigErrors),
+    Fault(ReloadFault),
+    /// This very configuration was in force and was put back.
+    PutBack(Judged),
+    /// Since somebody looked, something changed.
+    Changed,
+    /// It widens what may be done, and whoever asks may not do that.
+    Widens,
+    /// The gateway failed.
+    Broken,
+}
+
+impl Why {
+    /// Its name in the log.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::NoFiles => "no-files",
+            Self::Errors(_) => "errors",
+            Self::Fault(_) => "restart-needed",
+            Self::PutBack(_) => "put-back-before",
+            Self::Changed => "changed-meanwhile",
+            Self::Widens => "widens",
+            Self::Broken => "broken",
+        }
+    }
+
+    fn count(&self) -> u64 {
+        let many = match self {
+            Self::Errors(errors) => errors.errors.len().saturating_add(errors.omitted),
+            Self::Fault(ReloadFault::Quotas(errors)) => errors.len(),
+            Self::Fault(ReloadFault::Keys(faults)) => faults.len(),
+            Self::Fault(ReloadFault::Listeners(names)) => names.len(),
+            Self::Fault(ReloadFault::Fixed(keys)) => keys.len(),
+            Self::Fault(
+                ReloadFault::Tls(_)
+                | ReloadFault::Random
+                | ReloadFault::Numbers
+                | ReloadFault::Parting,
+            )
+            | Self::NoFiles
+            | Self::PutBack(_)
+            | Self::Changed
+            | Self::Widens
+            | Self::Broken => 1,
+        };
+        u64::try_from(many).unwrap_or(u64::MAX)
+    }
+}
+
+/// What is known from one reload to the next.
+#[derive(Default)]
+pub(in crate::engine) struct Reloads {
+    files: Mutex<Option<Arc<dyn Files>>>,
+    pub(super) turn: Arc<tokio::sync::Mutex<Turn>>,
+    /// How many asked who may share a reload.
+    asked: AtomicU64,
+    pub(super) trial: Mutex<Option<OnTrial>>,
+    pub(super) history: Mutex<History>,
+    /// Where the tally of a configuration stood when it was last looked at.
+    pub(super) counted: Mutex<Option<(u64, Moment, Sample)>>,
+    /// Configurations that are in force no more, until nobody uses them.
+    retired: Mutex<Vec<Arc<Live>>>,
+}
+
+/// Whoever holds it may change what is in force.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// The highest number that any configuration ever had.
+    generation: u64,
+    /// Stands for what is in force; none for the one the process began with.
+    pub(super) print: Option<Print>,
+    /// What was put back last, and why.
+    pub(super) put_back: Option<(Print, Judged)>,
+    /// How many had asked when the last shared reload began, and what came of it.
+    last: Option<(u64, Arc<Outcome>)>,
+}
+
+impl Engine {
+    /// Where the configuration is read from, from now on.
+    pub fn read_from(&self, files: Arc<dyn Files>) {
+        *self.reloads.files.lock() = Some(files);
+    }
+
+    /// Reads everything again and puts it in force, if it can be and may be.
+    pub async fn reload_files(self: &Arc<Self>, order: Order) -> Arc<Outcome> {
+        let shared = order.trigger == Trigger::Signal || order.trigger == Trigger::File;
+        let ticket = if shared { self.reloads.asked.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
+        let mut turn = Arc::clone(&self.reloads.turn).lock_owned().await;
+        if shared
+            && let Some((covers, outcome)) = &turn.last
+            && *covers >= ticket
+        {
+            return Arc::clone(outcome);
+        }
+        let covers = self.reloads.asked.load(Ordering::SeqCst);
+        let engine = Arc::clone(self);
+        // The turn goes along, so that it is not over before the work is.
+        let done = tokio::task::spawn_blocking(move || {
+            let outcome = engine.attempt(&mut turn, &order);
+            engine.tell_of(&order, &outcome);
+            let outcome = Arc::new(outcome);
+            if shared {
+                turn.last = Some((covers, Arc::clone(&outcome)));
+            }
+            outcome
+        });
+        let generation = self.live().snapshot.generation;
+        done.await.unwrap_or_else(|_panicked| {
+            self.tell_of_refusal(&Why::Broken);
+            Arc::new(Outcome::Refused { generation, why: Why::Broken })
+        })
+    }
+
+    /// What reading everything again would change. Changes nothing, and keeps nobody from reloading.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn preview_files(self: &Arc<Self>) -> Result<Preview, Why> {
+        let files = self.reloads.files.lock().clone().ok_or(Why::NoFiles)?;
+        let put_back = self.reloads.turn.lock().await.put_back.clone();
+        let engine = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let (live, now) = (engine.live(), engine.clock.now());
+            let generation = live.snapshot.generation;
+            let read = files.read(Reading::ToLook, generation.saturating_add(1), now);
+            let loaded = read.loaded.map_err(Why::Errors)?;
+            let judged = put_back.filter(|(print, _)| *print == read.print);
+            Ok(Preview {
+                generation,
+                print: read.print,
+                diff: compare(&live.snapshot, &loaded.snapshot),
+                blocked: unmoved(&live.snapshot, &loaded.snapshot).err(),
+                warnings: loaded.warnings,
+                put_back: judged.map(|(_, judged)| judged),
+            })
+        });
+        done.await.unwrap_or(Err(Why::Broken))
+    }
+
+    /// A configuration was found to be unusable before it was somebody's turn: told and counted alike.
+    pub fn tell_of_refusal(&self, why: &Why) {
+        let generation = self.live().snapshot.generation;
+        self.metrics.config_refused.inc();
+        let (errors, why) = (why.count(), Fixed::new(why.word()));
+        self.report_event(&Event::ConfigRefused { generation, errors, why });
+    }
+
+    fn attempt(self: &Arc<Self>, turn: &mut Turn, order: &Order) -> Outcome {
+        let (before, began) = (self.live(), self.clock.now());
+        let old = before.snapshot.generation;
+        let refuse = |why| Outcome::Refused { generation: old, why };
+        let Some(files) = self.reloads.files.lock().clone() else { return refuse(Why::NoFiles) };
+        let generation = turn.generation.max(old).saturating_add(1);
+        let read = files.read(Reading::ToApply, generation, began);
+        let loaded = match read.loaded {
+            Ok(loaded) => loaded,
+            Err(errors) => return refuse(Why::Errors(errors)),
+        };
+        if let Some((print, judged)) = &turn.put_back
+            && *print == read.print
+            && order.again == Again::No
+        {
+            return refuse(Why::PutBack(judged.clone()));
+        }
+        if order.expect.is_some_and(|expected| expected != read.print) {
+            return refuse(Why::Changed);
+        }
+        let diff = compare(&before.snapshot, &loaded.snapshot);
+        if order.widening == Widening::Refused && diff.widens() {
+            return refuse(Why::Widens);
+        }
+        self.sample(self.clock.now());
+        let live = match self.numbered(loaded.snapshot).and_then(|next| self.put(&before, next)) {
+            Ok(live) => live,
+            Err(fault) => return refuse(Why::Fault(fault)),
+        };
+        (turn.generation, turn.print) = (generation, Some(read.print));
+        let until = self.begin_trial(&before, &live);
+        let took = self.clock.now().since(began);
+        Outcome::Applied { generation, diff, warnings: loaded.warnings, took, until }
+    }
+
+    fn tell_of(&self, order: &Order, outcome: &Outcome) {
+        match outcome {
+            Outcome::Applied { generation, diff, .. } => {
+                let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+                self.metrics.config_applied.inc();
+                self.report_event(&Event::ConfigReloaded(Applied {
+                    generation: *generation,
+                    trigger: Fixed::new(order.trigger.word()),
+                    actor: match &order.trigger {
+                        Trigger::Operator(name) => Some(name),
+                        Trigger::Signal | Trigger::File => None,
+                    },
+                    widens: count(diff.counts.widens),
+                    narrows: count(diff.counts.narrows),
+                    neutral: count(diff.counts.neutral),
+                }));
+            }
+            // Nothing is wrong with the files: it is told as what the operator may not do.
+            Outcome::Refused { why: Why::Changed | Why::Widens, .. } => {}
+            Outcome::Refused { why, .. } => self.tell_of_refusal(why),
+        }
+    }
+}
+
+impl Reloads {
+    /// A configuration is in force no more. It is given up where nobody waits for it: ten thousand
+    /// identities take some milliseconds to take apart.
+    pub(super) fn retire(&self, live: Arc<Live>) {
+        self.retired.lock().push(live);
+    }
+
+    /// Gives up what no request uses any more.
+    pub(super) fn sweep(&self) {
+        let unused: Vec<Arc<Live>> = {
+            let mut retired = self.retired.lock();
+            let (unused, used) = retired.drain(..).partition(|live| Arc::strong_count(live) == 1);
+            *retired = used;
+            unused
+        };
+        if !unused.is_empty() {
+            tokio::task::spawn_blocking(move || drop(unused));
+        }
+    }
+}
