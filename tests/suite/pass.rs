@@ -95,7 +95,8 @@ impl Edge {
         let path = self.dir.join("sekisho.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, edit(text)).unwrap();
-        self.gateway.reload(&path, &self.watched).await
+        self.gateway.follow(&path, &self.watched);
+        self.gateway.reload().await
     }
 
     pub fn log(&self) -> Vec<Value> {
