@@ -99,7 +99,7 @@ impl<'s> Case<'s> {
             Failure::new(format_args!("there is no identity {:?}; {known}", words.identity))
         })?;
         let listener = match &words.listener {
-            None => snapshot.listeners.first(),
+            None => snapshot.listeners.iter().find(|one| one.tls.is_some()),
             Some(wanted) => snapshot.listeners.iter().find(|one| one.name.as_str() == wanted),
         };
         let listener = listener.ok_or_else(|| {

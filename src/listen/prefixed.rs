@@ -32,12 +32,9 @@ impl AsyncRead for Prefixed {
             return Pin::new(&mut self.tcp).poll_read(cx, buf);
         }
         let length = self.prefix.len().min(buf.remaining());
-        for byte in self.prefix.drain(..length) {
-            buf.put_slice(&[byte]);
-        }
-        if self.prefix.is_empty() {
-            self.prefix = Vec::new();
-        }
+        let rest = self.prefix.split_off(length);
+        buf.put_slice(&self.prefix);
+        self.prefix = rest;
         Poll::Ready(Ok(()))
     }
 }

@@ -30,7 +30,6 @@ const ADMITTED: &str = "networks = [\"loopback\"]\nupstreams = [\"amazon\", \"wa
 pub struct Edge {
     dir: PathBuf,
     pub gateway: Running,
-    watched: Arc<Watched>,
 }
 
 const EDGE: &str = r#"
@@ -84,7 +83,8 @@ impl Edge {
         let loaded = config::load_from(&*watched, &dir.join("sekisho.toml"), 1, clock.now())
             .unwrap_or_else(|errors| panic!("{errors}"));
         let gateway = Running::start(loaded, clock).await.unwrap();
-        Self { dir, gateway, watched }
+        gateway.follow(&dir.join("sekisho.toml"), &watched);
+        Self { dir, gateway }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -95,7 +95,6 @@ impl Edge {
         let path = self.dir.join("sekisho.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, edit(text)).unwrap();
-        self.gateway.follow(&path, &self.watched);
         self.gateway.reload().await
     }
 

@@ -17,6 +17,7 @@
 mod access;
 mod identities;
 mod line;
+mod pass;
 mod people;
 mod reach;
 mod watch;

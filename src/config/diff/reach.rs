@@ -7,7 +7,7 @@ use rustls_pki_types::CertificateDer;
 use super::access::sets;
 use super::identities::Networks;
 use super::line::{Direction, Line, Part, Said};
-use super::{Out, Snapshot};
+use super::{Out, Snapshot, pass};
 use crate::base::{Name, UpstreamIx};
 use crate::config::settings::{
     Addresses, Alpn, Bounds, CertifiedChain, ClientAuth, Endpoint, ListenerSettings, Rate, Region,
@@ -89,6 +89,7 @@ fn listener(
         (Some(_), None) => out.add(line(Direction::Narrows, "ends TLS no more")),
         (None, None) => {}
     }
+    pass::routes(&was.pass, &now.pass, &line, out);
     bounds(&was.bounds, &now.bounds, &line, out);
 }
 

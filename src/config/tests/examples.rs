@@ -47,6 +47,7 @@ fn example(name: &str) -> Vec<ConfigError> {
 
 #[test]
 fn the_examples_are_right() {
+    assert_eq!(example("edge.toml"), []);
     assert_eq!(example("shop.toml"), []);
     assert_eq!(example("platform/sekisho.toml"), []);
     let developer = example("developer.toml");

@@ -126,7 +126,7 @@ metrics! {
     CONFIG_GENERATION = Gauge "sekisho_config_generation" []
         "Generation of the configuration in force.";
     CONFIG_RELOADS = Counter "sekisho_config_reloads_total" ["result"]
-        "Attempts to load a configuration: applied, refused.";
+        "Attempts to load a configuration: applied, refused, rolled-back.";
     JWKS_FETCHES = Counter "sekisho_jwks_fetches_total" ["issuer", "result"]
         "Fetches of an issuer's keys: fetched, or the reason why not.";
     JWKS_KEYS = Gauge "sekisho_jwks_keys" ["issuer"]
