@@ -147,7 +147,7 @@ async fn start(loaded: Loaded, clock: Clock) -> Result<(Running, Option<JoinHand
     )?;
     let prepared = Prepared::new(loaded, clock, given)?;
     let restored = Box::pin(prepared.restore(Look::Whole)).await?;
-    Ok((restored.serve().await?, None))
+    Ok((restored.serve()?, None))
 }
 
 async fn enter(
@@ -166,7 +166,7 @@ async fn enter(
     };
     match restored.await {
         Ok(restored) => {
-            let running = restored.serve().await?;
+            let running = restored.serve()?;
             let store = Arc::clone(&running.state().await.store);
             let before = entering.serving(&running.engine, &store).await?;
             Ok((running, Some(before)))

@@ -154,7 +154,7 @@ impl Restored {
     ///
     /// # Errors
     /// If a socket broke since it was bound.
-    pub(super) async fn serve(self) -> Result<Running, Failure> {
+    pub(super) fn serve(self) -> Result<Running, Failure> {
         let Self { engine, gateway, mut state, bound, log, began } = self;
         let (mut listeners, mut admin, mut api) = (Vec::new(), None, None);
         for (purpose, address) in bound.addresses() {
@@ -211,7 +211,7 @@ impl Running {
     pub async fn start(loaded: Loaded, clock: Clock) -> Result<Self, Failure> {
         let prepared = Prepared::new(loaded, clock, Given::default())?;
         let restored = Box::pin(prepared.restore(Look::Whole)).await?;
-        restored.serve().await
+        restored.serve()
     }
 
     /// The address that a listener had at the start.
