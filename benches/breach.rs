@@ -141,6 +141,7 @@ fn connection(engine: &Engine) -> Arc<ConnLink> {
         networks: live.snapshot.networks.lookup(&addr),
         addr,
         generation: live.snapshot.generation,
+        authorities: live.authorities(ListenerIx(0), now),
         server_name: None,
         certificate: None,
         chain: Vec::new(),

@@ -60,6 +60,8 @@
 //! | edges | [`listen`], [`gateway`], [`admin`], [`deliver`] | speak a protocol; none knows another |
 //! | program | [`cli`], [`mock`], [`devcerts`] | wire it all; `cli::run` alone |
 //!
+//! Another binary takes a process' place in `cli::upgrade`, with its sockets and all that it remembers.
+//!
 //! What outlives a restart, and what several gateways share, is kept by [`store`]; requests don't wait
 //! for it, but for a unit of a shared quota of which a gateway has none.
 //!

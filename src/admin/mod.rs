@@ -34,7 +34,7 @@ const CONNECTION_MAX: Duration = Duration::from_secs(60);
 /// The admin socket, bound but not served yet.
 #[derive(Debug)]
 pub struct Admin {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
 }
 
 impl Admin {
@@ -44,7 +44,18 @@ impl Admin {
         if !address.ip().is_loopback() {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        Ok(Self { socket: TcpListener::bind(address).await? })
+        Self::on(Arc::new(TcpListener::bind(address).await?))
+    }
+
+    /// On a socket that is bound already.
+    ///
+    /// # Errors
+    /// If it is not at a loopback address.
+    pub fn on(socket: Arc<TcpListener>) -> io::Result<Self> {
+        if !socket.local_addr()?.ip().to_canonical().is_loopback() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(Self { socket })
     }
 
     pub fn address(&self) -> io::Result<SocketAddr> {

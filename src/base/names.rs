@@ -96,7 +96,7 @@ index! {
     UpstreamIx(u16);
     /// Place of a named network in one snapshot's list; at most 256 networks.
     NetworkIx(u8);
-    /// Place of a listener in one snapshot's list.
+    /// Number of a listener: of its name, for as long as the process runs.
     ListenerIx(u16);
     /// Place of a quota in one snapshot's list.
     LimitIx(u16);

@@ -34,6 +34,8 @@ pub(super) struct Args {
 #[derive(Subcommand, Debug)]
 pub(super) enum Verb {
     Run(RunArgs),
+    Upgrade(UpgradeArgs),
+    Ready(ReadyArgs),
     Check(CheckArgs),
     Diff(DiffArgs),
     Explain(ExplainArgs),
@@ -56,7 +58,8 @@ pub(super) enum Verb {
 /// Serve: listen, enforce, forward, write down.
 ///
 /// Signals: SIGHUP reads the configuration again (a bad one changes nothing and says why); SIGUSR1
-/// opens the access log anew after logrotate; SIGTERM and SIGINT stop accepting, let requests in
+/// opens the access log anew after logrotate; SIGUSR2 has the binary, as it is on disk now, take this
+/// process' place (see `sekisho upgrade`); SIGTERM and SIGINT stop accepting, let requests in
 /// flight finish within `gateway.shutdown_grace`, and end. A changed file is noticed by itself.
 ///
 /// Exit codes: 0 stopped by a signal; 1 the configuration or a port can't be used.
@@ -66,6 +69,40 @@ pub(super) struct RunArgs {
     /// The configuration file.
     #[arg(env = "SEKISHO_CONFIG", default_value = "/etc/sekisho/sekisho.toml")]
     pub(super) config: PathBuf,
+}
+
+/// Have another binary take the place of the running gateway, without losing a request.
+///
+/// Starts the new binary beside the running one, which hands over its listening sockets, its locks,
+/// what was spent and what was revealed, and then finishes what it has. If the new one can't be
+/// started, can't use the configuration, dies, or is not ready in time, the running one goes on as if
+/// nothing had been. SIGUSR2 to the gateway does the same with the file it was started from. Run it as
+/// the gateway's user.
+///
+/// Exit codes: 0 the new process serves; 1 it does not, the reason is on standard error.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct UpgradeArgs {
+    /// The configuration file of the running gateway.
+    #[arg(env = "SEKISHO_CONFIG", default_value = "/etc/sekisho/sekisho.toml")]
+    pub(super) config: PathBuf,
+    /// What to start; the file that the gateway was started from by default.
+    #[arg(long, value_name = "FILE")]
+    pub(super) binary: Option<PathBuf>,
+    /// Seconds the new process may take for each of its steps; 30 by default.
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) within: Option<u64>,
+}
+
+/// Ask a gateway on this machine whether it should be sent traffic: a probe where there is no curl.
+///
+/// Exit codes: 0 it should; 1 it drains, can't write its log, or is not there.
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(super) struct ReadyArgs {
+    /// The gateway's `[admin] address`.
+    #[arg(default_value = "127.0.0.1:9464")]
+    pub(super) address: SocketAddr,
 }
 
 /// Read a configuration as `run` would, and report every mistake at once.

@@ -14,12 +14,14 @@ mod explain;
 mod mock;
 mod notify;
 mod operate;
+mod ready;
 mod reload;
 pub mod run;
 pub mod say;
 mod secret;
 mod shell;
 mod state;
+mod upgrade;
 pub mod watch;
 
 use std::process::ExitCode;
@@ -33,6 +35,8 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.verb {
         Verb::Run(words) => run::main(&words),
+        Verb::Upgrade(words) => upgrade::main(&words),
+        Verb::Ready(words) => ready::main(&words),
         Verb::Check(words) => check::main(&words),
         Verb::Diff(words) => change::main(&words),
         Verb::Explain(words) => explain::main(&words),

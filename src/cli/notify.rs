@@ -35,6 +35,12 @@ impl Notifier {
         self.say("STOPPING=1\nSTATUS=draining");
     }
 
+    /// Another process is the service from now on. Only the one that was may say so
+    /// (`NotifyAccess=main`), and what it says afterwards is not heard.
+    pub fn relieved_by(&self, pid: u32) {
+        self.say(&format!("MAINPID={pid}\nSTATUS=serving"));
+    }
+
     pub fn alive(&self) {
         self.say("WATCHDOG=1");
     }

@@ -1,41 +1,38 @@
 //! `sekisho run`: wires the rooms, serves until a signal, and applies new configurations meanwhile.
 //! [`Running`] is the same gateway inside a test or the demo.
+mod given;
+mod running;
+mod sockets;
+
 use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
-use super::reload;
 use super::say::{self, Failure, Stream};
-use super::secret;
-use super::state::Opened;
+use super::upgrade::{self, Asked, Control, Entering, Left, Order, WITHIN, hand_over};
 use super::watch::Watched;
-use crate::admin::Admin;
-use crate::admin::api::Api;
-use crate::base::{Clock, Moment};
-use crate::config::{self, AccessLog, Loaded, LogSettings, Severity, Snapshot};
-use crate::deliver;
-use crate::engine::{Engine, Parts, provider};
-use crate::evidence::{Event, Fixed};
-use crate::gateway::Gateway;
-use crate::listen;
-use crate::observe::{FrameworkWatch, LogSink, LogSpec, LogTarget, Metrics, PanicHook, Rotation};
+use crate::base::Clock;
+use crate::config::{self, Loaded, Severity};
+use crate::observe::{FrameworkWatch, PanicHook};
+use crate::store::Look;
+use running::Prepared;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(super) use given::Given;
+pub use running::Running;
+
 /// How often files are looked at for changes, and what happened at the door is written.
 const TICK: Duration = Duration::from_secs(2);
-/// How long connections that are cut may take to end.
-const CUT_MAX: Duration = Duration::from_secs(2);
-/// How long the log may take to be written out at the end.
-const LOG_CLOSE_MAX: Duration = Duration::from_secs(5);
+/// Operators who ask for an upgrade at once.
+const ORDERS_MAX: usize = 8;
 
 pub(super) fn main(words: &RunArgs) -> Result<ExitCode, Failure> {
     let clock = Clock::system();
@@ -49,15 +46,25 @@ pub(super) fn main(words: &RunArgs) -> Result<ExitCode, Failure> {
 
 /// Reads a configuration, and tells the operator what is wrong or doubtful about it.
 fn load(path: &Path, watched: &Watched, generation: u64, clock: &Clock) -> Result<Loaded, Failure> {
+    let loaded = read(path, watched, generation, clock)?;
     let paint = say::palette(Stream::Err);
-    let loaded = config::load_from(watched, path, generation, clock.now()).map_err(|errors| {
-        say::err(errors.render(paint));
-        Failure::new(format_args!("{} can't be served", path.display()))
-    })?;
     for warning in &loaded.warnings {
         say::err(warning.render(Severity::Warning, paint));
     }
     Ok(loaded)
+}
+
+/// The same, for who knows the doubts.
+pub(super) fn read(
+    path: &Path,
+    watched: &Watched,
+    generation: u64,
+    clock: &Clock,
+) -> Result<Loaded, Failure> {
+    config::load_from(watched, path, generation, clock.now()).map_err(|errors| {
+        say::err(errors.render(say::palette(Stream::Err)));
+        Failure::new(format_args!("{} can't be served", path.display()))
+    })
 }
 
 /// The workers of the data path.
@@ -78,7 +85,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(Failure::new)?;
     let notifier = Notifier::open(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let running = Running::start(loaded, clock.clone()).await?;
+    let (running, before) = start(loaded, clock.clone()).await?;
     let metrics = Arc::clone(&running.engine.metrics);
     panics.attach(running.log.clone(), metrics.panics.clone());
     let framework =
@@ -92,233 +99,195 @@ async fn serve(
     }
     notifier.ready();
 
+    let (orders, asked) = mpsc::channel(ORDERS_MAX);
+    let binary = std::env::current_exe().map_err(Failure::new)?;
+    let state_dir = running.engine.live().snapshot.state_dir.clone();
+    let control = Control::open(&state_dir, binary.clone(), orders).inspect_err(|error| {
+        say::err(format_args!("`sekisho upgrade` can't ask this gateway, SIGUSR2 can: {error}"));
+    });
     let watched = Arc::new(watched);
     running.follow(path, &watched);
-    let mut tick = tokio::time::interval(TICK);
-    let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
-    let mut alive = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3_600)));
-    loop {
-        tokio::select! {
-            _ = signals.term.recv() => break,
-            _ = signals.int.recv() => break,
-            _ = signals.reload.recv() => {
-                notifier.reloading();
-                running.reload().await;
-                notifier.ready();
-            }
-            _ = signals.reopen.recv() => running.log.reopen(),
-            _ = alive.tick() => notifier.alive(),
-            _ = tick.tick() => {
-                running.engine.flush_door();
-                running.engine.flush_keys();
-                framework.tick();
-                if watched.changed() {
-                    running.files_changed().await;
-                }
-            }
+    let desk = Desk {
+        running: &running,
+        path,
+        watched,
+        notifier: &notifier,
+        framework: &framework,
+        binary,
+        before,
+    };
+    let end = Box::pin(desk.work(&mut signals, asked)).await;
+    if let Ok(control) = control {
+        control.close().await;
+    }
+    match end {
+        End::Stop => {
+            notifier.stopping();
+            Box::pin(running.stop()).await;
+        }
+        End::Leave(left) => {
+            notifier.relieved_by(left.pid);
+            Box::pin(running.leave(*left)).await;
         }
     }
-    notifier.stopping();
-    running.stop().await;
     Ok(())
 }
 
-/// A gateway at work.
-#[derive(Debug)]
-pub struct Running {
-    pub engine: Arc<Engine>,
-    /// Listeners by name, with the addresses they were given.
-    pub listeners: Vec<(String, SocketAddr)>,
-    pub admin: SocketAddr,
-    /// Where operators connect.
-    pub api: Option<SocketAddr>,
-    pub log: LogSink,
-    began: Moment,
-    gateway: Arc<Gateway>,
-    state: Box<Opened>,
+/// Starts by itself, with a service manager's sockets, or in the place of another process, in which case
+/// there is a task that listens to it until it is gone.
+async fn start(loaded: Loaded, clock: Clock) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
+    if let Some((entering, given)) = Entering::find()? {
+        return enter(loaded, clock, entering, given).await;
+    }
+    let variable = |name: &str| std::env::var(name).ok();
+    let given = Given::by_manager(
+        variable("LISTEN_PID").as_deref(),
+        variable("LISTEN_FDS").as_deref(),
+        variable("LISTEN_FDNAMES").as_deref(),
+    )?;
+    let prepared = Prepared::new(loaded, clock, given)?;
+    let restored = Box::pin(prepared.restore(Look::Whole)).await?;
+    Ok((restored.serve()?, None))
+}
+
+async fn enter(
+    loaded: Loaded,
+    clock: Clock,
+    mut entering: Entering,
+    given: Given,
+) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
+    let restored = async {
+        let prepared = Prepared::new(loaded, clock, given)?;
+        entering.prepared(prepared.snapshot()).await?;
+        let restored = Box::pin(prepared.restore(Look::AsLeft)).await?;
+        restored.fetch_keys().await;
+        entering.ready().await?;
+        Ok(restored)
+    };
+    match restored.await {
+        Ok(restored) => {
+            let running = restored.serve()?;
+            let store = Arc::clone(&running.state().await.store);
+            let before = entering.serving(&running.engine, &store).await?;
+            Ok((running, Some(before)))
+        }
+        Err(failure) => {
+            entering.give_up(&failure).await;
+            Err(failure)
+        }
+    }
+}
+
+/// How it ends.
+enum End {
+    Stop,
+    /// Another process serves.
+    Leave(Box<Left>),
+}
+
+/// What a process does while its gateway serves.
+struct Desk<'d> {
+    running: &'d Running,
+    path: &'d Path,
+    watched: Arc<Watched>,
+    notifier: &'d Notifier,
+    framework: &'d FrameworkWatch,
+    /// What this process was started from.
+    binary: PathBuf,
+    /// Listens to the process before.
+    before: Option<JoinHandle<()>>,
+}
+
+/// An upgrade under way.
+struct UnderWay<'d> {
+    outcome: Pin<Box<dyn Future<Output = Result<Left, upgrade::Fault>> + Send + 'd>>,
     stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+    tell: oneshot::Sender<Result<u32, String>>,
 }
 
-impl Running {
-    /// Binds everything, then serves. Port 0 in the configuration takes a free port.
-    ///
-    /// # Errors
-    /// What can't be opened or bound, and what to do about it.
-    pub async fn start(loaded: Loaded, clock: Clock) -> Result<Self, Failure> {
-        // Pingora would install another provider; the first one stays.
-        let _ = rustls::crypto::CryptoProvider::install_default(provider().as_ref().clone());
-        let began = clock.now();
-        let snapshot = loaded.snapshot;
-        let metrics = Arc::new(Metrics::new(VERSION, clock.now()).map_err(Failure::new)?);
-        let log = LogSink::open(&log_spec(&snapshot.log), clock.clone(), metrics.log())
-            .map_err(|fault| Failure::new(format_args!("[log] access: {fault}")))?;
-        let pseudonym_master = secret::pseudonym_master(&snapshot.state_dir)?;
-        let bound = snapshot
-            .listeners
-            .iter()
-            .map(|listener| {
-                let bound = listen::bind(listener.ix, listener.address);
-                bound.map(|bound| (listener.name.to_string(), bound)).map_err(|error| {
-                    Failure::new(format_args!(
-                        "listener {}: {} can't be bound: {error}",
-                        listener.name, listener.address
-                    ))
-                })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let admin = Admin::bind(snapshot.admin.address).await.map_err(|error| {
-            Failure::new(format_args!("[admin] address {}: {error}", snapshot.admin.address))
-        })?;
-        let admin_address = admin.address().map_err(Failure::new)?;
-        let api = bind_api(&snapshot).await?;
-        let threads = usize::from(snapshot.threads.unwrap_or(1));
-        let opened = Opened::open(&snapshot, &pseudonym_master, clock.now());
-        let mut state = Box::new(Box::pin(opened).await?);
-        let parts = Parts {
-            clock,
-            log: log.clone(),
-            metrics,
-            pseudonym_master,
-            store: Arc::clone(&state.store),
-            number: state.gateway,
-            shared: state.secret.clone(),
-        };
-        let engine = Engine::start(parts, snapshot).map_err(Failure::new)?;
-        // What was locked when the process ended is locked before the first request.
-        engine.restore().await.map_err(|fault| {
-            Failure::new(format_args!("the locks of the state directory can't be read: {fault}"))
-        })?;
-        // So is what was spent, and what was revealed.
-        Box::pin(engine.recall()).await.map_err(|fault| {
-            Failure::new(format_args!("the memory of the state directory can't be read: {fault}"))
-        })?;
-        let gateway = Gateway::new(Arc::clone(&engine), threads);
+impl<'d> Desk<'d> {
+    async fn work(&'d self, signals: &mut Signals, mut asked: mpsc::Receiver<Asked>) -> End {
+        let mut tick = tokio::time::interval(TICK);
+        let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
+        let mut alive = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3_600)));
+        let mut under_way: Option<UnderWay<'d>> = None;
+        // Asked for during an upgrade: the stop of this process, another look at the configuration.
+        let (mut stop, mut reload, mut changed) = (false, false, false);
+        loop {
+            tokio::select! {
+                _ = signals.term.recv() => stop = true,
+                _ = signals.int.recv() => stop = true,
+                _ = signals.reload.recv() => reload = true,
+                _ = signals.reopen.recv() => self.running.log.reopen(),
+                _ = signals.upgrade.recv() => {
+                    let order = Order { binary: self.binary.clone(), within: WITHIN, tell: None };
+                    let (tell, _nobody) = oneshot::channel();
+                    self.begin(Asked { order, outcome: tell }, &mut under_way);
+                }
+                Some(asked) = asked.recv() => self.begin(asked, &mut under_way),
+                outcome = outcome_of(&mut under_way) => {
+                    let tell = under_way.take().map(|ended| ended.tell);
+                    let told = outcome.as_ref().map(|left| left.pid).map_err(ToString::to_string);
+                    // Whoever asked may be gone.
+                    let _ = tell.map(|tell| tell.send(told));
+                    if let Ok(left) = outcome {
+                        return End::Leave(Box::new(left));
+                    }
+                }
+                _ = alive.tick() => self.notifier.alive(),
+                _ = tick.tick() => {
+                    self.running.engine.flush_door();
+                    self.running.engine.flush_keys();
+                    self.framework.tick();
+                    changed |= under_way.is_none() && self.watched.changed();
+                }
+            }
+            match &under_way {
+                // It is taken back first: what was written down must not be lost.
+                Some(under_way) => drop(stop && !under_way.stop.send_replace(true)),
+                None if stop => return End::Stop,
+                None if reload => {
+                    reload = false;
+                    self.notifier.reloading();
+                    self.running.reload().await;
+                    self.notifier.ready();
+                }
+                None if changed => {
+                    changed = false;
+                    self.running.files_changed().await;
+                }
+                None => {}
+            }
+        }
+    }
 
+    /// Begins an upgrade, if none is under way.
+    fn begin(&'d self, asked: Asked, under_way: &mut Option<UnderWay<'d>>) {
+        let why_not = if under_way.is_some() {
+            Some("an upgrade is under way already")
+        } else if self.before.as_ref().is_some_and(|before| !before.is_finished()) {
+            Some("the process before still finishes its requests; try again when it has ended")
+        } else {
+            None
+        };
+        if let Some(why_not) = why_not {
+            say::err(format_args!("no upgrade: {why_not}"));
+            // Whoever asked may be gone.
+            let _ = asked.outcome.send(Err(why_not.to_owned()));
+            return;
+        }
         let (stop, stopped) = watch::channel(false);
-        let (mut tasks, mut listeners) = (JoinSet::new(), Vec::new());
-        for (name, socket) in bound {
-            let address = socket.address().map_err(Failure::new)?;
-            if let Ok(listener) = crate::base::Name::parse(&name) {
-                engine.report_event(&Event::ListenerBound {
-                    listener: &listener,
-                    port: address.port(),
-                });
-            }
-            listeners.push((name, address));
-            let app = Arc::clone(&gateway);
-            tasks.spawn(socket.serve(Arc::clone(&engine), app, stopped.clone()));
-        }
-        tasks.spawn(admin.serve(Arc::clone(&engine), stopped.clone()));
-        let api_address = api.as_ref().map(Api::address).transpose().map_err(Failure::new)?;
-        if let Some(api) = api {
-            tasks.spawn(api.serve(Arc::clone(&engine), stopped.clone()));
-        }
-        tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
-        tasks.spawn(reload::judge(Arc::clone(&engine), stopped.clone()));
-        let keys = Arc::clone(&engine);
-        tasks.spawn(async move {
-            let mut stopped = stopped;
-            tokio::select! {
-                () = keys.jwks.keep_fresh() => {}
-                _ = stopped.wait_for(|stop| *stop) => {}
-            }
-        });
-        let (keeper, mut ending) = (Arc::clone(&engine), stop.subscribe());
-        tasks.spawn(async move {
-            tokio::select! {
-                () = keeper.follow_locks() => {}
-                () = keeper.keep_locks() => {}
-                _ = ending.wait_for(|stop| *stop) => {}
-            }
-        });
-        state.keep(&engine);
-        let generation = engine.live().snapshot.generation;
-        engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
-        Ok(Self {
-            engine,
-            listeners,
-            admin: admin_address,
-            api: api_address,
-            log,
-            began,
-            gateway,
-            state,
-            stop,
-            tasks,
-        })
-    }
-
-    /// The address of a listener.
-    #[must_use]
-    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        self.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
-    }
-
-    /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
-    pub async fn stop(mut self) {
-        let grace = self.engine.live().snapshot.shutdown_grace;
-        self.engine.begin_drain();
-        self.engine.report_event(&Event::Draining);
-        self.stop.send_replace(true);
-        let _ = tokio::time::timeout(Duration::from_secs(2), async {
-            while self.tasks.join_next().await.is_some() {}
-        })
-        .await;
-        self.gateway.drain().await;
-        if !self.idle_within(grace).await {
-            // Cut, so that even these requests have their lines before the log is closed.
-            self.engine.cut_connections();
-            self.idle_within(CUT_MAX).await;
-        }
-        self.engine.flush_door();
-        Box::pin(self.state.close(&self.engine)).await;
-        let ran = self.engine.clock.now().since(self.began);
-        self.engine.report_event(&Event::Stopped { ran });
-        let log = self.log.clone();
-        let closed = tokio::task::spawn_blocking(move || log.close(LOG_CLOSE_MAX)).await;
-        if let Ok(Err(unwritten)) = closed {
-            say::err(format_args!("{} log lines could not be written", unwritten.0));
-        }
-    }
-
-    /// Waits until no connection is open; false if that takes longer.
-    async fn idle_within(&self, time: Duration) -> bool {
-        let idle = async {
-            while self.engine.open_connections() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(time, idle).await.is_ok()
-    }
-
-    /// Writes out what the log has, for tests that read it.
-    pub fn flush_log(&self) {
-        self.engine.flush_door();
-        let _ = self.log.flush(LOG_CLOSE_MAX);
+        let path = self.path.to_owned();
+        let outcome = Box::pin(hand_over(self.running, asked.order, path, stopped));
+        *under_way = Some(UnderWay { outcome, stop, tell: asked.outcome });
     }
 }
 
-async fn bind_api(snapshot: &Snapshot) -> Result<Option<Api>, Failure> {
-    let Some(settings) = &snapshot.api else { return Ok(None) };
-    let bound = Api::bind(settings.address).await.map_err(|error| {
-        Failure::new(format_args!("[admin.api] address {}: {error}", settings.address))
-    })?;
-    Ok(Some(bound))
-}
-
-fn log_spec(settings: &LogSettings) -> LogSpec {
-    LogSpec::new(match &settings.access {
-        AccessLog::Stdout => LogTarget::Stdout,
-        AccessLog::File(path) => LogTarget::File(
-            path.clone(),
-            Rotation {
-                bytes: settings.rotate_bytes,
-                every: settings.rotate_every,
-                keep: settings.keep,
-            },
-        ),
-    })
+async fn outcome_of(under_way: &mut Option<UnderWay<'_>>) -> Result<Left, upgrade::Fault> {
+    match under_way {
+        Some(under_way) => under_way.outcome.as_mut().await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Signals {
@@ -326,6 +295,7 @@ struct Signals {
     int: Signal,
     reload: Signal,
     reopen: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -335,6 +305,7 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             reload: signal(SignalKind::hangup())?,
             reopen: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 }

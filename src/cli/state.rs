@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::say::{self, Failure};
@@ -9,23 +10,30 @@ use crate::base::{Moment, Name, Secret, Use};
 use crate::config::{RedisSettings, Snapshot};
 use crate::engine::Engine;
 use crate::store::{
-    Condition, Embedded, Endpoint, EndpointFault, FILE_NAME, Gateway, Login, OpenFault,
-    RemoteSettings, Shared, SharedSecret, Store, TlsFiles,
+    Condition, Cursor, Embedded, Endpoint, EndpointFault, Exchange, FILE_NAME, Gateway, Login,
+    Look, OpenFault, RemoteSettings, Shared, SharedSecret, Store, StoreFault, TlsFiles,
 };
 
 /// How long a start waits for the server that gateways share.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
+/// How long those who use the store may take to stop.
+const REST_MAX: Duration = Duration::from_secs(2);
+
 /// The state of one gateway, open.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<Exchange>,
     /// This gateway among those that share.
     pub(super) gateway: Gateway,
     /// What gateways that share have in common; a gateway alone has one of its own.
     pub(super) secret: SharedSecret,
     shared: Option<Arc<Shared>>,
-    tasks: JoinSet<()>,
+    /// Those who look after the store, and the word that ends them.
+    keepers: JoinSet<()>,
+    rest: watch::Sender<bool>,
+    /// Alarms since the file was let go of.
+    aside: Option<mpsc::UnboundedReceiver<Vec<u8>>>,
 }
 
 impl Opened {
@@ -38,52 +46,153 @@ impl Opened {
         snapshot: &Snapshot,
         own_secret: &Secret<[u8; 32]>,
         now: Moment,
+        look: Look,
     ) -> Result<Self, Failure> {
-        let path = snapshot.state_dir.join(FILE_NAME);
-        let failed =
-            |what: &dyn std::fmt::Display| Failure::new(format_args!("{}: {what}", path.display()));
         let gateway = Gateway(snapshot.state.gateway);
-        let dir = snapshot.state_dir.clone();
-        // All of the file is read, which takes a while for a large one.
-        let opened = tokio::task::spawn_blocking(move || Embedded::open(&dir, gateway, now)).await;
-        let file = opened
-            .map_err(|panicked| failed(&panicked))?
-            .map_err(|fault| failed(&format_args!("{fault}; {}", advice(fault))))?;
-        let environment = &snapshot.environment;
-        let Some(redis) = &snapshot.state.redis else {
-            let secret = SharedSecret::derive(own_secret, environment);
-            return Ok(Self {
-                store: Arc::new(file),
-                gateway,
-                secret,
-                shared: None,
-                tasks: JoinSet::new(),
-            });
+        let file = open_file(snapshot, now, look).await?;
+        let settings = remote(snapshot)?;
+        let secret = match &settings {
+            None => SharedSecret::derive(own_secret, &snapshot.environment),
+            Some(settings) => settings.secret.clone(),
         };
-        let settings = remote(redis, environment, gateway)
-            .map_err(|fault| Failure::new(format_args!("[state.redis]: {}", words(fault))))?;
-        let secret = settings.secret.clone();
-        let shared = Shared::start(file, settings).await.map_err(|fault| failed(&fault))?;
-        let shared = Arc::new(shared);
-        // The first callers would be refused for want of a connection that is there a moment later.
-        let mut condition = shared.condition();
-        let sound = condition.wait_for(|condition| *condition == Condition::Sound);
-        let _or_later = tokio::time::timeout(CONNECT_MAX, sound).await;
-        let store: Arc<dyn Store> = Arc::<Shared>::clone(&shared);
-        Ok(Self { store, gateway, secret, shared: Some(shared), tasks: JoinSet::new() })
+        let mut shared = None;
+        let store: Arc<dyn Store> = match settings {
+            None => Arc::new(file),
+            Some(settings) => {
+                let both = Arc::new(Shared::start(file, settings).await.map_err(|fault| {
+                    Failure::new(format_args!("{}: {fault}", snapshot.state_dir.display()))
+                })?);
+                // The first callers would be refused for want of a connection that is there a moment
+                // later.
+                let mut condition = both.condition();
+                let sound = condition.wait_for(|condition| *condition == Condition::Sound);
+                let _or_later = tokio::time::timeout(CONNECT_MAX, sound).await;
+                Arc::<Shared>::clone(shared.insert(both))
+            }
+        };
+        let (store, keepers) = (Arc::new(Exchange::new(store)), JoinSet::new());
+        let rest = watch::Sender::new(false);
+        Ok(Self { store, gateway, secret, shared, keepers, rest, aside: None })
     }
 
-    /// Begins to write memory down and to look after the store.
+    /// Begins to keep locks in step, to write memory down and to look after the store.
     pub(super) fn keep(&mut self, engine: &Arc<Engine>) {
+        self.keep_locks(engine);
         let (keeper, watcher) = (Arc::clone(engine), Arc::clone(engine));
-        self.tasks.spawn(async move { keeper.keep_memory().await });
-        self.tasks.spawn(watcher.watch_store());
+        let (stopped, mut resting) = (self.rest.subscribe(), self.rest.subscribe());
+        self.keepers.spawn(async move { keeper.keep_memory(stopped).await });
+        self.keepers.spawn(async move {
+            tokio::select! {
+                () = watcher.watch_store() => {}
+                _ = resting.wait_for(|rest| *rest) => {}
+            }
+        });
+    }
+
+    fn keep_locks(&mut self, engine: &Arc<Engine>) {
+        self.rest.send_replace(false);
+        let (keeper, mut resting) = (Arc::clone(engine), self.rest.subscribe());
+        self.keepers.spawn(async move {
+            tokio::select! {
+                () = keeper.follow_locks() => {}
+                () = keeper.keep_locks() => {}
+                _ = resting.wait_for(|rest| *rest) => {}
+            }
+        });
+    }
+
+    /// Ends those who look after the store.
+    async fn rest(&mut self) {
+        self.rest.send_replace(true);
+        let ended = async { while self.keepers.join_next().await.is_some() {} };
+        if tokio::time::timeout(REST_MAX, ended).await.is_err() {
+            self.keepers.shutdown().await;
+        }
+    }
+
+    /// Writes everything down and lets go of the file, for the process that takes this one's place.
+    /// From now on locks are kept in memory, memory is not kept at all, and alarms lie
+    /// [`aside`](Self::alarms).
+    ///
+    /// # Errors
+    /// If it can't be written down. Nothing has changed then.
+    pub(super) async fn let_go(&mut self, engine: &Arc<Engine>) -> Result<(), StoreFault> {
+        let (live, now) = (engine.live(), engine.clock.now());
+        let epoch = self.store.meta().await?.epoch;
+        let memory = Embedded::in_memory(self.gateway, now).map_err(|_none| StoreFault::Closed)?;
+        let settings = remote(&live.snapshot).map_err(|_were_good| StoreFault::Closed)?;
+        self.rest().await;
+        if let Err(fault) = written_down(engine).await {
+            self.keep(engine);
+            return Err(fault);
+        }
+        let (shared, meanwhile): (_, Arc<dyn Store>) = match settings {
+            None => (None, Arc::new(memory)),
+            // The other gateways see one gateway with this number: it has one instance.
+            Some(settings) => {
+                let both = Arc::new(Shared::start_as(memory, settings, epoch).await?);
+                (Some(Arc::clone(&both)), both)
+            }
+        };
+        self.shared = shared;
+        let (aside, alarms) = mpsc::unbounded_channel();
+        self.store.set_aside(Some(aside));
+        self.aside = Some(alarms);
+        self.store.put(meanwhile).await;
+        self.keep_locks(engine);
+        Ok(())
+    }
+
+    /// Alarms that were raised since the file was let go of.
+    pub(super) const fn alarms(&mut self) -> Option<&mut mpsc::UnboundedReceiver<Vec<u8>>> {
+        self.aside.as_mut()
+    }
+
+    /// Takes the file back, with all that happened meanwhile.
+    ///
+    /// # Errors
+    /// If it can't be opened; what is in memory still holds then.
+    pub(super) async fn take_back(&mut self, engine: &Arc<Engine>) -> Result<(), Failure> {
+        let (live, now) = (engine.live(), engine.clock.now());
+        // First, so that everything stays as it is if that fails.
+        let file = open_file(&live.snapshot, now, Look::Whole).await?;
+        self.rest().await;
+        let failed = |fault: StoreFault| {
+            Failure::new(format_args!("{}: {fault}", live.snapshot.state_dir.display()))
+        };
+        let mut cursor = Cursor::START;
+        loop {
+            let page = self.store.locks_since(cursor).await.map_err(failed)?;
+            file.put_locks(&page.records).await.map_err(failed)?;
+            cursor = page.next;
+            if !page.more {
+                break;
+            }
+        }
+        let (shared, store): (_, Arc<dyn Store>) = match remote(&live.snapshot)? {
+            None => (None, Arc::new(file)),
+            Some(settings) => {
+                let both = Arc::new(Shared::start(file, settings).await.map_err(failed)?);
+                (Some(Arc::clone(&both)), both)
+            }
+        };
+        self.shared = shared;
+        self.store.put(store).await;
+        self.store.set_aside(None);
+        if let Some(mut alarms) = self.aside.take() {
+            while let Ok(alarm) = alarms.try_recv() {
+                // The store counts one that finds the queue full.
+                let _counted = self.store.push_alarm(&alarm).await;
+            }
+        }
+        self.keep(engine);
+        Ok(())
     }
 
     /// Writes everything down, tells the other gateways that this one goes, and returns when all that
     /// was asked of the file is on disk.
-    pub(super) async fn close(mut self: Box<Self>, engine: &Engine) {
-        self.tasks.shutdown().await;
+    pub(super) async fn close(&mut self, engine: &Engine) {
+        self.rest().await;
         if let Err(fault) = engine.save_all().await {
             say::err(format_args!(
                 "what was spent and revealed could not be written down: {fault}"
@@ -96,9 +205,40 @@ impl Opened {
             shared.leave().await;
         }
     }
+
+    /// As [`close`](Self::close), where another process has the file and this gateway's number.
+    pub(super) async fn end(&mut self) {
+        self.rest().await;
+    }
 }
 
-fn remote(
+async fn written_down(engine: &Engine) -> Result<(), StoreFault> {
+    engine.save_all().await?;
+    engine.flush_state().await
+}
+
+async fn open_file(snapshot: &Snapshot, now: Moment, look: Look) -> Result<Embedded, Failure> {
+    let path = snapshot.state_dir.join(FILE_NAME);
+    let failed =
+        |what: &dyn std::fmt::Display| Failure::new(format_args!("{}: {what}", path.display()));
+    let (dir, gateway) = (snapshot.state_dir.clone(), Gateway(snapshot.state.gateway));
+    // All of the file is read, which takes a while for a large one.
+    let opened =
+        tokio::task::spawn_blocking(move || Embedded::open_looking(&dir, gateway, now, look)).await;
+    opened
+        .map_err(|panicked| failed(&panicked))?
+        .map_err(|fault| failed(&format_args!("{fault}; {}", advice(fault))))
+}
+
+/// Where several gateways share, by which server.
+fn remote(snapshot: &Snapshot) -> Result<Option<RemoteSettings>, Failure> {
+    let Some(redis) = &snapshot.state.redis else { return Ok(None) };
+    remote_settings(redis, &snapshot.environment, Gateway(snapshot.state.gateway))
+        .map(Some)
+        .map_err(|fault| Failure::new(format_args!("[state.redis]: {}", words(fault))))
+}
+
+fn remote_settings(
     redis: &RedisSettings,
     environment: &Name,
     gateway: Gateway,

@@ -15,6 +15,7 @@ mod compile;
 mod describe;
 pub mod diff;
 mod error;
+mod numbers;
 mod operating;
 mod outside;
 mod raw;
@@ -34,6 +35,7 @@ use crate::base::Moment;
 
 pub use compile::{Loaded, load_from};
 pub use error::{ConfigError, ConfigErrors, ERRORS_MAX, Paint, Severity, counted};
+pub use numbers::{ListenerNumbers, NoNumberLeft};
 pub use operating::{
     ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators, Stranger,
 };

@@ -446,6 +446,8 @@ pub struct Names {
     pub(super) operations: Vec<Name>,
     pub(super) networks: Vec<Name>,
     pub(super) listeners: Vec<Name>,
+    /// By a listener's number; before numbers were given they are places.
+    pub(super) listener_places: Option<Vec<Option<usize>>>,
     pub(super) upstreams: Vec<Name>,
 }
 
@@ -471,6 +473,22 @@ names! {
     role, roles: RoleIx;
     operation, operations: OperationIx;
     network, networks: NetworkIx;
-    listener, listeners: ListenerIx;
     upstream, upstreams: UpstreamIx;
+}
+
+impl Names {
+    /// Where this configuration has a listener; `None` if it has none of this number.
+    #[must_use]
+    pub fn listener_place(&self, ix: ListenerIx) -> Option<usize> {
+        match &self.listener_places {
+            Some(places) => places.get(ix.index()).copied().flatten(),
+            None => Some(ix.index()),
+        }
+    }
+
+    /// `None` for a listener that this configuration does not have.
+    #[must_use]
+    pub fn listener(&self, ix: ListenerIx) -> Option<&Name> {
+        self.listeners.get(self.listener_place(ix)?)
+    }
 }

@@ -32,7 +32,7 @@ pub struct Snapshot {
     pub networks: NetTable,
     /// What each named network holds, by `NetworkIx`.
     pub prefixes: Vec<Prefixes>,
-    /// By [`ListenerIx`].
+    /// In the order of the file; see [`listener`](Self::listener).
     pub listeners: Vec<ListenerSettings>,
     /// By `UpstreamIx`.
     pub upstreams: Vec<UpstreamSettings>,
@@ -80,9 +80,15 @@ impl Snapshot {
     /// a dot at the end). `None` for a listener of another snapshot.
     #[must_use]
     pub fn table(&self, ix: ListenerIx, server_name: Option<&str>) -> Option<&OperationTable> {
-        let tables = self.tables.get(ix.index())?;
+        let tables = self.tables.get(self.names.listener_place(ix)?)?;
         let named = server_name.and_then(|name| tables.by_server_name.get(name));
         Some(named.unwrap_or(&tables.default))
+    }
+
+    /// `None` for a listener that this configuration does not have.
+    #[must_use]
+    pub fn listener(&self, ix: ListenerIx) -> Option<&ListenerSettings> {
+        self.listeners.get(self.names.listener_place(ix)?)
     }
 
     /// The operation of that name.

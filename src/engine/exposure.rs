@@ -14,6 +14,8 @@ use crate::store::{BlobKey, Shelf};
 
 /// What the ledger may take of memory, in bytes: some 100,000 cells of an hour or a day.
 const LEDGER_BYTES: usize = 32 << 20;
+/// Pages that are asked for at a time.
+const PAGES_AT_ONCE: usize = 256;
 /// Scanners that wait for their next answer, at about 3 KB each.
 const IDLE_MAX: usize = 256;
 
@@ -25,6 +27,9 @@ pub(super) struct Exposures {
 
 struct Kept {
     ledger: Ledger,
+    /// The ledger up to the moment when another process began to take this one's place. What came
+    /// after it is in `ledger`.
+    before: Option<Ledger>,
     /// The hour in which old cells were looked after.
     tidied: Hour,
 }
@@ -48,7 +53,11 @@ impl Exposures {
         Self {
             key: HashKey::new(key),
             idle: Mutex::new(Vec::new()),
-            kept: Mutex::new(Kept { ledger: Ledger::new(LEDGER_BYTES), tidied: Hour::of(now) }),
+            kept: Mutex::new(Kept {
+                ledger: Ledger::new(LEDGER_BYTES),
+                before: None,
+                tidied: Hour::of(now),
+            }),
         }
     }
 
@@ -60,6 +69,47 @@ impl Exposures {
                 scanner
             }
             None => Scanner::new(Arc::clone(contract), self.key),
+        }
+    }
+
+    /// From now on what is revealed is entered into a new ledger.
+    pub(super) fn part(&self) {
+        let mut kept = self.kept.lock();
+        let before = std::mem::replace(&mut kept.ledger, Ledger::new(LEDGER_BYTES));
+        kept.before.get_or_insert(before);
+    }
+
+    /// What was revealed since, or since this was last asked, as pages to be added.
+    pub(super) fn take_since(&self) -> Vec<Vec<u8>> {
+        let mut kept = self.kept.lock();
+        if kept.before.is_none() {
+            return Vec::new();
+        }
+        let mut since = std::mem::replace(&mut kept.ledger, Ledger::new(LEDGER_BYTES));
+        drop(kept);
+        let mut pages = Vec::new();
+        loop {
+            let changed = since.take_changed(PAGES_AT_ONCE);
+            if changed.is_empty() {
+                return pages;
+            }
+            pages.extend(changed.iter().map(|page| since.page(page)));
+        }
+    }
+
+    pub(super) fn add(&self, page: &[u8]) -> Result<(), LedgerFault> {
+        self.kept.lock().ledger.add_page(page)
+    }
+
+    /// Puts both together again.
+    pub(super) fn rejoin(&self) {
+        let since = self.take_since();
+        let mut kept = self.kept.lock();
+        if let Some(mut before) = kept.before.take() {
+            // Pages that were made a moment ago.
+            let added = since.iter().try_for_each(|page| before.add_page(page));
+            debug_assert!(added.is_ok());
+            kept.ledger = before;
         }
     }
 
@@ -91,11 +141,11 @@ impl Source for Revealed<'_> {
     }
 
     fn changed(&self, most: usize, _now: Moment) -> Vec<Piece> {
-        let pages = self.exposures.kept.lock().ledger.take_changed(most);
+        let pages = self.exposures.kept.lock().written().take_changed(most);
         // One at a time, so that answers are not held up.
         let piece = |page: PageId| Piece {
             key: self.key(&page),
-            value: self.exposures.kept.lock().ledger.page(&page),
+            value: self.exposures.kept.lock().written().page(&page),
         };
         pages.into_iter().map(piece).collect()
     }
@@ -105,6 +155,16 @@ impl Source for Revealed<'_> {
             LedgerFault::Version => Unreadable::Newer,
             LedgerFault::Damaged => Unreadable::Damaged,
         })
+    }
+}
+
+impl Kept {
+    /// What is written down.
+    const fn written(&mut self) -> &mut Ledger {
+        match &mut self.before {
+            Some(before) => before,
+            None => &mut self.ledger,
+        }
     }
 }
 

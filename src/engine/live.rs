@@ -101,10 +101,6 @@ impl Meters {
     pub(super) fn upstream(&self, ix: UpstreamIx) -> Option<&UpstreamMetrics> {
         self.upstreams.get(ix.index())
     }
-
-    pub(super) fn listener(&self, ix: ListenerIx) -> Option<&ListenerMetrics> {
-        self.listeners.get(ix.index())
-    }
 }
 
 #[derive(Debug)]
@@ -252,19 +248,23 @@ impl Live {
 
     #[must_use]
     pub fn listener(&self, ix: ListenerIx) -> Option<&ListenerSettings> {
-        self.snapshot.listeners.get(ix.index())
+        self.snapshot.listener(ix)
+    }
+
+    pub(super) fn listener_metrics(&self, ix: ListenerIx) -> Option<&ListenerMetrics> {
+        self.meters.listeners.get(self.snapshot.names.listener_place(ix)?)
     }
 
     /// `None` where TLS does not end.
     #[must_use]
     pub fn tls(&self, ix: ListenerIx) -> Option<&Arc<ServerConfig>> {
-        self.tls.get(ix.index())?.as_ref()
+        self.tls.get(self.snapshot.names.listener_place(ix)?)?.as_ref()
     }
 
     /// A route by which connections of a listener are passed on.
     #[must_use]
     pub fn pass(&self, ix: ListenerIx, route: usize) -> Option<&Arc<PassRoute>> {
-        self.passes.get(ix.index())?.get(route)
+        self.passes.get(self.snapshot.names.listener_place(ix)?)?.get(route)
     }
 
     pub(super) fn passes(&self) -> impl Iterator<Item = &Arc<PassRoute>> {
@@ -301,7 +301,8 @@ impl Live {
     }
 
     fn judge(&self, ix: ListenerIx) -> Option<&Judge> {
-        self.judges.get(ix.index())?.as_ref()
+        let place = self.snapshot.names.listener_place(ix)?;
+        self.judges.get(place)?.as_ref()
     }
 
     fn judge_at(&self, listener: &Name) -> Option<&Judge> {

@@ -23,6 +23,7 @@ mod live;
 mod locks;
 mod memory;
 mod pacing;
+mod parting;
 mod pass;
 mod peers;
 mod reload;
@@ -35,12 +36,12 @@ mod usual;
 mod view;
 mod watches;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use pingora::protocols::Stream;
 use tokio::sync::watch;
 
@@ -58,10 +59,11 @@ pub use memory::{
     ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
 };
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
+pub use parting::Parting;
 pub use pass::{Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached};
 pub use reload::{
-    Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault, TrialView,
-    Trigger, Why, Widening,
+    Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault,
+    Serve as ServeSockets, Sockets, TrialView, Trigger, Why, Widening,
 };
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
@@ -75,7 +77,7 @@ use crate::base::{
     ClientAddr, Clock, Denial, IdentityIx, Moment, OperationIx, PseudonymKey, RequestIds, RoleIx,
     Secret, TokenFault, UpstreamIx,
 };
-use crate::config::{ListenerSettings, Snapshot};
+use crate::config::{ListenerNumbers, ListenerSettings, Snapshot};
 use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
 use crate::keys::{JwksStore, Patience};
 use crate::lockout::Proof;
@@ -155,7 +157,8 @@ pub struct Engine {
     live: ArcSwap<Live>,
     tokens: TokenCache,
     /// One for each listener: TCP connections by their peer.
-    connections: Vec<Arc<ConnectionCounts>>,
+    connections: RwLock<Vec<Arc<ConnectionCounts>>>,
+    numbers: Mutex<ListenerNumbers>,
     /// Real clients behind balancers, and identities.
     clients: Arc<ConnectionCounts>,
     memory: Memory,
@@ -178,6 +181,9 @@ pub struct Engine {
     cut: watch::Sender<bool>,
     /// The generation in force.
     generations: watch::Sender<u64>,
+    sockets: Mutex<Option<Weak<dyn Sockets>>>,
+    /// Another process is about to take this one's place.
+    parted: AtomicBool,
 }
 
 /// What an engine is made of, besides its first configuration.
@@ -200,7 +206,7 @@ impl Engine {
     ///
     /// # Errors
     /// See [`ReloadFault`].
-    pub fn start(parts: Parts, snapshot: Snapshot) -> Result<Arc<Self>, ReloadFault> {
+    pub fn start(parts: Parts, mut snapshot: Snapshot) -> Result<Arc<Self>, ReloadFault> {
         let Parts { clock, log, metrics, pseudonym_master, store, number, shared } = parts;
         let now = clock.now();
         let jwks = JwksStore::new(clock.clone(), Patience::default());
@@ -210,6 +216,8 @@ impl Engine {
             Limits::default(),
             metrics.pacing.clone(),
         );
+        let mut numbers = ListenerNumbers::default();
+        reload::number(&mut numbers, &mut snapshot)?;
         let built = reload::build(Arc::new(snapshot), &jwks, None, now, &metrics, pacing.key())?;
         jwks.adopt(built.keys);
         let mut random = [0_u8; 48];
@@ -229,13 +237,8 @@ impl Engine {
         let locks = locks::Locks::new(number, kept, shared, &built.live.snapshot, now);
         let engine = Arc::new(Self {
             ids: RequestIds::new([seed(first), seed(second)]),
-            connections: built
-                .live
-                .snapshot
-                .listeners
-                .iter()
-                .map(|_listener| ConnectionCounts::new())
-                .collect(),
+            connections: RwLock::default(),
+            numbers: Mutex::new(numbers),
             clients: ConnectionCounts::new(),
             waits: guard::Waits::default(),
             watches,
@@ -267,6 +270,8 @@ impl Engine {
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),
             generations: watch::Sender::new(0),
+            sockets: Mutex::new(None),
+            parted: AtomicBool::new(false),
             clock,
             log,
             metrics,
@@ -274,6 +279,7 @@ impl Engine {
         });
         let live = engine.live();
         tokio::spawn(revoke::keep_watch(Arc::downgrade(&engine)));
+        engine.count_listeners(&live.snapshot);
         engine.resolve(&live, None);
         engine.watch_targets(&live, None);
         engine.report_configuration(&live);
@@ -340,7 +346,8 @@ impl Engine {
             Some(_) => bounds.connections,
         };
         let limits = ConnectionLimits { total: bounds.connections, per_source };
-        let counts = self.connections.get(listener.ix.index()).ok_or(ConnectionFault::Total)?;
+        let counts = self.connections.read().get(listener.ix.index()).map(Arc::clone);
+        let counts = counts.ok_or(ConnectionFault::Total)?;
         counts.try_admit(self.source(peer), limits)
     }
 
@@ -363,7 +370,15 @@ impl Engine {
     /// Connections that are open now, on all listeners.
     #[must_use]
     pub fn open_connections(&self) -> u32 {
-        self.connections.iter().map(|counts| counts.open()).sum()
+        self.connections.read().iter().map(|counts| counts.open()).sum()
+    }
+
+    /// A listener that is new has no connections yet.
+    fn count_listeners(&self, snapshot: &Snapshot) {
+        let highest = snapshot.listeners.iter().map(|listener| listener.ix.index()).max();
+        let mut connections = self.connections.write();
+        let most = connections.len().max(highest.map_or(0, |highest| highest + 1));
+        connections.resize_with(most, ConnectionCounts::new);
     }
 
     /// ACC-1: counts the connection for an identity that was proved on it, once.

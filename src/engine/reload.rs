@@ -6,8 +6,10 @@ mod trial;
 mod turn;
 
 use std::fmt;
+use std::io;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 
 use super::Engine;
 use super::live::Live;
@@ -15,8 +17,8 @@ use super::peers;
 use super::tls::TlsFault;
 use crate::base::{HashKey, Moment, Name};
 use crate::config::{
-    Addresses as Where, Endpoint, IssuerSettings, JwksSource as From, Roots, Snapshot,
-    UpstreamSettings,
+    Addresses as Where, Endpoint, IssuerSettings, JwksSource as From, ListenerNumbers, Roots,
+    Snapshot, UpstreamSettings,
 };
 use crate::evidence::Event;
 use crate::https;
@@ -42,8 +44,12 @@ pub enum ReloadFault {
     Keys(Vec<(Name, JwksFault)>),
     /// The operating system gives no random numbers.
     Random,
-    /// These listeners were added, removed or moved, which only a restart can do.
-    Listeners(Vec<Name>),
+    /// These listeners' addresses can't be bound.
+    Listeners(Vec<(Name, io::ErrorKind)>),
+    /// More listeners had a name in this process than there are numbers for them.
+    Numbers,
+    /// Another process is about to take this one's place, with what was in force when it began.
+    Parting,
     /// These keys have other values, which only a restart can put in force.
     Fixed(Vec<&'static str>),
 }
@@ -64,9 +70,11 @@ impl fmt::Display for ReloadFault {
             }
             Self::Random => f.write_str("the operating system gives no random numbers"),
             Self::Listeners(names) => {
-                f.write_str("a listener was added, removed or moved; restart to apply that:")?;
-                names.iter().try_for_each(|name| write!(f, " {name};"))
+                f.write_str("can't be bound:")?;
+                names.iter().try_for_each(|(name, kind)| write!(f, " listener {name}: {kind};"))
             }
+            Self::Numbers => f.write_str("no number is left for a new listener; restart"),
+            Self::Parting => f.write_str("an upgrade is under way; try again when it is over"),
             Self::Fixed(keys) => {
                 write!(f, "{} changed; restart to apply that", keys.join(", "))
             }
@@ -113,17 +121,36 @@ impl Engine {
     /// # Errors
     /// See [`ReloadFault`]; the configuration before it then stays in force.
     pub fn reload(&self, snapshot: Snapshot) -> Result<(), ReloadFault> {
-        self.put(&self.live(), Arc::new(snapshot)).map(drop)
+        self.put(&self.live(), self.numbered(snapshot)?).map(drop)
+    }
+
+    /// Whoever owns the listening sockets follows the configuration from now on.
+    pub fn listen_by(&self, sockets: Weak<dyn Sockets>) {
+        *self.sockets.lock() = Some(sockets);
+    }
+
+    /// Listeners keep the numbers of their names.
+    fn numbered(&self, mut snapshot: Snapshot) -> Result<Arc<Snapshot>, ReloadFault> {
+        number(&mut self.numbers.lock(), &mut snapshot)?;
+        Ok(Arc::new(snapshot))
     }
 
     /// The same, in the place of what is in force now. One at a time; blocks for as long as it takes to
     /// build, and holds nobody up but for the exchange of a pointer.
     fn put(&self, before: &Arc<Live>, snapshot: Arc<Snapshot>) -> Result<Arc<Live>, ReloadFault> {
+        if self.parted.load(Ordering::Acquire) {
+            return Err(ReloadFault::Parting);
+        }
+        // What can't be bound refuses the whole.
+        let sockets = self.sockets.lock().as_ref().and_then(Weak::upgrade);
+        let bound = sockets.map(|sockets| sockets.bind(&snapshot)).transpose();
+        let bound = bound.map_err(ReloadFault::Listeners)?;
         let (now, key) = (self.clock.now(), self.pacing.key());
         let built = build(snapshot, &self.jwks, Some(before), now, &self.metrics, key)?;
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
         self.tokens.adopt(&before.snapshot.trust, &live.snapshot.trust);
+        self.count_listeners(&live.snapshot);
         self.locks.adopt(&live.snapshot, self.clock.now());
         self.reloads.retire(self.live.swap(Arc::clone(&live)));
         self.resolve(&live, Some(before));
@@ -131,6 +158,9 @@ impl Engine {
         self.generations.send_replace(live.snapshot.generation);
         self.report_configuration(&live);
         self.ring();
+        if let Some(serve) = bound {
+            serve();
+        }
         Ok(live)
     }
 
@@ -172,33 +202,35 @@ impl Engine {
     }
 }
 
+/// Owns the listening sockets.
+pub trait Sockets: Send + Sync {
+    /// Has every socket of a configuration. What comes back puts them in service, once that is in
+    /// force; dropped, it changes nothing.
+    ///
+    /// # Errors
+    /// Those that can't be bound.
+    fn bind(&self, snapshot: &Snapshot) -> Result<Serve, Vec<(Name, io::ErrorKind)>>;
+}
+
+/// See [`Sockets::bind`].
+pub type Serve = Box<dyn FnOnce() + Send>;
+
+/// Listeners keep the numbers of their names.
+pub(super) fn number(
+    numbers: &mut ListenerNumbers,
+    snapshot: &mut Snapshot,
+) -> Result<(), ReloadFault> {
+    snapshot.number_listeners(numbers).map_err(|_none_left| ReloadFault::Numbers)
+}
+
 /// What a running process can't change about itself.
 fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
-    let sockets = |snapshot: &Snapshot| -> Vec<_> {
-        snapshot.listeners.iter().map(|l| (l.name.clone(), l.address)).collect()
-    };
-    let (old, new) = (sockets(before), sockets(after));
-    if old != new {
-        // Their places count too: one configuration's are the other's by index.
-        let differs = |place: usize| old.get(place) != new.get(place);
-        let places = (0..old.len().max(new.len())).filter(|place| differs(*place));
-        let mut names: Vec<Name> = Vec::new();
-        for (name, _) in places.flat_map(|place| new.get(place).into_iter().chain(old.get(place))) {
-            if !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        return Err(ReloadFault::Listeners(names));
-    }
-    let api = |snapshot: &Snapshot| snapshot.api.as_ref().map(|api| api.address);
     let (log, other) = (&before.log, &after.log);
     let changed: Vec<&'static str> = [
         (log.access != other.access, "[log] access"),
         (log.rotate_bytes != other.rotate_bytes, "[log] rotate_bytes"),
         (log.rotate_every != other.rotate_every, "[log] rotate_every"),
         (log.keep != other.keep, "[log] keep"),
-        (before.admin != after.admin, "[admin] address"),
-        (api(before) != api(after), "[admin.api] address"),
         (before.state_dir != after.state_dir, "gateway.state_dir"),
         (before.threads != after.threads, "gateway.threads"),
     ]

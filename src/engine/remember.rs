@@ -3,6 +3,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use tokio::sync::watch;
+
 use super::exposure::Revealed;
 use super::histories::{Kind, Remembered};
 use super::memory::{ALL_EVERY, Piece, SAVE_EVERY, Saved, Source, Unreadable};
@@ -136,8 +138,8 @@ impl Engine {
         self.memory.forget_unknown(&sources, now).await.map(|_pieces| ())
     }
 
-    /// Writes memory down about once a second, for as long as it is polled.
-    pub async fn keep_memory(&self) {
+    /// Writes memory down about once a second, until `stopped` turns true; never ends in the middle.
+    pub async fn keep_memory(&self, mut stopped: watch::Receiver<bool>) {
         let offset = |now: Moment| {
             let mono_ms = i64::try_from(now.mono_ns() / 1_000_000).unwrap_or(i64::MAX);
             i64::try_from(now.unix_ms()).unwrap_or(i64::MAX).saturating_sub(mono_ms)
@@ -145,7 +147,11 @@ impl Engine {
         let wall = AtomicI64::new(offset(self.clock.now()));
         let mut looked = None;
         for round in 1_u32.. {
-            tokio::time::sleep(SAVE_EVERY).await;
+            tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(SAVE_EVERY) => {}
+            }
             let now = self.clock.now();
             let moved = wall.swap(offset(now), Ordering::Relaxed).abs_diff(offset(now));
             if moved >= SET_MS.unsigned_abs() {

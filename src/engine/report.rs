@@ -70,10 +70,11 @@ impl Drop for OpenGauge {
 impl Engine {
     /// A connection was closed before its first request.
     pub fn report_door(&self, live: &Live, listener: ListenerIx, fault: DoorFault) {
-        if let Some(metrics) = live.meters.listener(listener) {
+        if let Some(metrics) = live.listener_metrics(listener) {
             match fault {
                 DoorFault::Handshake(fault) => {
-                    live.tally.handshake(listener, Ended::Failed);
+                    live.tally
+                        .handshake(live.snapshot.names.listener_place(listener), Ended::Failed);
                     metrics.handshake_failed(Fixed::new(fault.as_str()));
                 }
                 DoorFault::Address
@@ -99,8 +100,8 @@ impl Engine {
 
     /// A connection passed the door.
     pub fn report_open(&self, live: &Live, listener: ListenerIx) -> OpenGauge {
-        let metrics = live.meters.listener(listener).cloned();
-        live.tally.handshake(listener, Ended::Well);
+        let metrics = live.listener_metrics(listener).cloned();
+        live.tally.handshake(live.snapshot.names.listener_place(listener), Ended::Well);
         if let Some(metrics) = &metrics {
             metrics.handshakes_completed.inc();
             metrics.connections.inc();
@@ -110,7 +111,7 @@ impl Engine {
 
     /// A connection is passed on.
     pub fn report_passing(&self, live: &Live, listener: ListenerIx) -> OpenGauge {
-        let metrics = live.meters.listener(listener).cloned();
+        let metrics = live.listener_metrics(listener).cloned();
         if let Some(metrics) = &metrics {
             metrics.connections.inc();
         }
@@ -279,7 +280,8 @@ impl Engine {
         for listener in &live.snapshot.listeners {
             let chains = listener.tls.iter().flat_map(|tls| &tls.certificates);
             let earliest = chains.map(|chain| chain.not_after_unix_secs).min();
-            if let (Some(metrics), Some(earliest)) = (live.meters.listener(listener.ix), earliest) {
+            if let (Some(metrics), Some(earliest)) = (live.listener_metrics(listener.ix), earliest)
+            {
                 metrics
                     .certificate_expiry
                     .set(f64::from(u32::try_from(earliest).unwrap_or(u32::MAX)));

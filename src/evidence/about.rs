@@ -27,6 +27,18 @@ pub struct Noticed<'a> {
     pub setting: Fixed,
 }
 
+/// Another binary is to take this process' place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    Begun,
+    /// The new process serves.
+    Done,
+    /// This process goes on.
+    Failed {
+        fault: Fixed,
+    },
+}
+
 /// What people are told of.
 #[derive(Clone, Debug)]
 pub struct Raised<'a> {

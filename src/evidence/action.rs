@@ -1,4 +1,5 @@
 //! What each event is called in the line, how loud it is, and which control it serves.
+use super::about::Upgrade;
 use super::event::Event;
 use super::words::{Severity, words};
 use crate::base::ControlId;
@@ -8,8 +9,12 @@ words! {
     pub enum Action {
         Started = "started",
         Draining = "draining",
+        UpgradeBegun = "upgrade-begun",
+        UpgradeDone = "upgrade-done",
+        UpgradeFailed = "upgrade-failed",
         Stopped = "stopped",
         ListenerBound = "listener-bound",
+        ListenerClosed = "listener-closed",
         ConfigReloaded = "config-reloaded",
         ConfigRefused = "config-refused",
         ConfigRolledBack = "config-rolled-back",
@@ -64,8 +69,12 @@ pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
     match event {
         Event::Started { .. } => (Action::Started, Info, Log1),
         Event::Draining => (Action::Draining, Info, Log1),
+        Event::Upgrade(Upgrade::Begun) => (Action::UpgradeBegun, Info, Log1),
+        Event::Upgrade(Upgrade::Done) => (Action::UpgradeDone, Info, Log1),
+        Event::Upgrade(Upgrade::Failed { .. }) => (Action::UpgradeFailed, Error, Log1),
         Event::Stopped { .. } => (Action::Stopped, Info, Log1),
         Event::ListenerBound { .. } => (Action::ListenerBound, Info, Tls1),
+        Event::ListenerClosed { .. } => (Action::ListenerClosed, Info, Tls1),
         Event::ConfigReloaded(_) => (Action::ConfigReloaded, Info, Log1),
         Event::ConfigRolledBack(_) => (Action::ConfigRolledBack, Error, Log1),
         Event::ConfigSuspect(_) => (Action::ConfigSuspect, Error, Log1),

@@ -7,7 +7,7 @@ use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
 use super::about::{
-    Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised,
+    Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised, Upgrade,
 };
 use super::action::{Action, kind};
 use super::place::CodePlace;
@@ -24,6 +24,7 @@ pub enum Event<'a> {
     },
     /// It takes no more connections and finishes what it has.
     Draining,
+    Upgrade(Upgrade),
     /// The last line of a process that ended in order.
     Stopped {
         ran: Duration,
@@ -31,6 +32,10 @@ pub enum Event<'a> {
     ListenerBound {
         listener: &'a Name,
         port: u16,
+    },
+    /// It takes no more connections; those that are open have the grace to end in.
+    ListenerClosed {
+        listener: &'a Name,
     },
     /// A new configuration is in force.
     ConfigReloaded(Applied<'a>),
@@ -256,11 +261,13 @@ impl<'a> EventRecord<'a> {
             Event::Started { version, generation } => {
                 Self { version: Some(*version), generation: Some(*generation), ..bare }
             }
-            Event::Draining => bare,
+            Event::Draining | Event::Upgrade(Upgrade::Begun | Upgrade::Done) => bare,
+            Event::Upgrade(Upgrade::Failed { fault }) => Self { fault: Some(*fault), ..bare },
             Event::Stopped { ran } => Self { elapsed: Some(*ran), ..bare },
             Event::ListenerBound { listener, port } => {
                 Self { listener: Some(listener), port: Some(*port), ..bare }
             }
+            Event::ListenerClosed { listener } => Self { listener: Some(listener), ..bare },
             Event::ConfigReloaded(applied) => bare.applied(applied),
             Event::ConfigRolledBack(judged) | Event::ConfigSuspect(judged) => bare.judged(judged),
             Event::ConfigProven { generation } => Self { generation: Some(*generation), ..bare },

@@ -190,6 +190,10 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::Draining,
         Event::Stopped { ran: elapsed },
         Event::ListenerBound { listener: name, port: 8443 },
+        Event::ListenerClosed { listener: name },
+        Event::Upgrade(Upgrade::Begun),
+        Event::Upgrade(Upgrade::Done),
+        Event::Upgrade(Upgrade::Failed { fault: Fixed::new("late") }),
         Event::ConfigReloaded(Applied {
             generation: number,
             trigger: text,

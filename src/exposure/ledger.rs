@@ -212,6 +212,14 @@ impl Ledger {
         }
     }
 
+    /// Adds cells that were counted elsewhere at the same time.
+    pub(super) fn merge(&mut self, identity: &Name, operation: &Name, page: &Series) {
+        self.change(identity, operation, |own| own.merge(page));
+        if self.bytes > self.bytes_max {
+            self.shrink();
+        }
+    }
+
     fn oldest(&self) -> Option<Hour> {
         self.identities.values().flat_map(BTreeMap::values).filter_map(Series::oldest).min()
     }

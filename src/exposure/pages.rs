@@ -87,14 +87,28 @@ impl Ledger {
     /// # Errors
     /// See [`LedgerFault`]; nothing was taken then.
     pub fn take_page(&mut self, bytes: &[u8]) -> Result<(), LedgerFault> {
-        if bytes.first().is_some_and(|version| *version > VERSION) {
-            return Err(LedgerFault::Version);
-        }
-        let (identity, operation, series) = read(bytes).ok_or(LedgerFault::Damaged)?;
-        let page = Series::decode(series)?;
+        let (identity, operation, page) = page(bytes)?;
         self.insert(&identity, &operation, page);
         Ok(())
     }
+
+    /// Adds a page of another ledger that counted at the same time.
+    ///
+    /// # Errors
+    /// See [`LedgerFault`]; nothing was added then.
+    pub fn add_page(&mut self, bytes: &[u8]) -> Result<(), LedgerFault> {
+        let (identity, operation, page) = page(bytes)?;
+        self.merge(&identity, &operation, &page);
+        Ok(())
+    }
+}
+
+fn page(bytes: &[u8]) -> Result<(Name, Name, Series), LedgerFault> {
+    if bytes.first().is_some_and(|version| *version > VERSION) {
+        return Err(LedgerFault::Version);
+    }
+    let (identity, operation, series) = read(bytes).ok_or(LedgerFault::Damaged)?;
+    Ok((identity, operation, Series::decode(series)?))
 }
 
 fn read(bytes: &[u8]) -> Option<(Name, Name, &[u8])> {

@@ -135,12 +135,23 @@ impl Series {
     }
 
     pub(super) fn add(&mut self, hour: Hour, tally: &Tally) {
+        self.count(hour, |cell| cell.add(tally));
+    }
+
+    /// Adds what was counted elsewhere at the same time. A day counts in its first hour.
+    pub(super) fn merge(&mut self, other: &Self) {
+        for packed in &other.packed {
+            self.count(packed.from, |cell| cell.merge(&packed.cell()));
+        }
+    }
+
+    fn count(&mut self, hour: Hour, add: impl FnOnce(&mut Cell)) {
         if self.open.as_ref().is_none_or(|(open, _)| *open != hour) {
             self.put_away();
             let at = self.packed.partition_point(|cell| cell.until() <= hour);
             let found = self.packed.get(at).filter(|cell| cell.from <= hour);
             if let Some(Packed { span: Span::Day, .. }) = found {
-                return self.add_to_day(at, tally);
+                return self.add_to_day(at, add);
             }
             let cell = found.map(Packed::cell);
             if cell.is_some() {
@@ -150,16 +161,16 @@ impl Series {
             self.open = Some((hour, Box::new(cell.unwrap_or_default())));
         }
         if let Some((_, cell)) = &mut self.open {
-            cell.add(tally);
+            add(cell);
         }
         self.tell(hour);
     }
 
     /// A late answer for a day that is no longer told by the hour.
-    fn add_to_day(&mut self, at: usize, tally: &Tally) {
+    fn add_to_day(&mut self, at: usize, add: impl FnOnce(&mut Cell)) {
         if let Some(day) = self.packed.get_mut(at) {
             let mut cell = day.cell();
-            cell.add(tally);
+            add(&mut cell);
             *day = Packed::new(day.from, day.span, &cell);
             let from = day.from;
             self.tell(from);

@@ -47,6 +47,11 @@ impl Gateway {
         Arc::new(Self { proxy: Arc::new(http_proxy(&Arc::new(conf), hooks)), engine, stop })
     }
 
+    /// Has sockets end when they pause. Connections are told to go by the listeners they came by.
+    pub fn retire(&self) {
+        self.stop.send_replace(true);
+    }
+
     /// Drops connections that wait for a next request; those with one in flight go on, a socket until
     /// it pauses.
     pub async fn drain(&self) {

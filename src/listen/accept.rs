@@ -27,30 +27,32 @@ use crate::identity::PeerCertificate;
 use crate::policy::NetworkMask;
 use crate::state::Permit;
 
-/// A listening socket, bound before anything is served, so that a taken port is a start-up error.
+/// A listener's socket, bound before anything is served, so that a taken port is a start-up error.
 #[derive(Debug)]
 pub struct Bound {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     listener: ListenerIx,
 }
 
-/// Binds a listener's address. Port 0 takes a free one.
-pub fn bind(listener: ListenerIx, address: SocketAddr) -> io::Result<Bound> {
+/// Binds an address. Port 0 takes a free one.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address.ip() {
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    Ok(Bound { socket: socket.listen(1_024)?, listener })
+    socket.listen(1_024)
 }
 
 impl Bound {
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    #[must_use]
+    pub const fn new(socket: Arc<TcpListener>, listener: ListenerIx) -> Self {
+        Self { socket, listener }
     }
 
-    /// Serves until `shutdown` turns true. Connections that are open then go on.
+    /// Serves until `shutdown` turns true. Connections that are open then are told to go, and have
+    /// `gateway.shutdown_grace` for it.
     pub async fn serve(
         self,
         engine: Arc<Engine>,
@@ -115,6 +117,7 @@ fn admit(
         }
     };
     let (engine, app, shutdown) = (Arc::clone(engine), Arc::clone(app), shutdown.clone());
+    let told = shutdown.clone();
     let pipes = Arc::clone(pipes);
     tokio::spawn(async move {
         let door = Door { live, listener, from, peer, networks };
@@ -140,6 +143,7 @@ fn admit(
                     () = engine.cut_off() => {}
                     () = engine.killed(&link) => {}
                     () = link.cut_off() => {}
+                    () = overstayed(&engine, told) => {}
                 }
                 open.lender.close().await;
                 drop((gauge, open.client, enrolled));
@@ -159,6 +163,13 @@ fn admit(
         }
         drop(place);
     });
+}
+
+/// Returns when the time is over that the connections of a listener have which takes no more.
+async fn overstayed(engine: &Engine, mut told: watch::Receiver<bool>) {
+    // Nobody left to tell is as good as being told.
+    let _ = told.wait_for(|stop| *stop).await;
+    tokio::time::sleep(engine.live().snapshot.shutdown_grace).await;
 }
 
 /// A connection that may go on.

@@ -17,8 +17,8 @@ pub use connections::{
     ConnectionCounts, ConnectionFault, ConnectionLimits, IdentityPermit, Permit,
 };
 pub use quota::{
-    Among, Charged, Held, Places as QuotaPlaces, QuotaError, QuotaFault, Quotas, Refused,
-    SavedFault, Spent, Standing, Supply, Units, Want, Whose, WindowView,
+    Among, Charged, Held, Mark as QuotaMark, Places as QuotaPlaces, QuotaError, QuotaFault, Quotas,
+    Refused, SavedFault, Spent, Standing, Supply, Units, Want, Whose, WindowView,
 };
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod given_back;
+mod moved;
 mod saved;
 mod several;
 mod shared;

@@ -20,6 +20,7 @@
 mod bell;
 pub mod bucket;
 mod embedded;
+mod exchange;
 mod fault;
 mod key;
 mod register;
@@ -38,7 +39,8 @@ use crate::base::Moment;
 
 pub use bell::{Bell, Ringing};
 pub use bucket::{Ask, Holder, Lease, Rate, RateFault};
-pub use embedded::{Embedded, FILE_NAME, OpenFault};
+pub use embedded::{Embedded, FILE_NAME, Look, OpenFault};
+pub use exchange::Exchange;
 pub use fault::{Condition, StoreFault};
 pub use key::{
     BlobKey, CounterKey, Gateway, KeyFault, KeyId, LeaseKey, LockKey, Metered, Scope, Shelf,

@@ -61,7 +61,22 @@ impl Shared {
     /// # Errors
     /// If the file fails.
     pub async fn start(own: Embedded, settings: RemoteSettings) -> Result<Self, StoreFault> {
-        let memory = Memory { instance: own.epoch(), known_epoch: own.known_server().await? };
+        let instance = own.epoch();
+        Self::start_as(own, settings, instance).await
+    }
+
+    /// As [`start`](Self::start), for a process that goes on beside the one that has its file now:
+    /// the server must not take it for another gateway with its number. `instance` is the file's epoch
+    /// ([`Meta`]).
+    ///
+    /// # Errors
+    /// If the file fails.
+    pub async fn start_as(
+        own: Embedded,
+        settings: RemoteSettings,
+        instance: u64,
+    ) -> Result<Self, StoreFault> {
+        let memory = Memory { instance, known_epoch: own.known_server().await? };
         let (own, remote) = (Arc::new(own), Arc::new(Remote::start(settings, memory)));
         let forged = Arc::new(AtomicU64::new(0));
         let (both, condition) = watch::channel(Condition::Faulty(StoreFault::Unreachable));

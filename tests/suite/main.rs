@@ -28,6 +28,7 @@ mod http2;
 mod hygiene;
 mod identity;
 mod life;
+mod listeners;
 mod lockout;
 mod logs;
 mod malformed;

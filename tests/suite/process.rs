@@ -3,6 +3,7 @@
 mod alarms;
 mod changes;
 mod remembered;
+mod upgrade;
 mod verbs;
 
 use std::ffi::OsStr;
@@ -288,12 +289,15 @@ async fn log_1_sigterm_lets_a_request_in_flight_finish() {
     let caller = place.caller();
     let slow = tokio::spawn(async move { caller.call(address, get(ORDERS)).await });
     eventually("the upstream is asked", || (place.amazon.total() == 1).then_some(())).await;
+    assert_eq!(ready(&gateway).await, (Some(0), "ready\n".to_owned()));
     gateway.signal(Signal::TERM);
     eventually("no more connections are taken", || {
         std::net::TcpStream::connect(address).is_err().then_some(())
     })
     .await;
     assert!(!slow.is_finished(), "the process stopped listening while the request was under way");
+    let draining = ready(&gateway).await;
+    assert_eq!((draining.0, draining.1.as_str()), (Some(1), "sekisho: draining\n"));
     let reply = slow.await.unwrap().unwrap();
     assert_eq!((reply.status.as_u16(), reply.end), (200, sekisho::mock::BodyEnd::Complete));
     assert_eq!(gateway.ended().await.status.code(), Some(0));
@@ -302,6 +306,14 @@ async fn log_1_sigterm_lets_a_request_in_flight_finish() {
     let line = lines.iter().find(|line| line["sekisho.request_id"] == id).expect("its line");
     assert_eq!(line["event.outcome"], "allowed");
     assert_eq!(lines.last().unwrap()["event.action"], "stopped");
+}
+
+/// What `sekisho ready` ends with, and says.
+async fn ready(gateway: &Sekisho) -> (Option<i32>, String) {
+    let admin = gateway.admin().await.to_string();
+    let words: [&OsStr; 2] = ["ready".as_ref(), admin.as_ref()];
+    let ended = Sekisho::start(&words, &[]).ended().await;
+    (ended.status.code(), ended.out + &ended.err)
 }
 
 /// Longer than the grace: it is cut, and even so it has its line.

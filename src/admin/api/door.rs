@@ -1,7 +1,5 @@
 //! The API's listener: address, then TLS with a client certificate, then requests.
 use std::convert::Infallible;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,7 +32,7 @@ const TELL_EVERY: Duration = Duration::from_secs(2);
 /// The API's socket, bound but not served yet.
 #[derive(Debug)]
 pub struct Api {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
 }
 
 /// What was turned away since it was last written.
@@ -46,14 +44,9 @@ struct Turned {
 }
 
 impl Api {
-    /// # Errors
-    /// If the address is taken.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await? })
-    }
-
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    #[must_use]
+    pub const fn on(socket: Arc<TcpListener>) -> Self {
+        Self { socket }
     }
 
     /// Serves until `shutdown` turns true.

@@ -156,6 +156,7 @@ impl Ctx<'_> {
             operations: policy.operations().iter().map(|(_, op)| op.name.clone()).collect(),
             networks: of(&self.document.network),
             listeners: of(&self.document.listener),
+            listener_places: None,
             upstreams: of(&self.document.upstream),
         }
     }

@@ -2,7 +2,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::base::{Denial, ListenerIx, Name, UpstreamIx};
+use crate::base::{Denial, Name, UpstreamIx};
 use crate::config::Snapshot;
 use crate::trial::{Figures, Sample, Spot};
 
@@ -60,8 +60,9 @@ impl Tally {
         }
     }
 
-    pub(in crate::engine) fn handshake(&self, listener: ListenerIx, ended: Ended) {
-        if let Some((_, cell)) = self.listeners.get(listener.index()) {
+    /// `place`: where this configuration has the listener.
+    pub(in crate::engine) fn handshake(&self, place: Option<usize>, ended: Ended) {
+        if let Some((_, cell)) = place.and_then(|place| self.listeners.get(place)) {
             cell.note(ended);
         }
     }

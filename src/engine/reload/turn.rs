@@ -132,7 +132,12 @@ impl Why {
             Self::Fault(ReloadFault::Keys(faults)) => faults.len(),
             Self::Fault(ReloadFault::Listeners(names)) => names.len(),
             Self::Fault(ReloadFault::Fixed(keys)) => keys.len(),
-            Self::Fault(ReloadFault::Tls(_) | ReloadFault::Random)
+            Self::Fault(
+                ReloadFault::Tls(_)
+                | ReloadFault::Random
+                | ReloadFault::Numbers
+                | ReloadFault::Parting,
+            )
             | Self::NoFiles
             | Self::PutBack(_)
             | Self::Changed
@@ -269,7 +274,7 @@ impl Engine {
             return refuse(Why::Widens);
         }
         self.sample(self.clock.now());
-        let live = match self.put(&before, Arc::new(loaded.snapshot)) {
+        let live = match self.numbered(loaded.snapshot).and_then(|next| self.put(&before, next)) {
             Ok(live) => live,
             Err(fault) => return refuse(Why::Fault(fault)),
         };

@@ -126,3 +126,33 @@ fn a_busy_hour_is_told_once_until_it_is_asked_for() {
     let gone = PageId { from: Hour(7), ..page.clone() };
     assert!(ledger.page(&gone).is_empty());
 }
+
+#[test]
+fn mon_3_what_two_processes_reveal_at_once_adds_up() {
+    let (printer, orders) = (name("printer"), name("orders/getOrders"));
+    let mut whole = Ledger::new(ROOM);
+    let (mut stays, mut goes) = (Ledger::new(ROOM), Ledger::new(ROOM));
+    for (number, hour) in [(1, START), (2, START), (3, START + 1), (1, START + 1)] {
+        whole.record(&printer, &orders, at(hour), &tally(number));
+        let own = if number == 2 { &mut stays } else { &mut goes };
+        own.record(&printer, &orders, at(hour), &tally(number));
+    }
+    stays.take_changed(usize::MAX);
+    for page in goes.take_changed(usize::MAX) {
+        stays.add_page(&goes.page(&page)).unwrap();
+    }
+    assert_eq!(cells(&stays), cells(&whole));
+    assert_eq!(stays.take_changed(usize::MAX).len(), 2, "to be written down");
+    // Into a day that is not told by the hour any more.
+    let later = at(START + 24 * 40);
+    stays.compact(later);
+    whole.compact(later);
+    let mut late = Ledger::new(ROOM);
+    late.record(&printer, &orders, at(START + 5), &tally(9));
+    whole.record(&printer, &orders, at(START + 5), &tally(9));
+    for page in late.take_changed(usize::MAX) {
+        stays.add_page(&late.page(&page)).unwrap();
+    }
+    assert_eq!(cells(&stays), cells(&whole));
+    assert_eq!(stays.add_page(b""), Err(LedgerFault::Damaged));
+}

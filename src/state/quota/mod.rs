@@ -9,6 +9,7 @@ mod error;
 mod gcra;
 mod header;
 mod limit;
+mod moved;
 mod pool;
 mod saved;
 mod share;
@@ -25,6 +26,7 @@ use crate::base::{IdentityIx, LimitIx, Marks, Moment, Name, OperationIx, Upstrea
 use crate::policy::{LimitSpec, Mode, Sharing};
 pub use error::{QuotaError, QuotaFault};
 use limit::{Gate, Lane, Limit};
+pub use moved::Mark;
 use pool::{Lack, Pool};
 pub use pool::{Supply, Units};
 pub use saved::{Places, SavedFault, Whose};

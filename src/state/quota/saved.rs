@@ -16,12 +16,14 @@ use super::{Bucket, Meter, Quotas, locate};
 use crate::base::{HashKey, IdentityIx, LimitIx, Moment, Name};
 use crate::policy::Sharing;
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 /// Of no secrecy: the sum only tells damage.
 const SUM_KEY: [u8; 16] = *b"sekisho quotas 1";
 const SUM: usize = 8;
 const OF_ONE: u8 = 1;
 const OF_ALL: u8 = 2;
+pub(super) const OF_ONE_SINCE: u8 = 3;
+pub(super) const OF_ALL_SINCE: u8 = 4;
 
 /// Who has spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +49,23 @@ pub struct Places<'q> {
     limits: HashMap<&'q str, LimitIx>,
 }
 
+impl Places<'_> {
+    pub(super) fn identity(&self, name: &str) -> Option<IdentityIx> {
+        self.accounts.get(name).copied()
+    }
+
+    pub(super) fn limit(&self, name: &str) -> Option<LimitIx> {
+        self.limits.get(name).copied()
+    }
+}
+
 /// One window as it was written.
-struct Row<'a> {
-    limit: &'a str,
-    kind: u8,
-    period_secs: u32,
-    unix_ms: u64,
+pub(super) struct Row<'a> {
+    pub(super) limit: &'a str,
+    pub(super) kind: u8,
+    pub(super) period_secs: u32,
+    /// When it is full again, in milliseconds since 1970; see also `moved`.
+    pub(super) time: u64,
 }
 
 impl Quotas {
@@ -152,8 +165,9 @@ impl Quotas {
         }
         let (kind, name, rows) = read(bytes).ok_or(SavedFault::Damaged)?;
         let whose = match kind {
-            OF_ONE => names.accounts.get(name).copied().map(Whose::Identity),
-            _ => names.limits.get(name).copied().map(Whose::Everybody),
+            OF_ONE => names.identity(name).map(Whose::Identity),
+            OF_ALL => names.limit(name).map(Whose::Everybody),
+            _ => return Err(SavedFault::Damaged),
         };
         if let Some(whose) = whose {
             self.charge_saved(whose, &rows, now);
@@ -169,15 +183,15 @@ impl Quotas {
             let period = lane.gate.per().as_secs();
             let same = of_limit().find(|row| u64::from(row.period_secs) == period);
             // A window that is new is as empty as the emptiest of its limit.
-            let row = same.or_else(|| of_limit().max_by_key(|row| row.unix_ms));
+            let row = same.or_else(|| of_limit().max_by_key(|row| row.time));
             let Some(row) = row else { return };
-            let ahead_ms = row.unix_ms.saturating_sub(now.unix_ms());
+            let ahead_ms = row.time.saturating_sub(now.unix_ms());
             let spent_until = now.mono_ns().saturating_add(ahead_ms.saturating_mul(1_000_000));
             meter.number.fetch_max(spent_until.min(lane.gate.drained(now)), Ordering::Relaxed);
         });
     }
 
-    fn each_meter(&self, whose: Whose, mut each: impl FnMut(&Limit, &Lane, &Meter)) {
+    pub(super) fn each_meter(&self, whose: Whose, mut each: impl FnMut(&Limit, &Lane, &Meter)) {
         match whose {
             Whose::Identity(ix) => {
                 let Some(account) = self.accounts.get(ix.index()) else { return };
@@ -205,7 +219,7 @@ impl Quotas {
 }
 
 /// Open requests end with the process.
-const fn kind_of(gate: &Gate) -> Option<u8> {
+pub(super) const fn kind_of(gate: &Gate) -> Option<u8> {
     match gate {
         Gate::Requests(_) => Some(1),
         Gate::Bytes(_) => Some(2),
@@ -214,22 +228,22 @@ const fn kind_of(gate: &Gate) -> Option<u8> {
     }
 }
 
-fn put_text(name: &Name, out: &mut Vec<u8>) {
+pub(super) fn put_text(name: &Name, out: &mut Vec<u8>) {
     // A name has at most 96 bytes.
     out.push(u8::try_from(name.as_str().len()).unwrap_or(0));
     out.extend_from_slice(name.as_str().as_bytes());
 }
 
-fn sum_of(bytes: &[u8]) -> [u8; SUM] {
+pub(super) fn sum_of(bytes: &[u8]) -> [u8; SUM] {
     HashKey::new(SUM_KEY).hash(bytes).to_be_bytes()
 }
 
-fn read(bytes: &[u8]) -> Option<(u8, &str, Vec<Row<'_>>)> {
+pub(super) fn read(bytes: &[u8]) -> Option<(u8, &str, Vec<Row<'_>>)> {
     let (body, sum) = bytes.split_last_chunk::<SUM>()?;
     if *sum != sum_of(body) {
         return None;
     }
-    let ([VERSION, kind @ (OF_ONE | OF_ALL)], mut rest) = body.split_first_chunk()? else {
+    let ([VERSION, kind @ OF_ONE..=OF_ALL_SINCE], mut rest) = body.split_first_chunk()? else {
         return None;
     };
     let name = take_text(&mut rest)?;
@@ -238,10 +252,10 @@ fn read(bytes: &[u8]) -> Option<(u8, &str, Vec<Row<'_>>)> {
         let limit = take_text(&mut rest)?;
         let ([kind], after) = rest.split_first_chunk()?;
         let (period, after) = after.split_first_chunk()?;
-        let (unix_ms, after) = after.split_first_chunk()?;
+        let (time, after) = after.split_first_chunk()?;
         rest = after;
-        let (period_secs, unix_ms) = (u32::from_be_bytes(*period), u64::from_be_bytes(*unix_ms));
-        rows.push(Row { limit, kind: *kind, period_secs, unix_ms });
+        let (period_secs, time) = (u32::from_be_bytes(*period), u64::from_be_bytes(*time));
+        rows.push(Row { limit, kind: *kind, period_secs, time });
     }
     Some((*kind, name, rows))
 }

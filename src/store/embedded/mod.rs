@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use redb::{Database, ReadableDatabase as _, ReadableTableMetadata as _};
 use tokio::sync::watch;
 
-pub use open::{FILE_NAME, OpenFault};
+pub use open::{FILE_NAME, Look, OpenFault};
 
 use super::bell::Ringing;
 use super::bucket::{Ask, Asked, Lease};
@@ -57,10 +57,35 @@ impl Embedded {
     /// # Errors
     /// See [`OpenFault`]. A file that can't be read whole is left as it is.
     pub fn open(dir: &Path, gateway: Gateway, now: Moment) -> Result<Self, OpenFault> {
+        Self::open_looking(dir, gateway, now, Look::Whole)
+    }
+
+    /// As [`open`](Self::open), looking closely or not.
+    ///
+    /// # Errors
+    /// See [`OpenFault`].
+    pub fn open_looking(
+        dir: &Path,
+        gateway: Gateway,
+        now: Moment,
+        look: Look,
+    ) -> Result<Self, OpenFault> {
         let hold = Hold::take(dir)?;
         let path = open::prepare(dir)?;
-        let opener: Opener = Box::new(move || open::open_file(&path));
+        let mut first = Some(look);
+        let opener: Opener = Box::new(move || {
+            // What fails later is looked at closely.
+            open::open_file(&path, first.take().unwrap_or(Look::Whole))
+        });
         Self::start(opener, Some(hold), gateway, now)
+    }
+
+    /// A store that forgets everything when it is dropped, for as long as another process has the file.
+    ///
+    /// # Errors
+    /// If there are no random numbers.
+    pub fn in_memory(gateway: Gateway, now: Moment) -> Result<Self, OpenFault> {
+        Self::start(Box::new(open::in_memory), None, gateway, now)
     }
 
     pub(super) fn start(
@@ -69,6 +94,7 @@ impl Embedded {
         gateway: Gateway,
         now: Moment,
     ) -> Result<Self, OpenFault> {
+        let mut opener = opener;
         let db = opener()?;
         let epoch = open::epoch(&db)?;
         let writer = Writer::start(db, opener).map_err(|_| OpenFault::Disk)?;

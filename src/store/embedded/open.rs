@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _};
 use redb::{ReadableTableMetadata as _, TableDefinition, WriteTransaction};
 
@@ -35,7 +36,16 @@ const HOLD_TRIES: u32 = 20;
 const HOLD_PAUSE: Duration = Duration::from_millis(50);
 
 /// Opens the file; called again after it failed.
-pub(in crate::store) type Opener = Box<dyn Fn() -> Result<Database, OpenFault> + Send>;
+pub(in crate::store) type Opener = Box<dyn FnMut() -> Result<Database, OpenFault> + Send>;
+
+/// How closely a file is looked at when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// All of it is read.
+    Whole,
+    /// It was closed in order by a process that said so a moment ago.
+    AsLeft,
+}
 
 /// Why there is no store. The file is left as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +174,7 @@ pub(super) fn prepare(dir: &Path) -> Result<PathBuf, OpenFault> {
             Ok(()) | Err(_) => {}
         }
         drop(owned_file(&new).map_err(io)?);
-        let db = builder().create(&new)?;
+        let db = builder(Look::Whole).create(&new)?;
         found(&db)?;
         drop(db);
         std::fs::rename(&new, &path).map_err(io)?;
@@ -173,10 +183,17 @@ pub(super) fn prepare(dir: &Path) -> Result<PathBuf, OpenFault> {
     Ok(path)
 }
 
-fn builder() -> Builder {
+fn builder(look: Look) -> Builder {
     let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(look == Look::Whole);
     builder
+}
+
+/// An empty store without a file.
+pub(super) fn in_memory() -> Result<Database, OpenFault> {
+    let db = builder(Look::Whole).create_with_backend(InMemoryBackend::new())?;
+    found(&db)?;
+    Ok(db)
 }
 
 /// Writes an empty store into an empty database.
@@ -209,12 +226,12 @@ fn create_tables(txn: &WriteTransaction) -> Result<(), Broken> {
 }
 
 /// Opens an existing file, checks all of it, and brings it up to date.
-pub(super) fn open_file(path: &Path) -> Result<Database, OpenFault> {
+pub(super) fn open_file(path: &Path, look: Look) -> Result<Database, OpenFault> {
     let length = std::fs::metadata(path).map_err(|error| OpenFault::of_io(&error))?.len();
     if length == 0 {
         return Err(OpenFault::Corrupt);
     }
-    check(patiently(|| Ok(builder().open(path)?))?)
+    check(patiently(|| Ok(builder(look).open(path)?))?)
 }
 
 /// Checks the rows and brings an older layout up to date.

@@ -213,7 +213,7 @@ impl Desk {
     }
 
     /// The database, opened again if it had failed.
-    fn database(&self) -> Result<Arc<Database>, StoreFault> {
+    fn database(&mut self) -> Result<Arc<Database>, StoreFault> {
         if let Some(db) = self.db.lock().as_ref() {
             return Ok(Arc::clone(db));
         }

@@ -16,7 +16,7 @@ use crate::logs::eventually;
 use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, get, now};
 
 impl Sekisho {
-    async fn admin(&self) -> SocketAddr {
+    pub(super) async fn admin(&self) -> SocketAddr {
         eventually("the address of the metrics", || {
             let said = self.err.lock();
             let (_, after) = said.split_once("health on http://")?;
@@ -59,7 +59,7 @@ impl Place {
     }
 
     /// What is written down of what was revealed.
-    async fn ledger(&self) -> Ledger {
+    pub(super) async fn ledger(&self) -> Ledger {
         let file = Embedded::open(&self.dir.join("state"), Gateway(1), now()).unwrap();
         let mut ledger = Ledger::new(1 << 20);
         let mut after = None;
@@ -74,7 +74,7 @@ impl Place {
     }
 }
 
-fn records(ledger: &Ledger) -> u64 {
+pub(super) fn records(ledger: &Ledger) -> u64 {
     let printer = Name::parse("label-printer").unwrap();
     let range =
         Range { identity: Some(&printer), operation: None, from: Hour(0), until: Hour(u32::MAX) };

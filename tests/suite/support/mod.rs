@@ -1,6 +1,7 @@
 //! One world per test: throw-away certificates, a mock of Amazon, a mock warehouse and a gateway in
 //! front of both. `World::finish` stops everything and searches all that the gateway wrote for the
 //! personal data that the mocks are full of (LOG-2); a world that is dropped without it fails.
+pub mod crowd;
 mod encode;
 mod wait;
 
@@ -393,6 +394,11 @@ impl World {
         let path = self.dir.join("sekisho.toml");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, edit(text)).unwrap();
+        self.reload_as_it_is().await
+    }
+
+    /// Reloads the configuration file.
+    pub async fn reload_as_it_is(&self) -> bool {
         self.gateway.reload().await
     }
 

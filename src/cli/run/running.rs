@@ -1,0 +1,351 @@
+//! A gateway at work: how it starts, takes on another configuration, and stops.
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::task::JoinSet;
+
+use super::given::Given;
+use super::sockets::{Bound, House, Keeper, Purpose, Sockets, Wanted};
+use crate::base::{Clock, Moment, Name, Secret};
+use crate::cli::say::{self, Failure};
+use crate::cli::state::Opened;
+use crate::cli::upgrade::{Leaving, Left};
+use crate::cli::{reload, secret};
+use crate::config::{AccessLog, Loaded, LogSettings, Snapshot};
+use crate::deliver;
+use crate::engine::{Engine, Parts, provider};
+use crate::evidence::{Event, Fixed};
+use crate::gateway::Gateway;
+use crate::observe::{LogSink, LogSpec, LogTarget, Metrics, Rotation};
+use crate::store::{Look, Store};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long connections that are cut may take to end.
+const CUT_MAX: Duration = Duration::from_secs(2);
+/// How long the log may take to be written out at the end.
+const LOG_CLOSE_MAX: Duration = Duration::from_secs(5);
+/// How long a process that takes another one's place waits for issuers' keys, and how often it looks.
+const KEYS_MAX: Duration = Duration::from_secs(3);
+const KEYS_LOOK: Duration = Duration::from_millis(5);
+/// How long background work may take to end.
+const TASKS_MAX: Duration = Duration::from_secs(2);
+
+/// A gateway at work.
+#[derive(Debug)]
+pub struct Running {
+    pub engine: Arc<Engine>,
+    /// Listeners by name, with the addresses they were given at the start.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// Metrics and health, as bound at the start.
+    pub admin: SocketAddr,
+    /// Where operators connect, as bound at the start.
+    pub api: Option<SocketAddr>,
+    pub log: LogSink,
+    pub(super) house: House,
+    pub(super) sockets: Arc<Keeper>,
+    pub(super) state: Mutex<Box<Opened>>,
+    began: Moment,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// A gateway that has all it needs but its memory, and serves nobody.
+pub(super) struct Prepared {
+    snapshot: Snapshot,
+    clock: Clock,
+    began: Moment,
+    metrics: Arc<Metrics>,
+    log: LogSink,
+    pseudonym_master: Secret<[u8; 32]>,
+    bound: Bound,
+}
+
+/// A gateway that remembers, and serves nobody yet.
+pub(super) struct Restored {
+    engine: Arc<Engine>,
+    gateway: Arc<Gateway>,
+    state: Box<Opened>,
+    bound: Bound,
+    log: LogSink,
+    began: Moment,
+}
+
+impl Prepared {
+    /// Binds everything. Port 0 in the configuration takes a free port.
+    ///
+    /// # Errors
+    /// What can't be opened or bound, and what to do about it.
+    pub(super) fn new(loaded: Loaded, clock: Clock, mut given: Given) -> Result<Self, Failure> {
+        // Pingora would install another provider; the first one stays.
+        let _ = rustls::crypto::CryptoProvider::install_default(provider().as_ref().clone());
+        let began = clock.now();
+        let snapshot = loaded.snapshot;
+        let metrics = Arc::new(Metrics::new(VERSION, clock.now()).map_err(Failure::new)?);
+        let log = LogSink::open(&log_spec(&snapshot.log), clock.clone(), metrics.log())
+            .map_err(|fault| Failure::new(format_args!("[log] access: {fault}")))?;
+        let pseudonym_master = secret::pseudonym_master(&snapshot.state_dir)?;
+        let bound = Sockets::default().bind(&snapshot, &mut given).map_err(|failures| {
+            let each = failures.iter().map(|(wanted, error)| {
+                format!("{} {} can't be bound: {error}", wanted.purpose, wanted.address)
+            });
+            Failure::new(each.collect::<Vec<_>>().join("; "))
+        })?;
+        given.tell_unused();
+        Ok(Self { snapshot, clock, began, metrics, log, pseudonym_master, bound })
+    }
+
+    pub(super) const fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Opens the memory and brings it back.
+    ///
+    /// # Errors
+    /// What can't be opened or read, and what to do about it.
+    pub(super) async fn restore(self, look: Look) -> Result<Restored, Failure> {
+        let Self { snapshot, clock, began, metrics, log, pseudonym_master, bound } = self;
+        let threads = usize::from(snapshot.threads.unwrap_or(1));
+        let opened = Opened::open(&snapshot, &pseudonym_master, clock.now(), look);
+        let state = Box::new(Box::pin(opened).await?);
+        let store: Arc<dyn Store> = Arc::<crate::store::Exchange>::clone(&state.store);
+        let parts = Parts {
+            clock,
+            log: log.clone(),
+            metrics,
+            pseudonym_master,
+            store,
+            number: state.gateway,
+            shared: state.secret.clone(),
+        };
+        let engine = Engine::start(parts, snapshot).map_err(Failure::new)?;
+        // What was locked when the process ended is locked before the first request.
+        engine.restore().await.map_err(|fault| {
+            Failure::new(format_args!("the locks of the state directory can't be read: {fault}"))
+        })?;
+        // So is what was spent, and what was revealed.
+        Box::pin(engine.recall()).await.map_err(|fault| {
+            Failure::new(format_args!("the memory of the state directory can't be read: {fault}"))
+        })?;
+        let gateway = Gateway::new(Arc::clone(&engine), threads);
+        Ok(Restored { engine, gateway, state, bound, log, began })
+    }
+}
+
+impl Restored {
+    /// Waits until issuers' keys are there, if they can be had in time: the process before has them,
+    /// and callers must not notice that this one had none.
+    pub(super) async fn fetch_keys(&self) {
+        let jwks = &self.engine.jwks;
+        let there = async {
+            while jwks.status().iter().any(|issuer| issuer.keys == 0 && issuer.fault.is_none()) {
+                tokio::time::sleep(KEYS_LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = jwks.keep_fresh() => {}
+            _ = tokio::time::timeout(KEYS_MAX, there) => {}
+        }
+    }
+
+    /// Begins to serve.
+    ///
+    /// # Errors
+    /// If a socket broke since it was bound.
+    pub(super) fn serve(self) -> Result<Running, Failure> {
+        let Self { engine, gateway, mut state, bound, log, began } = self;
+        let (mut listeners, mut admin, mut api) = (Vec::new(), None, None);
+        for (purpose, address) in bound.addresses() {
+            let address = address.map_err(Failure::new)?;
+            match purpose {
+                Purpose::Listener(name) => listeners.push((name.to_string(), address)),
+                Purpose::Admin => admin = Some(address),
+                Purpose::Api => api = Some(address),
+            }
+        }
+        let admin = admin.ok_or_else(|| Failure::new("[admin] has no address"))?;
+        let house = House { engine: Arc::clone(&engine), gateway };
+        let sockets = Keeper::new(house.clone());
+        sockets.adopt(bound).map_err(Failure::new)?;
+        let follows: Weak<Keeper> = Arc::downgrade(&sockets);
+        engine.listen_by(follows);
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(deliver::run(Arc::clone(&engine), stopped.clone()));
+        tasks.spawn(reload::judge(Arc::clone(&engine), stopped.clone()));
+        let keys = Arc::clone(&engine);
+        tasks.spawn(async move {
+            let mut stopped = stopped;
+            tokio::select! {
+                () = keys.jwks.keep_fresh() => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
+        state.keep(&engine);
+        let generation = engine.live().snapshot.generation;
+        engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
+        let state = Mutex::new(state);
+        Ok(Running {
+            engine,
+            listeners,
+            admin,
+            api,
+            log,
+            house,
+            sockets,
+            state,
+            began,
+            stop,
+            tasks,
+        })
+    }
+}
+
+impl Running {
+    /// Binds everything, then serves. Port 0 in the configuration takes a free port.
+    ///
+    /// # Errors
+    /// What can't be opened or bound, and what to do about it.
+    pub async fn start(loaded: Loaded, clock: Clock) -> Result<Self, Failure> {
+        let prepared = Prepared::new(loaded, clock, Given::default())?;
+        let restored = Box::pin(prepared.restore(Look::Whole)).await?;
+        restored.serve()
+    }
+
+    /// The address that a listener had at the start.
+    #[must_use]
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        self.listeners.iter().find(|(name, _)| name == listener).map(|(_, address)| *address)
+    }
+
+    /// The address that a listener has now.
+    pub fn listens_at(&self, listener: &str) -> Option<SocketAddr> {
+        let name = Name::parse(listener).ok()?;
+        self.sockets.address(&Purpose::Listener(name))
+    }
+
+    /// Where metrics and health are to be had now, and where operators connect.
+    pub fn administered_at(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let sockets = &self.sockets;
+        (sockets.address(&Purpose::Admin), sockets.address(&Purpose::Api))
+    }
+
+    /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
+    pub async fn stop(mut self) {
+        let grace = self.engine.live().snapshot.shutdown_grace;
+        self.engine.begin_drain();
+        self.engine.report_event(&Event::Draining);
+        self.stop.send_replace(true);
+        // Until the end it can be asked how it stands.
+        self.sockets.close(|purpose| *purpose != Purpose::Admin).await;
+        end_tasks(&mut self.tasks).await;
+        self.house.gateway.drain().await;
+        end_connections(&self.engine, grace).await;
+        self.sockets.close(|_| true).await;
+        let state = self.state.get_mut();
+        Box::pin(state.close(&self.engine)).await;
+        self.end_log().await;
+    }
+
+    /// Another process serves in this one's place: stops accepting, has callers go there with their next
+    /// request, and ends when nobody is left or the grace is over.
+    pub(in crate::cli) async fn leave(mut self, left: Left) {
+        let Left { mut link, mut parting, .. } = left;
+        let grace = self.engine.live().snapshot.shutdown_grace;
+        self.engine.begin_drain();
+        self.engine.report_event(&Event::Draining);
+        self.sockets.close(|_| true).await;
+        self.house.gateway.retire();
+        let state = self.state.get_mut();
+        let store = Arc::clone(&state.store);
+        if let Some(alarms) = state.alarms() {
+            let engine = Arc::clone(&self.engine);
+            let mut leaving =
+                Leaving { engine: &engine, store: &store, alarms, parting: &mut parting };
+            let over = end_connections(&engine, grace);
+            let (stop, tasks) = (&self.stop, &mut self.tasks);
+            let last = async {
+                stop.send_replace(true);
+                end_tasks(tasks).await;
+                // To the memory that took the file's place, from where it is carried over.
+                let _carried = engine.flush_state().await;
+            };
+            // The other process misses what could not be told; nobody else can be.
+            let told = leaving.tell(&mut link, over, last).await;
+            if told.is_err() {
+                say::err("the new process could not be told everything that was spent and locked");
+            }
+        }
+        self.state.get_mut().end().await;
+        self.end_log().await;
+    }
+
+    /// Every listening socket, with its name and the address that is configured for it.
+    pub(in crate::cli) fn listening(&self) -> Vec<(String, SocketAddr, Arc<TcpListener>)> {
+        let of = |(wanted, socket): (Wanted, Arc<TcpListener>)| {
+            (wanted.purpose.label().to_owned(), wanted.address, socket)
+        };
+        self.sockets.all().into_iter().map(of).collect()
+    }
+
+    pub(in crate::cli) async fn state(&self) -> MutexGuard<'_, Box<Opened>> {
+        self.state.lock().await
+    }
+
+    async fn end_log(self) {
+        let ran = self.engine.clock.now().since(self.began);
+        self.engine.report_event(&Event::Stopped { ran });
+        let log = self.log.clone();
+        let closed = tokio::task::spawn_blocking(move || log.close(LOG_CLOSE_MAX)).await;
+        if let Ok(Err(unwritten)) = closed {
+            say::err(format_args!("{} log lines could not be written", unwritten.0));
+        }
+    }
+
+    /// Writes out what the log has, for tests that read it.
+    pub fn flush_log(&self) {
+        self.engine.flush_door();
+        let _ = self.log.flush(LOG_CLOSE_MAX);
+    }
+}
+
+async fn end_tasks(tasks: &mut JoinSet<()>) {
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(TASKS_MAX, ended).await;
+}
+
+/// Returns when no connection is open any more; the grace is for those that don't end by themselves.
+async fn end_connections(engine: &Engine, grace: Duration) {
+    if !idle_within(engine, grace).await {
+        // Cut, so that even these requests have their lines before the log is closed.
+        engine.cut_connections();
+        idle_within(engine, CUT_MAX).await;
+    }
+    engine.flush_door();
+}
+
+/// Waits until no connection is open; false if that takes longer.
+async fn idle_within(engine: &Engine, time: Duration) -> bool {
+    let idle = async {
+        while engine.open_connections() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(time, idle).await.is_ok()
+}
+
+fn log_spec(settings: &LogSettings) -> LogSpec {
+    LogSpec::new(match &settings.access {
+        AccessLog::Stdout => LogTarget::Stdout,
+        AccessLog::File(path) => LogTarget::File(
+            path.clone(),
+            Rotation {
+                bytes: settings.rotate_bytes,
+                every: settings.rotate_every,
+                keep: settings.keep,
+            },
+        ),
+    })
+}

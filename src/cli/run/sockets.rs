@@ -1,0 +1,289 @@
+//! The listening sockets of the process, by what they are for. A configuration's sockets are all there
+//! before any of them serves; one that can't be had leaves everything as it was.
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::given::Given;
+use crate::admin::Admin;
+use crate::admin::api::Api;
+use crate::base::Name;
+use crate::cli::say;
+use crate::config::Snapshot;
+use crate::engine::{Engine, ServeSockets, Sockets as Follow};
+use crate::evidence::Event;
+use crate::gateway::Gateway;
+use crate::listen;
+
+/// How long a task may take to stop accepting.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// What a listening socket is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Listener(Name),
+    /// Metrics and health.
+    Admin,
+    /// Operators.
+    Api,
+}
+
+impl Purpose {
+    /// Its name where sockets are handed over. No listener's name begins with a bracket.
+    pub(super) fn label(&self) -> &str {
+        match self {
+            Self::Listener(name) => name.as_str(),
+            Self::Admin => "[admin]",
+            Self::Api => "[admin.api]",
+        }
+    }
+}
+
+impl Purpose {
+    /// The same as a name, for people.
+    fn word(&self) -> &str {
+        match self {
+            Self::Listener(name) => name.as_str(),
+            Self::Admin => "admin",
+            Self::Api => "admin.api",
+        }
+    }
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(name) => write!(f, "listener {name}:"),
+            Self::Admin => f.write_str("[admin] address"),
+            Self::Api => f.write_str("[admin.api] address"),
+        }
+    }
+}
+
+/// A socket that a configuration asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) purpose: Purpose,
+    /// As it is written; its port may be 0.
+    pub(super) address: SocketAddr,
+}
+
+fn wanted(snapshot: &Snapshot) -> Vec<Wanted> {
+    let listeners = snapshot.listeners.iter().map(|listener| Wanted {
+        purpose: Purpose::Listener(listener.name.clone()),
+        address: listener.address,
+    });
+    let admin = Wanted { purpose: Purpose::Admin, address: snapshot.admin.address };
+    let api = snapshot.api.as_ref();
+    let api = api.map(|api| Wanted { purpose: Purpose::Api, address: api.address });
+    listeners.chain([admin]).chain(api).collect()
+}
+
+/// A configuration's sockets, bound and not served yet.
+#[derive(Debug)]
+pub(super) struct Bound(Vec<(Wanted, Arc<TcpListener>)>);
+
+impl Bound {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = (&Purpose, io::Result<SocketAddr>)> {
+        self.0.iter().map(|(wanted, socket)| (&wanted.purpose, socket.local_addr()))
+    }
+}
+
+/// What serves them.
+#[derive(Clone, Debug)]
+pub(super) struct House {
+    pub(super) engine: Arc<Engine>,
+    pub(super) gateway: Arc<Gateway>,
+}
+
+impl House {
+    fn serve(
+        &self,
+        purpose: &Purpose,
+        socket: Arc<TcpListener>,
+        stopped: watch::Receiver<bool>,
+    ) -> io::Result<JoinHandle<()>> {
+        let engine = Arc::clone(&self.engine);
+        Ok(match purpose {
+            Purpose::Listener(name) => {
+                let live = engine.live();
+                let listener = live.snapshot.listeners.iter().find(|one| one.name == *name);
+                let ix = listener.map(|one| one.ix).ok_or(io::ErrorKind::NotFound)?;
+                let port = socket.local_addr()?.port();
+                engine.report_event(&Event::ListenerBound { listener: name, port });
+                let bound = listen::Bound::new(socket, ix);
+                tokio::spawn(bound.serve(engine, Arc::<Gateway>::clone(&self.gateway), stopped))
+            }
+            Purpose::Admin => tokio::spawn(Admin::on(socket)?.serve(engine, stopped)),
+            Purpose::Api => tokio::spawn(Api::on(socket).serve(engine, stopped)),
+        })
+    }
+}
+
+/// The sockets in force.
+#[derive(Debug, Default)]
+pub(super) struct Sockets(Vec<Open>);
+
+#[derive(Debug)]
+struct Open {
+    wanted: Wanted,
+    socket: Arc<TcpListener>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Open {
+    /// Stops accepting and tells connections to go.
+    async fn close(self) {
+        self.stop.send_replace(true);
+        // Its panic, if it had one, was counted.
+        let _ = tokio::time::timeout(STOP_MAX, self.task).await;
+    }
+}
+
+impl Sockets {
+    /// Gets every socket of a configuration: one that is open already, one that the process was
+    /// given, or a new one.
+    ///
+    /// # Errors
+    /// Everything that can't be bound. Nothing has changed then.
+    pub(super) fn bind(
+        &self,
+        snapshot: &Snapshot,
+        given: &mut Given,
+    ) -> Result<Bound, Vec<(Wanted, io::Error)>> {
+        let (mut bound, mut failures) = (Vec::new(), Vec::new());
+        for wanted in wanted(snapshot) {
+            match self.find(&wanted, given) {
+                Ok(socket) => bound.push((wanted, socket)),
+                Err(error) => failures.push((wanted, error)),
+            }
+        }
+        if failures.is_empty() { Ok(Bound(bound)) } else { Err(failures) }
+    }
+
+    fn find(&self, wanted: &Wanted, given: &mut Given) -> io::Result<Arc<TcpListener>> {
+        let fits = |open: &&Open| {
+            // Port 0 says nothing of which port it became.
+            open.wanted == *wanted
+                || (wanted.address.port() != 0 && open.wanted.address == wanted.address)
+        };
+        if let Some(open) = self.0.iter().find(fits) {
+            return Ok(Arc::clone(&open.socket));
+        }
+        if let Some(socket) = given.take(wanted)? {
+            return Ok(Arc::new(socket));
+        }
+        listen::bind(wanted.address).map(Arc::new)
+    }
+
+    /// Serves these and no others. The configuration they are from is in force by now. Connections of
+    /// sockets that go are told to go as well, and may take their time.
+    fn adopt(&mut self, bound: Bound, house: &House) -> io::Result<()> {
+        let mut before = std::mem::take(&mut self.0);
+        let mut outcome = Ok(());
+        for (wanted, socket) in bound.0 {
+            let same = |open: &Open| open.wanted == wanted && Arc::ptr_eq(&open.socket, &socket);
+            if let Some(place) = before.iter().position(same) {
+                self.0.push(before.swap_remove(place));
+                continue;
+            }
+            // Who listened there under another name stops first.
+            let there = |open: &Open| Arc::ptr_eq(&open.socket, &socket);
+            if let Some(place) = before.iter().position(there) {
+                retire(&before.swap_remove(place), house);
+            }
+            let (stop, stopped) = watch::channel(false);
+            match house.serve(&wanted.purpose, Arc::clone(&socket), stopped) {
+                Ok(task) => self.0.push(Open { wanted, socket, stop, task }),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        for gone in before {
+            retire(&gone, house);
+        }
+        outcome
+    }
+}
+
+/// Keeps the sockets in step with the configuration.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    own: Weak<Self>,
+    sockets: Mutex<Sockets>,
+    house: House,
+}
+
+impl Keeper {
+    pub(super) fn new(house: House) -> Arc<Self> {
+        Arc::new_cyclic(|own| Self { own: Weak::clone(own), sockets: Mutex::default(), house })
+    }
+
+    pub(super) fn adopt(&self, bound: Bound) -> io::Result<()> {
+        self.sockets.lock().adopt(bound, &self.house)
+    }
+
+    /// Stops accepting on some of them and tells their connections to go.
+    pub(super) async fn close(&self, which: impl Fn(&Purpose) -> bool) {
+        let closing = {
+            let mut sockets = self.sockets.lock();
+            let open = sockets.0.drain(..);
+            let (close, keep): (Vec<_>, Vec<_>) = open.partition(|one| which(&one.wanted.purpose));
+            sockets.0 = keep;
+            close
+        };
+        for open in &closing {
+            open.stop.send_replace(true);
+        }
+        for open in closing {
+            open.close().await;
+        }
+    }
+
+    /// Where a socket is bound now.
+    pub(super) fn address(&self, purpose: &Purpose) -> Option<SocketAddr> {
+        let sockets = self.sockets.lock();
+        let open = sockets.0.iter().find(|open| open.wanted.purpose == *purpose)?;
+        open.socket.local_addr().ok()
+    }
+
+    /// All of them, to be handed over.
+    pub(super) fn all(&self) -> Vec<(Wanted, Arc<TcpListener>)> {
+        let sockets = self.sockets.lock();
+        sockets.0.iter().map(|open| (open.wanted.clone(), Arc::clone(&open.socket))).collect()
+    }
+}
+
+impl Follow for Keeper {
+    fn bind(&self, snapshot: &Snapshot) -> Result<ServeSockets, Vec<(Name, io::ErrorKind)>> {
+        let bound = self.sockets.lock().bind(snapshot, &mut Given::default());
+        let bound = bound.map_err(|failures| {
+            let kind = |(wanted, error): (Wanted, io::Error)| {
+                Some((Name::parse(wanted.purpose.word()).ok()?, error.kind()))
+            };
+            failures.into_iter().filter_map(kind).collect::<Vec<_>>()
+        })?;
+        let own = Weak::clone(&self.own);
+        Ok(Box::new(move || {
+            let Some(own) = own.upgrade() else { return };
+            if let Err(error) = own.adopt(bound) {
+                // It was bound a moment ago: the system is at its end, and the others serve.
+                say::err(format_args!("a listener does not serve: {error}"));
+            }
+        }))
+    }
+}
+
+fn retire(open: &Open, house: &House) {
+    if let Purpose::Listener(listener) = &open.wanted.purpose {
+        house.engine.report_event(&Event::ListenerClosed { listener });
+    }
+    open.stop.send_replace(true);
+}

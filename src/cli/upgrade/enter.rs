@@ -1,0 +1,139 @@
+//! The side of the process that takes the other one's place.
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream as Socket;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{geteuid, getppid};
+use rustix::stdio::{dup2_stderr, dup2_stdin};
+use tokio::task::JoinHandle;
+
+use super::bridge;
+use super::words::{Hello, Link, PROTOCOL, Word, be_greeted};
+use crate::cli::run::Given;
+use crate::cli::say::Failure;
+use crate::config::Snapshot;
+use crate::engine::Engine;
+use crate::store::Exchange;
+
+/// Set for a process that is to take another one's place; its standard input is the way to it.
+pub(super) const TAKE_PLACE: &str = "SEKISHO_TAKE_PLACE";
+/// How long the process that goes may take for its next word. It has its own patience with us.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A process that is about to take another one's place.
+#[derive(Debug)]
+pub(in crate::cli) struct Entering {
+    hello: Hello,
+    link: Link,
+    stderr: OwnedFd,
+}
+
+impl Entering {
+    /// The process before, if there is one, and the sockets it hands over.
+    ///
+    /// # Errors
+    /// If what is there is no gateway that waits for us.
+    pub(in crate::cli) fn find() -> Result<Option<(Self, Given)>, Failure> {
+        if std::env::var_os(TAKE_PLACE).is_none() {
+            return Ok(None);
+        }
+        Self::greeted().map(Some).map_err(|error| {
+            Failure::new(format_args!(
+                "{TAKE_PLACE} is set, and standard input is no gateway that is to be relieved: {error}"
+            ))
+        })
+    }
+
+    fn greeted() -> io::Result<(Self, Given)> {
+        let socket = Socket::from(io::stdin().as_fd().try_clone_to_owned()?);
+        // Programs that this process starts must not find it there.
+        dup2_stdin(std::fs::File::open("/dev/null")?)?;
+        let before = socket_peercred(&socket)?;
+        if before.uid != geteuid() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let (hello, mut fds) = be_greeted(&socket)?;
+        let parent = getppid().map(|pid| pid.as_raw_nonzero().get());
+        let is_parent = parent.is_some_and(|pid| u32::try_from(pid) == Ok(hello.pid));
+        if hello.protocol != PROTOCOL || !is_parent || fds.len() != hello.sockets.len() + 1 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let stderr = fds.pop().ok_or(io::ErrorKind::InvalidData)?;
+        let mut given = Given::default();
+        for (passed, fd) in hello.sockets.iter().zip(fds) {
+            given.add(passed.label.clone(), passed.address, fd);
+        }
+        Ok((Self { hello, link: Link::over(socket)?, stderr }, given))
+    }
+
+    /// Tells the other process why nothing comes of it.
+    pub(in crate::cli) async fn give_up(mut self, failure: &Failure) {
+        // It learns it by our end, too.
+        let _ = self.link.say(&Word::Failed(failure.to_string())).await;
+    }
+
+    /// Everything but the state is there: returns when that has been let go of.
+    ///
+    /// # Errors
+    /// If the configuration is another gateway's, or nobody hands anything over any more.
+    pub(in crate::cli) async fn prepared(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+        let is_other = |what: &str| {
+            Failure::new(format_args!(
+                "{what} changed: stop the gateway and start it again for that"
+            ))
+        };
+        if snapshot.environment.as_str() != self.hello.environment {
+            return Err(is_other("gateway.environment"));
+        }
+        if snapshot.state_dir != self.hello.state_dir {
+            return Err(is_other("gateway.state_dir"));
+        }
+        if snapshot.state.gateway != self.hello.gateway {
+            return Err(is_other("[state] gateway"));
+        }
+        self.say(&Word::Prepared).await?;
+        self.expect(&Word::Go).await
+    }
+
+    /// Everything is there: returns when it is time to serve.
+    ///
+    /// # Errors
+    /// If nobody hands anything over any more.
+    pub(in crate::cli) async fn ready(&mut self) -> Result<(), Failure> {
+        self.say(&Word::Ready).await?;
+        self.expect(&Word::Serve).await
+    }
+
+    /// This process serves. The task listens to the other one until that is gone.
+    ///
+    /// # Errors
+    /// If nobody hands anything over any more.
+    pub(in crate::cli) async fn serving(
+        mut self,
+        engine: &Arc<Engine>,
+        store: &Arc<Exchange>,
+    ) -> Result<JoinHandle<()>, Failure> {
+        // From here on what is said does not go by way of a process that ends.
+        dup2_stderr(&self.stderr).map_err(Failure::new)?;
+        self.say(&Word::Serving).await?;
+        Ok(tokio::spawn(bridge::listen(self.link, Arc::clone(engine), Arc::clone(store))))
+    }
+
+    async fn say(&mut self, word: &Word) -> Result<(), Failure> {
+        self.link.say(word).await.map_err(|_error| gone())
+    }
+
+    async fn expect(&mut self, wanted: &Word) -> Result<(), Failure> {
+        match tokio::time::timeout(PATIENCE, self.link.hear()).await {
+            Ok(Ok(word)) if word == *wanted => Ok(()),
+            Ok(_) | Err(_) => Err(gone()),
+        }
+    }
+}
+
+fn gone() -> Failure {
+    Failure::new("the process that was to be relieved is gone, or goes on by itself")
+}

@@ -1,0 +1,282 @@
+//! The side of the process that goes.
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream as Socket;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+
+use super::enter::TAKE_PLACE;
+use super::words::{Hello, Link, PROTOCOL, Passed, Word, greet, standard_error};
+use crate::cli::run::Running;
+use crate::cli::say;
+use crate::engine::Parting;
+use crate::evidence::{Event, Fixed, Upgrade};
+
+/// How long the new process may take for each step, unless the operator says otherwise.
+pub(in crate::cli) const WITHIN: Duration = Duration::from_secs(30);
+/// From "serve" to "serving" it has nothing left to do.
+const SERVE_MAX: Duration = Duration::from_secs(5);
+/// How often the state is opened again before it is given up.
+const TAKE_BACK_TRIES: u32 = 5;
+const TAKE_BACK_PAUSE: Duration = Duration::from_secs(1);
+/// How long what a process said last is waited for.
+const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
+
+/// Starts this, and hears how it goes.
+#[derive(Debug)]
+pub(in crate::cli) struct Order {
+    pub(in crate::cli) binary: PathBuf,
+    pub(in crate::cli) within: Duration,
+    /// Whoever asked; nobody, if a signal did.
+    pub(in crate::cli) tell: Option<mpsc::UnboundedSender<String>>,
+}
+
+/// Why nothing came of it.
+#[derive(Debug)]
+pub(in crate::cli) enum Fault {
+    /// The binary can't be started.
+    Start(io::Error),
+    Ended(ExitStatus),
+    Late(&'static str),
+    /// What the new process says of itself.
+    Said(String),
+    /// It says something else than what comes next, or nothing any more.
+    Link,
+    /// What is to be remembered can't be written down.
+    State(crate::store::StoreFault),
+    /// This process is to stop.
+    Stopped,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(error) => write!(f, "the binary can't be started: {error}"),
+            Self::Ended(status) => write!(f, "the new process ended by itself ({status})"),
+            Self::Late(step) => write!(f, "the new process was not {step} in time"),
+            Self::Said(why) => write!(f, "the new process can't take over: {why}"),
+            Self::Link => f.write_str("the new process does not speak as a gateway does"),
+            Self::State(fault) => write!(f, "the state can't be written down: {fault}"),
+            Self::Stopped => f.write_str("the gateway was told to stop"),
+        }
+    }
+}
+
+impl Fault {
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Start(_) => "start",
+            Self::Ended(_) => "ended",
+            Self::Late(_) => "late",
+            Self::Said(_) => "refused",
+            Self::Link => "protocol",
+            Self::State(_) => "state",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// The new process serves; this one finishes what it has.
+#[derive(Debug)]
+pub(in crate::cli) struct Left {
+    pub(in crate::cli) pid: u32,
+    pub(in crate::cli) link: Link,
+    pub(in crate::cli) parting: Parting,
+}
+
+/// The process that was started.
+struct Started {
+    child: Child,
+    link: Link,
+    within: Duration,
+    stop: watch::Receiver<bool>,
+    errors: tokio::task::JoinHandle<()>,
+}
+
+/// Has another process take this one's place. Serves on meanwhile, and if nothing comes of it.
+///
+/// # Errors
+/// See [`Fault`]; the operator was told, and this process goes on.
+pub(in crate::cli) async fn hand_over(
+    running: &Running,
+    order: Order,
+    config: PathBuf,
+    stop: watch::Receiver<bool>,
+) -> Result<Left, Fault> {
+    let engine = &running.engine;
+    engine.report_event(&Event::Upgrade(Upgrade::Begun));
+    let outcome = exchange(running, order, config, stop).await;
+    let said = match &outcome {
+        Ok(left) => {
+            engine.report_event(&Event::Upgrade(Upgrade::Done));
+            format!("process {} serves; this one finishes what it has", left.pid)
+        }
+        Err(fault) => {
+            let word = Fixed::new(fault.word());
+            engine.report_event(&Event::Upgrade(Upgrade::Failed { fault: word }));
+            format!("the upgrade failed, and the gateway goes on as it was: {fault}")
+        }
+    };
+    say::err(&said);
+    outcome
+}
+
+async fn exchange(
+    running: &Running,
+    order: Order,
+    config: PathBuf,
+    stop: watch::Receiver<bool>,
+) -> Result<Left, Fault> {
+    let mut started = Started::start(running, order, config, stop).await?;
+    if let Err(fault) = started.expect(&Word::Prepared, "prepared").await {
+        return Err(started.end(fault).await);
+    }
+    let engine = &running.engine;
+    let mut state = running.state().await;
+    let parting = engine.part();
+    if let Err(fault) = state.let_go(engine).await {
+        engine.rejoin(parting);
+        return Err(started.end(Fault::State(fault)).await);
+    }
+    let served = async {
+        started.say(&Word::Go).await?;
+        started.expect(&Word::Ready, "ready").await?;
+        started.say(&Word::Serve).await?;
+        started.within = SERVE_MAX;
+        started.expect(&Word::Serving, "serving").await
+    };
+    if let Err(fault) = served.await {
+        // Dead before its file is opened again.
+        let fault = started.end(fault).await;
+        engine.rejoin(parting);
+        for _ in 1..TAKE_BACK_TRIES {
+            if state.take_back(engine).await.is_ok() {
+                return Err(fault);
+            }
+            tokio::time::sleep(TAKE_BACK_PAUSE).await;
+        }
+        if let Err(failure) = state.take_back(engine).await {
+            say::err(format_args!(
+                "the state can't be opened again, and is kept in memory only; restart: {failure}"
+            ));
+            engine.report_event(&Event::StoreFaulty { fault: Fixed::new("closed") });
+        }
+        return Err(fault);
+    }
+    let pid = started.child.id().unwrap_or(0);
+    Ok(Left { pid, link: started.link, parting })
+}
+
+impl Started {
+    async fn start(
+        running: &Running,
+        order: Order,
+        config: PathBuf,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, Fault> {
+        let (ours, theirs) = Socket::pair().map_err(Fault::Start)?;
+        let mut child = Command::new(&order.binary)
+            .arg("run")
+            .arg(config)
+            .env(TAKE_PLACE, "1")
+            // Meant for this process; the sockets come by the other way.
+            .env_remove("LISTEN_PID")
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_FDNAMES")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(Fault::Start)?;
+        let errors = tokio::spawn(pass_on(child.stderr.take(), order.tell.clone()));
+        let greeted = introduce(running, &ours).and_then(|()| Link::over(ours));
+        match greeted {
+            Ok(link) => Ok(Self { child, link, within: order.within, stop, errors }),
+            Err(error) => {
+                let fault = last_of(&mut child).await.unwrap_or(Fault::Start(error));
+                let _ = child.kill().await;
+                let _ = tokio::time::timeout(LAST_WORDS_MAX, errors).await;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn say(&mut self, word: &Word) -> Result<(), Fault> {
+        if self.link.say(word).await.is_ok() {
+            return Ok(());
+        }
+        Err(last_of(&mut self.child).await.unwrap_or(Fault::Link))
+    }
+
+    /// Waits for the one word that comes next.
+    async fn expect(&mut self, wanted: &Word, step: &'static str) -> Result<(), Fault> {
+        let heard = tokio::select! {
+            biased;
+            heard = self.link.hear() => heard,
+            () = tokio::time::sleep(self.within) => return Err(Fault::Late(step)),
+            _ = self.stop.wait_for(|stop| *stop) => return Err(Fault::Stopped),
+        };
+        match heard {
+            Ok(word) if word == *wanted => Ok(()),
+            Ok(Word::Failed(why)) => Err(Fault::Said(why)),
+            Ok(_) => Err(Fault::Link),
+            Err(_) => Err(last_of(&mut self.child).await.unwrap_or(Fault::Link)),
+        }
+    }
+
+    /// Kills it, and returns when it is gone and what it said was passed on.
+    async fn end(self, fault: Fault) -> Fault {
+        let Self { mut child, errors, .. } = self;
+        let _ = child.kill().await;
+        let _ = tokio::time::timeout(LAST_WORDS_MAX, errors).await;
+        fault
+    }
+}
+
+/// Of a process that does not speak any more, its exit code, if that comes.
+async fn last_of(child: &mut Child) -> Option<Fault> {
+    let ended = tokio::time::timeout(LAST_WORDS_MAX, child.wait()).await;
+    ended.ok()?.ok().map(Fault::Ended)
+}
+
+/// Who we are, and every listening socket.
+fn introduce(running: &Running, to: &Socket) -> io::Result<()> {
+    let sockets = running.listening();
+    let stderr = standard_error()?;
+    let live = running.engine.live();
+    let hello = Hello {
+        protocol: PROTOCOL,
+        pid: std::process::id(),
+        environment: live.snapshot.environment.to_string(),
+        state_dir: live.snapshot.state_dir.clone(),
+        gateway: live.snapshot.state.gateway,
+        sockets: sockets
+            .iter()
+            .map(|(label, address, _)| Passed { label: label.clone(), address: *address })
+            .collect(),
+    };
+    let fds = sockets.iter().map(|(_, _, socket)| socket.as_fd()).chain([stderr.as_fd()]);
+    greet(to, &hello, &fds.collect::<Vec<_>>())
+}
+
+/// What the new process says before it serves comes out here, and where it was asked for.
+async fn pass_on(
+    from: Option<impl AsyncRead + Unpin>,
+    tell: Option<mpsc::UnboundedSender<String>>,
+) {
+    let Some(from) = from else { return };
+    let mut lines = BufReader::new(from).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        say::err(&line);
+        if let Some(tell) = &tell {
+            // Whoever asked may be gone.
+            let _ = tell.send(line);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Another binary takes this process' place, and no request is lost. Controls: ACC-2, MON-2, LOG-1.
+//!
+//! ```text
+//! process that goes                          process that stays
+//!   starts it, one socket between them   ──►   reads and compiles its configuration
+//!   listening sockets, where the state is ─►   takes them, accepts nobody
+//!   writes everything down                ◄──  "prepared"
+//!   lets go of the state                  ──►  "go": opens it, brings everything back
+//!                                         ◄──  "ready"
+//!                                         ──►  "serve": accepts
+//!   stops accepting, tells callers to go  ◄──  "serving"
+//!   locks, spent quotas, what was revealed ─►  adds them; its own locks the other way
+//!   ends when nobody is left, or after `gateway.shutdown_grace`
+//! ```
+//!
+//! 1. Somebody accepts at every moment: the sockets are the same ones, and the one that goes accepts
+//!    until the other one does.
+//! 2. Until "serving" everything can be taken back: what was started is killed, the state is opened
+//!    again, and nobody outside has noticed.
+//! 3. The socket between the two has no name: nobody else can speak on it. The one by which an
+//!    operator asks lies in a directory that only the gateway's user may enter.
+//!
+//! On failure the process that was to go goes on, and the operator reads why.
+mod ask;
+mod bridge;
+mod control;
+mod enter;
+mod leave;
+mod words;
+
+pub(super) use ask::main;
+pub(super) use bridge::Leaving;
+pub(super) use control::{Asked, Control};
+pub(super) use enter::Entering;
+pub(super) use leave::{Fault, Left, Order, WITHIN, hand_over};

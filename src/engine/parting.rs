@@ -1,0 +1,62 @@
+//! Two processes serve for a while when one takes the other's place. The one that goes wrote down all
+//! it knew; what its last requests spend and reveal after that is told to the one that stays, and added
+//! there (MON-2, MON-3). What they teach detectors stays untold: they are the requests of seconds.
+use std::sync::atomic::Ordering;
+
+use super::Engine;
+use crate::evidence::Event;
+use crate::state::QuotaMark;
+
+const QUOTA: u8 = 1;
+const LEDGER: u8 = 2;
+
+/// The moment from which on everything is told.
+#[derive(Debug)]
+pub struct Parting(QuotaMark);
+
+impl Engine {
+    /// From now on what is spent and revealed is to be told. What is written down after this call holds
+    /// everything before it; of quotas also what is spent until then, which counts twice.
+    #[must_use]
+    pub fn part(&self) -> Parting {
+        self.parted.store(true, Ordering::Release);
+        self.exposures.part();
+        Parting(self.live().quotas.mark(self.clock.now()))
+    }
+
+    /// What was spent and revealed since it was last asked, in small pieces.
+    #[must_use]
+    pub fn told_since(&self, parting: &mut Parting) -> Vec<Vec<u8>> {
+        let spent = self.live().quotas.spent_since(&mut parting.0, self.clock.now());
+        let tagged = |tag: u8| move |piece: Vec<u8>| [&[tag][..], &piece].concat();
+        let spent = spent.into_iter().map(tagged(QUOTA));
+        spent.chain(self.exposures.take_since().into_iter().map(tagged(LEDGER))).collect()
+    }
+
+    /// Nobody takes this process' place after all.
+    pub fn rejoin(&self, parting: Parting) {
+        drop(parting);
+        self.parted.store(false, Ordering::Release);
+        self.exposures.rejoin();
+        self.live().quotas.mark_spent(self.clock.now());
+    }
+
+    /// Adds what the process before spent and revealed; how many pieces could not be read.
+    pub fn add_told(&self, pieces: &[Vec<u8>]) -> u64 {
+        let (live, now) = (self.live(), self.clock.now());
+        let names = live.quotas.places();
+        let add = |piece: &[u8]| match piece.split_first() {
+            Some((&QUOTA, piece)) => live.quotas.add_spent(&names, piece, now).is_ok(),
+            Some((&LEDGER, page)) => self.exposures.add(page).is_ok(),
+            Some(_) | None => false,
+        };
+        let unread = pieces.iter().filter(|piece| !add(piece)).count();
+        live.quotas.mark_spent(now);
+        let unread = u64::try_from(unread).unwrap_or(u64::MAX);
+        if unread > 0 {
+            self.metrics.state.refused.inc_by(unread);
+            self.report_event(&Event::MemoryRefused { count: unread });
+        }
+        unread
+    }
+}

@@ -1,0 +1,493 @@
+//! Another binary takes a process' place: what goes along, what is not lost, and what goes wrong.
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpid};
+use sekisho::devcerts::TokenClaims;
+use sekisho::mock::{Alpn, Call, Caller, CallerConfig, Reply, Scenario, Session};
+
+use super::remembered::records;
+use super::{Place, Sekisho, collect};
+use crate::logs::{SOON, eventually};
+use crate::support::crowd::{Crowd, Habit};
+use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, get, now, until_some};
+
+/// A gateway over all the processes that are it one after the other.
+struct Line {
+    first: Sekisho,
+    /// The one that serves now.
+    pid: u32,
+    all: Vec<u32>,
+}
+
+fn pid_of(pid: u32) -> Pid {
+    Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
+}
+
+impl Line {
+    async fn start(place: &Place) -> Self {
+        // Whoever loses its parent becomes a child of this test, which sees how it ends.
+        set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        let first = Sekisho::run(place);
+        first.address().await;
+        let pid = first.child.id();
+        Self { first, pid, all: vec![pid] }
+    }
+
+    async fn address(&self) -> SocketAddr {
+        self.first.address().await
+    }
+
+    /// Asks for an upgrade as an operator does, until the process before is out of the way.
+    async fn upgrade(&mut self, place: &Place) -> Output {
+        let output = until_some("an upgrade", async || {
+            let output = upgrade(place, &[]).await;
+            let waits = text(&output.stderr).contains("still finishes its requests");
+            (!waits).then_some(output)
+        })
+        .await;
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let said = text(&output.stdout);
+        let pid = said.strip_prefix("process ").and_then(|said| said.split_once(" serves"));
+        self.pid = pid.expect(&said).0.parse().unwrap();
+        self.all.push(self.pid);
+        output
+    }
+
+    /// Waits until a process that was relieved has ended.
+    async fn ended(&mut self, pid: u32) {
+        if pid == self.first.child.id() {
+            let status =
+                eventually("the end of the first", || self.first.child.try_wait().unwrap());
+            assert_eq!(status.await.code(), Some(0));
+        } else {
+            let status = eventually("the end of a process", || {
+                // No child yet: the one that started it still drains.
+                waitpid(Some(pid_of(pid)), WaitOptions::NOHANG).ok().flatten()
+            });
+            assert_eq!(status.await.1.exit_status(), Some(0));
+        }
+        self.all.retain(|one| *one != pid);
+    }
+
+    async fn stop(mut self) {
+        kill_process(pid_of(self.pid), Signal::TERM).unwrap();
+        for pid in self.all.clone() {
+            self.ended(pid).await;
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        for pid in &self.all {
+            // Only what this test started, and still has to wait for.
+            let _ = kill_process(pid_of(*pid), Signal::KILL);
+            if *pid != self.first.child.id() {
+                let _ = waitpid(Some(pid_of(*pid)), WaitOptions::empty());
+            }
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// `sekisho upgrade`, with these words.
+async fn upgrade(place: &Place, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+    command.arg("upgrade").arg(place.config()).args(words).stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn caller(place: &Place, alpn: Alpn) -> Caller {
+    let mut config = CallerConfig::trusting(place.pki.ca.certificate());
+    config.identity = place.pki.client("label-printer").cloned();
+    (config.deadline, config.alpn) = (SOON, alpn);
+    Caller::new(config).unwrap()
+}
+
+/// May call three times a minute.
+async fn limited(place: &Place, address: SocketAddr) -> Session {
+    let mut config = CallerConfig::trusting(place.pki.ca.certificate());
+    config.alpn = Alpn::H1;
+    Caller::new(config).unwrap().connect(address).await.unwrap()
+}
+
+async fn spend(place: &Place, on: &Session) -> Reply {
+    let claims = TokenClaims::new(ISSUER, "limited-caller", AUDIENCE);
+    let token = place.pki.signer.sign(&claims, now()).unwrap();
+    on.call(bearing(get(ORDERS), &token)).await.unwrap()
+}
+
+fn orders() -> Call {
+    get(ORDERS)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_no_request_is_lost_while_the_binary_is_swapped() {
+    const SWAPS: usize = 3;
+    let place = Place::new().await;
+    let mut line = Line::start(&place).await;
+    let to = line.address().await;
+    let mut crowd = Crowd::new();
+    let habit = |alpn, every_ms, keeps| Habit {
+        caller: caller(&place, alpn),
+        to,
+        call: orders,
+        every: Duration::from_millis(every_ms),
+        keeps,
+    };
+    crowd.add(8, &habit(Alpn::H1, 40, true));
+    crowd.add(8, &habit(Alpn::H2, 40, true));
+    crowd.add(4, &habit(Alpn::Both, 400, false));
+    let idle = caller(&place, Alpn::H1).connect(to).await.unwrap();
+    for _ in 0..SWAPS {
+        let before = crowd.tally.ok.load(Ordering::Relaxed);
+        line.upgrade(&place).await;
+        eventually("calls after a swap", || {
+            (crowd.tally.ok.load(Ordering::Relaxed) > before + 50).then_some(())
+        })
+        .await;
+    }
+    drop(idle);
+    let tally = crowd.stop().await;
+    let count = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
+    assert_eq!(count(&tally.failed), 0, "{:#?}", tally.faults.lock());
+    line.stop().await;
+    let lines = super::lines(&place.log());
+    let of = |key: &str, value: &str| lines.iter().filter(|line| line[key] == value).count();
+    let answered = usize::try_from(count(&tally.ok)).unwrap();
+    assert_eq!(of("event.dataset", "sekisho.access"), answered, "one line each, nothing twice");
+    assert_eq!(of("event.outcome", "allowed"), answered);
+    for (action, times) in [
+        ("upgrade-begun", SWAPS),
+        ("upgrade-done", SWAPS),
+        ("upgrade-failed", 0),
+        ("started", SWAPS + 1),
+        ("draining", SWAPS + 1),
+        ("stopped", SWAPS + 1),
+    ] {
+        assert_eq!(of("event.action", action), times, "{action}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_two_processes_together_spend_no_more_than_one() {
+    let place = Place::new().await;
+    let mut line = Line::start(&place).await;
+    let to = line.address().await;
+    let (open, printer) =
+        (limited(&place, to).await, caller(&place, Alpn::H1).connect(to).await.unwrap());
+    assert_eq!(spend(&place, &open).await.status, 200);
+    assert_eq!(printer.call(orders()).await.unwrap().status, 200);
+    let first = line.pid;
+    line.upgrade(&place).await;
+    // The one that goes still answers whoever has a connection, and says that it is the last answer.
+    for reply in [spend(&place, &open).await, printer.call(orders()).await.unwrap()] {
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.header("connection"), Some("close"));
+    }
+    line.ended(first).await;
+    let open = limited(&place, to).await;
+    assert_eq!(spend(&place, &open).await.status, 200, "one of three was left");
+    let refused = spend(&place, &open).await;
+    assert_eq!(refused.status, 429, "one before, one meanwhile, one after: {}", refused.text());
+    let printer = caller(&place, Alpn::H1);
+    assert_eq!(printer.call(to, orders()).await.unwrap().status, 200);
+    line.stop().await;
+    // What was revealed before, meanwhile and after is in one ledger.
+    let ledger = place.ledger().await;
+    let one = records(&ledger) / 3;
+    assert!(one > 0 && records(&ledger) == 3 * one, "{}", records(&ledger));
+    assert_eq!(place.amazon.total(), 6);
+}
+
+/// Programs that are no gateway, what is said of them, and whether they had the state in hand.
+const BROKEN: [(&str, &str, &[&str]); 5] = [
+    ("#!/nowhere/at/all\n", "can't be started", &[]),
+    ("#!/bin/sh\necho no such library >&2\nexit 3\n", "exit status: 3", &["no such library"]),
+    ("#!/bin/sh\nexec sleep 60\n", "was not prepared in time", &[]),
+    ("#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\nexit 7\n", "exit status: 7", &[]),
+    (
+        "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\nexec sleep 60\n",
+        "was not ready in time",
+        &[],
+    ),
+];
+
+fn program(place: &Place, name: &str, script: &str) -> String {
+    let path = place.dir.join(name);
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_whatever_is_wrong_with_the_new_one_the_old_one_goes_on() {
+    let place = Place::new().await;
+    let line = Line::start(&place).await;
+    let to = line.address().await;
+    let open = caller(&place, Alpn::H1).connect(to).await.unwrap();
+    let limited = limited(&place, to).await;
+    assert_eq!(spend(&place, &limited).await.status, 200);
+    for (number, (script, why, said)) in BROKEN.into_iter().enumerate() {
+        let binary = program(&place, &format!("broken-{number}"), script);
+        let output = upgrade(&place, &["--binary", &binary, "--within", "1"]).await;
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert_eq!(text(&output.stdout), "");
+        for word in said.iter().chain(&[why]) {
+            assert!(told.contains(word), "{word:?} is not in {told}");
+        }
+        let reply = open.call(orders()).await.unwrap();
+        assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, Some("keep-alive")));
+    }
+    // A binary that is not there is found by whoever asks.
+    let output = upgrade(&place, &["--binary", "/nowhere/at/all"]).await;
+    assert!(text(&output.stderr).contains("--binary can't be found"));
+
+    // The new one can't use what the old one still serves: who asks beforehand is told at once.
+    let good = std::fs::read_to_string(place.config()).unwrap();
+    place.write(|text| text.replace("roles = [\"shipping\"]", "roles = [\"shiping\"]"));
+    line.first.says("stays in force", 1).await;
+    let output = upgrade(&place, &[]).await;
+    assert!(text(&output.stderr).contains("write \"shipping\""), "{}", text(&output.stderr));
+    // And who doesn't, by the new process.
+    line.first.signal(Signal::USR2);
+    line.first.says("the new process ended by itself (exit status: 1)", 1).await;
+    line.first.says("write \"shipping\"", 2).await;
+    // One of another gateway is no successor.
+    std::fs::write(place.config(), good.replace("\"state\"", "\"elsewhere\"")).unwrap();
+    std::fs::create_dir_all(place.dir.join("elsewhere")).unwrap();
+    line.first.signal(Signal::USR2);
+    line.first.says("gateway.state_dir changed", 1).await;
+    std::fs::write(place.config(), &good).unwrap();
+
+    // Everything is remembered by one that was given back its state twice.
+    for _ in 0..2 {
+        assert_eq!(spend(&place, &limited).await.status, 200);
+    }
+    assert_eq!(spend(&place, &limited).await.status, 429);
+    line.stop().await;
+    let again = Sekisho::run(&place);
+    let address = again.address().await;
+    let limited = self::limited(&place, address).await;
+    assert_eq!(spend(&place, &limited).await.status, 429);
+    again.told_to_end().await;
+    let failed = place.actions().iter().filter(|action| *action == "upgrade-failed").count();
+    assert_eq!(failed, BROKEN.len() + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_nothing_else_happens_in_the_middle_of_a_swap() {
+    let place = Place::new().await;
+    let line = Line::start(&place).await;
+    let limited = limited(&place, line.address().await).await;
+    for _ in 0..3 {
+        assert_eq!(spend(&place, &limited).await.status, 200);
+    }
+    let hangs = program(&place, "hangs", BROKEN[4].0);
+    let words = ["--binary", hangs.as_str(), "--within", "4"];
+    let first = upgrade(&place, &words);
+    let more = async {
+        eventually("the state is let go of", || {
+            sekisho::store::Embedded::open(
+                &place.dir.join("state"),
+                sekisho::store::Gateway(1),
+                now(),
+            )
+            .is_ok()
+            .then_some(())
+        })
+        .await;
+        // Another upgrade is refused; another configuration waits its turn.
+        let second = upgrade(&place, &[]).await;
+        assert_eq!(second.status.code(), Some(1));
+        assert!(text(&second.stderr).contains("under way already"), "{}", text(&second.stderr));
+        line.first.signal(Signal::HUP);
+        assert!(!line.first.err.lock().contains("is in force"));
+    };
+    let (first, ()) = tokio::join!(first, more);
+    assert!(text(&first.stderr).contains("was not ready in time"));
+    line.first.says("is in force", 1).await;
+
+    // Told to stop meanwhile, it takes its state back, writes it down and stops.
+    let asked = upgrade(&place, &words[..2]);
+    let stop = async {
+        let begun = || {
+            let begun = place.actions().iter().filter(|action| *action == "upgrade-begun").count();
+            (begun == 2).then_some(())
+        };
+        eventually("the second one begins", begun).await;
+        line.first.signal(Signal::TERM);
+    };
+    let (asked, ()) = tokio::join!(asked, stop);
+    assert!(text(&asked.stderr).contains("told to stop"), "{}", text(&asked.stderr));
+    line.stop().await;
+    let again = Sekisho::run(&place);
+    let limited = self::limited(&place, again.address().await).await;
+    assert_eq!(spend(&place, &limited).await.status, 429);
+    again.told_to_end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
+    let place = Place::new().await;
+    let path = place.dir.join("notify");
+    let manager = super::Manager(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
+    manager.0.set_read_timeout(Some(SOON)).unwrap();
+    set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let config = place.config();
+    let first =
+        Sekisho::start(&["run".as_ref(), config.as_ref()], &[("NOTIFY_SOCKET", path.as_ref())]);
+    assert!(manager.hears().starts_with("READY=1"));
+    let pid = first.child.id();
+    let mut line = Line { first, pid, all: vec![pid] };
+    let to = line.address().await;
+    place.amazon.script(&[Scenario::Delay { ms: 1_500 }]);
+    let slow = {
+        let caller = caller(&place, Alpn::H1);
+        tokio::spawn(async move { caller.call(to, orders()).await })
+    };
+    eventually("the upstream is asked", || (place.amazon.total() == 1).then_some(())).await;
+    line.upgrade(&place).await;
+    assert!(!slow.is_finished());
+    // One word from each, in either order: who is the service now, and that it serves.
+    let heard = [manager.hears(), manager.hears()];
+    let main = format!("MAINPID={}", line.pid);
+    assert!(heard.iter().any(|word| word.starts_with(&main)), "{heard:?}");
+    assert!(heard.iter().any(|word| word.starts_with("READY=1")), "{heard:?}");
+    assert_eq!(caller(&place, Alpn::H2).call(to, orders()).await.unwrap().status, 200);
+    assert_eq!(slow.await.unwrap().unwrap().status, 200, "it was under way");
+    line.ended(pid).await;
+    let last = line.pid;
+    kill_process(pid_of(last), Signal::TERM).unwrap();
+    assert!(manager.hears().starts_with("STOPPING=1"));
+    line.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
+    for (names, configured) in [("apps", "127.0.0.1:0"), ("some.socket", "{there}")] {
+        let place = Place::new().await;
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = socket.local_addr().unwrap();
+        let configured = configured.replace("{there}", &there.to_string());
+        let (from, to) =
+            ("name = \"apps\"\naddress = \"127.0.0.1:0\"", "name = \"apps\"\naddress = ");
+        place.write(|text| text.replace(from, &format!("{to}\"{configured}\"")));
+        // A connection that came before the gateway waits for it.
+        let early = std::net::TcpStream::connect(there).unwrap();
+        let mut command = Command::new("/bin/sh");
+        let run = "LISTEN_PID=$$ exec \"$0\" run \"$1\" 3<&0 </dev/null";
+        command.args(["-c", run, env!("CARGO_BIN_EXE_sekisho")]).arg(place.config());
+        command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", names);
+        command.stdin(OwnedFd::from(socket)).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let (err, reader) = collect(child.stderr.take().unwrap());
+        let gateway = Sekisho { child, out: std::sync::Arc::default(), err, readers: vec![reader] };
+        assert_eq!(gateway.address().await, there, "{names}");
+        drop(early);
+        assert_eq!(place.orders(&gateway).await.status, 200);
+        gateway.told_to_end().await;
+    }
+    // What is meant for another process is let alone.
+    let place = Place::new().await;
+    let words: [&std::ffi::OsStr; 2] = ["run".as_ref(), &place.config().into_os_string()];
+    let other = [("LISTEN_PID", "1".as_ref()), ("LISTEN_FDS", "1".as_ref())];
+    let gateway = Sekisho::start(&words, &other);
+    assert_eq!(place.orders(&gateway).await.status, 200);
+    gateway.told_to_end().await;
+    // A number that is none of a listening socket stops the start.
+    let mut command = Command::new("/bin/sh");
+    let run = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" run \"$1\" 3</dev/null";
+    command.args(["-c", run, env!("CARGO_BIN_EXE_sekisho")]).arg(place.config());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("socket 0 of the service manager can't be used"));
+}
+
+const WATCHED: &str = r#"
+[detect.canary]
+mode = "enforce"
+file = "canaries.txt"
+[admin.api]
+address = "127.0.0.1:0"
+networks = ["loopback"]
+tls = { certificate = "pki/server.pem", key = "pki/server.key", client_ca = "pki/ca.pem" }
+[operator.operator]
+certificate = { san_uri = "spiffe://sekisho.test/operators/operator" }
+role = "operator"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_what_one_process_locks_the_other_one_refuses() {
+    let place = Place::new().await;
+    std::fs::write(place.dir.join("canaries.txt"), "902-1111111-2222222\n").unwrap();
+    place.write(|text| {
+        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
+        text.replace("#more\n", WATCHED)
+    });
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    let api = eventually("the API's address", || {
+        let said = line.first.err.lock();
+        let (_, after) = said.split_once("operators' API on https://127.0.0.1:")?;
+        after.split_whitespace().next()?.parse::<u16>().ok()
+    })
+    .await;
+    let printer = caller(&place, Alpn::H1).connect(to).await.unwrap();
+    assert_eq!(printer.call(orders()).await.unwrap().status, 200);
+    // Each of them has one more answer to come from the process that goes.
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(limited(&place, to).await);
+    }
+    line.upgrade(&place).await;
+
+    // A planted record is asked for on the way out: the new process knows within a moment.
+    let planted = "/orders/v0/orders/902-1111111-2222222/address";
+    assert_eq!(printer.call(get(planted)).await.unwrap().status, 401);
+    let fresh = caller(&place, Alpn::H1);
+    until_some("the lock is in force there", async || {
+        (fresh.call(to, orders()).await.unwrap().status == 401).then_some(())
+    })
+    .await;
+
+    // An operator locks somebody by the new process, whose connections are the old one's.
+    let pki = place.dir.join("pki");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+    command
+        .args(["lock", "identity", "limited-caller", "--case", "INC-2041"])
+        .env("SEKISHO_API", format!("https://localhost:{api}"))
+        .env("SEKISHO_API_CA", pki.join("ca.pem"))
+        .env("SEKISHO_API_CERT", pki.join("operators/operator.pem"))
+        .env("SEKISHO_API_KEY", pki.join("operators/operator.key"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let refused = until_some("the lock is in force here", async || {
+        let reply = spend(&place, &open.pop().expect("within a second")).await;
+        assert_eq!(reply.header("connection"), Some("close"), "it is the old one's");
+        (reply.status == 401).then_some(reply)
+    })
+    .await;
+    assert_eq!(crate::support::error_of(&refused).0, "Sekisho.NoIdentity");
+    drop(open);
+    line.ended(first).await;
+    line.stop().await;
+
+    // Both are written down.
+    let again = Sekisho::run(&place);
+    let address = again.address().await;
+    assert_eq!(fresh.call(address, orders()).await.unwrap().status, 401);
+    let limited = limited(&place, address).await;
+    assert_eq!(spend(&place, &limited).await.status, 401);
+    again.told_to_end().await;
+}
