@@ -81,7 +81,9 @@ pub mod exposure;
 pub mod identity;
 pub mod lockout;
 pub mod pacing;
+pub mod permit;
 pub mod policy;
+pub mod seal;
 pub mod trial;
 
 pub mod config;

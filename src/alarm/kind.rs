@@ -96,7 +96,10 @@ coded! {
         /// Alarms that somebody was not told.
         AlarmsLost = 50 "alarms-lost",
         /// A gateway that connections are passed on to can't be reached.
-        PassFailing = 55 "pass-failing",
+        PassFailing = 59 "pass-failing",
+        /// No TLS ends here, or not all that should.
+        PermitMissing = 57 "permit-missing",
+        PermitExpiring = 58 "permit-expiring",
         /// Somebody tries out whether alarms arrive.
         Test = 60 "test",
     }
@@ -146,6 +149,7 @@ impl Kind {
             }
             Self::Killed => return ControlId::Acc5,
             Self::UpstreamUntrusted => return ControlId::Tls2,
+            Self::PermitMissing | Self::PermitExpiring => return ControlId::Tls3,
             Self::CertificateExpiring => return ControlId::Tls5,
             Self::Panicked => return ControlId::Log2,
             Self::PassFailing => return ControlId::Tls3,
@@ -192,6 +196,8 @@ impl Kind {
             Self::StoreFaulty => "The state store can't be had; known locks hold, quotas shrink",
             Self::CertificateExpiring => "A listener's certificate ends soon",
             Self::PassFailing => "A gateway that connections are passed on to can't be reached",
+            Self::PermitMissing => "This host has no permit to end TLS, and takes no connection",
+            Self::PermitExpiring => "The permit under which this host ends TLS runs out",
             Self::Panicked => "Part of the gateway panicked",
             Self::AlarmsLost => "Alarms were lost before somebody was told",
             Self::Test => "This is a test, sent by hand",
@@ -236,6 +242,12 @@ impl Kind {
             }
             Self::StoreFaulty => "Look at the state directory's volume, or at the Redis server.",
             Self::CertificateExpiring => "Renew it; the gateway takes up the new file by itself.",
+            Self::PermitMissing => {
+                "Run `sekisho permit verify`; it says why, and what the platform team has to issue."
+            }
+            Self::PermitExpiring => {
+                "Have the platform team issue the next one; the gateway takes up the file by itself."
+            }
             Self::Panicked => "Report the place that the log's event names as a defect.",
             Self::AlarmsLost => "Read the access log's alarm-raised events of that time.",
             Self::Test => "Nothing.",

@@ -169,6 +169,9 @@ pub(super) struct DevCertsArgs {
     /// Make everything anew where files exist already.
     #[arg(long)]
     pub(super) force: bool,
+    /// The environment that the host's permit is for.
+    #[arg(long, value_name = "NAME", default_value = "development")]
+    pub(super) environment: String,
     /// Print a token for this subject instead, signed with the folder's key.
     #[arg(long, value_name = "SUBJECT")]
     pub(super) token: Option<String>,

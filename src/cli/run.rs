@@ -112,7 +112,7 @@ async fn serve(
                 running.engine.flush_door();
                 running.engine.flush_keys();
                 framework.tick();
-                if watched.changed() {
+                if watched.changed() || running.engine.permit_is_due() {
                     running.files_changed().await;
                 }
             }

@@ -2,18 +2,18 @@
 //! read a file, a unit or a name again. Made by `compile.rs` only.
 mod alarm;
 mod pass;
+mod permit;
 mod reload;
 mod state;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, ServerName};
 
-use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
+use crate::base::{IdentityIx, LimitIx, ListenerIx, Name};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
 use crate::detect::{CanarySet, Settings};
 use crate::identity::Basic;
@@ -22,6 +22,7 @@ use crate::policy::{LimitSpec, NetworkMask};
 
 pub use alarm::{AlarmSettings, AlarmTarget, AlarmWay, Posted};
 pub use pass::{Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way};
+pub use permit::{ClientKey, KeyFault, PermitSettings, TlsKey};
 pub use reload::{Apply, OnErrors, ReloadSettings};
 pub use state::{RedisSettings, StateSettings};
 
@@ -55,8 +56,11 @@ impl ListenerSettings {
 /// How a listener speaks TLS.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
-    /// The first one answers clients that send no or another server name. Never empty.
+    /// The first one answers clients that send no or another server name. Empty: this host may end
+    /// TLS for none of them.
     pub certificates: Vec<CertifiedChain>,
+    /// Names of certificates whose keys stay closed here, because no permit covers them (TLS-3).
+    pub withheld: Vec<String>,
     /// Roots for client certificates; `Some` whenever `client_auth` is not `None`.
     pub client_ca: Option<Vec<CertificateDer<'static>>>,
     pub client_auth: ClientAuth,
@@ -102,42 +106,17 @@ impl Alpn {
     }
 }
 
-/// A certificate with its chain and key, already found to belong together.
+/// A certificate with its chain and key, already found to belong together. A listener's, or, with a
+/// [`ClientKey`], one that the gateway shows to others.
 #[derive(Clone, Debug)]
-pub struct CertifiedChain {
+pub struct CertifiedChain<K = TlsKey> {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    pub key: TlsKey,
+    pub key: K,
     /// DNS names of the leaf, in lower case; `*.` in front stands for one label.
     pub server_names: Vec<String>,
     /// End of the leaf's validity, seconds since 1970 (TLS-5).
     pub not_after_unix_secs: u64,
-}
-
-/// A private key. It can't be printed; there is one exit.
-pub struct TlsKey(PrivateKeyDer<'static>);
-
-impl TlsKey {
-    pub(super) const fn new(key: PrivateKeyDer<'static>) -> Self {
-        Self(key)
-    }
-
-    #[must_use]
-    pub const fn reveal_for(&self, _why: Use) -> &PrivateKeyDer<'static> {
-        &self.0
-    }
-}
-
-impl Clone for TlsKey {
-    fn clone(&self) -> Self {
-        Self(self.0.clone_key())
-    }
-}
-
-impl fmt::Debug for TlsKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
 }
 
 /// What one client, connection or request may take (MON-5).
@@ -194,7 +173,7 @@ pub struct UpstreamSettings {
     pub roots: Roots,
     /// SHA-256 of leaf certificates (DER), one of which it must be; empty: any that verifies.
     pub pins: Vec<[u8; 32]>,
-    pub client_certificate: Option<CertifiedChain>,
+    pub client_certificate: Option<CertifiedChain<ClientKey>>,
     pub connect_timeout: Duration,
     pub response_timeout: Duration,
     pub idle_timeout: Duration,

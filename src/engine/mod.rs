@@ -24,6 +24,7 @@ mod memory;
 mod pacing;
 mod pass;
 mod peers;
+mod permit;
 mod reload;
 mod remember;
 mod report;
@@ -148,6 +149,7 @@ pub struct Engine {
     /// Where to have people told of something.
     pub alarms: Arc<Alarms>,
     conditions: Mutex<conditions::Conditions>,
+    permits: permit::Permits,
     pub store: Arc<dyn Store>,
     live: ArcSwap<Live>,
     tokens: TokenCache,
@@ -238,6 +240,7 @@ impl Engine {
                 built.live.snapshot.alarms.windows,
             )),
             conditions: Mutex::default(),
+            permits: permit::Permits::new(now),
             store: Arc::clone(&store),
             locks: locks::Locks::new(number, store, shared, &built.live.snapshot, now),
             tokens: TokenCache::new(&Secret::new(token_key), TOKENS_MAX),
@@ -265,6 +268,7 @@ impl Engine {
         engine.resolve(&live, None);
         engine.watch_targets(&live, None);
         engine.report_configuration(&live);
+        engine.report_permit(&live, None);
         Ok(engine)
     }
 
@@ -425,11 +429,15 @@ impl Engine {
         if self.log.is_full() {
             return Err("the access log can't be written");
         }
+        if !self.live().ends_any(self.clock.now()) {
+            return Err("this host has no permit to end TLS");
+        }
         Ok(())
     }
 
     #[must_use]
     pub fn render_metrics(&self) -> String {
+        self.meter_permit();
         self.metrics.render()
     }
 }

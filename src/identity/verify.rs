@@ -2,10 +2,10 @@
 //! moment; fetches nothing.
 use serde_json::{Map, Value};
 
-use super::base64url;
 use super::keys::{Key, KeySets};
 use super::registry::{ClaimValue, Issuer, IssuerIx, NotBefore, StrongLogin, Trust};
 use super::token::{Algorithm, Token};
+use crate::base::base64url;
 use crate::base::{IdentityIx, Moment, TokenFault};
 
 /// Dates beyond this are no dates, and floating point would no longer tell seconds apart.

@@ -3,6 +3,7 @@
 mod alarms;
 mod pacing;
 mod pass;
+mod permit;
 mod register;
 mod state;
 mod table;
@@ -19,6 +20,7 @@ use register::{NO_LABELS, counter, counters, gauge, gauges, histograms, times};
 pub use alarms::{AlarmMetrics, TargetMetrics};
 pub use pacing::PacingMetrics;
 pub use pass::PassMetrics;
+pub use permit::PermitMetrics;
 pub use state::StateMetrics;
 pub use table::{BUCKETS, METRICS, MetricDoc, MetricKind};
 
@@ -78,6 +80,7 @@ pub struct Metrics {
     pub pacing: PacingMetrics,
     log: LogMetrics,
     pub alarms: AlarmMetrics,
+    pub permit: PermitMetrics,
     pub request_seconds: Histogram,
     pub request_bytes: IntCounter,
     pub response_bytes: IntCounter,
@@ -231,6 +234,7 @@ impl Metrics {
                 queued: gauge(&registry, &table::LOG_QUEUE)?,
             },
             alarms: AlarmMetrics::new(&registry)?,
+            permit: PermitMetrics::new(&registry)?,
             request_seconds: histograms(&registry, &table::REQUEST_SECONDS)?
                 .with_label_values(NO_LABELS),
             request_bytes: counter(&registry, &table::REQUEST_BYTES)?,

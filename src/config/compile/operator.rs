@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 
 use super::Ctx;
+use super::listener::parted;
 use crate::base::{ControlId, Name};
 use crate::config::operating::{
     ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators,
@@ -18,6 +19,9 @@ use crate::identity::{
 
 /// The most operators.
 const OPERATORS_MAX: usize = 1_000;
+
+/// How a permit names the API.
+const API_LISTENER: &str = "admin.api";
 
 /// The API can't be served; it was told why.
 pub(super) struct Unusable;
@@ -57,11 +61,13 @@ impl Ctx<'_> {
     fn api_tls(&mut self, entry: &Entry<RawAdmin>, raw: &RawApi) -> Option<TlsSettings> {
         let tls = &raw.tls.value;
         let own = RawCertified { certificate: tls.certificate.clone(), key: tls.key.clone() };
-        let certified = self.certified(entry, &own);
+        let certified = self.server_certificate(entry, &own, API_LISTENER);
         let ca_at = entry.at(&tls.client_ca.span);
         let client_ca = self.authorities(&tls.client_ca.value, &ca_at, ControlId::Priv3);
+        let (certificates, withheld) = parted([certified])?;
         Some(TlsSettings {
-            certificates: vec![certified?],
+            certificates,
+            withheld,
             client_ca: Some(client_ca?),
             client_auth: ClientAuth::Required,
             min_version: TlsVersion::V1_3,
