@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
+use super::permit;
 use super::reload;
 use super::say::{self, Failure, Stream};
 use super::secret;
@@ -233,6 +234,16 @@ impl Running {
             }
         });
         state.keep(&engine);
+        permit::clock::keep(&engine);
+        let (seen, mut ending) = (Arc::clone(&engine), stop.subscribe());
+        tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(permit::clock::EVERY) => permit::clock::keep(&seen),
+                    _ = ending.wait_for(|stop| *stop) => return,
+                }
+            }
+        });
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
         Ok(Self {
@@ -273,6 +284,7 @@ impl Running {
         }
         self.engine.flush_door();
         Box::pin(self.state.close(&self.engine)).await;
+        permit::clock::keep(&self.engine);
         let ran = self.engine.clock.now().since(self.began);
         self.engine.report_event(&Event::Stopped { ran });
         let log = self.log.clone();

@@ -286,6 +286,17 @@ pub fn verify(
     Ok(HostPermit { claims, issuer: issuer.id() })
 }
 
+/// Whether one of these signed a document, whatever it says.
+///
+/// # Errors
+/// It was somebody else, or the text was changed since.
+pub fn signed_by(document: &[u8], issuers: &[IssuerKey]) -> Result<IssuerKey, PermitFault> {
+    if document.len() > DOCUMENT_BYTES_MAX {
+        return Err(PermitFault::TooLarge);
+    }
+    Signed::split(document)?.verified(issuers).map(|(_, issuer)| issuer)
+}
+
 /// What a document says and whose key it names, to be shown to people. Nothing of it is proved.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use super::rules::refused;
 use super::support::{GOOD, TODAY, World, changed, claims, host_key, issuer, pki, sealed, world};
 use crate::base::ControlId::{Priv4, Tls3};
 use crate::base::{Moment, Name, Secret};
-use crate::config::{Loaded, Outside as _, load_from};
+use crate::config::{Loaded, load_from};
 use crate::permit::{Claims, Fact, FactKind, PermitFault, Signer};
 use crate::seal::{HostKey, RANDOM_BYTES, seal};
 

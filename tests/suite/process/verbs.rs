@@ -44,7 +44,7 @@ async fn check_says_what_would_be_served_or_every_mistake_at_once() {
     ends(&good, 0);
     assert!(text(&good.stdout).contains("can be served"), "{}", text(&good.stdout));
     let said = text(&good.stdout);
-    assert!(said.ends_with(" 5 identities, 1 limit checked: ok, 2 warnings\n"), "{said}");
+    assert!(said.ends_with(" 5 identities, 1 limit checked: ok, 3 warnings\n"), "{said}");
     let good = sekisho(&place.dir, &["check", "--json", "sekisho.toml"]);
     ends(&good, 0);
     assert_eq!(

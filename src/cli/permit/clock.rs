@@ -1,0 +1,21 @@
+//! Writes down the latest time this host has seen: at the start, once an hour, and at the end (TLS-3).
+use std::time::Duration;
+
+use super::files::{self, Mode};
+use crate::cli::say;
+use crate::engine::Engine;
+use crate::permit::clock::RECORD_FILE;
+
+/// How often it is written.
+pub(in crate::cli) const EVERY: Duration = Duration::from_secs(3_600);
+
+/// A record that can't be written is told of, and an older one stays.
+pub(in crate::cli) fn keep(engine: &Engine) {
+    let live = engine.live();
+    let now = engine.steady_now().unix_secs();
+    let Some(record) = live.snapshot.permit.clock_record(now) else { return };
+    let path = live.snapshot.state_dir.join(RECORD_FILE);
+    if let Err(error) = files::replace(&path, record.as_bytes(), Mode::Owner) {
+        say::err(format_args!("{}: {error}", path.display()));
+    }
+}
