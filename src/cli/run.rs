@@ -234,16 +234,7 @@ impl Running {
             }
         });
         state.keep(&engine);
-        permit::clock::keep(&engine);
-        let (seen, mut ending) = (Arc::clone(&engine), stop.subscribe());
-        tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep(permit::clock::EVERY) => permit::clock::keep(&seen),
-                    _ = ending.wait_for(|stop| *stop) => return,
-                }
-            }
-        });
+        tasks.spawn(permit::clock::follow(Arc::clone(&engine), stop.subscribe()));
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
         Ok(Self {

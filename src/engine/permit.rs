@@ -142,9 +142,10 @@ impl Engine {
             }
             told.steps = steps;
         }
-        self.report_event(&Event::Permit(match steps > AHEAD_SECS.len() {
-            true => PermitNews::Ended { serial },
-            false => PermitNews::Ending { serial, left },
+        self.report_event(&Event::Permit(if steps > AHEAD_SECS.len() {
+            PermitNews::Ended { serial }
+        } else {
+            PermitNews::Ending { serial, left }
         }));
     }
 

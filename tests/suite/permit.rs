@@ -5,6 +5,7 @@ mod process;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sekisho::base::Name;
 use sekisho::mock::Session;
 use sekisho::permit::Claims;
 
@@ -120,7 +121,7 @@ async fn tls_3_a_permit_that_is_none_here_replaces_no_valid_one() {
     let whole = std::fs::read(path(&world)).unwrap();
     let session = open(&world).await;
     let other = issued(&world, |claims| {
-        claims.environment = sekisho::base::Name::parse("production").unwrap()
+        claims.environment = Name::parse("production").unwrap();
     });
     let mut flipped = whole.clone();
     let at = flipped.len() / 2;

@@ -26,6 +26,7 @@ use clap::{Args, Subcommand};
 ///
 /// A renewal is a new file in the old one's place (write it beside, then rename): the gateway takes it
 /// up by itself. It alarms 14, 7 and 1 days ahead.
+#[expect(clippy::doc_link_with_quotes, reason = "a list of TOML, shown as it is")]
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(in crate::cli) struct PermitArgs {

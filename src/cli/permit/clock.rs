@@ -1,5 +1,8 @@
 //! Writes down the latest time this host has seen: at the start, once an hour, and at the end (TLS-3).
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::files::{self, Mode};
 use crate::cli::say;
@@ -7,7 +10,18 @@ use crate::engine::Engine;
 use crate::permit::clock::RECORD_FILE;
 
 /// How often it is written.
-pub(in crate::cli) const EVERY: Duration = Duration::from_secs(3_600);
+const EVERY: Duration = Duration::from_secs(3_600);
+
+/// Keeps it up to date until the gateway stops.
+pub(in crate::cli) async fn follow(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        keep(&engine);
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+    }
+}
 
 /// A record that can't be written is told of, and an older one stays.
 pub(in crate::cli) fn keep(engine: &Engine) {

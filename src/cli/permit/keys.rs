@@ -71,17 +71,7 @@ pub(super) fn keygen(words: &KeygenArgs) -> Result<ExitCode, Failure> {
 }
 
 pub(super) fn seal(words: &SealArgs) -> Result<ExitCode, Failure> {
-    let to = match &words.to {
-        Some(text) => Recipient::parse(text).ok_or_else(|| {
-            Failure::new("--to: write the sealing_key of the host's request, x25519:…")
-        })?,
-        None => {
-            let path = words.key.path();
-            let pem = files::secret(&path)?
-                .ok_or_else(|| failed(&path, "there is none; sekisho permit host makes it"))?;
-            HostKey::of_pem(&pem).ok_or_else(|| no_host_key(&path))?.public()
-        }
-    };
+    let to = recipient(words)?;
     let pem = Zeroizing::new(files::read(&words.input)?);
     if PrivateKeyDer::from_pem_slice(&pem).is_err() {
         return Err(failed(&words.input, "it holds no private key in PEM"));
@@ -93,6 +83,19 @@ pub(super) fn seal(words: &SealArgs) -> Result<ExitCode, Failure> {
     let note = format!("name it in the configuration, then remove {}", words.input.display());
     say::err(say::paint(Stream::Err, Colour::Dim, &note));
     Ok(ExitCode::SUCCESS)
+}
+
+/// To whom: somebody, or this host.
+fn recipient(words: &SealArgs) -> Result<Recipient, Failure> {
+    if let Some(text) = &words.to {
+        return Recipient::parse(text).ok_or_else(|| {
+            Failure::new("--to: write the sealing_key of the host's request, x25519:…")
+        });
+    }
+    let path = words.key.path();
+    let pem = files::secret(&path)?
+        .ok_or_else(|| failed(&path, "there is none; sekisho permit host makes it"))?;
+    Ok(HostKey::of_pem(&pem).ok_or_else(|| no_host_key(&path))?.public())
 }
 
 pub(super) fn random<const N: usize>() -> Result<[u8; N], Failure> {

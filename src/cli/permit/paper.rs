@@ -63,10 +63,9 @@ pub(super) fn issue(words: &IssueArgs) -> Result<ExitCode, Failure> {
 fn request(path: &Path) -> Result<BTreeMap<FactKind, Fact>, Failure> {
     let bytes = files::read(path)?;
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    let request: Option<Request> = match text.trim_start().starts_with('{') {
-        true => serde_json::from_str(text).ok(),
-        false => toml::from_str(text).ok(),
-    };
+    let is_json = text.trim_start().starts_with('{');
+    let request: Option<Request> =
+        if is_json { serde_json::from_str(text).ok() } else { toml::from_str(text).ok() };
     request.and_then(|request| request.facts()).ok_or_else(|| {
         failed(path, "it is no request; have `sekisho permit host` print one on the host")
     })

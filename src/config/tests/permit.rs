@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::rules::refused;
-use super::support::{GOOD, TODAY, World, changed, claims, host_key, issuer, pki, sealed, world};
+use super::support::{GOOD, TODAY, World, changed, claims, issuer, pki, sealed, world};
 use crate::base::ControlId::{Priv4, Tls3};
 use crate::base::{Moment, Name, Secret};
 use crate::config::{Loaded, load_from};
@@ -75,7 +75,7 @@ fn tls_3_without_a_valid_permit_no_key_is_opened() {
     closed(&issued(|c| c.not_before = today + day), PermitFault::NotYet);
     closed(
         &issued(|c| {
-            (c.issued, c.not_before, c.expires) = (today - 2 * day, today - 2 * day, today)
+            (c.issued, c.not_before, c.expires) = (today - 2 * day, today - 2 * day, today);
         }),
         PermitFault::Expired,
     );
@@ -210,7 +210,7 @@ fn tls_3_a_sealed_key_that_is_not_this_host_s_is_a_mistake() {
     let (control, found) = refuse(&foreign);
     assert_eq!(control, Some(Tls3));
     assert!(found.contains("another host's key"), "{found}");
-    let (_, found) = refuse(&own[..own.len() - 20]);
+    let (_, found) = refuse(own.get(..own.len() - 20).unwrap());
     assert!(found.contains("can't be opened"), "{found}");
     assert_eq!(refuse(&sealed("no key")).0, Some(Priv4));
 }
