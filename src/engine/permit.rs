@@ -74,7 +74,7 @@ impl Permits {
 pub(super) fn keeps(before: &Live, after: &Snapshot, now: Moment) -> Result<(), PermitFault> {
     let holds = before.until().is_some_and(|until| !until.is_over(now));
     match &after.permit.standing {
-        Err(PermitFault::Missing | PermitFault::Expired) | Ok(_) => Ok(()),
+        Err(PermitFault::Missing) | Ok(_) => Ok(()),
         Err(fault) if holds => Err(*fault),
         Err(_) => Ok(()),
     }

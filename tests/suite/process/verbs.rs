@@ -63,6 +63,8 @@ async fn check_says_what_would_be_served_or_every_mistake_at_once() {
     let pki = place.dir.join("pki");
     std::fs::copy(pki.join("server.pem"), place.dir.join("tls/a.pem")).unwrap();
     std::fs::copy(pki.join("upstream.key"), place.dir.join("tls/other.key")).unwrap();
+    std::fs::create_dir_all(place.dir.join("permit")).unwrap();
+    std::fs::copy(pki.join("permit/issuer.pub"), place.dir.join("permit/issuer.pub")).unwrap();
     std::fs::write(place.dir.join("forty.toml"), bare.join("\n")).unwrap();
     let bad = sekisho(&place.dir, &["check", "--json", "forty.toml"]);
     ends(&bad, 1);

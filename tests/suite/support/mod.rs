@@ -245,8 +245,11 @@ impl Plan {
 
 /// Throw-away keys for [`CONFIG`], with a permit for its environment.
 pub fn pki() -> DevPki {
-    let plan = PkiPlan { environment: "test".to_owned(), ..PkiPlan::default() };
-    DevPki::generate(&plan, now()).unwrap()
+    let mut pki = DevPki::generate(&PkiPlan::default(), now()).unwrap();
+    let names = ["localhost", "gateway.test", "upstream.test", "*.shop.test"].map(str::to_owned);
+    let claims = pki.host.claims("test", &["apps", "admin.api"], &names, now()).unwrap();
+    pki.permit = pki.host.issuer.sign(&claims);
+    pki
 }
 
 pub fn now() -> Moment {
