@@ -43,11 +43,11 @@ pub use schema::schema;
 pub use settings::{
     AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Apply, Barred,
     Bounds, Breaker, CertifiedChain, ClientAuth, ClientKey, DetectSettings, Endpoint, IdentityKind,
-    IdentitySettings, IssuerSettings, JwksSource, KeyFault, ListenerSettings, LogSettings, Nameless, Names,
-    OnErrors, PacingSettings, PassProxy, PassSettings, PassTable, PassTarget, PermitSettings, Posted,
-    QuotaSettings, Rate, RedisSettings, Region, ReloadSettings, Roots, Stage, StateSettings,
-    TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol,
-    UpstreamSettings, Way,
+    IdentitySettings, IssuerSettings, JwksSource, KeyFault, ListenerSettings, LogSettings,
+    Nameless, Names, OnErrors, PacingSettings, PassProxy, PassSettings, PassTable, PassTarget,
+    PermitSettings, Posted, QuotaSettings, Rate, RedisSettings, Region, ReloadSettings, Roots,
+    Stage, StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind,
+    UpstreamPacing, UpstreamProtocol, UpstreamSettings, Way,
 };
 pub use snapshot::Snapshot;
 

@@ -16,8 +16,8 @@ use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
     RawAdmin, RawAlarm, RawAlarms, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit,
-    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawPermit, RawReload, RawRole,
-    RawState, RawStepUp, RawToken, RawUpstream,
+    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawPermit, RawReload,
+    RawRole, RawState, RawStepUp, RawToken, RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};

@@ -306,9 +306,10 @@ impl Live {
         }))
     }
 
-    /// Whether TLS may end on any listener now.
-    pub(super) fn ends_any(&self, now: Moment) -> bool {
-        self.tls.iter().any(|config| self.permitted(config.as_ref(), now).is_ok())
+    /// Whether TLS may end on any listener now, or is passed on.
+    pub(super) fn serves_any(&self, now: Moment) -> bool {
+        let ends = self.tls.iter().any(|config| self.permitted(config.as_ref(), now).is_ok());
+        ends || self.passes.iter().any(|routes| !routes.is_empty())
     }
 
     pub(super) const fn until(&self) -> Option<&Until> {

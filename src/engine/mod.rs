@@ -429,7 +429,7 @@ impl Engine {
         if self.log.is_full() {
             return Err("the access log can't be written");
         }
-        if !self.live().ends_any(self.clock.now()) {
+        if !self.live().serves_any(self.clock.now()) {
             return Err("this host has no permit to end TLS");
         }
         Ok(())

@@ -110,7 +110,9 @@ impl Engine {
         if standing.is_ok() {
             let withheld = |live: &Live, name: &Name| {
                 let mut all = live.snapshot.listeners.iter();
-                all.any(|l| l.name == *name && l.tls.as_ref().is_some_and(|tls| !tls.withheld.is_empty()))
+                all.any(|l| {
+                    l.name == *name && l.tls.as_ref().is_some_and(|tls| !tls.withheld.is_empty())
+                })
             };
             for listener in live.snapshot.listeners.iter().map(|listener| &listener.name) {
                 let told = same && before.is_some_and(|before| withheld(before, listener));

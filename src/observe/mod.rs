@@ -19,8 +19,8 @@ pub use framework::{AlreadyInstalled, FrameworkWatch};
 pub use log::{LogFull, LogOpenFault, LogSink, LogSlot, LogSpec, LogTarget, Rotation, Unwritten};
 pub use metrics::{
     AlarmMetrics, BUCKETS, IssuerMetrics, ListenerMetrics, LogMetrics, METRICS, MetricDoc,
-    MetricKind, Metrics, MetricsFault, NO_OPERATION, OperationMetrics, PacingMetrics, PassMetrics, PermitMetrics,
-    TargetMetrics, UpstreamMetrics,
+    MetricKind, Metrics, MetricsFault, NO_OPERATION, OperationMetrics, PacingMetrics, PassMetrics,
+    PermitMetrics, TargetMetrics, UpstreamMetrics,
 };
 pub use panic::PanicHook;
 

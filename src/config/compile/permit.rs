@@ -92,7 +92,8 @@ impl Ctx<'_> {
     fn no_permit(&mut self) {
         let document = self.document;
         let api = document.admin.as_ref().is_some_and(|admin| admin.raw.api.is_some());
-        let needs = api || !document.listener.entries.is_empty();
+        let listeners = &document.listener.entries;
+        let needs = api || listeners.iter().any(|listener| listener.raw.tls.is_some());
         if let Some(gateway) = document.gateway.as_ref().filter(|_| needs && !document.torn) {
             let found = "there is no [permit], so this host may not end TLS";
             let instead =
