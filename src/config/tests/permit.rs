@@ -36,7 +36,7 @@ fn closed(world: &World, fault: PermitFault) {
     assert!(!asked, "{fault:?}: a private key was opened");
     let snapshot = &loaded.snapshot;
     assert_eq!(snapshot.permit.standing.as_ref().err(), Some(&fault));
-    let listener = &snapshot.listeners[0].tls;
+    let listener = snapshot.listeners[0].tls.as_ref().unwrap();
     assert!(listener.certificates.is_empty(), "{fault:?}");
     assert_eq!(listener.withheld[0], "gateway.example.com");
     let api = snapshot.api.as_ref().unwrap();
@@ -52,8 +52,8 @@ fn tls_3_with_a_permit_the_sealed_key_is_opened() {
     let (loaded, asked) = loaded(&with_permit(issuer().sign(&claims())));
     assert!(asked);
     assert_eq!(loaded.warnings, []);
-    assert!(loaded.snapshot.listeners[0].tls.withheld.is_empty());
-    assert_eq!(loaded.snapshot.listeners[0].tls.certificates.len(), 1);
+    assert!(loaded.snapshot.listeners[0].tls.as_ref().unwrap().withheld.is_empty());
+    assert_eq!(loaded.snapshot.listeners[0].tls.as_ref().unwrap().certificates.len(), 1);
     assert_eq!(loaded.snapshot.api.unwrap().tls.certificates.len(), 1);
     assert_eq!(loaded.snapshot.permit.standing.unwrap().serial().as_str(), "20261122-1");
 }
@@ -127,7 +127,7 @@ fn tls_3_a_permit_for_another_listener_or_name_leaves_that_key_closed() {
         let closed = |tls: &crate::config::TlsSettings| tls.certificates.is_empty();
         let snapshot = loaded.snapshot;
         assert!(snapshot.permit.standing.is_ok());
-        (closed(&snapshot.listeners[0].tls), closed(&snapshot.api.unwrap().tls))
+        (closed(snapshot.listeners[0].tls.as_ref().unwrap()), closed(&snapshot.api.unwrap().tls))
     };
     let listeners = |names: &[&str]| {
         let names = names.iter().map(|name| Name::parse(name).unwrap()).collect();
@@ -154,7 +154,7 @@ fn tls_3_one_certificate_of_several_may_stay_closed() {
         .with("tls/own.pem", own)
         .with("tls/own.key", sealed(&key.serialize_pem()));
     let (loaded, _) = loaded(&world);
-    let tls = &loaded.snapshot.listeners[0].tls;
+    let tls = loaded.snapshot.listeners[0].tls.as_ref().unwrap();
     assert_eq!(tls.certificates.len(), 1);
     assert_eq!(tls.withheld, ["elsewhere.example.com"]);
     assert!(!world.asked.borrow().iter().any(|path| path.ends_with("tls/own.key")));
@@ -193,7 +193,7 @@ fn tls_3_a_key_that_lies_open_is_served_and_warned_of() {
     let [warning] = loaded.warnings.as_slice() else { panic!("{:?}", loaded.warnings) };
     assert_eq!(warning.control, Some(Tls3));
     assert!(warning.instead.contains("sekisho permit seal"), "{warning:?}");
-    assert_eq!(loaded.snapshot.listeners[0].tls.certificates.len(), 1);
+    assert_eq!(loaded.snapshot.listeners[0].tls.as_ref().unwrap().certificates.len(), 1);
 }
 
 #[test]
