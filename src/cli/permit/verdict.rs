@@ -40,7 +40,8 @@ fn listeners(snapshot: &Snapshot) -> Vec<Ends<'_>> {
     fn ends<'s>(listener: &'s str, tls: &'s TlsSettings) -> Ends<'s> {
         Ends { listener, any: !tls.certificates.is_empty(), withheld: &tls.withheld }
     }
-    let apps = snapshot.listeners.iter().map(|one| ends(one.name.as_str(), &one.tls));
+    let apps = snapshot.listeners.iter();
+    let apps = apps.filter_map(|one| Some(ends(one.name.as_str(), one.tls.as_ref()?)));
     apps.chain(snapshot.api.as_ref().map(|api| ends("admin.api", &api.tls))).collect()
 }
 
