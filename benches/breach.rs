@@ -55,6 +55,11 @@ fn configuration() -> String {
 environment = "test"
 state_dir = "state"
 threads = 1
+[permit]
+file = "pki/permit/host.permit"
+issuers = ["pki/permit/issuer.pub"]
+host_key = "pki/permit/host.key"
+machine_id = "pki/permit/machine-id"
 [network]
 loopback = ["127.0.0.0/8"]
 [[listener]]
@@ -110,7 +115,8 @@ impl World {
             std::env::temp_dir().join(format!("sekisho-breach-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&dir).expect("a directory");
         let clock = Clock::system();
-        let pki = DevPki::generate(&PkiPlan::default(), clock.now()).expect("certificates");
+        let plan = PkiPlan { environment: "test".to_owned(), ..PkiPlan::default() };
+        let pki = DevPki::generate(&plan, clock.now()).expect("certificates");
         pki.write(&dir.join("pki"), Existing::Replace).expect("files");
         std::fs::write(dir.join("sekisho.toml"), configuration()).expect("a file");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");

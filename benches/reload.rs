@@ -61,7 +61,8 @@ async fn measure(identities: usize, rounds: usize) {
     let dir = Dir(std::env::temp_dir().join(format!("sekisho-reload-{}", std::process::id())));
     std::fs::create_dir_all(dir.0.join("policy")).unwrap();
     let clock = Clock::system();
-    let pki = DevPki::generate(&PkiPlan::default(), clock.now()).unwrap();
+    let plan = PkiPlan { environment: "test".to_owned(), ..PkiPlan::default() };
+    let pki = DevPki::generate(&plan, clock.now()).unwrap();
     pki.write(&dir.0.join("pki"), Existing::Replace).unwrap();
     aside(&dir.0, identities, &clock);
     in_force(&dir.0, (identities, rounds), &clock, &pki).await;
@@ -237,6 +238,11 @@ environment = "test"
 state_dir = "state"
 shutdown_grace = "2 s"
 policy = ["policy/*.toml"]
+[permit]
+file = "pki/permit/host.permit"
+issuers = ["pki/permit/issuer.pub"]
+host_key = "pki/permit/host.key"
+machine_id = "pki/permit/machine-id"
 [network]
 loopback = ["127.0.0.0/8"]
 [[listener]]

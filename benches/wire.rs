@@ -113,7 +113,12 @@ impl Drop for Proxy {
 
 fn compare(options: &Options) -> Result<(), Error> {
     let dir = Dir::new()?;
-    let pki = DevPki::generate(&PkiPlan::default(), Clock::system().now())?;
+    let plan = PkiPlan {
+        environment: "bench".to_owned(),
+        listeners: vec!["bench".to_owned()],
+        ..PkiPlan::default()
+    };
+    let pki = DevPki::generate(&plan, Clock::system().now())?;
     pki.write(&dir.0.join("pki"), Existing::Replace)?;
     let free = || TcpListener::bind("127.0.0.1:0")?.local_addr();
     let (back_at, bare_at, gate_at, admin_at) = (free()?, free()?, free()?, free()?);
@@ -414,6 +419,11 @@ mod scenario {
 environment = "bench"
 state_dir = "state"
 threads = 1
+[permit]
+file = "pki/permit/host.permit"
+issuers = ["pki/permit/issuer.pub"]
+host_key = "pki/permit/host.key"
+machine_id = "pki/permit/machine-id"
 [network]
 allowed = {{ file = "allow.cidr" }}
 [[listener]]

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! TCP ─► listen::accept   address on the list? PROXY header? TLS, client certificate      NET-1 NET-3 TLS-1
+//!                         (no TLS without the host's permit, which opened the listener's keys  TLS-3)
 //!        listen::pass     …or passed on unread, by server name, to where TLS ends         TLS-3
 //!     ─► listen::conn     every byte in passes a guard, every read has a deadline         MON-5
 //!     ─► gateway::request THE order of the checks, top-down:
@@ -30,6 +31,16 @@
 //!          ─► people               webhook, Alertmanager, syslog, journald, a program     TLS-2 LOG-2
 //! ```
 //!
+//! # One permit
+//!
+//! ```text
+//! host     ─► permit host     its key, made once; its request, no secret                  TLS-3
+//! platform ─► permit issue    signed offline: this host, these listeners, names, 90 days  TLS-3 PRIV-5
+//! config   ─► permit::verify  signature, then text, then host, environment and time: a HostPermit
+//!          ─► seal::open      the listener's key, by config::TlsKey::open, which takes the HostPermit
+//! engine   ─► may_end_tls     each connection: two numbers; told 14, 7 and 1 days ahead   MON-7
+//! ```
+//!
 //! # One act of an operator
 //!
 //! ```text
@@ -53,7 +64,7 @@
 //! | layer | rooms | may |
 //! |---|---|---|
 //! | words | [`base`] | read the clock, in one file |
-//! | pure | [`alarm`], [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`policy`], [`trial`] | compute; no I/O, no time but what is passed in |
+//! | pure | [`alarm`], [`detect`], [`evidence`], [`exposure`], [`identity`], [`lockout`], [`pacing`], [`permit`], [`policy`], [`seal`], [`trial`] | compute; no I/O, no time but what is passed in |
 //! | configuration | [`config`] | compile text into the pure rooms' types |
 //! | one exchange | [`https`] | ask a server whose name is proved, for the shells above |
 //! | shells | [`answer`], [`state`], [`store`], [`keys`], [`observe`], [`upstream`], [`engine`] | do I/O, decide nothing; they meet in `engine` |
@@ -71,9 +82,11 @@
 //! 2. Nothing goes upstream without a [`engine::Clearance`], which only [`engine::Engine::settle`] makes.
 //! 3. Log, metrics and answers take only [`evidence::Loggable`] values: text of a request is a type error.
 //! 4. A request is judged by one [`config::Snapshot`] from start to end.
-//! 5. There is no plaintext data listener, no unverified upstream, no cache, no body rewriting (yet:
+//! 5. No private key of a listener is opened without a [`permit::HostPermit`], which only
+//!    [`permit::verify`] makes.
+//! 6. There is no plaintext data listener, no unverified upstream, no cache, no body rewriting (yet:
 //!    masking by role enters at `gateway::hooks`' body filter), no unsafe code.
-//! 6. `policy` never sees a socket; `listen` never sees an operation; Pingora never sees an address.
+//! 7. `policy` never sees a socket; `listen` never sees an operation; Pingora never sees an address.
 pub mod base;
 
 pub mod alarm;
@@ -83,7 +96,9 @@ pub mod exposure;
 pub mod identity;
 pub mod lockout;
 pub mod pacing;
+pub mod permit;
 pub mod policy;
+pub mod seal;
 pub mod trial;
 
 pub mod config;

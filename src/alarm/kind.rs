@@ -99,6 +99,9 @@ coded! {
         KeyTooOld = 52 "key-too-old",
         /// A gateway that connections are passed on to can't be reached.
         PassFailing = 57 "pass-failing",
+        /// No TLS ends here, or not all that should.
+        PermitMissing = 58 "permit-missing",
+        PermitExpiring = 59 "permit-expiring",
         /// Somebody tries out whether alarms arrive.
         Test = 60 "test",
     }
@@ -148,6 +151,7 @@ impl Kind {
             }
             Self::Killed => return ControlId::Acc5,
             Self::UpstreamUntrusted => return ControlId::Tls2,
+            Self::PermitMissing | Self::PermitExpiring => return ControlId::Tls3,
             Self::PassFailing => return ControlId::Tls3,
             Self::CertificateExpiring | Self::KeyTooOld => return ControlId::Tls5,
             Self::Panicked => return ControlId::Log2,
@@ -197,6 +201,8 @@ impl Kind {
             }
             Self::KeyTooOld => "A private key is as old as it may become, or soon",
             Self::PassFailing => "A gateway that connections are passed on to can't be reached",
+            Self::PermitMissing => "This host has no permit to end TLS, and takes no connection",
+            Self::PermitExpiring => "The permit under which this host ends TLS runs out",
             Self::Panicked => "Part of the gateway panicked",
             Self::AlarmsLost => "Alarms were lost before somebody was told",
             Self::Test => "This is a test, sent by hand",
@@ -244,6 +250,12 @@ impl Kind {
             Self::KeyTooOld => {
                 "Make a new key and have a certificate issued for it; the gateway takes both up by \
                  itself. `sekisho keys` lists them all."
+            }
+            Self::PermitMissing => {
+                "Run `sekisho permit verify`; it says why, and what the platform team has to issue."
+            }
+            Self::PermitExpiring => {
+                "Have the platform team issue the next one; the gateway takes up the file by itself."
             }
             Self::Panicked => "Report the place that the log's event names as a defect.",
             Self::AlarmsLost => "Read the access log's alarm-raised events of that time.",

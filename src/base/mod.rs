@@ -1,5 +1,6 @@
 //! The words every room uses. Decides nothing, does no I/O (except `Clock::System`, which reads the
 //! clock), and imports nothing of ours.
+pub(crate) mod base64url;
 mod blocks;
 mod class;
 mod clock;
@@ -10,6 +11,7 @@ mod marks;
 mod names;
 mod net;
 mod pii;
+mod raw_key;
 mod siphash;
 mod utc;
 
@@ -30,6 +32,7 @@ pub use names::{
 };
 pub use net::ClientAddr;
 pub use pii::{Pii, Pseudonym, PseudonymKey, Secret, Use};
+pub use raw_key::RawKind;
 pub use siphash::{HashKey, SipHasher};
 pub use utc::Utc;
 pub(crate) use utc::digit;

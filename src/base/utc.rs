@@ -75,6 +75,26 @@ impl Utc {
         format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
     }
 
+    /// Reads `2026-11-22T10:15:00Z`, in whole seconds and in UTC; seconds since 1970. No other
+    /// spelling is accepted.
+    #[must_use]
+    pub fn parse_seconds(text: &str) -> Option<u64> {
+        let bytes = text.as_bytes();
+        let marked = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'Z')];
+        if bytes.len() != 20 || marked.iter().any(|(at, mark)| bytes.get(*at) != Some(mark)) {
+            return None;
+        }
+        let compact: String = text.chars().filter(|c| !matches!(c, '-' | ':')).collect();
+        Self::parse_compact(&compact).map(|ms| ms / 1_000)
+    }
+
+    /// `2026-11-22T10:15:00Z`: what [`Utc::parse_seconds`] reads.
+    #[must_use]
+    pub fn seconds(self) -> String {
+        let Self { year, month, day, hour, minute, second, .. } = self;
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
     /// Reads what [`Utc::compact`] writes; milliseconds since 1970. Nothing else is accepted.
     #[must_use]
     pub fn parse_compact(text: &str) -> Option<u64> {
@@ -158,6 +178,26 @@ mod tests {
             assert!(date > previous);
             assert_eq!(days(date.0, date.1, date.2), Some(day));
             previous = date;
+        }
+    }
+
+    #[test]
+    fn a_time_has_one_spelling() {
+        let text = Utc::of(Moment::new(1_795_342_500_123, 0)).seconds();
+        assert_eq!(text, "2026-11-22T10:15:00Z");
+        assert_eq!(Utc::parse_seconds(&text), Some(1_795_342_500));
+        for bad in [
+            "",
+            "2026-11-22",
+            "2026-11-22 10:15:00Z",
+            "2026-11-22T10:15:00z",
+            "2026-11-22T10:15:00",
+            "2026-11-22T10:15:00.0Z",
+            "2026-11-22T10:15:00+00:00",
+            "2026-02-31T10:15:00Z",
+            "2026-11-2-T10:15:00Z",
+        ] {
+            assert_eq!(Utc::parse_seconds(bad), None, "{bad}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::operate::args::Operate;
+use super::permit::args::PermitArgs;
 
 /// A checkpoint for personal data, in front of Amazon's Selling Partner API and your own stores.
 ///
@@ -18,6 +19,7 @@ use super::operate::args::Operate;
 ///   sekisho run sekisho.toml           serve
 ///   sekisho explain sekisho.toml --identity label-printer --method GET --path /orders/v0/orders
 ///                                      why a call is allowed or refused
+///   sekisho permit --help              which hosts may end TLS, and how they prove it
 ///
 /// Operating a gateway that runs, with an operator's certificate (each verb: --help):
 ///   sekisho top                        who does most at the moment
@@ -46,6 +48,7 @@ pub(super) enum Verb {
     #[command(flatten)]
     Operate(Operate),
     Alarms(AlarmsArgs),
+    Permit(PermitArgs),
     /// Print the configuration's JSON Schema, for editors.
     Schema,
     /// Print the `OpenAPI` document of the operators' API.
@@ -206,6 +209,9 @@ pub(super) struct DevCertsArgs {
     /// Make everything anew where files exist already.
     #[arg(long)]
     pub(super) force: bool,
+    /// The environment that the host's permit is for.
+    #[arg(long, value_name = "NAME", default_value = "development")]
+    pub(super) environment: String,
     /// Print a token for this subject instead, signed with the folder's key.
     #[arg(long, value_name = "SUBJECT")]
     pub(super) token: Option<String>,

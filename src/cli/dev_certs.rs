@@ -23,7 +23,7 @@ pub(super) fn main(words: &DevCertsArgs) -> Result<ExitCode, Failure> {
 
 fn make(words: &DevCertsArgs, now: Moment) -> Result<ExitCode, Failure> {
     let existing = if words.force { Existing::Replace } else { Existing::Keep };
-    let plan = PkiPlan::default();
+    let plan = PkiPlan { environment: words.environment.clone(), ..PkiPlan::default() };
     let written = DevPki::generate(&plan, now).and_then(|pki| pki.write(&words.dir, existing));
     let written = written.map_err(|error| match &error {
         DevCertsError::Exists(path) => Failure::new(format_args!(
@@ -76,6 +76,11 @@ fn purpose(at: &Layout, plan: &PkiPlan, path: &Path) -> String {
         (at.rogue_client().0, "a client of that authority, under the first client's name"),
         (at.signing().0, "the token issuer's public key"),
         (at.other_signing().0, "that of another environment's issuer"),
+        (at.permit(), "the host's permit to end TLS"),
+        (at.permit_issuer(), "the permit's issuer; its key was never written"),
+        (at.machine_id(), "a made-up machine id"),
+        (at.host_key(), "the host's key"),
+        (at.sealed_server_key(), "the gateway's key, sealed to the host's"),
     ];
     if let Some((_, says)) = known.iter().find(|(known, _)| known == path) {
         return (*says).to_owned();

@@ -14,6 +14,7 @@ mod explain;
 mod mock;
 mod notify;
 mod operate;
+mod permit;
 mod ready;
 mod reload;
 pub mod run;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Verb::DevCerts(words) => dev_certs::main(&words),
         Verb::MockSpApi(words) => mock::main(&words),
         Verb::Catalog(words) => catalog::main(&words),
+        Verb::Permit(words) => permit::main(&words),
         Verb::Operate(verb) => operate::main(&verb),
         Verb::Alarms(words) => alarms::main(&words),
         Verb::Schema => shell::schema(),

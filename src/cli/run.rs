@@ -239,7 +239,8 @@ impl<'d> Desk<'d> {
                     self.running.engine.flush_door();
                     self.running.engine.flush_keys();
                     self.framework.tick();
-                    changed |= under_way.is_none() && self.watched.changed();
+                    changed |= under_way.is_none()
+                        && (self.watched.changed() || self.running.engine.permit_is_due());
                 }
             }
             match &under_way {

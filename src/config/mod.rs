@@ -44,12 +44,12 @@ pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;
 pub use settings::{
     AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Apply, Barred,
-    Bounds, Breaker, CertifiedChain, ClientAuth, DeniedToken, DetectSettings, Endpoint,
-    IdentityKind, IdentitySettings, IssuerSettings, JwksSource, ListenerSettings, LogSettings,
-    Nameless, Names, OnErrors, PacingSettings, PassProxy, PassSettings, PassTable, PassTarget,
-    Posted, QuotaSettings, Rate, RedisSettings, Region, ReloadSettings, RevocationList, Roots,
-    Stage, Staple, StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind,
-    UpstreamPacing, UpstreamProtocol, UpstreamSettings, Way,
+    Bounds, Breaker, CertifiedChain, ClientAuth, ClientKey, DeniedToken, DetectSettings, Endpoint,
+    IdentityKind, IdentitySettings, IssuerSettings, JwksSource, KeyFault, ListenerSettings,
+    LogSettings, Nameless, Names, OnErrors, PacingSettings, PassProxy, PassSettings, PassTable,
+    PassTarget, PermitSettings, Posted, QuotaSettings, Rate, RedisSettings, Region, ReloadSettings,
+    RevocationList, Roots, Stage, Staple, StateSettings, TlsKey, TlsSettings, TlsVersion,
+    TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol, UpstreamSettings, Way,
 };
 pub use snapshot::Snapshot;
 

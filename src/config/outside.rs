@@ -17,6 +17,11 @@ pub const SECRET_BYTES_MAX: u64 = 64 << 10;
 pub trait Outside {
     /// A file's bytes, at most `bytes_max`.
     fn read(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault>;
+    /// The same, of a file that the gateway itself writes: that it changes is no change of the
+    /// configuration.
+    fn read_own(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
+        self.read(path, bytes_max)
+    }
     /// The names in a directory, at most 10,000.
     fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault>;
     /// A file that nobody but its owner may read, write or execute.

@@ -16,8 +16,8 @@ use super::outside::{Outside, ReadFault};
 use super::raw::value::{TextValue, quoted};
 use super::raw::{
     RawAdmin, RawAlarm, RawAlarms, RawDetect, RawGateway, RawIdentity, RawIssuer, RawLimit,
-    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawReload, RawRole,
-    RawState, RawStepUp, RawToken, RawUpstream,
+    RawListener, RawLockout, RawLog, RawNetwork, RawOperation, RawOperator, RawPermit, RawReload,
+    RawRole, RawState, RawStepUp, RawToken, RawUpstream,
 };
 use super::source::{FileIx, Place};
 use super::walk::{Absent, Level, Seat, Verdict, Walk};
@@ -89,6 +89,7 @@ impl<T> Section<T> {
 #[derive(Debug, Default)]
 pub(super) struct Document {
     pub(super) gateway: Option<Entry<RawGateway>>,
+    pub(super) permit: Option<Entry<RawPermit>>,
     pub(super) state: Option<Entry<RawState>>,
     pub(super) token: Option<Entry<RawToken>>,
     pub(super) detect: Option<Entry<RawDetect>>,
@@ -257,8 +258,11 @@ impl<'r> Reader<'r> {
         for (key, value) in root {
             let (name, span) = (key.get_ref().to_string(), key.span());
             let place = Place { file: now.file, span: span.clone() };
-            // Nor may whoever owns a policy file make operators of whom they like (PRIV-3).
-            if ["gateway", "operator", "reload"].contains(&name.as_str()) && part == Part::Policy {
+            // Nor may whoever owns a policy file make operators of whom they like (PRIV-3), or say who
+            // vouches for the host (TLS-3).
+            if ["gateway", "operator", "permit", "reload"].contains(&name.as_str())
+                && part == Part::Policy
+            {
                 let found = format!("`[{name}]` stands in a policy file");
                 self.report.error(&place, None, found, "move it to the main file");
                 continue;
@@ -277,6 +281,7 @@ impl<'r> Reader<'r> {
             let mut document = std::mem::take(self.document);
             match name.as_str() {
                 "gateway" => self.single(&mut document.gateway, value, schema, &seat, now),
+                "permit" => self.single(&mut document.permit, value, schema, &seat, now),
                 "state" => self.single(&mut document.state, value, schema, &seat, now),
                 "token" => self.single(&mut document.token, value, schema, &seat, now),
                 "detect" => self.single(&mut document.detect, value, schema, &seat, now),

@@ -2,19 +2,19 @@
 //! read a file, a unit or a name again. Made by `compile.rs` only.
 mod alarm;
 mod pass;
+mod permit;
 mod reload;
 mod state;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, ServerName};
 
-use crate::base::{IdentityIx, LimitIx, ListenerIx, Name, Use};
+use crate::base::{IdentityIx, LimitIx, ListenerIx, Name};
 use crate::base::{NetworkIx, OperationIx, RoleIx, UpstreamIx};
 use crate::detect::{CanarySet, Settings};
 use crate::identity::Basic;
@@ -23,6 +23,7 @@ use crate::policy::{LimitSpec, NetworkMask};
 
 pub use alarm::{AlarmSettings, AlarmTarget, AlarmWay, Posted};
 pub use pass::{Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way};
+pub use permit::{ClientKey, KeyFault, PermitSettings, TlsKey};
 pub use reload::{Apply, OnErrors, ReloadSettings};
 pub use state::{RedisSettings, StateSettings};
 
@@ -56,8 +57,11 @@ impl ListenerSettings {
 /// How a listener speaks TLS.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
-    /// The first one answers clients that send no or another server name. Never empty.
+    /// The first one answers clients that send no or another server name. Empty: this host may end
+    /// TLS for none of them.
     pub certificates: Vec<CertifiedChain>,
+    /// Names of certificates whose keys stay closed here, because no permit covers them (TLS-3).
+    pub withheld: Vec<String>,
     /// Roots for client certificates; `Some` whenever `client_auth` is not `None`.
     pub client_ca: Option<Vec<CertificateDer<'static>>>,
     /// Of the client certificates that no longer count; empty: none is asked.
@@ -105,12 +109,13 @@ impl Alpn {
     }
 }
 
-/// A certificate with its chain and key, already found to belong together.
+/// A certificate with its chain and key, already found to belong together. A listener's, or, with a
+/// [`ClientKey`], one that the gateway shows to others.
 #[derive(Clone, Debug)]
-pub struct CertifiedChain {
+pub struct CertifiedChain<K = TlsKey> {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
-    pub key: TlsKey,
+    pub key: K,
     /// DNS names of the leaf, in lower case; `*.` in front stands for one label.
     pub server_names: Vec<String>,
     /// When the leaf's validity begins and ends, seconds since 1970 (TLS-5).
@@ -135,32 +140,6 @@ pub struct Staple {
     pub der: Arc<[u8]>,
     pub this_update_unix_secs: u64,
     pub next_update_unix_secs: u64,
-}
-
-/// A private key. It can't be printed; there is one exit.
-pub struct TlsKey(PrivateKeyDer<'static>);
-
-impl TlsKey {
-    pub(super) const fn new(key: PrivateKeyDer<'static>) -> Self {
-        Self(key)
-    }
-
-    #[must_use]
-    pub const fn reveal_for(&self, _why: Use) -> &PrivateKeyDer<'static> {
-        &self.0
-    }
-}
-
-impl Clone for TlsKey {
-    fn clone(&self) -> Self {
-        Self(self.0.clone_key())
-    }
-}
-
-impl fmt::Debug for TlsKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
 }
 
 /// What one client, connection or request may take (MON-5).
@@ -217,7 +196,7 @@ pub struct UpstreamSettings {
     pub roots: Roots,
     /// SHA-256 of leaf certificates (DER), one of which it must be; empty: any that verifies.
     pub pins: Vec<[u8; 32]>,
-    pub client_certificate: Option<CertifiedChain>,
+    pub client_certificate: Option<CertifiedChain<ClientKey>>,
     pub connect_timeout: Duration,
     pub response_timeout: Duration,
     pub idle_timeout: Duration,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::operating::{ApiSettings, Operators};
 use super::settings::{
     AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
-    ListenerSettings, LogSettings, Names, PacingSettings, QuotaSettings, ReloadSettings,
-    StateSettings, TokenSettings, UpstreamSettings,
+    ListenerSettings, LogSettings, Names, PacingSettings, PermitSettings, QuotaSettings,
+    ReloadSettings, StateSettings, TokenSettings, UpstreamSettings,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub generation: u64,
     pub environment: Name,
     pub state_dir: PathBuf,
+    /// Whether this host may end TLS (TLS-3).
+    pub permit: PermitSettings,
     pub state: StateSettings,
     /// `None`: one worker per processor.
     pub threads: Option<u16>,

@@ -17,9 +17,9 @@ use super::DevCertsError;
 use crate::base::{Moment, Secret, Use};
 
 /// How long a certificate of this room is good for.
-const VALIDITY: Duration = Duration::from_secs(30 * 86_400);
+pub(super) const VALIDITY: Duration = Duration::from_secs(30 * 86_400);
 /// Certificates start a little in the past, for machines whose clocks differ.
-const LEEWAY: Duration = Duration::from_secs(3_600);
+pub(super) const LEEWAY: Duration = Duration::from_secs(3_600);
 
 /// What a certificate is for: its extended key usage (RFC 5280 section 4.2.1.12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use super::write::{Readable, directory, file};
-use super::{DevCa, DevCertsError, Existing, Leaf, LeafPlan, TokenSigner};
+use super::{DevCa, DevCertsError, DevHost, Existing, Leaf, LeafPlan, TokenSigner};
 use crate::base::{Moment, Use};
 
 /// What to make.
@@ -18,6 +18,9 @@ pub struct PkiPlan {
     pub server_names: Vec<String>,
     /// The same for the mock upstream's.
     pub upstream_names: Vec<String>,
+    /// What the host's permit is for, besides the names of the gateway's certificate.
+    pub environment: String,
+    pub listeners: Vec<String>,
 }
 
 impl Default for PkiPlan {
@@ -28,6 +31,8 @@ impl Default for PkiPlan {
             operators: own(&["viewer", "operator", "officer", "second-officer"]),
             server_names: own(&["gateway.test"]),
             upstream_names: own(&["upstream.test"]),
+            environment: "development".to_owned(),
+            listeners: own(&["apps", "admin.api"]),
         }
     }
 }
@@ -55,6 +60,10 @@ pub struct DevPki {
     pub signer: TokenSigner,
     /// The key of another environment's issuer (PRIV-5).
     pub other_signer: TokenSigner,
+    /// The machine that may end TLS.
+    pub host: DevHost,
+    /// Its permit, as planned.
+    pub permit: String,
 }
 
 impl DevPki {
@@ -76,7 +85,11 @@ impl DevPki {
             }
             operators.push((name.clone(), ca.issue(&LeafPlan::operator(name, now))?));
         }
-        let server = LeafPlan::server(&with_loopback(&plan.server_names), now);
+        let server_names = with_loopback(&plan.server_names);
+        let host = DevHost::generate()?;
+        let listeners: Vec<&str> = plan.listeners.iter().map(String::as_str).collect();
+        let permit = host.claims(&plan.environment, &listeners, &server_names, now)?;
+        let server = LeafPlan::server(&server_names, now);
         let upstream = LeafPlan::server(&with_loopback(&plan.upstream_names), now);
         let impostor = plan.clients.first().map_or("nobody", String::as_str);
         Ok(Self {
@@ -92,6 +105,8 @@ impl DevPki {
             ca,
             signer: TokenSigner::generate()?,
             other_signer: TokenSigner::generate()?,
+            permit: host.issuer.sign(&permit),
+            host,
         })
     }
 
@@ -136,6 +151,13 @@ impl DevPki {
             put(jwks, &signer.jwks(), Readable::Everyone)?;
             put(key, signer.key_pem().reveal_for(Use::Forward), Readable::Owner)?;
         }
+        let issuer = format!("{}\n", self.host.issuer.public());
+        put(at.permit(), &self.permit, Readable::Everyone)?;
+        put(at.permit_issuer(), &issuer, Readable::Everyone)?;
+        put(at.machine_id(), &format!("{}\n", self.host.machine_id), Readable::Everyone)?;
+        put(at.host_key(), &self.host.key.to_pem(), Readable::Owner)?;
+        let sealed = self.host.seal(self.server.key_pem().reveal_for(Use::Forward))?;
+        put(at.sealed_server_key(), &sealed, Readable::Owner)?;
         Ok(written)
     }
 }
@@ -202,6 +224,32 @@ impl Layout {
     #[must_use]
     pub fn other_signing(&self) -> (PathBuf, PathBuf) {
         self.pair("tokens/other-environment", "jwks")
+    }
+
+    #[must_use]
+    pub fn permit(&self) -> PathBuf {
+        self.dir.join("permit/host.permit")
+    }
+
+    #[must_use]
+    pub fn permit_issuer(&self) -> PathBuf {
+        self.dir.join("permit/issuer.pub")
+    }
+
+    #[must_use]
+    pub fn machine_id(&self) -> PathBuf {
+        self.dir.join("permit/machine-id")
+    }
+
+    #[must_use]
+    pub fn host_key(&self) -> PathBuf {
+        self.dir.join("permit/host.key")
+    }
+
+    /// The gateway's key, which only this host can open.
+    #[must_use]
+    pub fn sealed_server_key(&self) -> PathBuf {
+        self.dir.join("permit/server.key.sealed")
     }
 
     // Built by appending, because a client's name may itself hold a dot.

@@ -249,10 +249,10 @@ impl List {
         }
     }
 
-    fn certified<'c>(
+    fn certified<'c, K: 'c>(
         &mut self,
         whose: Whose<'_>,
-        chains: impl Iterator<Item = &'c CertifiedChain>,
+        chains: impl Iterator<Item = &'c CertifiedChain<K>>,
     ) {
         for chain in chains {
             let begins = Some(chain.not_before_unix_secs);

@@ -14,7 +14,7 @@ use crate::alarm::{
     Alarm, Aspect, DeliveryFault, Grouper, Kind, Phrase, Severity, Source, Why, Windows,
 };
 use crate::base::{Clock, Detector, Moment, Name, Pseudonym};
-use crate::evidence::{Event, Fixed, JudgedConfig, LockSubject, Noticed};
+use crate::evidence::{Event, Fixed, JudgedConfig, LockSubject, Noticed, PermitNews};
 use crate::observe::AlarmMetrics;
 
 /// Alarms that wait to be kept, after grouping. Some 300 bytes each; they wait for milliseconds, unless
@@ -240,6 +240,7 @@ fn of_event(event: &Event<'_>, now: Moment) -> Option<Alarm> {
         Event::JwksFailed { issuer, fault } => {
             detail(new(Kind::IssuerKeys, High).about(Aspect::Issuer, issuer), *fault)
         }
+        Event::Permit(news) => of_permit(news, now)?,
         Event::ConfigRefused { why, .. } => detail(new(Kind::ConfigRefused, Medium), *why),
         Event::ConfigRolledBack(judged) => of_judged(new(Kind::ConfigRolledBack, High), judged),
         Event::ConfigSuspect(judged) => of_judged(new(Kind::ConfigSuspect, High), judged),
@@ -249,6 +250,26 @@ fn of_event(event: &Event<'_>, now: Moment) -> Option<Alarm> {
         Event::LinesLost { count } => counted(new(Kind::LinesLost, High), *count),
         Event::Panicked { .. } => new(Kind::Panicked, High),
         _ => return None,
+    })
+}
+
+/// The nearer its end, the louder.
+fn of_permit(news: &PermitNews<'_>, now: Moment) -> Option<Alarm> {
+    use Severity::{Critical, High, Medium};
+    let missing = |severity| Alarm::new(Kind::PermitMissing, severity, now);
+    Some(match news {
+        PermitNews::Accepted { .. } => return None,
+        PermitNews::Refused { fault } => detail(missing(Critical), *fault),
+        PermitNews::Ended { .. } => detail(missing(Critical), Fixed::new("expired")),
+        PermitNews::Withheld { listener } => missing(High).about(Aspect::Listener, listener),
+        PermitNews::Ending { left, .. } => {
+            let severity = match left.as_secs() {
+                0..=86_400 => Critical,
+                86_401..=604_800 => High,
+                _ => Medium,
+            };
+            Alarm::new(Kind::PermitExpiring, severity, now)
+        }
     })
 }
 

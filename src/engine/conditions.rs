@@ -55,6 +55,7 @@ impl Engine {
     /// Looks at everything that nobody tells, and raises what people must know.
     pub fn check_conditions(&self) {
         let now = self.clock.now();
+        self.check_permit(now);
         for alarm in self.found(now) {
             self.alarms.raise(alarm);
         }

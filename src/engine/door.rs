@@ -12,6 +12,8 @@ pub enum DoorFault {
     Connections(ConnectionFault),
     /// NET-3: what was wrong with the PROXY header.
     ProxyHeader(&'static str),
+    /// TLS-3: this host may not end TLS here; why.
+    NotPermitted(&'static str),
     /// TLS-1.
     Handshake(HandshakeFault),
     /// MON-5: what was wrong with the HTTP/2 frames.
@@ -92,6 +94,7 @@ impl DoorFault {
             Self::Connections(ConnectionFault::PerSource) => "connections_per_address",
             Self::Connections(ConnectionFault::PerIdentity) => "connections_per_identity",
             Self::ProxyHeader(_) => "proxy_header",
+            Self::NotPermitted(_) => "no_permit",
             Self::Handshake(_) => "handshake",
             Self::Frames(_) => "http2_frames",
             Self::Log => "log_unavailable",
@@ -104,7 +107,7 @@ impl DoorFault {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
-            Self::ProxyHeader(detail) | Self::Frames(detail) => detail,
+            Self::NotPermitted(detail) | Self::ProxyHeader(detail) | Self::Frames(detail) => detail,
             Self::Handshake(fault) => fault.as_str(),
             Self::Address | Self::Connections(_) | Self::Log | Self::Descriptors | Self::Gone => {
                 self.reason()

@@ -9,9 +9,11 @@ use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
+use super::door::DoorFault;
 use super::pacing::Plans;
 use super::pass::{self, PassRoute};
 use super::peers::{self, Anchors, Sharing};
+use super::permit::Until;
 use super::reload::Tally;
 use super::tls::{Judge, TlsFault, Verifier, server_config, still_verifies, verifier};
 use super::traffic::Traffic;
@@ -22,6 +24,7 @@ use crate::config::{
 use crate::evidence::Fixed;
 use crate::exposure::{self, FieldTree};
 use crate::observe::{ListenerMetrics, Metrics, OperationMetrics, UpstreamMetrics};
+use crate::permit::PermitFault;
 use crate::policy::{Operation, OperationTable};
 use crate::state::Quotas;
 use crate::upstream::{Picked, Upstream};
@@ -46,6 +49,9 @@ pub enum Speaks {
     Http11,
 }
 
+/// Why no TLS ends on a listener of a host that has a permit.
+const NOT_LISTED: &str = "not_listed";
+
 /// See the module.
 #[derive(Debug)]
 pub struct Live {
@@ -54,6 +60,7 @@ pub struct Live {
     /// By `ListenerIx`; none where TLS does not end.
     tls: Vec<Option<Arc<ServerConfig>>>,
     judges: Vec<Option<Judge>>,
+    until: Option<Until>,
     upstreams: Vec<Routes>,
     passes: Vec<Vec<Arc<PassRoute>>>,
     /// `lwa/token` goes to the token server of its upstream.
@@ -197,8 +204,8 @@ impl Live {
         let tls = snapshot
             .listeners
             .iter()
-            .map(|listener| listener.tls.as_ref().map(server_config).transpose())
-            .collect::<Result<_, _>>()?;
+            .map(|listener| Ok(listener.tls.as_ref().map(server_config).transpose()?.flatten()))
+            .collect::<Result<_, TlsFault>>()?;
         let judges = snapshot
             .listeners
             .iter()
@@ -220,9 +227,11 @@ impl Live {
         let pacing = Plans::of(&snapshot, pacing);
         let traffic = Traffic::of(&snapshot, before);
         let passes = pass::build(&snapshot, before, metrics);
+        let permit = snapshot.permit.standing.as_ref();
+        let until = permit.ok().map(|permit| Until::of(permit, now));
         let api = snapshot.api.as_ref().map(|api| &api.tls);
         Ok(Self {
-            api_tls: api.map(server_config).transpose()?,
+            api_tls: api.map(server_config).transpose()?.flatten(),
             api_verifier: api.map(verifier).transpose()?.flatten(),
             tally: Tally::of(&snapshot),
             since: now,
@@ -230,6 +239,7 @@ impl Live {
             quotas,
             tls,
             judges,
+            until,
             upstreams,
             passes,
             token_operation,
@@ -255,12 +265,6 @@ impl Live {
         self.meters.listeners.get(self.snapshot.names.listener_place(ix)?)
     }
 
-    /// `None` where TLS does not end.
-    #[must_use]
-    pub fn tls(&self, ix: ListenerIx) -> Option<&Arc<ServerConfig>> {
-        self.tls.get(self.snapshot.names.listener_place(ix)?)?.as_ref()
-    }
-
     /// A route by which connections of a listener are passed on.
     #[must_use]
     pub fn pass(&self, ix: ListenerIx, route: usize) -> Option<&Arc<PassRoute>> {
@@ -271,10 +275,49 @@ impl Live {
         self.passes.iter().flatten()
     }
 
-    /// What the API of operators speaks; `None` where there is none.
+    /// What ends TLS on a listener, if this host may do so there and then (TLS-3): one comparison.
+    ///
+    /// # Errors
+    /// It may not, or there is no such listener.
+    pub fn may_end_tls(
+        &self,
+        ix: ListenerIx,
+        now: Moment,
+    ) -> Result<&Arc<ServerConfig>, DoorFault> {
+        let config = self.tls.get(ix.index()).ok_or(DoorFault::Gone)?;
+        self.permitted(config.as_ref(), now)
+    }
+
+    /// The same for the API of operators; `None` where there is none.
     #[must_use]
-    pub const fn api_tls(&self) -> Option<&Arc<ServerConfig>> {
-        self.api_tls.as_ref()
+    pub fn api_tls(&self, now: Moment) -> Option<&Arc<ServerConfig>> {
+        self.permitted(self.api_tls.as_ref(), now).ok()
+    }
+
+    fn permitted<'l>(
+        &self,
+        config: Option<&'l Arc<ServerConfig>>,
+        now: Moment,
+    ) -> Result<&'l Arc<ServerConfig>, DoorFault> {
+        let over = self.until.as_ref().is_none_or(|until| until.is_over(now));
+        if let Some(config) = config.filter(|_| !over) {
+            return Ok(config);
+        }
+        Err(DoorFault::NotPermitted(match &self.snapshot.permit.standing {
+            Err(fault) => fault.as_str(),
+            Ok(_) if over => PermitFault::Expired.as_str(),
+            Ok(_) => NOT_LISTED,
+        }))
+    }
+
+    /// Whether TLS may end on any listener now, or is passed on.
+    pub(super) fn serves_any(&self, now: Moment) -> bool {
+        let ends = self.tls.iter().any(|config| self.permitted(config.as_ref(), now).is_ok());
+        ends || self.passes.iter().any(|routes| !routes.is_empty())
+    }
+
+    pub(super) const fn until(&self) -> Option<&Until> {
+        self.until.as_ref()
     }
 
     /// Whether a chain shown on this listener earlier would be accepted now.

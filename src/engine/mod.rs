@@ -26,6 +26,7 @@ mod pacing;
 mod parting;
 mod pass;
 mod peers;
+mod permit;
 mod reload;
 mod remember;
 mod report;
@@ -153,6 +154,7 @@ pub struct Engine {
     /// Where to have people told of something.
     pub alarms: Arc<Alarms>,
     conditions: Mutex<conditions::Conditions>,
+    permits: permit::Permits,
     pub store: Arc<dyn Store>,
     live: ArcSwap<Live>,
     tokens: TokenCache,
@@ -251,6 +253,7 @@ impl Engine {
                 built.live.snapshot.alarms.windows,
             )),
             conditions: Mutex::default(),
+            permits: permit::Permits::new(now),
             store,
             tokens: TokenCache::new(&Secret::new(token_key), locks.keys().token, TOKENS_MAX),
             locks,
@@ -283,6 +286,7 @@ impl Engine {
         engine.resolve(&live, None);
         engine.watch_targets(&live, None);
         engine.report_configuration(&live);
+        engine.report_permit(&live, None);
         Ok(engine)
     }
 
@@ -464,11 +468,15 @@ impl Engine {
         if self.log.is_full() {
             return Err("the access log can't be written");
         }
+        if !self.live().serves_any(self.clock.now()) {
+            return Err("this host has no permit to end TLS");
+        }
         Ok(())
     }
 
     #[must_use]
     pub fn render_metrics(&self) -> String {
+        self.meter_permit();
         self.metrics.render()
     }
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use super::Engine;
 use super::live::Live;
 use super::peers;
+use super::permit::keeps;
 use super::tls::TlsFault;
 use crate::base::{HashKey, Moment, Name};
 use crate::config::{
@@ -24,6 +25,7 @@ use crate::evidence::Event;
 use crate::https;
 use crate::keys::{IssuerKeys, JwksFault, JwksSource, JwksStore, JwksUrl, Prepared};
 use crate::observe::Metrics;
+use crate::permit::PermitFault;
 use crate::state::{Among, QuotaError, Quotas};
 use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
@@ -39,6 +41,8 @@ pub use turn::{Again, Order, Outcome, Preview, Trigger, Why, Widening};
 #[derive(Debug)]
 pub enum ReloadFault {
     Tls(TlsFault),
+    /// The permit that is there is none for this host; the one before is good for a while yet.
+    Permit(PermitFault),
     Quotas(Vec<QuotaError>),
     /// Issuers whose key file can't be read.
     Keys(Vec<(Name, JwksFault)>),
@@ -58,6 +62,9 @@ impl fmt::Display for ReloadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tls(fault) => fault.fmt(f),
+            Self::Permit(fault) => {
+                write!(f, "{fault}; the permit before it stays in force until it ends")
+            }
             Self::Quotas(errors) => {
                 write!(f, "{} quotas can't be built:", errors.len())?;
                 errors.iter().try_for_each(|error| write!(f, " {} ({:?});", error.at, error.fault))
@@ -101,6 +108,7 @@ pub(super) fn build(
 ) -> Result<Built, ReloadFault> {
     if let Some(before) = before {
         unmoved(&before.snapshot, &snapshot)?;
+        keeps(before, &snapshot, now).map_err(ReloadFault::Permit)?;
     }
     let keys = jwks.prepare(issuers(&snapshot)).map_err(ReloadFault::Keys)?;
     let among = if snapshot.state.redis.is_some() { Among::Several } else { Among::One };
@@ -145,7 +153,7 @@ impl Engine {
         let sockets = self.sockets.lock().as_ref().and_then(Weak::upgrade);
         let bound = sockets.map(|sockets| sockets.bind(&snapshot)).transpose();
         let bound = bound.map_err(ReloadFault::Listeners)?;
-        let (now, key) = (self.clock.now(), self.pacing.key());
+        let (now, key) = (self.steady_now(), self.pacing.key());
         let built = build(snapshot, &self.jwks, Some(before), now, &self.metrics, key)?;
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
@@ -157,6 +165,7 @@ impl Engine {
         self.watch_targets(&live, Some(before));
         self.generations.send_replace(live.snapshot.generation);
         self.report_configuration(&live);
+        self.report_permit(&live, Some(before));
         self.ring();
         if let Some(serve) = bound {
             serve();

@@ -79,6 +79,7 @@ impl Engine {
                 }
                 DoorFault::Address
                 | DoorFault::Connections(_)
+                | DoorFault::NotPermitted(_)
                 | DoorFault::ProxyHeader(_)
                 | DoorFault::Frames(_)
                 | DoorFault::Log
@@ -132,6 +133,7 @@ impl Engine {
                 | DoorFault::Log
                 | DoorFault::Descriptors
                 | DoorFault::Gone => Event::ConnectionsExceeded(at_door),
+                DoorFault::NotPermitted(_) => Event::TlsNotPermitted(at_door),
                 DoorFault::ProxyHeader(_) => Event::ProxyHeaderRefused(at_door),
                 DoorFault::Handshake(_) => Event::HandshakeFailed(at_door),
                 DoorFault::Frames(_) => Event::ProtocolRefused(at_door),

@@ -1,4 +1,4 @@
-//! A listener's TLS, compiled from its settings. Controls: TLS-1, NET-2.
+//! A listener's TLS, compiled from its settings. Controls: TLS-1, TLS-3, NET-2.
 //! A new `ServerConfig` is made for every listener at every reload, so that a session ticket from one
 //! never resumes under another's rules.
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
 use crate::base::{Moment, Use};
-use crate::config::{Alpn, CertifiedChain, ClientAuth, RevocationList, TlsSettings, TlsVersion};
+use crate::config::{Alpn, ClientAuth, RevocationList, TlsSettings, TlsVersion};
 
 /// Why a listener's TLS could not be made. The configuration's checks find these first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +46,14 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// `None` where this host may end TLS for none of the certificates (TLS-3).
+///
 /// # Errors
 /// See [`TlsFault`].
-pub fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsFault> {
+pub fn server_config(settings: &TlsSettings) -> Result<Option<Arc<ServerConfig>>, TlsFault> {
+    if settings.certificates.is_empty() {
+        return Ok(None);
+    }
     let provider = provider();
     // rustls has no suite without ECDHE and AEAD, so 1.2 by explicit choice is safe as it stands.
     let versions: &[&rustls::SupportedProtocolVersion] = match settings.min_version {
@@ -64,14 +69,14 @@ pub fn server_config(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsFau
             builder.with_client_cert_verifier(client_verifier(settings, &provider)?)
         }
     };
-    let resolver = BySni::build(&settings.certificates, &provider)?;
+    let resolver = BySni::build(settings, &provider)?;
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = settings.alpn.iter().map(|alpn| Alpn::wire(*alpn).to_vec()).collect();
     // No resumption: a ticket would outlive the revocation of the certificate that earned it, and
     // clients of an API gateway keep their connections.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(Some(Arc::new(config)))
 }
 
 /// Judges client certificates as the listener's handshakes do; `None` where none is asked for.
@@ -175,16 +180,19 @@ fn client_verifier(
 /// Chooses a certificate by the name in the client's hello; the first one where none fits.
 struct BySni {
     default: Arc<CertifiedKey>,
-    exact: HashMap<String, Arc<CertifiedKey>>,
+    exact: HashMap<String, Served>,
     /// By the part behind `*.`.
-    wildcard: HashMap<String, Arc<CertifiedKey>>,
+    wildcard: HashMap<String, Served>,
 }
 
+/// `None`: the name's key is closed on this host, and no other certificate stands in for it (TLS-3).
+type Served = Option<Arc<CertifiedKey>>;
+
 impl BySni {
-    fn build(chains: &[CertifiedChain], provider: &CryptoProvider) -> Result<Self, TlsFault> {
+    fn build(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, TlsFault> {
         let mut default = None;
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
-        for chain in chains {
+        for chain in &settings.certificates {
             let key = provider
                 .key_provider
                 .load_private_key(chain.key.reveal_for(Use::Verify).clone_key())
@@ -194,14 +202,19 @@ impl BySni {
             certified.keys_match().map_err(|_error| TlsFault::Key)?;
             let certified = Arc::new(certified);
             for name in &chain.server_names {
+                let served = Some(Arc::clone(&certified));
                 match name.strip_prefix("*.") {
-                    Some(parent) => {
-                        wildcard.entry(parent.to_owned()).or_insert_with(|| Arc::clone(&certified))
-                    }
-                    None => exact.entry(name.clone()).or_insert_with(|| Arc::clone(&certified)),
+                    Some(parent) => wildcard.entry(parent.to_owned()).or_insert(served),
+                    None => exact.entry(name.clone()).or_insert(served),
                 };
             }
             default.get_or_insert(certified);
+        }
+        for name in &settings.withheld {
+            match name.strip_prefix("*.") {
+                Some(parent) => wildcard.entry(parent.to_owned()).or_insert(None),
+                None => exact.entry(name.clone()).or_insert(None),
+            };
         }
         Ok(Self { default: default.ok_or(TlsFault::Key)?, exact, wildcard })
     }
@@ -215,7 +228,7 @@ impl ResolvesServerCert for BySni {
                 name.split_once('.').and_then(|(_label, parent)| self.wildcard.get(parent))
             })
         });
-        Some(Arc::clone(found.unwrap_or(&self.default)))
+        found.cloned().unwrap_or_else(|| Some(Arc::clone(&self.default)))
     }
 }
 

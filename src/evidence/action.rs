@@ -25,6 +25,12 @@ words! {
         ConnectionsExceeded = "connections-exceeded",
         ProxyHeaderRefused = "proxy-header-refused",
         HandshakeFailed = "handshake-failed",
+        TlsNotPermitted = "tls-not-permitted",
+        TlsWithheld = "tls-withheld",
+        PermitAccepted = "permit-accepted",
+        PermitRefused = "permit-refused",
+        PermitEnding = "permit-ending",
+        PermitEnded = "permit-ended",
         ProtocolRefused = "protocol-refused",
         BreakerOpened = "breaker-opened",
         BreakerClosed = "breaker-closed",
@@ -85,6 +91,11 @@ pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
         Event::ConnectionsExceeded(_) => (Action::ConnectionsExceeded, Warning, Mon5),
         Event::ProxyHeaderRefused(_) => (Action::ProxyHeaderRefused, Warning, Net3),
         Event::HandshakeFailed(_) => (Action::HandshakeFailed, Warning, Tls1),
+        Event::TlsNotPermitted(_) => (Action::TlsNotPermitted, Warning, Tls3),
+        Event::Permit(news) => {
+            let (action, severity) = news.kind();
+            (action, severity, Tls3)
+        }
         Event::ProtocolRefused(_) => (Action::ProtocolRefused, Warning, Mon5),
         Event::BreakerOpened { .. } => (Action::BreakerOpened, Error, Log1),
         Event::BreakerClosed { .. } => (Action::BreakerClosed, Info, Log1),

@@ -10,6 +10,7 @@ use super::about::{
     Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised, Upgrade,
 };
 use super::action::{Action, kind};
+use super::permit::PermitNews;
 use super::place::CodePlace;
 use super::record::Fixed;
 use super::words::{Framework, LogFault, Severity};
@@ -68,6 +69,10 @@ pub enum Event<'a> {
     ProxyHeaderRefused(AtDoor<'a>),
     /// TLS-1.
     HandshakeFailed(AtDoor<'a>),
+    /// TLS-3: no TLS ends on this listener of this host.
+    TlsNotPermitted(AtDoor<'a>),
+    /// What became of the host's permit (TLS-3).
+    Permit(PermitNews<'a>),
     /// Traffic that no request owns: malformed heads, floods of HTTP/2 frames (MON-5).
     ProtocolRefused(AtDoor<'a>),
     /// `endpoint`: main or token, which have a breaker each.
@@ -205,6 +210,7 @@ record! {
         severity: Severity = "log.level",
         control: ControlId = "sekisho.control",
         listener: Option<&'a Name> = "sekisho.listener",
+        permit: Option<&'a Name> = "sekisho.permit",
         identity: Option<&'a Name> = "user.name",
         operation: Option<&'a Name> = "sekisho.operation",
         detector: Option<Fixed> = "sekisho.detector",
@@ -281,6 +287,7 @@ impl<'a> EventRecord<'a> {
             | Event::ConnectionsExceeded(door)
             | Event::ProxyHeaderRefused(door)
             | Event::HandshakeFailed(door)
+            | Event::TlsNotPermitted(door)
             | Event::ProtocolRefused(door) => Self {
                 listener: Some(door.listener),
                 fault: door.fault,
@@ -294,6 +301,13 @@ impl<'a> EventRecord<'a> {
                 identity: *identity,
                 cause: Some(*cause),
                 count: Some(*count),
+                ..bare
+            },
+            Event::Permit(news) => Self {
+                permit: news.serial(),
+                listener: news.listener(),
+                fault: news.fault(),
+                elapsed: news.left(),
                 ..bare
             },
             Event::BreakerOpened { upstream, endpoint, failures } => Self {
@@ -418,6 +432,7 @@ impl<'a> EventRecord<'a> {
             severity,
             control,
             listener: None,
+            permit: None,
             identity: None,
             operation: None,
             detector: None,

@@ -13,6 +13,7 @@ mod action;
 pub mod codes;
 mod event;
 mod passed;
+mod permit;
 mod place;
 #[macro_use]
 mod record;
@@ -30,6 +31,7 @@ pub use action::Action;
 pub use codes::DenialCode;
 pub use event::{Event, EventRecord};
 pub use passed::PassRecord;
+pub use permit::PermitNews;
 pub use place::CodePlace;
 pub use record::{Fixed, LINE_BYTES_MAX, Loggable, Nanos, Record, needs_no_escape};
 pub use token::SafeToken;

@@ -10,7 +10,8 @@ use jsonwebtoken::DecodingKey;
 use serde_json::{Map, Value};
 
 use super::registry::IssuerIx;
-use super::{Algorithm, base64url, json};
+use super::{Algorithm, json};
+use crate::base::base64url;
 
 /// Which algorithms a key can be used with. A key of one kind is never tried with another's
 /// algorithm (RFC 8725 §3.1).

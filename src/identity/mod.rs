@@ -16,7 +16,6 @@
 //!
 //! On failure: a [`Refusal`] with one closed reason. If the issuer's keys may be out of date it says
 //! so, and the caller may fetch them once and ask again; nothing is let through meanwhile.
-mod base64url;
 mod cache;
 mod certificate;
 mod compare;

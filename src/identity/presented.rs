@@ -1,7 +1,7 @@
 //! Which credential a request's header fields carry. A credential that can't be told apart is none.
 use std::fmt;
 
-use super::base64url;
+use crate::base::base64url;
 
 /// Whether a token may also come as the password of Basic credentials, from clients that can't set
 /// a header but take `https://user:TOKEN@gateway/…`.

@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, KeyPair, RsaKeySize, SanType};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::base::{HashKey, Name, Secret};
+use crate::base::{HashKey, Name, Secret, base64url};
 
 /// 2026-03-01T00:00:00Z, when all tests take place.
 pub(crate) const NOW: u64 = 1_772_323_200;

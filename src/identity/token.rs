@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::base64url;
 use super::json::{self, JsonFault};
 use crate::base::TokenFault;
+use crate::base::base64url;
 
 /// A `kid` longer than this is no key's name.
 const KID_MAX: usize = 256;

@@ -3,11 +3,10 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
 
-use super::base64url;
 use super::keys::{Key, KeySets};
 use super::registry::{ClaimValue, Issuer, IssuerIx, NotBefore, StrongLogin, Trust};
 use super::token::{Algorithm, Token};
-use crate::base::{HashKey, IdentityIx, Moment, TokenFault};
+use crate::base::{HashKey, IdentityIx, Moment, TokenFault, base64url};
 
 /// Dates beyond this are no dates, and floating point would no longer tell seconds apart.
 const DATE_MAX: u64 = 1 << 53;

@@ -298,7 +298,7 @@ impl Door {
         (tcp, prefix): (TcpStream, Vec<u8>),
         client: Client,
     ) -> Result<Opened, Turned> {
-        let config = self.live.tls(self.listener).ok_or(DoorFault::Gone)?;
+        let config = self.live.may_end_tls(self.listener, engine.clock.now())?;
         let failed = |error: &io::Error, stream| Turned {
             fault: Some(DoorFault::Handshake(HandshakeFault::of(error))),
             stream,

@@ -4,6 +4,7 @@ mod alarms;
 mod life;
 mod pacing;
 mod pass;
+mod permit;
 mod register;
 mod state;
 mod table;
@@ -21,6 +22,7 @@ pub use alarms::{AlarmMetrics, TargetMetrics};
 pub use life::LifeMetrics;
 pub use pacing::PacingMetrics;
 pub use pass::PassMetrics;
+pub use permit::PermitMetrics;
 pub use state::StateMetrics;
 pub use table::{BUCKETS, METRICS, MetricDoc, MetricKind};
 
@@ -81,6 +83,7 @@ pub struct Metrics {
     pub life: LifeMetrics,
     log: LogMetrics,
     pub alarms: AlarmMetrics,
+    pub permit: PermitMetrics,
     pub request_seconds: Histogram,
     pub request_bytes: IntCounter,
     pub response_bytes: IntCounter,
@@ -235,6 +238,7 @@ impl Metrics {
                 queued: gauge(&registry, &table::LOG_QUEUE)?,
             },
             alarms: AlarmMetrics::new(&registry)?,
+            permit: PermitMetrics::new(&registry)?,
             request_seconds: histograms(&registry, &table::REQUEST_SECONDS)?
                 .with_label_values(NO_LABELS),
             request_bytes: counter(&registry, &table::REQUEST_BYTES)?,

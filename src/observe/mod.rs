@@ -20,7 +20,7 @@ pub use log::{LogFull, LogOpenFault, LogSink, LogSlot, LogSpec, LogTarget, Rotat
 pub use metrics::{
     AlarmMetrics, BUCKETS, IssuerMetrics, ListenerMetrics, LogMetrics, METRICS, MetricDoc,
     MetricKind, Metrics, MetricsFault, NO_OPERATION, OperationMetrics, PacingMetrics, PassMetrics,
-    TargetMetrics, UpstreamMetrics,
+    PermitMetrics, TargetMetrics, UpstreamMetrics,
 };
 pub use panic::PanicHook;
 

@@ -49,7 +49,7 @@ impl Example {
         let path = self.dir.join("conf").join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
-        let is_key = Path::new(file).extension().is_some_and(|end| end == "key");
+        let is_key = Path::new(file).extension().is_some_and(|end| end == "key" || end == "sealed");
         if is_key || file.contains("secrets/") {
             let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(&path, owner).unwrap();
@@ -60,6 +60,19 @@ impl Example {
     fn put_leaf(&self, stem: &str, leaf: &Leaf) {
         self.put(&format!("{stem}.pem"), leaf.certificate_pem());
         self.put(&format!("{stem}.key"), leaf.key_pem().reveal_for(Use::Forward));
+        let sealed = self.pki.host.seal(leaf.key_pem().reveal_for(Use::Forward)).unwrap();
+        self.put(&format!("{stem}.key.sealed"), &sealed);
+    }
+
+    /// A permit for production in a folder of `conf/`, and what the host shows, in `state`.
+    fn permit(&self, folder: &str, names: &[&str]) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let host = &self.pki.host;
+        let claims = host.claims("production", &["apps", "admin.api"], &names, now()).unwrap();
+        self.put(&format!("{folder}/host.permit"), &host.issuer.sign(&claims));
+        self.put(&format!("{folder}/platform.pub"), &host.issuer.public().to_string());
+        self.put("../machine-id", &host.machine_id);
+        self.put("../state/host.key", &host.key.to_pem());
     }
 
     fn server(&self, names: &[&str]) -> Leaf {
@@ -81,11 +94,15 @@ impl Example {
     }
 
     /// Where the gateway keeps and writes.
-    fn folders(&self) -> [(&'static str, String); 2] {
+    fn folders(&self) -> [(&'static str, String); 3] {
         let at = |name: &str| format!("\"{}/{name}\"", self.dir.display());
         [
             ("\"/var/lib/sekisho\"", at("state")),
             ("\"/var/log/sekisho/access.log\"", at("access.log")),
+            (
+                "file = \"permit/host.permit\"",
+                format!("file = \"permit/host.permit\"\nmachine_id = {}", at("machine-id")),
+            ),
         ]
     }
 
@@ -233,10 +250,11 @@ async fn net_2_the_shop_s_configuration_serves() {
     example.put("tls/clients-ca.pem", &ca);
     example.put("tls/warehouse-ca.pem", &ca);
     example.put_leaf("tls/gateway", &example.pki.server);
+    example.permit("permit", &["localhost", "gateway.test"]);
     example.put_leaf("tls/to-warehouse", &example.client(None, Some("gateway.test")));
     let addresses = format!("addresses = [\"{}\"]", warehouse.address());
     let amazon = format!("region = \"fe\"\n{}", example.endpoints("tls/warehouse-ca.pem"));
-    let [state, log] = example.folders();
+    let [state, log, permit] = example.folders();
     example.edit(
         "shop.toml",
         &[
@@ -246,6 +264,7 @@ async fn net_2_the_shop_s_configuration_serves() {
             ("addresses = [\"10.0.0.5:8443\", \"10.0.0.6:8443\"]", &addresses),
             (state.0, &state.1),
             (log.0, &log.1),
+            (permit.0, &permit.1),
         ],
     );
     let served = example.serve("shop.toml").await;
@@ -282,12 +301,13 @@ fn platform(example: &Example, crm: &MockHandle) {
     example.put_leaf("platform/tls/gateway", &example.server(&["gateway.example.com"]));
     let regions = ["fe.spapi.example.com", "eu.spapi.example.com"];
     example.put_leaf("platform/tls/spapi", &example.server(&regions));
+    example.permit("platform/permit", &["gateway.example.com", "*.spapi.example.com"]);
     example.put("platform/keys/corp.jwks", &example.pki.signer.jwks());
     example.put("platform/secrets/alarm-webhook", "0123456789abcdef0123456789abcdef\n");
     let amazon = example.endpoints("tls/internal-ca.pem");
     let (fe, eu) = (format!("region = \"fe\"\n{amazon}"), format!("region = \"eu\"\n{amazon}"));
     let crm = format!("kind = \"https\"\naddresses = [\"{}\"]\n", crm.address());
-    let [state, log] = example.folders();
+    let [state, log, permit] = example.folders();
     example.edit(
         "platform/sekisho.toml",
         &[
@@ -301,6 +321,7 @@ fn platform(example: &Example, crm: &MockHandle) {
             ("http://127.0.0.1:9093", "http://127.0.0.1:1"),
             (state.0, &state.1),
             (log.0, &log.1),
+            (permit.0, &permit.1),
         ],
     );
     // The contract's last day; the rest of the year's dates only warn.

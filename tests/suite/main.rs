@@ -35,6 +35,7 @@ mod malformed;
 mod paced;
 mod pacing;
 mod pass;
+mod permit;
 mod privilege;
 mod process;
 mod quota;

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
-use sekisho::devcerts::{DevPki, Existing, PkiPlan};
+use sekisho::devcerts::{DevPki, Existing};
 use sekisho::mock::{
     Caller, CallerConfig, MockConfig, MockHandle, MockSpApi, PLANTED, Personality, Reply, Scenario,
 };
 use serde_json::Value;
 
 use crate::logs::{SOON, eventually};
-use crate::support::{CONFIG, ORDERS, error_of, get, holds, now, scratch};
+use crate::support::{CONFIG, ORDERS, error_of, get, holds, pki, scratch};
 
 /// A folder with everything a gateway needs, and a mock of Amazon.
 struct Place {
@@ -37,7 +37,7 @@ struct Place {
 impl Place {
     async fn new() -> Self {
         let dir = scratch();
-        let pki = DevPki::generate(&PkiPlan::default(), now()).unwrap();
+        let pki = pki();
         pki.write(&dir.join("pki"), Existing::Replace).unwrap();
         let amazon = MockConfig::new(Personality::Amazon, pki.upstream.clone());
         let amazon = MockSpApi::start(amazon).await.unwrap();

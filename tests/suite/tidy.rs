@@ -19,10 +19,16 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("identity", 1, &["base"]),
     ("lockout", 1, &["base"]),
     ("pacing", 1, &["base"]),
+    ("permit", 1, &["base"]),
     ("policy", 1, &["base"]),
+    ("seal", 1, &["base"]),
     ("trial", 1, &["base"]),
     ("https", 2, &[]),
-    ("config", 2, &["alarm", "base", "detect", "identity", "lockout", "pacing", "policy"]),
+    (
+        "config",
+        2,
+        &["alarm", "base", "detect", "identity", "lockout", "pacing", "permit", "policy", "seal"],
+    ),
     ("answer", 3, &["base", "evidence", "pacing"]),
     ("keys", 3, &["base", "https", "identity"]),
     ("observe", 3, &["base", "evidence"]),
@@ -35,7 +41,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         4,
         &[
             "alarm", "base", "config", "detect", "evidence", "exposure", "https", "identity",
-            "keys", "lockout", "observe", "pacing", "policy", "state", "store", "trial",
+            "keys", "lockout", "observe", "pacing", "permit", "policy", "state", "store", "trial",
             "upstream",
         ],
     ),
@@ -62,21 +68,23 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         5,
         &["answer", "base", "config", "engine", "evidence", "identity", "policy", "state"],
     ),
-    ("devcerts", 6, &["base"]),
+    ("devcerts", 6, &["base", "permit", "seal"]),
     ("mock", 7, &["base", "devcerts"]),
     (
         "cli",
         8,
         &[
             "admin", "alarm", "answer", "base", "config", "deliver", "devcerts", "engine",
-            "evidence", "gateway", "listen", "mock", "observe", "policy", "store",
+            "evidence", "gateway", "listen", "mock", "observe", "permit", "policy", "seal",
+            "store",
         ],
     ),
 ];
 
 /// Rooms that compute and do nothing else, and what would betray that they do more.
 const PURE: &[&str] = &[
-    "alarm", "detect", "evidence", "exposure", "identity", "lockout", "pacing", "policy", "trial",
+    "alarm", "detect", "evidence", "exposure", "identity", "lockout", "pacing", "permit", "policy",
+    "seal", "trial",
 ];
 const IMPURE: &[&str] = &[
     "async ",
@@ -130,17 +138,22 @@ const REVEALERS: &[(&str, &str)] = &[
         "keys the signature of webhooks; gives Alertmanager its token",
     ),
     ("src/base/net.rs", "defines the address's one exit; pseudonyms and counts are made here"),
+    ("src/base/raw_key.rs", "writes a key of 32 bytes as PEM"),
     ("src/base/pii.rs", "defines the exits; derives the day's pseudonym key"),
     ("src/engine/acts.rs", "hashes an order's id as soon as it is there"),
     ("src/cli/state.rs", "gives the client key of the state server to rustls"),
-    ("src/config/settings.rs", "defines the TLS key's one exit"),
+    ("src/config/compile/material.rs", "compares a key with its certificate"),
+    ("src/config/settings/permit.rs", "defines the exits of the keys of TLS"),
     ("src/config/settings/state.rs", "compares the secrets of two configurations"),
     ("src/devcerts/authority.rs", "throw-away keys for tests"),
     ("src/devcerts/pki.rs", "writes throw-away keys"),
     ("src/engine/peers.rs", "gives the upstream client key to rustls"),
     ("src/engine/tls.rs", "gives the listener's key to rustls"),
     ("src/identity/cache.rs", "keys the hash of remembered tokens"),
+    ("src/permit/clock.rs", "keys the code of the record of the latest time"),
+    ("src/permit/issuer.rs", "gives the issuer's key to the provider"),
     ("src/policy/network.rs", "compares an address with the lists"),
+    ("src/seal/key.rs", "gives the host's key to the provider"),
     ("src/store/remote/link.rs", "gives the state server its password and rustls the client key"),
     ("src/store/seal.rs", "keys the seal of what others keep"),
 ];

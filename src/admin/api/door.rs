@@ -135,7 +135,10 @@ impl Door {
     async fn serve(&self, tcp: TcpStream) {
         // Answers are small and must not wait for more.
         let _ = tcp.set_nodelay(true);
-        let Some(tls) = self.state.engine.live().api_tls().cloned() else { return };
+        let now = self.state.engine.clock.now();
+        let Some(tls) = self.state.engine.live().api_tls(now).cloned() else {
+            return self.metrics.refused(Fixed::new("no_permit"));
+        };
         let accept = TlsAcceptor::from(tls).accept(tcp);
         let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MAX, accept).await else {
             self.turned.handshakes.fetch_add(1, Ordering::Relaxed);

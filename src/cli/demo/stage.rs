@@ -82,7 +82,12 @@ impl Stage {
     pub(super) async fn set(clock: Clock) -> Result<Self, Failure> {
         let now = clock.now();
         let folder = Folder::make(now)?;
-        let plan = PkiPlan { clients: CLIENTS.map(str::to_owned).to_vec(), ..PkiPlan::default() };
+        let plan = PkiPlan {
+            clients: CLIENTS.map(str::to_owned).to_vec(),
+            environment: "demo".to_owned(),
+            listeners: ["apps", "office-only"].map(str::to_owned).to_vec(),
+            ..PkiPlan::default()
+        };
         let pki = DevPki::generate(&plan, now).map_err(Failure::new)?;
         pki.write(&folder.0.join("certs"), Existing::Keep).map_err(Failure::new)?;
         let amazon = start(Personality::Amazon, &pki.upstream).await?;

@@ -15,6 +15,11 @@ const CONF: &str = r#"
 [gateway]
 environment = "test"
 state_dir = "state"
+[permit]
+file = "permit/host.permit"
+issuers = ["permit/issuer.pub"]
+host_key = "permit/host.key"
+machine_id = "permit/machine-id"
 [network]
 office = ["203.0.113.0/24"]
 vpc = ["10.0.0.0/8"]
@@ -92,7 +97,8 @@ impl Folder {
     fn new(name: &str) -> Self {
         let path =
             std::env::temp_dir().join(format!("sekisho-explain-{name}-{}", std::process::id()));
-        let pki = DevPki::generate(&PkiPlan::default(), TODAY).unwrap();
+        let plan = PkiPlan { environment: "test".to_owned(), ..PkiPlan::default() };
+        let pki = DevPki::generate(&plan, TODAY).unwrap();
         pki.write(&path, Existing::Replace).unwrap();
         std::fs::write(path.join("sekisho.toml"), CONF).unwrap();
         Self(path)

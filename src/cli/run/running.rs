@@ -13,7 +13,7 @@ use crate::base::{Clock, Moment, Name, Secret};
 use crate::cli::say::{self, Failure};
 use crate::cli::state::Opened;
 use crate::cli::upgrade::{Leaving, Left};
-use crate::cli::{reload, secret};
+use crate::cli::{permit, reload, secret};
 use crate::config::{AccessLog, Loaded, LogSettings, Snapshot};
 use crate::deliver;
 use crate::engine::{Engine, Parts, provider};
@@ -184,6 +184,7 @@ impl Restored {
             }
         });
         state.keep(&engine);
+        tasks.spawn(permit::clock::follow(Arc::clone(&engine), stop.subscribe()));
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
         let state = Mutex::new(state);
@@ -246,6 +247,7 @@ impl Running {
         self.sockets.close(|_| true).await;
         let state = self.state.get_mut();
         Box::pin(state.close(&self.engine)).await;
+        permit::clock::keep(&self.engine);
         self.end_log().await;
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use rustls_pki_types::CertificateDer;
 
 use super::Ctx;
+use super::material::Certified;
 use crate::base::{ControlId, ListenerIx, UpstreamIx};
 use crate::config::raw::value::quoted;
 use crate::config::raw::{
@@ -11,7 +12,7 @@ use crate::config::raw::{
 };
 use crate::config::read::Entry;
 use crate::config::settings::{
-    Alpn, Bounds, ClientAuth, ListenerSettings, Rate, TlsSettings, TlsVersion,
+    Alpn, Bounds, CertifiedChain, ClientAuth, ListenerSettings, Rate, TlsSettings, TlsVersion,
 };
 use crate::policy::NetworkMask;
 
@@ -21,6 +22,20 @@ enum ClientCa {
     Loaded(Vec<CertificateDer<'static>>),
     /// It was told why.
     Unusable,
+}
+
+/// Those that are opened, and the names of the others; `None` if one has a mistake.
+pub(super) fn parted(
+    all: impl IntoIterator<Item = Option<Certified>>,
+) -> Option<(Vec<CertifiedChain>, Vec<String>)> {
+    let (mut opened, mut withheld) = (Vec::new(), Vec::new());
+    for one in all {
+        match one? {
+            Certified::Opened(chain) => opened.push(chain),
+            Certified::Withheld(names) => withheld.extend(names),
+        }
+    }
+    Some((opened, withheld))
 }
 
 /// The most listeners.
@@ -167,8 +182,11 @@ impl Ctx<'_> {
                 "write certificates = [{ certificate = \"tls/apps.pem\", key = \"tls/apps.key\" }]";
             self.report.error(&entry.at(&raw.certificates.span), ControlId::Tls1, found, instead);
         }
-        let certificates: Vec<_> =
-            raw.certificates.iter().map(|one| self.certified(entry, &one.value)).collect();
+        let certificates: Vec<_> = raw
+            .certificates
+            .iter()
+            .map(|one| self.server_certificate(entry, &one.value, &entry.name))
+            .collect();
         let client_ca = self.client_ca(entry, raw);
         let client_crl = match &client_ca {
             ClientCa::Loaded(list) => self.revocation_lists(entry, &raw.client_crl, list),
@@ -206,8 +224,10 @@ impl Ctx<'_> {
                 TlsVersion::V1_2
             }
         };
+        let (certificates, withheld) = parted(certificates)?;
         Some(TlsSettings {
-            certificates: certificates.into_iter().collect::<Option<_>>()?,
+            certificates,
+            withheld,
             client_ca: match client_ca {
                 ClientCa::None => None,
                 ClientCa::Loaded(list) => Some(list),

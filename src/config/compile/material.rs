@@ -1,4 +1,4 @@
-//! Certificates, keys and authorities, from files and secrets (TLS-1, TLS-2, TLS-5, PRIV-4). What a
+//! Certificates, keys and authorities, from files and secrets (TLS-1, TLS-2, TLS-3, TLS-5, PRIV-4). What a
 //! secret holds never gets into the report; only where it was asked for, and what kind of trouble it
 //! made.
 use std::path::Path;
@@ -12,19 +12,27 @@ use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
 use super::{Ctx, days};
-use crate::base::ControlId;
+use crate::base::{ControlId, Use};
 use crate::config::outside::{CommandFault, ReadFault};
 use crate::config::raw::value::{PathText, quoted};
-use crate::config::raw::{At, RawCertified, SecretRef};
+use crate::config::raw::{RawCertified, SecretRef};
 use crate::config::read::Entry;
-use crate::config::settings::{CertifiedChain, TlsKey};
+use crate::config::settings::{CertifiedChain, ClientKey, KeyFault, TlsKey};
 use crate::config::source::Place;
+use crate::seal;
 
 const PEM_BYTES_MAX: u64 = 1 << 20;
 /// Certificates in one chain.
 const CHAIN_MAX: usize = 10;
 /// How long before its end a certificate is warned about.
 const RENEW_SECS: u64 = 14 * 86_400;
+
+/// A listener's certificate.
+pub(super) enum Certified {
+    Opened(CertifiedChain),
+    /// Its key stays closed on this host; the names it holds.
+    Withheld(Vec<String>),
+}
 
 /// What of a leaf certificate matters here.
 struct Leaf {
@@ -34,53 +42,138 @@ struct Leaf {
 }
 
 impl Ctx<'_> {
-    /// A certificate with its key, found to belong together and to be in force.
-    pub(super) fn certified<T>(
+    /// A listener's certificate with its key, found to belong together and to be in force. The key is
+    /// opened only where this host's permit covers the listener and every name of the certificate.
+    pub(super) fn server_certificate<T>(
         &mut self,
         entry: &Entry<T>,
         raw: &RawCertified,
-    ) -> Option<CertifiedChain> {
+        listener: &str,
+    ) -> Option<Certified> {
+        let (chain, leaf) = self.chain(entry, raw)?;
         let certificate_at = entry.at(&raw.certificate.span);
-        let key_at = entry.at(&raw.key.span);
-        let chain = self.certificates(&raw.certificate.value, &certificate_at, ControlId::Tls1);
-        let key = self.private_key(&raw.key, &key_at);
-        let chain = chain?;
-        if chain.len() > CHAIN_MAX {
-            let found = format!("the file holds {} certificates", chain.len());
-            let instead = format!("keep the leaf and its intermediates, at most {CHAIN_MAX}");
-            self.report.error(&certificate_at, ControlId::Tls1, found, instead);
-            return None;
-        }
-        let leaf = self.leaf(chain.first()?, &certificate_at)?;
-        self.in_order(&chain, &certificate_at)?;
-        let key = key?;
-        let Ok(signing) = any_supported_type(&key) else {
-            let found = "the private key is of a kind that is not supported, or too weak";
-            let instead = "use ECDSA P-256 or P-384, Ed25519, or RSA from 2048 bits";
-            self.report.error(&key_at, ControlId::Tls1, found, instead);
-            return None;
+        let host = self.host.clone();
+        // Why there is none was told where it stands.
+        let Ok(permit) = &host.standing else {
+            return Some(Certified::Withheld(leaf.server_names));
         };
-        match CertifiedKey::new(chain.clone(), signing).keys_match() {
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
-            Err(_) => {
-                let found = "the private key does not belong to the certificate";
-                let instead = "name the key that the certificate was made for";
-                self.report.error(&key_at, ControlId::Tls1, found, instead);
-                return None;
-            }
+        if !permit.allows_listener(listener) {
+            let found = format!("the permit does not name {}: no TLS ends here", quoted(listener));
+            let instead = format!("have one issued with --listener {listener}");
+            self.report.warning(&certificate_at, ControlId::Tls3, found, instead);
+            return Some(Certified::Withheld(leaf.server_names));
         }
+        if let Some(name) = leaf.server_names.iter().find(|name| !permit.allows_name(name)) {
+            let found = format!("the permit does not allow {}: the key stays closed", quoted(name));
+            let instead = format!("have one issued with --name {name}");
+            self.report.warning(&certificate_at, ControlId::Tls3, found, instead);
+            return Some(Certified::Withheld(leaf.server_names));
+        }
+        let key_at = entry.at(&raw.key.span);
+        let material = self.secret(&raw.key.value, &key_at)?;
+        self.lies_open(&raw.key.value, &material, &key_at);
+        let key = TlsKey::open(&material, host.host_key.as_ref(), permit);
+        let key = key.map_err(|fault| self.unopened(&key_at, fault)).ok()?;
+        self.fits(&chain, key.reveal_for(Use::Verify), &key_at)?;
         let staple = match &raw.ocsp {
             Some(path) => Some(self.staple(&chain, &path.value, &entry.at(&path.span))?),
             None => None,
         };
-        Some(CertifiedChain {
+        Some(Certified::Opened(CertifiedChain {
             staple,
             not_before_unix_secs: u64::try_from(leaf.not_before).unwrap_or(0),
             chain,
-            key: TlsKey::new(key),
+            key,
+            server_names: leaf.server_names,
+            not_after_unix_secs: leaf.not_after,
+        }))
+    }
+
+    /// The same for one that the gateway shows to others, which needs no permit.
+    pub(super) fn client_certificate<T>(
+        &mut self,
+        entry: &Entry<T>,
+        raw: &RawCertified,
+    ) -> Option<CertifiedChain<ClientKey>> {
+        let key_at = entry.at(&raw.key.span);
+        let read = self.chain(entry, raw);
+        let material = self.secret(&raw.key.value, &key_at)?;
+        let key = ClientKey::open(&material, self.host.host_key.as_ref());
+        let key = key.map_err(|fault| self.unopened(&key_at, fault)).ok()?;
+        let (chain, leaf) = read?;
+        self.fits(&chain, key.reveal_for(Use::Verify), &key_at)?;
+        Some(CertifiedChain {
+            staple: None,
+            not_before_unix_secs: u64::try_from(leaf.not_before).unwrap_or(0),
+            chain,
+            key,
             server_names: leaf.server_names,
             not_after_unix_secs: leaf.not_after,
         })
+    }
+
+    fn chain<T>(
+        &mut self,
+        entry: &Entry<T>,
+        raw: &RawCertified,
+    ) -> Option<(Vec<CertificateDer<'static>>, Leaf)> {
+        let place = entry.at(&raw.certificate.span);
+        let chain = self.certificates(&raw.certificate.value, &place, ControlId::Tls1)?;
+        if chain.len() > CHAIN_MAX {
+            let found = format!("the file holds {} certificates", chain.len());
+            let instead = format!("keep the leaf and its intermediates, at most {CHAIN_MAX}");
+            self.report.error(&place, ControlId::Tls1, found, instead);
+            return None;
+        }
+        let leaf = self.leaf(chain.first()?, &place)?;
+        self.in_order(&chain, &place)?;
+        Some((chain, leaf))
+    }
+
+    /// Reports a key that is not served, or not the certificate's.
+    fn fits(
+        &mut self,
+        chain: &[CertificateDer<'static>],
+        key: &PrivateKeyDer<'_>,
+        place: &Place,
+    ) -> Option<()> {
+        let Ok(signing) = any_supported_type(key) else {
+            let found = "the private key is of a kind that is not supported, or too weak";
+            let instead = "use ECDSA P-256 or P-384, Ed25519, or RSA from 2048 bits";
+            self.report.error(place, ControlId::Tls1, found, instead);
+            return None;
+        };
+        match CertifiedKey::new(chain.to_vec(), signing).keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+                Some(())
+            }
+            Err(_) => {
+                let found = "the private key does not belong to the certificate";
+                let instead = "name the key that the certificate was made for";
+                self.report.error(place, ControlId::Tls1, found, instead);
+                None
+            }
+        }
+    }
+
+    fn unopened(&mut self, place: &Place, fault: KeyFault) {
+        let control = match fault {
+            KeyFault::NoKey => ControlId::Priv4,
+            KeyFault::NoHostKey | KeyFault::Sealed(_) => ControlId::Tls3,
+        };
+        self.report.error(place, control, fault.to_string(), fault.advice());
+    }
+
+    /// Warns of a listener's key that whoever copies the file can use.
+    fn lies_open(&mut self, from: &SecretRef, material: &[u8], place: &Place) {
+        let SecretRef::File(path) = from else { return };
+        if seal::is_sealed(material) {
+            return;
+        }
+        let path = self.path(path, place).display().to_string();
+        let found = "the private key is not sealed to this host: a copy of the file is enough";
+        let instead = format!("sekisho permit seal --in {path} --out {path}.sealed, and name that");
+        self.report.warning(place, ControlId::Tls3, found, instead);
     }
 
     fn leaf(&mut self, der: &CertificateDer<'_>, place: &Place) -> Option<Leaf> {
@@ -146,21 +239,6 @@ impl Ctx<'_> {
         };
         self.report.error(place, control, found, instead);
         None
-    }
-
-    fn private_key(
-        &mut self,
-        key: &At<SecretRef>,
-        place: &Place,
-    ) -> Option<PrivateKeyDer<'static>> {
-        let pem = self.secret(&key.value, place)?;
-        let Ok(key) = PrivateKeyDer::from_pem_slice(&pem) else {
-            let found = "no private key can be read there";
-            let instead = "give a PEM private key: PKCS#8, SEC 1 or PKCS#1, not encrypted";
-            self.report.error(place, ControlId::Priv4, found, instead);
-            return None;
-        };
-        Some(key)
     }
 
     /// Follows a reference to a secret, once.

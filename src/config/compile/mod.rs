@@ -15,6 +15,7 @@ mod operation;
 mod operator;
 mod pacing;
 mod pass;
+mod permit;
 mod quota;
 mod reload;
 mod role;
@@ -34,7 +35,7 @@ use super::raw::At;
 use super::raw::value::{NameText, TextValue, quoted};
 use super::read::{self, Document, Entry, Section};
 use super::schema::SCHEMA;
-use super::settings::Names;
+use super::settings::{Names, PermitSettings};
 use super::source::Place;
 use super::suggest::nearest;
 use crate::base::{ControlId, Moment, Name};
@@ -62,7 +63,8 @@ pub fn load_from(
     let mut report = Report::default();
     let document = read::read(outside, main, &SCHEMA, &mut report);
     report.extent = document.extent();
-    let mut ctx = Ctx { outside, report: &mut report, document: &document, now };
+    let host = PermitSettings::none();
+    let mut ctx = Ctx { outside, report: &mut report, document: &document, now, host };
     let snapshot = ctx.snapshot(generation);
     let Some(snapshot) = snapshot else {
         if report.is_clean() {
@@ -81,12 +83,15 @@ struct Ctx<'c> {
     report: &'c mut Report,
     document: &'c Document,
     now: Moment,
+    /// Whether this host may end TLS. No key of a listener is opened without it.
+    host: PermitSettings,
 }
 
 impl Ctx<'_> {
     fn snapshot(&mut self, generation: u64) -> Option<Snapshot> {
         let document = self.document;
         let environment = document.gateway.as_ref().map(|entry| entry.raw.environment.0.clone());
+        self.host = self.permit(environment.as_ref());
         let networks = self.networks();
         let upstreams = self.upstreams(environment.as_ref());
         let listeners = self.listeners();
@@ -116,6 +121,7 @@ impl Ctx<'_> {
             generation,
             environment: environment?,
             state_dir: self.path(&gateway.raw.state_dir, &gateway.place),
+            permit: self.host.clone(),
             state: state?,
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,

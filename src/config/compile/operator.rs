@@ -2,6 +2,7 @@
 use std::collections::HashMap;
 
 use super::Ctx;
+use super::listener::parted;
 use crate::base::{ControlId, Name};
 use crate::config::operating::{
     ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators,
@@ -18,6 +19,9 @@ use crate::identity::{
 
 /// The most operators.
 const OPERATORS_MAX: usize = 1_000;
+
+/// How a permit names the API.
+const API_LISTENER: &str = "admin.api";
 
 /// The API can't be served; it was told why.
 pub(super) struct Unusable;
@@ -58,13 +62,15 @@ impl Ctx<'_> {
         let tls = &raw.tls.value;
         let (certificate, key) = (tls.certificate.clone(), tls.key.clone());
         let own = RawCertified { certificate, key, ocsp: None };
-        let certified = self.certified(entry, &own);
+        let certified = self.server_certificate(entry, &own, API_LISTENER);
         let ca_at = entry.at(&tls.client_ca.span);
         let client_ca = self.authorities(&tls.client_ca.value, &ca_at, ControlId::Priv3);
+        let (certificates, withheld) = parted([certified])?;
         let client_ca = client_ca?;
         let client_crl = self.revocation_lists(entry, &tls.client_crl, &client_ca);
         Some(TlsSettings {
-            certificates: vec![certified?],
+            certificates,
+            withheld,
             client_crl: client_crl?,
             client_ca: Some(client_ca),
             client_auth: ClientAuth::Required,

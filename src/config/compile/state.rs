@@ -36,7 +36,7 @@ impl Ctx<'_> {
         let authorities = self.authorities(&raw.ca.value, &ca_at, ControlId::Tls2);
         let client_certificate = match &raw.client_certificate {
             None => Some(None),
-            Some(certified) => self.certified(entry, &certified.value).map(Some),
+            Some(certified) => self.client_certificate(entry, &certified.value).map(Some),
         };
         let server_name = match &raw.server_name {
             None => raw.address.host.clone(),

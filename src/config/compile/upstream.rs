@@ -95,7 +95,7 @@ impl Ctx<'_> {
         };
         let client_certificate = match &raw.client_certificate {
             None => Some(None),
-            Some(certified) => self.certified(entry, &certified.value).map(Some),
+            Some(certified) => self.client_certificate(entry, &certified.value).map(Some),
         };
         let at = place?;
         let breaker = Breaker { failures: raw.breaker.failures, open: raw.breaker.open.0 };
@@ -248,8 +248,8 @@ impl Ctx<'_> {
     ) {
         for listener in listeners.unwrap_or_default() {
             let Some(tls) = &listener.tls else { continue };
-            let proved: Vec<&String> =
-                tls.certificates.iter().flat_map(|chain| &chain.server_names).collect();
+            let opened = tls.certificates.iter().flat_map(|chain| &chain.server_names);
+            let proved: Vec<&String> = opened.chain(&tls.withheld).collect();
             for ix in &listener.upstreams {
                 let Some(upstream) = upstreams.and_then(|all| all.get(ix.index())) else {
                     continue;

@@ -127,6 +127,7 @@ const fn everything(of: &Snapshot) {
         threads: _,
         shutdown_grace: _,
         key_max_age: _,
+        permit: _,
         admin: _,
         reload: _,
         pacing: _,

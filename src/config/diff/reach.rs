@@ -117,6 +117,9 @@ pub(super) fn tls(
     if leaves(was) != leaves(now) {
         out.add(line(Direction::Neutral, "certificate").was(leaves(was)).is(leaves(now)));
     }
+    let closed = |of: &TlsSettings| of.withheld.iter().map(Said::place).collect::<Vec<_>>();
+    // What is closed no more is opened.
+    sets(line, ("opens keys of", "keeps closed keys of"), &closed(now), &closed(was), out);
     let authorities = |of: &TlsSettings| -> Vec<Said> {
         of.client_ca.iter().flatten().map(|one| certificate(one)).collect()
     };
@@ -363,7 +366,7 @@ pub(super) fn certificates(list: &[CertificateDer<'_>]) -> Said {
     Said::list(list.iter().map(|one| certificate(one)))
 }
 
-fn chain(of: &CertifiedChain) -> Said {
+fn chain<K>(of: &CertifiedChain<K>) -> Said {
     let leaf = of.chain.first().map_or_else(|| Said::from("none"), |one| certificate(one));
     let day = u32::try_from(of.not_after_unix_secs / 86_400).unwrap_or(u32::MAX);
     leaf.with(" until ").with(Said::day(day))

@@ -128,6 +128,12 @@ fn gateway(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     line(Direction::Widens, "environment", from, to);
     let path = |of: &Snapshot| Said::place(of.state_dir.display());
     line(Direction::Neutral, "state_dir", path(old), path(new));
+    // What it opens or closes is told of each listener.
+    let permit = |of: &Snapshot| match &of.permit.standing {
+        Ok(permit) => Said::from(permit.serial()),
+        Err(fault) => Said::from(fault.as_str()),
+    };
+    line(Direction::Neutral, "permit", permit(old), permit(new));
     let threads =
         |of: &Snapshot| of.threads.map_or_else(|| Said::from("one per processor"), Said::number);
     line(Direction::Neutral, "threads", threads(old), threads(new));

@@ -16,6 +16,7 @@ mod network;
 mod operation;
 mod pacing;
 mod pass;
+mod permit;
 mod pin;
 mod reload;
 mod role;
@@ -50,6 +51,7 @@ pub(super) use network::RawNetwork;
 pub(super) use operation::RawOperation;
 pub(super) use pacing::{RawPacing, RawPlan};
 pub(super) use pass::{NamelessName, ProxyName, RawPass};
+pub(super) use permit::RawPermit;
 pub(super) use reload::{ApplyName, OnErrorsName, RawReload};
 pub(super) use role::{RawQuery, RawRole};
 pub(super) use state::{RawRedis, RawState};
@@ -64,6 +66,9 @@ pub(super) use upstream::{KindName, ProtocolName, RawUpstream, RegionName, Stage
 pub(super) struct RawConfig {
     /// What this process is. Main file only.
     gateway: RawGateway,
+    /// The platform team's word that this host may end TLS. Main file only.
+    #[schemars(extend("x-control" = "TLS-3"))]
+    permit: Option<RawPermit>,
     /// What survives restarts, and what several gateways share.
     #[serde(default)]
     #[schemars(extend("x-control" = "ACC-2"))]

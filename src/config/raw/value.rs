@@ -124,10 +124,11 @@ pub(crate) struct Format {
 text_values! {
     DurationText SizeText ByteRateText RateText VolumeText NameText CidrText HttpsUrl KeyPin CertificatePin AddressText PathText
     ServerText HostText MethodText HeaderText AuthSchemeText LoginWord PatternText TemplateText PolicyGlob
-    HoursText OffsetText AlarmUrl
+    HoursText OffsetText AlarmUrl IssuerText
 }
 
 pub use super::alarm::{AlarmUrl, HoursText, OffsetText};
+pub use super::permit::IssuerText;
 pub use super::pin::{CertificatePin, KeyPin};
 pub use super::state::ServerText;
 pub use super::text::{

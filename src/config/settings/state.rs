@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 
-use super::CertifiedChain;
+use super::{CertifiedChain, ClientKey};
 use crate::base::{Secret, Use};
 
 /// Where state is kept beside the file in the state directory.
@@ -25,7 +25,7 @@ pub struct RedisSettings {
     pub server_name: String,
     /// Never empty.
     pub authorities: Vec<CertificateDer<'static>>,
-    pub client_certificate: Option<CertifiedChain>,
+    pub client_certificate: Option<CertifiedChain<ClientKey>>,
     pub user: String,
     pub password: Secret<String>,
     /// From which the gateways' keys are derived.

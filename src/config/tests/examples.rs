@@ -1,8 +1,10 @@
 //! Every file in `conf/` is right.
 use std::path::{Path, PathBuf};
 
-use super::support::{TODAY, World, pki};
+use super::support::{TODAY, World, claims, host_key, issuer, pki, sealed, world as world_of};
+use crate::base::Name;
 use crate::config::{ConfigError, load_from};
+use crate::permit::Claims;
 
 const JWKS: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1","use":"sig","alg":"ES256",
     "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
@@ -30,6 +32,7 @@ fn example(name: &str) -> Vec<ConfigError> {
             let at = root.join(directory).join(stem);
             world.files.insert(at.with_extension("pem"), pki().certificate.clone().into());
             world.files.insert(at.with_extension("key"), pki().key.clone().into());
+            world.files.insert(at.with_extension("key.sealed"), sealed(&pki().key).into());
         }
         for stem in ["ca", "clients-ca", "warehouse-ca", "internal-ca"] {
             let at = root.join(directory).join(stem).with_extension("pem");
@@ -39,6 +42,22 @@ fn example(name: &str) -> Vec<ConfigError> {
     for jwks in ["../certs-dev/tokens/signing.jwks", "platform/keys/corp.jwks"] {
         world.files.insert(root.join(jwks), JWKS.into());
     }
+    let environment = if name == "developer.toml" { "development" } else { "production" };
+    let claims = Claims { environment: Name::parse(environment).unwrap(), ..claims() };
+    let machine = world_of("").files[Path::new("/etc/machine-id")].clone();
+    for directory in ["permit", "platform/permit", "../certs-dev/permit"] {
+        let at = root.join(directory);
+        world.files.insert(at.join("host.permit"), issuer().sign(&claims).into());
+        for key in ["platform.pub", "issuer.pub"] {
+            world.files.insert(at.join(key), issuer().public().to_string().into());
+        }
+        world.files.insert(at.join("machine-id"), machine.clone());
+        world.files.insert(at.join("host.key"), host_key().to_pem().as_bytes().to_vec());
+        world.files.insert(at.join("server.key.sealed"), sealed(&pki().key).into());
+    }
+    world.files.insert("/etc/machine-id".into(), machine);
+    let own = PathBuf::from("/var/lib/sekisho/host.key");
+    world.files.insert(own, host_key().to_pem().as_bytes().to_vec());
     let secret = root.join("platform/secrets/alarm-webhook");
     world.files.insert(secret, "0123456789abcdef0123456789abcdef\n".into());
     let loaded = load_from(&world, &root.join(name), 1, TODAY);

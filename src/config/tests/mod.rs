@@ -10,6 +10,7 @@ mod mutations;
 mod operators;
 mod pacing;
 mod pass;
+mod permit;
 mod policy_rules;
 mod rules;
 mod scale;

@@ -1,8 +1,10 @@
 //! One mistake, one error: operations, roles, identities, issuers, figures.
 use super::rules::{refused, warned};
-use super::support::{GOOD, changed, world};
+use super::support::{GOOD, changed, claims, issuer, world};
 use crate::base::ControlId::{Acc1, Acc3, Aud2, Log4, Mon2, Mon3, Mon5, Net1};
 use crate::base::ControlId::{Priv1, Priv3, Priv4, Priv5, Tls1};
+use crate::base::Name;
+use crate::permit::Claims;
 
 #[test]
 fn priv_1_operations() {
@@ -284,7 +286,13 @@ fn priv_5_stages_fit_the_environment() {
         Priv5,
         "sandbox",
     );
-    warned("\"production\"", "\"staging\"", "\"amazon-fe\"\nkind", Priv5, "real orders");
+    let text = changed("\"production\"", "\"staging\"");
+    let claims = Claims { environment: Name::parse("staging").unwrap(), ..claims() };
+    let staging = world(&text).with("permit/host.permit", issuer().sign(&claims));
+    let warnings = staging.load().unwrap().warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].control, Some(Priv5));
+    assert!(warnings[0].found.contains("real orders"), "{warnings:?}");
 }
 
 #[test]

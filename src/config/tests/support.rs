@@ -1,4 +1,5 @@
 //! A world in memory: files, secrets, certificates, and a configuration without a mistake.
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -6,8 +7,10 @@ use std::sync::OnceLock;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use zeroize::Zeroizing;
 
-use crate::base::Moment;
+use crate::base::{Moment, Name, Secret};
 use crate::config::{CommandFault, ConfigErrors, Loaded, Outside, ReadFault, load_from};
+use crate::permit::{Claims, Fact, FactKind, NamePattern, Signer, machine_fact};
+use crate::seal::{HostKey, RANDOM_BYTES, seal};
 
 /// 2026-11-22T00:00:00Z.
 pub(super) const TODAY: Moment = Moment::new(20_779 * 86_400_000, 0);
@@ -19,6 +22,10 @@ pub(super) const GOOD: &str = r#"
 [gateway]
 environment = "production"
 state_dir = "state"
+
+[permit]
+file = "permit/host.permit"
+issuers = ["permit/issuer.pub"]
 
 [network]
 office = ["203.0.113.0/24", "2001:db8:1::/48"]
@@ -106,6 +113,8 @@ pub(super) struct World {
     pub(super) exposed: BTreeSet<PathBuf>,
     pub(super) variables: BTreeMap<String, Vec<u8>>,
     pub(super) programs: BTreeMap<Vec<String>, Result<Vec<u8>, CommandFault>>,
+    /// Secrets that were asked for, whatever came of it.
+    pub(super) asked: RefCell<Vec<PathBuf>>,
 }
 
 impl World {
@@ -126,10 +135,15 @@ pub(super) fn world(main: &str) -> World {
     let secret = ("ALARM_SECRET".to_owned(), b"0123456789abcdef\n".to_vec());
     world.variables.extend([secret]);
     world
+        .with("/etc/machine-id", MACHINE_ID)
+        .with("state/host.key", host_key().to_pem().as_bytes())
+        .with("permit/issuer.pub", issuer().public().to_string())
+        .with("permit/host.permit", issuer().sign(&claims()))
         .with("sekisho.toml", main)
         .with("tls/ca.pem", &pki.ca)
         .with("tls/a.pem", &pki.certificate)
-        .with("tls/a.key", &pki.key)
+        .with("tls/a.key", sealed(&pki.key))
+        .with("tls/plain.key", &pki.key)
         .with("tls/other.key", &pki.other_key)
         .with("tls/expired.pem", &pki.expired)
         .with("tls/ending.pem", &pki.ending)
@@ -149,6 +163,7 @@ impl Outside for World {
     }
 
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
+        self.asked.borrow_mut().push(path.to_owned());
         if self.exposed.contains(path) {
             return Err(ReadFault::Exposed { mode: 0o644 });
         }
@@ -163,6 +178,41 @@ impl Outside for World {
         let known = self.programs.get(words).cloned();
         known.unwrap_or(Err(CommandFault::NotStarted)).map(Zeroizing::new)
     }
+}
+
+const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef\n";
+
+pub(super) fn host_key() -> HostKey {
+    HostKey::new(Secret::new([3; 32])).unwrap()
+}
+
+pub(super) fn issuer() -> Signer {
+    Signer::new(Secret::new([4; 32])).unwrap()
+}
+
+/// Of a permit for the host of [`world`], good for 60 days.
+pub(super) fn claims() -> Claims {
+    let name = |text: &str| Name::parse(text).unwrap();
+    Claims {
+        serial: name("20261122-1"),
+        environment: name("production"),
+        issued: TODAY.unix_secs(),
+        not_before: TODAY.unix_secs(),
+        expires: TODAY.unix_secs() + 60 * 86_400,
+        listeners: vec![name("apps"), name("admin.api")],
+        server_names: ["gateway.example.com", "*.apps.example.com", "*.spapi.example.com"]
+            .map(|name| NamePattern::parse(name).unwrap())
+            .to_vec(),
+        host: BTreeMap::from([
+            (FactKind::Machine, machine_fact(MACHINE_ID.as_bytes()).unwrap()),
+            (FactKind::SealingKey, Fact::parse(&host_key().public().to_string()).unwrap()),
+        ]),
+    }
+}
+
+pub(super) fn sealed(pem: &str) -> String {
+    let random = Zeroizing::new([5; RANDOM_BYTES]);
+    seal(pem.as_bytes(), &host_key().public(), &random).unwrap()
 }
 
 /// Certificates for `gateway.example.com`, made once.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::files::{Files, Print, Reading};
 use super::trial::{Judged, OnTrial};
-use super::{Engine, Live, ReloadFault, unmoved};
+use super::{Engine, Live, ReloadFault, keeps, unmoved};
 use crate::base::{Moment, Name};
 use crate::config::diff::{Diff, compare};
 use crate::config::{ConfigError, ConfigErrors};
@@ -117,6 +117,7 @@ impl Why {
         match self {
             Self::NoFiles => "no-files",
             Self::Errors(_) => "errors",
+            Self::Fault(ReloadFault::Permit(_)) => "permit",
             Self::Fault(_) => "restart-needed",
             Self::PutBack(_) => "put-back-before",
             Self::Changed => "changed-meanwhile",
@@ -134,6 +135,7 @@ impl Why {
             Self::Fault(ReloadFault::Fixed(keys)) => keys.len(),
             Self::Fault(
                 ReloadFault::Tls(_)
+                | ReloadFault::Permit(_)
                 | ReloadFault::Random
                 | ReloadFault::Numbers
                 | ReloadFault::Parting,
@@ -224,7 +226,7 @@ impl Engine {
         let put_back = self.reloads.turn.lock().await.put_back.clone();
         let engine = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
-            let (live, now) = (engine.live(), engine.clock.now());
+            let (live, now) = (engine.live(), engine.steady_now());
             let generation = live.snapshot.generation;
             let read = files.read(Reading::ToLook, generation.saturating_add(1), now);
             let loaded = read.loaded.map_err(Why::Errors)?;
@@ -233,7 +235,9 @@ impl Engine {
                 generation,
                 print: read.print,
                 diff: compare(&live.snapshot, &loaded.snapshot),
-                blocked: unmoved(&live.snapshot, &loaded.snapshot).err(),
+                blocked: unmoved(&live.snapshot, &loaded.snapshot)
+                    .and_then(|()| keeps(&live, &loaded.snapshot, now).map_err(ReloadFault::Permit))
+                    .err(),
                 warnings: loaded.warnings,
                 put_back: judged.map(|(_, judged)| judged),
             })
@@ -250,7 +254,7 @@ impl Engine {
     }
 
     fn attempt(self: &Arc<Self>, turn: &mut Turn, order: &Order) -> Outcome {
-        let (before, began) = (self.live(), self.clock.now());
+        let (before, began) = (self.live(), self.steady_now());
         let old = before.snapshot.generation;
         let refuse = |why| Outcome::Refused { generation: old, why };
         let Some(files) = self.reloads.files.lock().clone() else { return refuse(Why::NoFiles) };

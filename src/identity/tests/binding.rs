@@ -1,4 +1,5 @@
 //! Certificates, tokens, both, and both bound together.
+use crate::base::base64url;
 use serde_json::{Value, json};
 
 use super::super::support::*;

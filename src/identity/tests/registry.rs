@@ -1,4 +1,5 @@
 //! What a registry or a key set must not hold.
+use crate::base::base64url;
 use serde_json::{Value, json};
 
 use super::super::support::*;

@@ -1,4 +1,5 @@
 //! Tokens that are forged, confused, mistimed or meant for somebody else.
+use crate::base::base64url;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -151,6 +151,10 @@ metrics! {
         "Alarms in the queue that the target was not told yet.";
     ALARM_OLDEST = Gauge "sekisho_alarms_oldest_seconds" ["target"]
         "Age of the oldest alarm that the target was not told yet.";
+    PERMIT_SECONDS = Gauge "sekisho_permit_seconds" []
+        "Seconds until the host's permit to end TLS is over; 0 without a valid one. TLS-3.";
+    LISTENER_ENDS_TLS = Gauge "sekisho_listener_ends_tls" ["listener"]
+        "1 while this host may end TLS on the listener, with all of its certificates. TLS-3.";
     FRAMEWORK_EVENTS = Counter "sekisho_framework_events_total" ["level"]
         "Warnings and errors of the libraries below; their words are never logged. LOG-2.";
     PANICS = Counter "sekisho_panics_total" []

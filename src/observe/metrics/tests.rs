@@ -34,6 +34,7 @@ fn touch_all(metrics: &Metrics) {
     metrics.framework(Severity::Warning);
     metrics.pacing.refused(Fixed::new("patience"));
     metrics.pacing.throttled(&name, Fixed::new("429"));
+    metrics.permit.ends_tls(&name, true);
     metrics.state.fault(Fixed::new("unreachable"));
     metrics.state.asked(Fixed::new("given"));
 }

@@ -44,7 +44,7 @@ async fn check_says_what_would_be_served_or_every_mistake_at_once() {
     ends(&good, 0);
     assert!(text(&good.stdout).contains("can be served"), "{}", text(&good.stdout));
     let said = text(&good.stdout);
-    assert!(said.ends_with(" 5 identities, 1 limit checked: ok, 2 warnings\n"), "{said}");
+    assert!(said.ends_with(" 5 identities, 1 limit checked: ok, 3 warnings\n"), "{said}");
     let good = sekisho(&place.dir, &["check", "--json", "sekisho.toml"]);
     ends(&good, 0);
     assert_eq!(
@@ -63,6 +63,8 @@ async fn check_says_what_would_be_served_or_every_mistake_at_once() {
     let pki = place.dir.join("pki");
     std::fs::copy(pki.join("server.pem"), place.dir.join("tls/a.pem")).unwrap();
     std::fs::copy(pki.join("upstream.key"), place.dir.join("tls/other.key")).unwrap();
+    std::fs::create_dir_all(place.dir.join("permit")).unwrap();
+    std::fs::copy(pki.join("permit/issuer.pub"), place.dir.join("permit/issuer.pub")).unwrap();
     std::fs::write(place.dir.join("forty.toml"), bare.join("\n")).unwrap();
     let bad = sekisho(&place.dir, &["check", "--json", "forty.toml"]);
     ends(&bad, 1);

@@ -39,6 +39,12 @@ state_dir = "state"
 threads = 1
 shutdown_grace = "2 s"
 
+[permit]
+file = "pki/permit/host.permit"
+issuers = ["pki/permit/issuer.pub"]
+host_key = "pki/permit/host.key"
+machine_id = "pki/permit/machine-id"
+
 [network]
 loopback = ["127.0.0.0/8", "::1"]
 office = ["127.0.0.2", "127.0.0.3"]
@@ -238,6 +244,15 @@ impl Plan {
     }
 }
 
+/// Throw-away keys for [`CONFIG`], with a permit for its environment.
+pub fn pki() -> DevPki {
+    let mut pki = DevPki::generate(&PkiPlan::default(), now()).unwrap();
+    let names = ["localhost", "gateway.test", "upstream.test", "*.shop.test"].map(str::to_owned);
+    let claims = pki.host.claims("test", &["apps", "admin.api"], &names, now()).unwrap();
+    pki.permit = pki.host.issuer.sign(&claims);
+    pki
+}
+
 pub fn now() -> Moment {
     Clock::system().now()
 }
@@ -249,7 +264,7 @@ impl World {
 
     pub async fn with(plan: Plan) -> Self {
         let dir = scratch();
-        let pki = DevPki::generate(&PkiPlan::default(), now()).unwrap();
+        let pki = pki();
         pki.write(&dir.join("pki"), Existing::Replace).unwrap();
         let mock = |config: Option<MockConfig>, personality| {
             config.unwrap_or_else(|| MockConfig::new(personality, pki.upstream.clone()))

@@ -1,8 +1,9 @@
 //! Base64url without padding, in its one canonical spelling (RFC 7515 §2, RFC 4648 §3.5).
 
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// The value of each character, or 255.
 const VALUES: [u8; 256] = {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut values = [255; 256];
     let mut place = 0_u8;
     let mut rest: &[u8] = ALPHABET;
@@ -20,7 +21,7 @@ const VALUES: [u8; 256] = {
 /// The bytes that `text` spells; nothing if it holds another character, padding, or bits that
 /// belong to no byte. Were those let through, one token would have several spellings, and whatever
 /// is remembered about one (a revocation, a cached verdict) would not hold for the others.
-pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3 + 2);
     for group in text.chunks(4) {
         let mut bits = 0_u32;
@@ -40,20 +41,22 @@ pub(super) fn decode(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Exactly `N` bytes, spelt canonically.
-pub(super) fn decode_array<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+pub(crate) fn decode_array<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     decode(text)?.try_into().ok()
 }
 
-#[cfg(test)]
-pub(super) fn encode(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut out = String::new();
+/// How `bytes` are spelt.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
         let mut padded = [0; 4];
-        padded[1..=group.len()].copy_from_slice(group);
+        for (to, from) in padded.iter_mut().skip(1).zip(group) {
+            *to = *from;
+        }
         let bits = u32::from_be_bytes(padded);
         for place in 0..=group.len() {
-            out.push(char::from(ALPHABET[(bits >> (18 - 6 * place)) as usize & 63]));
+            let six = usize::try_from((bits >> (18 - 6 * place)) & 63).unwrap_or(0);
+            out.push(char::from(ALPHABET.get(six).copied().unwrap_or(b'A')));
         }
     }
     out

@@ -1,0 +1,189 @@
+//! `[permit]`: judged before anything of a listener's is opened (TLS-3, PRIV-5).
+use super::{Ctx, days};
+use crate::base::{ControlId, Name};
+use crate::config::outside::ReadFault;
+use crate::config::raw::RawPermit;
+use crate::config::raw::value::{IssuerText, quoted};
+use crate::config::read::Entry;
+use crate::config::settings::PermitSettings;
+use crate::permit::clock::{RECORD_BYTES_MAX, RECORD_FILE};
+use crate::permit::{
+    DOCUMENT_BYTES_MAX, Expected, Fact, FactKind, HostFacts, HostPermit, IssuerKey, PermitFault,
+    clock, machine_fact, verify,
+};
+use crate::seal::HostKey;
+
+/// The host's key in the state directory, unless `host_key` says otherwise.
+const HOST_KEY_FILE: &str = "host.key";
+/// What the code of the record of the latest time is made under.
+const CLOCK_PURPOSE: &str = "sekisho permit clock 1";
+const MACHINE_ID_BYTES_MAX: u64 = 256;
+const ISSUER_BYTES_MAX: u64 = 1_024;
+/// How long before its end a permit is warned about.
+const RENEW_SECS: u64 = 14 * 86_400;
+
+/// What a gateway can show: its machine's id, and that it has the host's key.
+struct Host {
+    machine: Option<Fact>,
+    key: Option<HostKey>,
+}
+
+impl HostFacts for Host {
+    fn fact(&self, kind: FactKind) -> Option<Fact> {
+        match kind {
+            FactKind::Machine => self.machine.clone(),
+            FactKind::SealingKey => Fact::parse(&self.key.as_ref()?.public().to_string()),
+            FactKind::Instance | FactKind::Tpm => None,
+        }
+    }
+}
+
+impl PermitSettings {
+    /// Nothing may be ended here.
+    pub(super) const fn none() -> Self {
+        Self { standing: Err(PermitFault::Missing), host_key: None, latest: None }
+    }
+
+    /// The record that this host has seen this time, in seconds since 1970, or the later one that it
+    /// had seen already. None without a key, and none in place of a record that was tampered with.
+    #[must_use]
+    pub fn clock_record(&self, now: u64) -> Option<String> {
+        let key = self.host_key.as_ref()?;
+        if self.standing == Err(PermitFault::ClockRecord) {
+            return None;
+        }
+        let latest = self.latest.map_or(now, |latest| latest.max(now));
+        Some(clock::record(&key.public().to_string(), &key.derive(CLOCK_PURPOSE), latest))
+    }
+}
+
+impl Ctx<'_> {
+    pub(super) fn permit(&mut self, environment: Option<&Name>) -> PermitSettings {
+        let document = self.document;
+        let Some(entry) = &document.permit else {
+            self.no_permit();
+            return PermitSettings::none();
+        };
+        let machine_at = entry.at(&entry.raw.machine_id.span);
+        let machine = self.path(&entry.raw.machine_id.value, &machine_at);
+        let machine = self.outside.read(&machine, MACHINE_ID_BYTES_MAX).ok();
+        let host =
+            Host { machine: machine.and_then(|id| machine_fact(&id)), key: self.host_key(entry) };
+        let latest = self.latest(&host);
+        let standing =
+            latest.and_then(|latest| self.host_standing(entry, environment, &host, latest));
+        let place = entry.at(&entry.raw.file.span);
+        match &standing {
+            Err(fault) => {
+                let found = format!("{fault}; no listener ends TLS here");
+                self.report.warning(&place, ControlId::Tls3, found, fault.advice());
+            }
+            Ok(permit) => {
+                let left = permit.expires().saturating_sub(self.now.unix_secs());
+                if left <= RENEW_SECS {
+                    let found = format!("the permit expires in {}", days(left / 86_400 * 86_400));
+                    self.report.warning(&place, ControlId::Tls3, found, "have a new one issued");
+                }
+            }
+        }
+        PermitSettings { standing, host_key: host.key, latest: latest.ok().flatten() }
+    }
+
+    fn no_permit(&mut self) {
+        let document = self.document;
+        let api = document.admin.as_ref().is_some_and(|admin| admin.raw.api.is_some());
+        let listeners = &document.listener.entries;
+        let needs = api || listeners.iter().any(|listener| listener.raw.tls.is_some());
+        if let Some(gateway) = document.gateway.as_ref().filter(|_| needs && !document.torn) {
+            let found = "there is no [permit], so this host may not end TLS";
+            let instead =
+                "add [permit] with file and issuers; `sekisho permit --help` shows the way";
+            self.report.error(&gateway.place, ControlId::Tls3, found, instead);
+        }
+    }
+
+    fn host_key(&mut self, entry: &Entry<RawPermit>) -> Option<HostKey> {
+        let path = match &entry.raw.host_key {
+            Some(path) => self.path(&path.value, &entry.at(&path.span)),
+            None => self.state_file(HOST_KEY_FILE)?,
+        };
+        let pem = self.outside.read_secret(&path).ok()?;
+        HostKey::of_pem(&pem)
+    }
+
+    fn state_file(&self, name: &str) -> Option<std::path::PathBuf> {
+        let gateway = self.document.gateway.as_ref()?;
+        Some(self.path(&gateway.raw.state_dir, &gateway.place).join(name))
+    }
+
+    fn host_standing(
+        &mut self,
+        entry: &Entry<RawPermit>,
+        environment: Option<&Name>,
+        host: &Host,
+        latest: Option<u64>,
+    ) -> Result<HostPermit, PermitFault> {
+        let issuers = self.permit_issuers(entry);
+        let file = self.path(&entry.raw.file.value, &entry.at(&entry.raw.file.span));
+        let bytes_max = u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX);
+        let document = self.outside.read(&file, bytes_max).map_err(|fault| match fault {
+            ReadFault::Missing => PermitFault::Missing,
+            ReadFault::TooLarge => PermitFault::TooLarge,
+            ReadFault::Forbidden
+            | ReadFault::NotAFile
+            | ReadFault::Exposed { .. }
+            | ReadFault::Unreadable => PermitFault::Unreadable,
+        })?;
+        let environment = environment.ok_or(PermitFault::Environment)?;
+        let expected = Expected { environment, issuers: &issuers, host, latest };
+        verify(&document, &expected, self.now)
+    }
+
+    /// The latest time this host has seen.
+    fn latest(&self, host: &Host) -> Result<Option<u64>, PermitFault> {
+        let (Some(key), Some(path)) = (&host.key, self.state_file(RECORD_FILE)) else {
+            return Ok(None);
+        };
+        match self.outside.read_own(&path, RECORD_BYTES_MAX) {
+            Ok(record) => {
+                clock::read(&record, &key.public().to_string(), &key.derive(CLOCK_PURPOSE))
+            }
+            Err(ReadFault::Missing) => Ok(None),
+            Err(_) => Err(PermitFault::ClockRecord),
+        }
+    }
+
+    fn permit_issuers(&mut self, entry: &Entry<RawPermit>) -> Vec<IssuerKey> {
+        let list = &entry.raw.issuers;
+        if list.is_empty() && !entry.lost("issuers") {
+            let found = "no issuer is trusted, so no permit counts";
+            let instead = "name the platform team's public key: issuers = [\"ed25519:…\"]";
+            self.report.error(&entry.at(&list.span), ControlId::Tls3, found, instead);
+        }
+        let mut keys = Vec::new();
+        for text in list.iter() {
+            let place = entry.at(&text.span);
+            let path = match &text.value {
+                IssuerText::Key(key) => {
+                    keys.push(*key);
+                    continue;
+                }
+                IssuerText::File(path) => self.path(path, &place),
+            };
+            match self.outside.read(&path, ISSUER_BYTES_MAX) {
+                Ok(bytes) => {
+                    let key = std::str::from_utf8(&bytes).ok().and_then(IssuerKey::parse);
+                    if key.is_none() {
+                        let path = quoted(&path.display().to_string());
+                        let found = format!("{path} holds no issuer's public key");
+                        let instead = "name the .pub file that `sekisho permit keygen` wrote";
+                        self.report.error(&place, ControlId::Tls3, found, instead);
+                    }
+                    keys.extend(key);
+                }
+                Err(fault) => self.unreadable(&place, ControlId::Tls3, &path, fault),
+            }
+        }
+        keys
+    }
+}

@@ -1,0 +1,182 @@
+//! The host's permit in force (TLS-3): until when TLS may end here, what is told of it, and which time
+//! this process believes.
+//!
+//! 1. The permit is judged when a configuration is read. A connection is compared with two numbers.
+//! 2. Within the process the wall clock can't be moved back: see [`Steady`].
+//! 3. At its end no new connection is taken; those that are open go on.
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Engine;
+use super::live::Live;
+use crate::base::{ListenerIx, Moment, Name};
+use crate::config::Snapshot;
+use crate::evidence::{Event, Fixed, PermitNews};
+use crate::permit::clock::Steady;
+use crate::permit::{HostPermit, PermitFault};
+
+/// How far ahead of its end people are told: 14, 7 and 1 days.
+const AHEAD_SECS: [u64; 3] = [14 * 86_400, 7 * 86_400, 86_400];
+/// How often a permit is looked at again that only waits for its time, or for the clock.
+const AGAIN: Duration = Duration::from_secs(600);
+
+/// Until when TLS may end here, by both clocks: whichever says first that it is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Until {
+    unix_ms: u64,
+    mono_ns: u64,
+}
+
+impl Until {
+    /// `now` is the time that the process believes.
+    pub(super) fn of(permit: &HostPermit, now: Moment) -> Self {
+        let unix_ms = permit.expires().saturating_mul(1_000);
+        let left = Duration::from_millis(unix_ms.saturating_sub(now.unix_ms()));
+        Self { unix_ms, mono_ns: now.plus(left).mono_ns() }
+    }
+
+    pub(super) const fn is_over(&self, now: Moment) -> bool {
+        now.mono_ns() >= self.mono_ns || now.unix_ms() >= self.unix_ms
+    }
+
+    fn left(&self, now: Moment) -> Duration {
+        let by_wall = Duration::from_millis(self.unix_ms.saturating_sub(now.unix_ms()));
+        by_wall.min(Duration::from_nanos(self.mono_ns.saturating_sub(now.mono_ns())))
+    }
+}
+
+/// What is kept over configurations.
+#[derive(Debug)]
+pub(super) struct Permits {
+    steady: Steady,
+    told: Mutex<Told>,
+    /// When the configuration was last read for the permit's sake.
+    again: Mutex<Moment>,
+}
+
+/// What was told of the permit that is in force.
+#[derive(Debug, Default)]
+struct Told {
+    serial: Option<Name>,
+    /// How many of [`AHEAD_SECS`], and its end as one more.
+    steps: usize,
+}
+
+impl Permits {
+    pub(super) fn new(start: Moment) -> Self {
+        Self { steady: Steady::from(start), told: Mutex::default(), again: Mutex::new(start) }
+    }
+}
+
+/// Refuses a configuration whose permit is none for this host, while the one before it still is one:
+/// a file that was copied wrongly takes no listener down. Without a file the permit is withdrawn.
+pub(super) fn keeps(before: &Live, after: &Snapshot, now: Moment) -> Result<(), PermitFault> {
+    let holds = before.until().is_some_and(|until| !until.is_over(now));
+    match &after.permit.standing {
+        Err(PermitFault::Missing) | Ok(_) => Ok(()),
+        Err(fault) if holds => Err(*fault),
+        Err(_) => Ok(()),
+    }
+}
+
+impl Engine {
+    /// The time that this process believes: the wall clock, but never less than what has passed since
+    /// its start.
+    #[must_use]
+    pub fn steady_now(&self) -> Moment {
+        self.permits.steady.of(self.clock.now())
+    }
+
+    /// Says what a configuration's permit is worth.
+    pub(super) fn report_permit(&self, live: &Live, before: Option<&Live>) {
+        let now = self.steady_now();
+        let standing = &live.snapshot.permit.standing;
+        let same = before.is_some_and(|before| before.snapshot.permit.standing == *standing);
+        match standing {
+            Ok(permit) if !same => {
+                let left = live.until().map(|until| until.left(now)).unwrap_or_default();
+                let serial = permit.serial();
+                self.report_event(&Event::Permit(PermitNews::Accepted { serial, left }));
+            }
+            // Its end was told already.
+            Err(PermitFault::Expired) if self.permits.told.lock().steps > AHEAD_SECS.len() => {}
+            Err(fault) if !same && !live.snapshot.listeners.is_empty() => {
+                let fault = Fixed::new(fault.as_str());
+                self.report_event(&Event::Permit(PermitNews::Refused { fault }));
+            }
+            Ok(_) | Err(_) => {}
+        }
+        if standing.is_ok() {
+            let withheld = |live: &Live, name: &Name| {
+                let mut all = live.snapshot.listeners.iter();
+                all.any(|l| {
+                    l.name == *name && l.tls.as_ref().is_some_and(|tls| !tls.withheld.is_empty())
+                })
+            };
+            for listener in live.snapshot.listeners.iter().map(|listener| &listener.name) {
+                let told = same && before.is_some_and(|before| withheld(before, listener));
+                if withheld(live, listener) && !told {
+                    self.report_event(&Event::Permit(PermitNews::Withheld { listener }));
+                }
+            }
+        }
+        self.check_permit(now);
+    }
+
+    /// Tells of the permit's end, once at each step on the way there.
+    pub(super) fn check_permit(&self, now: Moment) {
+        let live = self.live();
+        let (Ok(permit), Some(until)) = (&live.snapshot.permit.standing, live.until()) else {
+            return;
+        };
+        let left = until.left(now);
+        let passed = AHEAD_SECS.iter().filter(|ahead| left.as_secs() <= **ahead).count();
+        let steps = passed + usize::from(until.is_over(now));
+        let serial = permit.serial();
+        {
+            let mut told = self.permits.told.lock();
+            if told.serial.as_ref() != Some(serial) {
+                *told = Told { serial: Some(serial.clone()), steps: 0 };
+            }
+            if steps <= told.steps {
+                return;
+            }
+            told.steps = steps;
+        }
+        self.report_event(&Event::Permit(if steps > AHEAD_SECS.len() {
+            PermitNews::Ended { serial }
+        } else {
+            PermitNews::Ending { serial, left }
+        }));
+    }
+
+    /// Whether the configuration should be read again although no file of it changed: the permit is
+    /// over, and what it opened is to be forgotten; or it may have become good.
+    pub fn permit_is_due(&self) -> bool {
+        let (live, now) = (self.live(), self.clock.now());
+        let due = match &live.snapshot.permit.standing {
+            Ok(_) => live.until().is_some_and(|until| until.is_over(now)),
+            Err(PermitFault::NotYet | PermitFault::ClockWentBack) => true,
+            Err(_) => false,
+        };
+        let mut again = self.permits.again.lock();
+        let due = due && now.since(*again) >= AGAIN;
+        if due {
+            *again = now;
+        }
+        due
+    }
+
+    pub(super) fn meter_permit(&self) {
+        let (live, now) = (self.live(), self.clock.now());
+        let left = live.until().map(|until| until.left(now).as_secs()).unwrap_or_default();
+        let metrics = &self.metrics.permit;
+        metrics.left.set(i64::try_from(left).unwrap_or(i64::MAX));
+        for (ix, listener) in (0..).map(ListenerIx).zip(&live.snapshot.listeners) {
+            let Some(tls) = &listener.tls else { continue };
+            let whole = tls.withheld.is_empty();
+            metrics.ends_tls(&listener.name, whole && live.may_end_tls(ix, now).is_ok());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Host permits on a gateway that runs (TLS-3, PRIV-5): nothing is ended without one, it ends by time
+//! without cutting anybody off, and a new one is taken up without a restart.
+mod process;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sekisho::base::Name;
+use sekisho::mock::Session;
+use sekisho::permit::Claims;
+
+use crate::support::{ORDERS, Plan, World, get, until};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn path(world: &World) -> PathBuf {
+    world.dir.join("pki/permit/host.permit")
+}
+
+/// A permit of the world's issuer for its host, from now on.
+fn issued(world: &World, edit: impl FnOnce(&mut Claims)) -> String {
+    let now = world.gateway.engine.clock.now();
+    let names = ["localhost", "gateway.test"].map(str::to_owned);
+    let mut claims = world.pki.host.claims("test", &["apps"], &names, now).unwrap();
+    edit(&mut claims);
+    world.pki.host.issuer.sign(&claims)
+}
+
+async fn install(world: &World, document: impl AsRef<[u8]>) -> bool {
+    std::fs::write(path(world), document).unwrap();
+    world.reload(|text| text).await
+}
+
+async fn open(world: &World) -> Session {
+    world.printer().connect(world.address()).await.unwrap()
+}
+
+async fn serves(session: &Session) {
+    assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
+}
+
+/// No handshake is answered; `why` is told at the door.
+async fn closed(world: &World, why: &str) {
+    let series = "sekisho_connections_refused_total{listener=\"apps\",reason=\"no_permit\"}";
+    let before = world.metric(series);
+    assert!(world.printer().connect(world.address()).await.is_err(), "{why}: TLS was ended");
+    until("the refusal at the door", || world.metric(series) > before).await;
+    let told = world.events("tls-not-permitted");
+    let last = told.last().unwrap_or_else(|| panic!("{why}: nothing was told"));
+    assert_eq!((&last["sekisho.detail"], &last["sekisho.listener"]), (&why.into(), &"apps".into()));
+    assert_eq!(last["sekisho.control"], "TLS-3");
+    assert_eq!(world.metric("sekisho_listener_ends_tls{listener=\"apps\"}"), 0.0);
+    assert_eq!(world.gateway.engine.readiness(), Err("this host has no permit to end TLS"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_no_permit_no_tls_until_one_comes() {
+    let none = Plan::default().replace("host.permit", "none.permit");
+    let world = World::with(none).await;
+    closed(&world, "missing").await;
+    assert_eq!(world.events("permit-refused")[0]["sekisho.detail"], "missing");
+    assert_eq!(world.metric("sekisho_permit_seconds"), 0.0);
+    assert_eq!(world.metric("sekisho_alarms_raised_total{severity=\"critical\"}"), 1.0);
+    // It comes, and nothing is restarted.
+    std::fs::copy(path(&world), world.dir.join("pki/permit/none.permit")).unwrap();
+    assert!(world.reload(|text| text).await);
+    serves(&open(&world).await).await;
+    assert!(world.metric("sekisho_permit_seconds") > 29.0 * 86_400.0);
+    assert_eq!(world.metric("sekisho_listener_ends_tls{listener=\"apps\"}"), 1.0);
+    assert_eq!(world.gateway.engine.readiness(), Ok(()));
+    let accepted = world.events("permit-accepted");
+    assert!(accepted[0]["sekisho.permit"].as_str().unwrap().starts_with("dev-"), "{accepted:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_permit_ends_by_time_and_cuts_nobody_off() {
+    let kept = Plan::default().replace("[log]\n", "[log]\nrotate_every = \"30 days\"\n");
+    let world = World::with(kept.by_hand()).await;
+    let document = issued(&world, |claims| claims.expires = claims.issued + 20 * 86_400);
+    assert!(install(&world, &document).await);
+    let session = open(&world).await;
+    let told = |world: &World| {
+        world.gateway.engine.check_conditions();
+        world.events("permit-ending").len()
+    };
+    let mut steps = vec![told(&world)];
+    for _ in 0..20 {
+        world.advance(DAY);
+        steps.push(told(&world));
+        serves(&session).await;
+    }
+    // 14, 7 and 1 days ahead, once each; the day of issue began an hour before.
+    let first = |count: usize| steps.iter().position(|told| *told == count);
+    assert_eq!([1, 2, 3].map(first), [6, 13, 19].map(Some), "{steps:?}");
+    assert_eq!(steps[20], 3, "{steps:?}");
+    let ended = world.events("permit-ended");
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    closed(&world, "expired").await;
+    serves(&session).await;
+    // Not even by the wall clock.
+    let now = world.gateway.engine.clock.now().unix_ms();
+    world.hand.as_ref().unwrap().jump_wall_to(now - 10 * 86_400_000);
+    closed(&world, "expired").await;
+    // What it opened is forgotten when the configuration is read again, as the process then does.
+    assert!(world.gateway.engine.permit_is_due());
+    assert!(world.reload(|text| text).await);
+    closed(&world, "expired").await;
+    serves(&session).await;
+    world.hand.as_ref().unwrap().jump_wall_to(now);
+    let fresh = issued(&world, |_| {});
+    assert!(install(&world, fresh).await);
+    serves(&open(&world).await).await;
+    serves(&session).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_permit_that_is_none_here_replaces_no_valid_one() {
+    let world = World::start().await;
+    let whole = std::fs::read(path(&world)).unwrap();
+    let session = open(&world).await;
+    let other = issued(&world, |claims| {
+        claims.environment = Name::parse("production").unwrap();
+    });
+    let mut flipped = whole.clone();
+    let at = flipped.len() / 2;
+    flipped[at] ^= 1;
+    for bad in [&whole[..whole.len() / 2], &flipped, other.as_bytes(), &vec![b'x'; 1 << 20]] {
+        assert!(!install(&world, bad).await);
+        serves(&open(&world).await).await;
+    }
+    assert_eq!(world.events("config-refused").len(), 4);
+    // Taken away, it is withdrawn.
+    std::fs::remove_file(path(&world)).unwrap();
+    assert!(world.reload(|text| text).await);
+    closed(&world, "missing").await;
+    serves(&session).await;
+    // From here on a bad one changes nothing either way.
+    assert!(install(&world, &flipped).await);
+    closed(&world, "signature").await;
+    assert!(install(&world, &whole).await);
+    serves(&open(&world).await).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_listener_or_name_that_is_not_in_the_permit_is_closed() {
+    let world = World::start().await;
+    let other = issued(&world, |claims| claims.listeners.clear());
+    assert!(install(&world, other).await);
+    closed(&world, "not_listed").await;
+    let name = issued(&world, |claims| claims.server_names.truncate(1));
+    assert!(install(&world, name).await);
+    closed(&world, "not_listed").await;
+    assert_eq!(world.events("tls-withheld").len(), 2);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_clock_that_was_moved_back_over_a_restart_is_noticed() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let start = world.gateway.engine.clock.now().unix_ms();
+    world.advance(Duration::from_secs(2 * 3_600));
+    world.hand.as_ref().unwrap().jump_wall_to(start);
+    let world = world.restart().await;
+    closed(&world, "clock_went_back").await;
+    let record = std::fs::metadata(world.dir.join("state/permit.clock")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&record.permissions()) & 0o777, 0o600);
+    // A process with the wrong clock forgets nothing.
+    let world = world.restart().await;
+    closed(&world, "clock_went_back").await;
+    world.advance(Duration::from_secs(2 * 3_600));
+    assert!(world.gateway.engine.permit_is_due());
+    assert!(world.reload(|text| text).await);
+    serves(&open(&world).await).await;
+    world.finish().await;
+}
