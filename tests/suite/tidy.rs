@@ -115,6 +115,7 @@ const CLAIMED: &[ControlId] = &[
     ControlId::Acc5,
     ControlId::Tls1,
     ControlId::Tls2,
+    ControlId::Tls3,
     ControlId::Priv1,
     ControlId::Priv3,
     ControlId::Priv5,
