@@ -88,13 +88,22 @@ fn assert_revoked(line: &Value, detail: &str) {
     assert_eq!(line["sekisho.control"], "ACC-3");
 }
 
+/// The events of one look are written when it is over, a moment after the connections are gone.
 #[track_caller]
 fn assert_told(world: &World, cause: &str, identity: Option<&str>, count: u64) {
-    let events = world.events("connections-cut");
     let of =
         |event: &&Value| event["sekisho.cause"] == cause && event["user.name"].as_str() == identity;
-    let told: u64 = events.iter().filter(of).map(|e| e["sekisho.count"].as_u64().unwrap()).sum();
-    assert_eq!(told, count, "{events:?}");
+    let told = || -> u64 {
+        let events = world.events("connections-cut");
+        events.iter().filter(of).map(|event| event["sekisho.count"].as_u64().unwrap()).sum()
+    };
+    for _ in 0..200 {
+        if told() >= count {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(told(), count, "{:?}", world.events("connections-cut"));
     let series = format!("sekisho_connections_cut_total{{cause=\"{cause}\"}}");
     assert!(world.metric(&series) >= count as f64);
 }
