@@ -208,6 +208,7 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::ConfigRefused { generation: number, errors: number, why: text },
         Event::AddressRefused(door.clone()),
         Event::ConnectionsExceeded(door.clone()),
+        Event::ConnectionsCut { listener: name, identity: Some(name), cause: text, count: number },
         Event::ProxyHeaderRefused(door.clone()),
         Event::HandshakeFailed(door.clone()),
         Event::TlsNotPermitted(door.clone()),

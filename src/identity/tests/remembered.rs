@@ -100,7 +100,7 @@ fn refusals_are_not_remembered_and_memory_is_bounded() {
         assert!(world.token(token).is_err());
     }
     assert!(world.cache.is_empty());
-    let sign = |n: u64| world.signer.sign(&claims_with("printer", json!({ "jti": n })));
+    let sign = |n: u64| world.signer.sign(&claims_with("printer", json!({ "jti": n.to_string() })));
     for n in 0..200 {
         assert!(world.token(&sign(n)).is_ok());
         assert!(world.cache.len() <= 64);
