@@ -43,8 +43,8 @@ async fn priv_3_a_dry_run_tells_and_changes_nothing() {
     let short: Vec<String> = lines
         .iter()
         .map(|line| {
-            let word = |key: &str| line[key].as_str().unwrap().to_owned();
-            format!("{} {} {} {}", word("direction"), word("control"), word("what"), line["items"])
+            let text = |key: &str| line[key].as_str().unwrap().to_owned();
+            format!("{} {} {} {}", text("direction"), text("control"), text("what"), line["items"])
         })
         .collect();
     assert_eq!(
@@ -88,8 +88,8 @@ async fn priv_3_what_widens_is_an_officers_act() {
     let told: Vec<String> = acts
         .iter()
         .map(|act| {
-            let word = |key: &str| act[key].as_str().unwrap().to_owned();
-            format!("{} {} {}", word("sekisho.actor"), word("sekisho.act"), word("sekisho.outcome"))
+            let text = |key: &str| act[key].as_str().unwrap().to_owned();
+            format!("{} {} {}", text("sekisho.actor"), text("sekisho.act"), text("sekisho.outcome"))
         })
         .collect();
     assert_eq!(

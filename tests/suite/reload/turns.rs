@@ -74,10 +74,10 @@ async fn log_1_a_reload_in_the_middle_of_a_reload_waits_for_its_turn() {
         Outcome::Applied { generation, .. } => *generation,
         Outcome::Refused { why, .. } => panic!("{why:?}"),
     };
-    assert_eq!(generation_of(&*first.await.unwrap()), 2);
+    assert_eq!(generation_of(&first.await.unwrap()), 2);
     let mut told = Vec::new();
     for one in storm {
-        told.push(generation_of(&*one.await.unwrap()));
+        told.push(generation_of(&one.await.unwrap()));
     }
     told.dedup();
     let reads = files.reads.load(Ordering::SeqCst);
