@@ -284,7 +284,8 @@ impl Live {
         ix: ListenerIx,
         now: Moment,
     ) -> Result<&Arc<ServerConfig>, DoorFault> {
-        let config = self.tls.get(ix.index()).ok_or(DoorFault::Gone)?;
+        let place = self.snapshot.names.listener_place(ix).ok_or(DoorFault::Gone)?;
+        let config = self.tls.get(place).ok_or(DoorFault::Gone)?;
         self.permitted(config.as_ref(), now)
     }
 

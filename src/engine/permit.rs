@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::Engine;
 use super::live::Live;
-use crate::base::{ListenerIx, Moment, Name};
+use crate::base::{Moment, Name};
 use crate::config::Snapshot;
 use crate::evidence::{Event, Fixed, PermitNews};
 use crate::permit::clock::Steady;
@@ -80,6 +80,11 @@ pub(super) fn keeps(before: &Live, after: &Snapshot, now: Moment) -> Result<(), 
     }
 }
 
+/// Whether TLS is to end anywhere here; a host that only passes it on needs no permit.
+fn wants_permit(snapshot: &Snapshot) -> bool {
+    snapshot.api.is_some() || snapshot.listeners.iter().any(|listener| listener.tls.is_some())
+}
+
 impl Engine {
     /// The time that this process believes: the wall clock, but never less than what has passed since
     /// its start.
@@ -101,7 +106,7 @@ impl Engine {
             }
             // Its end was told already.
             Err(PermitFault::Expired) if self.permits.told.lock().steps > AHEAD_SECS.len() => {}
-            Err(fault) if !same && !live.snapshot.listeners.is_empty() => {
+            Err(fault) if !same && wants_permit(&live.snapshot) => {
                 let fault = Fixed::new(fault.as_str());
                 self.report_event(&Event::Permit(PermitNews::Refused { fault }));
             }
@@ -173,10 +178,10 @@ impl Engine {
         let left = live.until().map(|until| until.left(now).as_secs()).unwrap_or_default();
         let metrics = &self.metrics.permit;
         metrics.left.set(i64::try_from(left).unwrap_or(i64::MAX));
-        for (ix, listener) in (0..).map(ListenerIx).zip(&live.snapshot.listeners) {
+        for listener in &live.snapshot.listeners {
             let Some(tls) = &listener.tls else { continue };
             let whole = tls.withheld.is_empty();
-            metrics.ends_tls(&listener.name, whole && live.may_end_tls(ix, now).is_ok());
+            metrics.ends_tls(&listener.name, whole && live.may_end_tls(listener.ix, now).is_ok());
         }
     }
 }

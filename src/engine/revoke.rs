@@ -156,12 +156,23 @@ impl Engine {
     ) -> Option<Cut> {
         let (conn, snapshot) = (&link.facts, &live.snapshot);
         let by = |fault, identity| Some(Cut { fault, identity });
-        let Ok(networks) = live.networks_of(conn) else { return by(RevokedFault::Network, None) };
-        let peer = link.certificate_under(live.authorities(conn.listener, now), |chain| {
-            let key = verdicts.hasher.hash_one(chain.iter().map(AsRef::as_ref).collect::<Vec<_>>());
-            let verify = || live.still_verifies(conn.listener, chain, now);
-            *verdicts.chains.entry((conn.listener, key)).or_insert_with(verify)
-        });
+        // Whoever came by a listener that is gone was told to go, is refused, and has as long as its
+        // answers may take; what else it stands on is looked at as ever.
+        let gone = live.listener(conn.listener).is_none();
+        let networks = match live.networks_of(conn) {
+            Ok(networks) => networks,
+            Err(_) if gone => snapshot.networks.lookup(&conn.addr),
+            Err(_) => return by(RevokedFault::Network, None),
+        };
+        let mut judged = || {
+            link.certificate_under(live.authorities(conn.listener, now), |chain| {
+                let key =
+                    verdicts.hasher.hash_one(chain.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+                let verify = || live.still_verifies(conn.listener, chain, now);
+                *verdicts.chains.entry((conn.listener, key)).or_insert_with(verify)
+            })
+        };
+        let peer = if gone { conn.certificate.as_ref() } else { judged() };
         if let Some(own) = &conn.certificate {
             let ends = own.not_after().saturating_add(1);
             if peer.is_none() || now.unix_secs() >= ends {

@@ -26,6 +26,8 @@ pub struct Gateway {
     engine: Arc<Engine>,
     /// Tells open sockets that the gateway stops.
     stop: watch::Sender<bool>,
+    /// Tells who waits for a request that none is taken any more.
+    over: watch::Sender<bool>,
 }
 
 impl Gateway {
@@ -42,9 +44,9 @@ impl Gateway {
             ca_file: Some("/dev/null".to_owned()),
             ..ServerConf::default()
         };
-        let stop = watch::Sender::new(false);
+        let (stop, over) = (watch::Sender::new(false), watch::Sender::new(false));
         let hooks = Hooks::new(Arc::clone(&engine), Sockets::new(&conf, stop.subscribe()));
-        Arc::new(Self { proxy: Arc::new(http_proxy(&Arc::new(conf), hooks)), engine, stop })
+        Arc::new(Self { proxy: Arc::new(http_proxy(&Arc::new(conf), hooks)), engine, stop, over })
     }
 
     /// Has sockets end when they pause. Connections are told to go by the listeners they came by.
@@ -56,6 +58,7 @@ impl Gateway {
     /// it pauses.
     pub async fn drain(&self) {
         self.stop.send_replace(true);
+        self.over.send_replace(true);
         self.proxy.http_cleanup().await;
     }
 }
@@ -96,8 +99,8 @@ struct Front {
     options: HttpServerOptions,
     /// Takes no more requests on this connection than it has.
     retire: watch::Sender<bool>,
-    /// The gateway stops: who waits for a request waits in vain.
-    stop: watch::Receiver<bool>,
+    /// No request is taken any more: who waits for one waits in vain.
+    over: watch::Receiver<bool>,
 }
 
 impl Front {
@@ -108,8 +111,8 @@ impl Front {
         options.keepalive_request_limit = Some(bounds.requests_per_connection.saturating_sub(1));
         options.h2_idle_timeout = Some(bounds.idle);
         let (proxy, engine) = (Arc::clone(&gateway.proxy), Arc::clone(&gateway.engine));
-        let stop = gateway.stop.subscribe();
-        Self { proxy, engine, link, options, retire, stop }
+        let over = gateway.over.subscribe();
+        Self { proxy, engine, link, options, retire, over }
     }
 
     fn bounds(&self) -> &Bounds {
@@ -148,11 +151,11 @@ impl HttpServerApp for Front {
         if let ServerSession::H1(waiting) = &mut session {
             // The engine takes much room to wait in; so it is begun when there is something to do.
             self.link.probe();
-            let mut stop = self.stop.clone();
+            let mut over = self.over.clone();
             let there = tokio::select! {
                 biased;
                 read = waiting.idle() => matches!(read, Ok(1..)),
-                _stop = stop.wait_for(|stop| *stop) => false,
+                _over = over.wait_for(|over| *over) => false,
             };
             self.link.end_probe();
             if !there {

@@ -227,13 +227,13 @@ impl HeadGuard {
     fn target(&mut self, rest: &[u8]) -> Result<(State, usize), HeadFault> {
         let room = self.limits.target_max.saturating_sub(self.target_len);
         let length = visible_len(rest);
-        if length > room {
-            return Err(HeadFault::TargetTooLong);
-        }
         let (part, after) = rest.split_at(length);
         // A request target has no fragment (RFC 9112 §3.2); the engine would drop it.
-        if memchr::memchr(b'#', part).is_some() {
+        if memchr::memchr(b'#', part.get(..room).unwrap_or(part)).is_some() {
             return Err(HeadFault::RequestLine);
+        }
+        if length > room {
+            return Err(HeadFault::TargetTooLong);
         }
         let is_path = self.absolute.is_empty()
             && (self.target_len > 0 || part.first().is_some_and(|b| *b == b'/'));

@@ -71,6 +71,19 @@ fn mon_5_control_bytes_are_refused_everywhere() {
 }
 
 #[test]
+fn mon_5_a_fragment_within_the_bound_is_told_before_the_length() {
+    let limits = HeadLimits { bytes_max: 100, count_max: 6, target_max: 2 };
+    for (head, fault) in [
+        (&b"POST #a/b HTTP/1.1\r\n"[..], HeadFault::RequestLine),
+        (b"POST /#a/b HTTP/1.1\r\n", HeadFault::RequestLine),
+        (b"POST /a#b HTTP/1.1\r\n", HeadFault::TargetTooLong),
+    ] {
+        assert_eq!(judge(limits, [head].into_iter()).0, HeadStep::Refuse(fault));
+        assert_eq!(judge(limits, head.chunks(1)).0, HeadStep::Refuse(fault));
+    }
+}
+
+#[test]
 fn mon_5_the_request_line_has_one_form() {
     for line in [
         " GET / HTTP/1.1",

@@ -248,7 +248,7 @@ impl Plan {
 pub fn pki() -> DevPki {
     let mut pki = DevPki::generate(&PkiPlan::default(), now()).unwrap();
     let names = ["localhost", "gateway.test", "upstream.test", "*.shop.test"].map(str::to_owned);
-    let claims = pki.host.claims("test", &["apps", "admin.api"], &names, now()).unwrap();
+    let claims = pki.host.claims("test", &["apps", "second", "admin.api"], &names, now()).unwrap();
     pki.permit = pki.host.issuer.sign(&claims);
     pki
 }
