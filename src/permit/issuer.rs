@@ -100,7 +100,7 @@ impl Signer {
         IssuerKey(public)
     }
 
-    /// The document of these claims, signed. Whether they make a permit is for [`super::verify`] to
+    /// The document of these claims, signed. Whether they make a permit is for [`super::verify()`] to
     /// say.
     #[must_use]
     pub fn sign(&self, claims: &Claims) -> String {

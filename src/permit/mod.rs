@@ -3,7 +3,7 @@
 //!
 //! Never sees: files, clocks, private keys of listeners. The document, what the host can show of
 //! itself, trusted keys and the time are passed in.
-//! 1. A [`HostPermit`] is made by [`verify`] alone, so whoever holds one has verified it.
+//! 1. A [`HostPermit`] is made by [`verify()`] alone, so whoever holds one has verified it.
 //! 2. Nothing of a document is read before its signature is found to be a trusted issuer's.
 //! 3. An empty list allows nothing; an unknown key, another spelling, a fact that the host can't show
 //!    is a refusal; so is a life of more than 90 days.

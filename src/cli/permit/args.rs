@@ -29,6 +29,7 @@ use clap::{Args, Subcommand};
 #[expect(clippy::doc_link_with_quotes, reason = "a list of TOML, shown as it is")]
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
+#[allow(rustdoc::broken_intra_doc_links, reason = "a section of a file, as `--help` prints it")]
 pub(in crate::cli) struct PermitArgs {
     #[command(subcommand)]
     pub(super) act: Act,
