@@ -11,13 +11,18 @@ use crate::base::{Moment, Name};
 /// what opens a listener's private key asks for one:
 ///
 /// ```compile_fail
+/// # use sekisho::permit::{Claims, HostPermit, IssuerId};
 /// // Nobody makes one by hand …
-/// let permit = sekisho::permit::HostPermit { claims: todo!(), issuer: todo!() };
+/// fn forge(claims: Claims, issuer: IssuerId) -> HostPermit {
+///     HostPermit { claims, issuer }
+/// }
 /// ```
 /// ```compile_fail
 /// // … nor out of what a document says, unverified.
-/// let claims: sekisho::permit::Claims = todo!();
-/// let permit: sekisho::permit::HostPermit = claims.into();
+/// # use sekisho::permit::{Claims, HostPermit};
+/// fn believe(claims: Claims) -> HostPermit {
+///     claims.into()
+/// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostPermit {

@@ -71,7 +71,7 @@ impl Line {
                 // No child yet: the one that started it still drains.
                 match waitpid(Some(pid_of(pid)), WaitOptions::NOHANG) {
                     Ok(ended) => ended.map(|(_pid, status)| status.exit_status()),
-                    // Waited for by somebody else: its end is in the log, with its reason.
+                    // The one that started it still drained, and saw its end; the log tells of that.
                     Err(_) if test_kill_process(pid_of(pid)).is_err() => Some(Some(0)),
                     Err(_) => None,
                 }
