@@ -88,7 +88,7 @@ def sekisho(args, ports, dir):
         text += f'targets = [{{ name = "target", address = "127.0.0.1:{at}" }}]\n'
     path = os.path.join(dir, "sekisho.toml")
     open(path, "w").write(text)
-    return port, [args.sekisho, "run", path]
+    return port, [os.path.abspath(args.sekisho), "run", path]
 
 
 def free_port():

@@ -117,16 +117,23 @@ async fn serve(
         before,
     };
     let end = Box::pin(desk.work(&mut signals, asked)).await;
-    if let Ok(control) = control {
-        control.close().await;
-    }
+    let close = async || {
+        if let Ok(control) = control {
+            control.close().await;
+        }
+    };
     match end {
         End::Stop => {
+            close().await;
             notifier.stopping();
             Box::pin(running.stop()).await;
         }
-        End::Leave(left) => {
+        End::Leave(left, tell) => {
             notifier.relieved_by(left.pid);
+            running.retire().await;
+            // Whoever is told finds that callers are sent to the new process. It may be gone.
+            let _ = tell.send(Ok(left.pid));
+            close().await;
             Box::pin(running.leave(*left)).await;
         }
     }
@@ -178,11 +185,14 @@ async fn enter(
     }
 }
 
+/// Whoever asked for an upgrade.
+type Tell = oneshot::Sender<Result<u32, String>>;
+
 /// How it ends.
 enum End {
     Stop,
-    /// Another process serves.
-    Leave(Box<Left>),
+    /// Another process serves, and somebody is to be told.
+    Leave(Box<Left>, Tell),
 }
 
 /// What a process does while its gateway serves.
@@ -202,7 +212,7 @@ struct Desk<'d> {
 struct UnderWay<'d> {
     outcome: Pin<Box<dyn Future<Output = Result<Left, upgrade::Fault>> + Send + 'd>>,
     stop: watch::Sender<bool>,
-    tell: oneshot::Sender<Result<u32, String>>,
+    tell: Tell,
 }
 
 impl<'d> Desk<'d> {
@@ -225,15 +235,11 @@ impl<'d> Desk<'d> {
                     self.begin(Asked { order, outcome: tell }, &mut under_way);
                 }
                 Some(asked) = asked.recv() => self.begin(asked, &mut under_way),
-                outcome = outcome_of(&mut under_way) => {
-                    let tell = under_way.take().map(|ended| ended.tell);
-                    let told = outcome.as_ref().map(|left| left.pid).map_err(ToString::to_string);
+                (outcome, tell) = outcome_of(&mut under_way) => match outcome {
+                    Ok(left) => return End::Leave(Box::new(left), tell),
                     // Whoever asked may be gone.
-                    let _ = tell.map(|tell| tell.send(told));
-                    if let Ok(left) = outcome {
-                        return End::Leave(Box::new(left));
-                    }
-                }
+                    Err(fault) => drop(tell.send(Err(fault.to_string()))),
+                },
                 _ = alive.tick() => self.notifier.alive(),
                 _ = tick.tick() => {
                     self.running.engine.flush_door();
@@ -284,9 +290,16 @@ impl<'d> Desk<'d> {
     }
 }
 
-async fn outcome_of(under_way: &mut Option<UnderWay<'_>>) -> Result<Left, upgrade::Fault> {
-    match under_way {
+/// How an upgrade ended, and who asked for it.
+async fn outcome_of(
+    under_way: &mut Option<UnderWay<'_>>,
+) -> (Result<Left, upgrade::Fault>, Tell) {
+    let outcome = match under_way {
         Some(under_way) => under_way.outcome.as_mut().await,
+        None => std::future::pending().await,
+    };
+    match under_way.take() {
+        Some(ended) => (outcome, ended.tell),
         None => std::future::pending().await,
     }
 }

@@ -5,6 +5,7 @@ mod changes;
 mod remembered;
 mod upgrade;
 mod verbs;
+mod walkthrough;
 
 use std::ffi::OsStr;
 use std::io::Read;

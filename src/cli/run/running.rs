@@ -251,15 +251,19 @@ impl Running {
         self.end_log().await;
     }
 
-    /// Another process serves in this one's place: stops accepting, has callers go there with their next
-    /// request, and ends when nobody is left or the grace is over.
-    pub(in crate::cli) async fn leave(mut self, left: Left) {
-        let Left { mut link, mut parting, .. } = left;
-        let grace = self.engine.live().snapshot.shutdown_grace;
+    /// Another process serves in this one's place: stops accepting, and has callers go there with their
+    /// next request.
+    pub(in crate::cli) async fn retire(&self) {
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);
         self.sockets.close(|_| true).await;
         self.house.gateway.retire();
+    }
+
+    /// After [`Self::retire`]: ends when nobody is left or the grace is over.
+    pub(in crate::cli) async fn leave(mut self, left: Left) {
+        let Left { mut link, mut parting, .. } = left;
+        let grace = self.engine.live().snapshot.shutdown_grace;
         let state = self.state.get_mut();
         let store = Arc::clone(&state.store);
         if let Some(alarms) = state.alarms() {
