@@ -30,9 +30,14 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const CONFIG: &str = r#"
 [gateway]
-environment = "test"
+environment = "development"
 state_dir = "state"
 threads = 1
+[permit]
+file = "pki/permit/host.permit"
+issuers = ["pki/permit/issuer.pub"]
+host_key = "pki/permit/host.key"
+machine_id = "pki/permit/machine-id"
 [network]
 loopback = ["127.0.0.0/8"]
 [[listener]]

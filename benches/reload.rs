@@ -33,7 +33,7 @@ use sekisho::mock::{Call, Caller, CallerConfig};
 
 const ROLES: usize = 1_000;
 /// Requests a second while latency is measured.
-const RATE: u64 = 500;
+const RATE: u64 = 2_000;
 /// Identities of one policy file, which is bounded in bytes.
 const IN_FILE: usize = 2_500;
 

@@ -40,37 +40,43 @@ use sekisho::mock::{Alpn, Call, Caller, CallerConfig, MockConfig, MockSpApi, Per
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 const SEKISHO: &str = env!("CARGO_BIN_EXE_sekisho");
-const ORDERS: &str = "/orders/v0/orders?MarketplaceIds=A1VC38T7YXB528";
+const STOCK: &str = "/stock/JP-1";
 
 const CONFIG: &str = r#"
 [gateway]
-environment = "bench"
+environment = "development"
 state_dir = "state"
 shutdown_grace = "5 s"
+[permit]
+file = "pki/permit/host.permit"
+issuers = ["pki/permit/issuer.pub"]
+host_key = "pki/permit/host.key"
+machine_id = "pki/permit/machine-id"
 [network]
 loopback = ["127.0.0.0/8"]
 [[listener]]
 name = "apps"
 address = "127.0.0.1:0"
 networks = ["loopback"]
-upstreams = ["amazon"]
+upstreams = ["warehouse"]
 [listener.tls]
 certificates = [{ certificate = "pki/server.pem", key = "pki/server.key" }]
 client_ca = "pki/ca.pem"
 client_auth = "optional"
 [[upstream]]
-name = "amazon"
-kind = "sp-api"
-region = "fe"
-stage = "sandbox"
-endpoint = "https://localhost:{amazon}"
-token_endpoint = "https://localhost:{amazon}"
+name = "warehouse"
+kind = "https"
+endpoint = "https://localhost:{upstream}"
 ca = "pki/ca.pem"
-pacing = { plans = [{ operations = ["*"], rate = "10000/s", burst = 10000 }] }
+[[operation]]
+name = "warehouse/getStock"
+upstream = "warehouse"
+method = "GET"
+path = "/stock/{sku}"
 [role.shipping]
 purpose = "print labels"
-allow = ["orders/getOrders"]
-limits = [{ operations = ["orders/*"], requests = ["1000000/min"] }]
+allow = ["warehouse/getStock"]
+limits = [{ operations = ["warehouse/*"], requests = ["1000000/min"] }]
 [identity.label-printer]
 kind = "service"
 owner = "platform@example.com"
@@ -173,15 +179,8 @@ struct Load {
     fresh: Crowd,
 }
 
-fn orders() -> Call {
-    let mut call = Call::get(ORDERS);
-    for (name, value) in [
-        ("x-amz-access-token", "Atza|mock-access-token"),
-        ("user-agent", "bench/1.0 (Language=Rust)"),
-    ] {
-        call.headers.insert(name, http::HeaderValue::from_static(value));
-    }
-    call
+fn stock() -> Call {
+    Call::get(STOCK)
 }
 
 impl Load {
@@ -190,7 +189,7 @@ impl Load {
             let mut config = CallerConfig::trusting(pki.ca.certificate());
             config.identity = pki.client("label-printer").cloned();
             config.alpn = alpn;
-            Ok(Habit { caller: Caller::new(config)?, to, call: orders, every, keeps })
+            Ok(Habit { caller: Caller::new(config)?, to, call: stock, every, keeps })
         };
         let every = |count: usize, rate: usize| Duration::from_secs_f64(count as f64 / rate as f64);
         let (mut kept, mut fresh) = (Crowd::new(), Crowd::new());
@@ -240,9 +239,9 @@ fn report(what: &str, who: &str, over: Duration, tally: &Arc<Tally>) -> u64 {
     count(&tally.failed)
 }
 
-fn prepare(dir: &Path, amazon: SocketAddr, pki: &DevPki) -> Result<(), Error> {
+fn prepare(dir: &Path, upstream: SocketAddr, pki: &DevPki) -> Result<(), Error> {
     pki.write(&dir.join("pki"), Existing::Replace)?;
-    let text = CONFIG.replace("{amazon}", &amazon.port().to_string());
+    let text = CONFIG.replace("{upstream}", &upstream.port().to_string());
     std::fs::write(dir.join("sekisho.toml"), text)?;
     Ok(())
 }
@@ -256,9 +255,10 @@ async fn main() -> Result<ExitCode, Error> {
     let dir = std::env::temp_dir().join(format!("sekisho-swap-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     let pki = DevPki::generate(&PkiPlan::default(), Clock::system().now())?;
-    let amazon = MockConfig::new(Personality::Amazon, pki.upstream.clone());
-    let amazon = MockSpApi::start(amazon).await?;
-    prepare(&dir, amazon.address(), &pki)?;
+    let upstream = MockConfig::new(Personality::Amazon, pki.upstream.clone());
+    let upstream = MockSpApi::start(upstream).await?;
+    upstream.serve(STOCK, "application/json", "{\"stock\":12}");
+    prepare(&dir, upstream.address(), &pki)?;
     let mut line = Line::start(dir)?;
 
     let load = Load::begin(&options, &pki, line.address)?;

@@ -122,7 +122,7 @@ fn admit(
     tokio::spawn(async move {
         let door = Door { live, listener, from, peer, networks };
         let within = door.settings().map(|settings| settings.bounds.handshake);
-        // In a box of its own, which is gone when the connection waits: a handshake takes room.
+        // Boxes for what takes room and is over, or has not begun, while the connection waits.
         let opening = Box::pin(door.open(&engine, tcp));
         let opened = tokio::time::timeout(within.unwrap_or_default(), opening).await;
         match opened {
@@ -145,7 +145,7 @@ fn admit(
                     () = link.cut_off() => {}
                     () = overstayed(&engine, told) => {}
                 }
-                open.lender.close().await;
+                Box::pin(open.lender.close()).await;
                 drop((gauge, open.client, enrolled));
             }
             Ok(Err(Turned { fault, stream })) => {
@@ -153,7 +153,7 @@ fn admit(
                     engine.report_door(&door.live, listener, fault);
                 }
                 if let Some(stream) = stream {
-                    lent::close(stream).await;
+                    Box::pin(lent::close(stream)).await;
                 }
             }
             Err(_elapsed) => {
