@@ -291,9 +291,7 @@ impl<'d> Desk<'d> {
 }
 
 /// How an upgrade ended, and who asked for it.
-async fn outcome_of(
-    under_way: &mut Option<UnderWay<'_>>,
-) -> (Result<Left, upgrade::Fault>, Tell) {
+async fn outcome_of(under_way: &mut Option<UnderWay<'_>>) -> (Result<Left, upgrade::Fault>, Tell) {
     let outcome = match under_way {
         Some(under_way) => under_way.outcome.as_mut().await,
         None => std::future::pending().await,
