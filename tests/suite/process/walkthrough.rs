@@ -1,18 +1,18 @@
 //! The walk-through of deploy/walkthrough, in network namespaces of its own.
 use std::process::{Command, Stdio};
 
-/// The command lines of a page, and what each part is about. Keys differ from run to run.
+/// The command lines of a page, and what each part is about. Keys and processes differ from run to run.
 fn steps(page: &str) -> Vec<String> {
     let typed = |line: &str| {
         let host = line.split_once("$ ").map(|(host, _)| host);
         host.is_some_and(|host| host.bytes().all(|byte| byte.is_ascii_lowercase()))
     };
     let told = page.lines().filter(|line| line.starts_with('#') || typed(line));
-    told.map(|line| match line.split_once("x25519:") {
-        Some((before, _key)) => before.to_owned(),
-        None => line.to_owned(),
-    })
-    .collect()
+    let cut = |line: &str| {
+        let varies = ["x25519:", "-TERM "].iter().find_map(|mark| line.split_once(mark));
+        varies.map_or(line, |(same, _varies)| same).to_owned()
+    };
+    told.map(cut).collect()
 }
 
 /// Two hosts, one trusted with keys and one not, and everything that may happen to them. The script
