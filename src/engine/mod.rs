@@ -130,6 +130,11 @@ impl Clearance {
         &self.charged
     }
 
+    /// The request turned into something that lasts: its place in the log is none that others need.
+    pub fn lasts(&mut self) {
+        self.slot.lasts();
+    }
+
     /// Gives the place in the log to the record.
     pub fn into_slot(self) -> LogSlot {
         self.slot

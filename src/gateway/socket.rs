@@ -27,7 +27,7 @@ use pingora::{Error, Result};
 use pingora_http::ResponseHeader;
 use tokio::sync::watch;
 
-use super::ctx::Ctx;
+use super::ctx::{Ctx, Stage};
 use super::finish::stop;
 use super::forward;
 use super::relay::{End, Passed, Side, relay};
@@ -62,6 +62,9 @@ impl Sockets {
             ctx.deny(Denial::Internal);
             return Ok(());
         };
+        if let Stage::Cleared(clearance) = &mut ctx.stage {
+            clearance.lasts();
+        }
         let early = at_hand(upstream.read_body_bytes()).await;
         let upstream = Side { stream: upstream.into_inner(), early };
         self.join(client, upstream, ctx).await;

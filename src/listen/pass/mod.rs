@@ -75,7 +75,7 @@ impl Passing {
         (live, listener): (Arc<Live>, ListenerIx),
         pipes: &Arc<Pipes>,
     ) {
-        let Ok(slot) = engine.log.reserve() else {
+        let Ok(slot) = engine.log.reserve_lasting() else {
             engine.report_door(&live, listener, DoorFault::Log);
             return lent::close(turned_away(self.tcp, Alert::InternalError).await).await;
         };

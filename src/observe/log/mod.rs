@@ -1,5 +1,9 @@
 //! The log: lines are promised room before a request is admitted, queued by the request, and written
 //! by a thread of their own.
+//!
+//! What lasts as long as its peer likes takes no room from requests: it is promised room of its own,
+//! and what bounds that is not how many last (connections are bounded elsewhere) but how many lines of
+//! those that are over still wait.
 mod file;
 mod medium;
 mod writer;
@@ -28,16 +32,24 @@ pub struct LogSpec {
     pub lines_max: usize,
     /// Room beside it for lines of refused requests and for events.
     pub spare_max: usize,
+    /// Once so many lines of what lasted wait to be written, nothing more of the kind is admitted.
+    pub lasting_max: usize,
 }
 
 impl LogSpec {
     /// At some 700 bytes a line this is 14 MB while nothing can be written: 8 s of 2,000 requests/s.
     pub const LINES_MAX: usize = 16_384;
     pub const SPARE_MAX: usize = 4_096;
+    pub const LASTING_MAX: usize = 16_384;
 
     #[must_use]
     pub const fn new(target: LogTarget) -> Self {
-        Self { target, lines_max: Self::LINES_MAX, spare_max: Self::SPARE_MAX }
+        Self {
+            target,
+            lines_max: Self::LINES_MAX,
+            spare_max: Self::SPARE_MAX,
+            lasting_max: Self::LASTING_MAX,
+        }
     }
 }
 
@@ -69,6 +81,7 @@ pub struct LogSink {
 #[must_use]
 pub struct LogSlot {
     shared: Arc<Shared>,
+    room: Room,
     spent: Spent,
 }
 
@@ -79,10 +92,33 @@ enum Spent {
 }
 
 /// From whose room a line was taken.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Room {
     Promised,
     Spare,
+    Lasting,
+}
+
+/// How many lines there are of each.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rooms {
+    promised: usize,
+    spare: usize,
+    lasting: usize,
+}
+
+impl Rooms {
+    const fn all(self) -> usize {
+        self.promised + self.spare + self.lasting
+    }
+
+    const fn add(&mut self, room: Room) {
+        match room {
+            Room::Promised => self.promised += 1,
+            Room::Spare => self.spare += 1,
+            Room::Lasting => self.lasting += 1,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -95,8 +131,11 @@ struct Shared {
     open: AtomicBool,
     promised: AtomicUsize,
     spare: AtomicUsize,
+    /// Lines of what lasted that wait to be written.
+    lasting: AtomicUsize,
     lines_max: usize,
     spare_max: usize,
+    lasting_max: usize,
     refused: AtomicU64,
     lost: AtomicU64,
     metrics: LogMetrics,
@@ -108,8 +147,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     lines: Vec<u8>,
-    promised: usize,
-    spare: usize,
+    rooms: Rooms,
     /// Lines here and in the writer's hands.
     unwritten: usize,
     orders: Orders,
@@ -166,8 +204,10 @@ impl LogSink {
             open: AtomicBool::new(true),
             promised: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
+            lasting: AtomicUsize::new(0),
             lines_max: spec.lines_max,
             spare_max: spec.spare_max,
+            lasting_max: spec.lasting_max,
             refused: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             metrics,
@@ -184,11 +224,22 @@ impl LogSink {
     pub fn reserve(&self) -> Result<LogSlot, LogFull> {
         let shared = &self.shared;
         if shared.open.load(Ordering::Acquire) && take(&shared.promised, shared.lines_max) {
-            return Ok(LogSlot { shared: Arc::clone(shared), spent: Spent::No });
+            return Ok(shared.slot(Room::Promised));
         }
-        shared.refused.fetch_add(1, Ordering::Relaxed);
-        shared.metrics.refused.inc();
-        Err(LogFull)
+        Err(shared.refuse())
+    }
+
+    /// Room for the line of something that lasts as long as its peer likes, and of which there is only
+    /// a bounded number. It takes none from requests, however many there are. No lock.
+    ///
+    /// # Errors
+    /// [`LogFull`] if lines of those before it pile up, or there is no writer; it must be refused.
+    pub fn reserve_lasting(&self) -> Result<LogSlot, LogFull> {
+        let shared = &self.shared;
+        if shared.open.load(Ordering::Acquire) && shared.keeps_up() {
+            return Ok(shared.slot(Room::Lasting));
+        }
+        Err(shared.refuse())
     }
 
     /// Queues the line of a request that was refused before it had a slot. If even the spare room is
@@ -207,12 +258,13 @@ impl LogSink {
         self.write_refusal(&EventRecord::new(self.shared.clock.now(), event));
     }
 
-    /// Whether the next [`LogSink::reserve`] would fail.
+    /// Whether the next [`LogSink::reserve`] or [`LogSink::reserve_lasting`] would fail.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let shared = &self.shared;
         !shared.open.load(Ordering::Acquire)
             || shared.promised.load(Ordering::Acquire) >= shared.lines_max
+            || !shared.keeps_up()
     }
 
     /// Begins a file of the same name anew, as `logrotate` asks for after it moved the old one.
@@ -257,48 +309,96 @@ impl LogSink {
 impl LogSlot {
     pub fn write(mut self, record: &impl Record) {
         self.spent = Spent::Yes;
-        with_line(record, |line| self.shared.append(line, Room::Promised));
+        with_line(record, |line| self.shared.append(line, self.room));
+    }
+
+    /// What the line is about lasts from now on. Requests have their room back at once, unless lines
+    /// of what lasted pile up.
+    pub fn lasts(&mut self) {
+        if self.room == Room::Promised && self.shared.keeps_up() {
+            self.room = Room::Lasting;
+            self.shared.free(Room::Promised);
+        }
     }
 
     /// Gives the room back: no request was admitted on it, and its line goes another way.
     pub fn release(mut self) {
         self.spent = Spent::Yes;
-        self.shared.promised.fetch_sub(1, Ordering::AcqRel);
+        self.give_back();
+    }
+
+    fn give_back(&self) {
+        match self.room {
+            Room::Promised | Room::Spare => self.shared.free(self.room),
+            // Only lines that are there take room.
+            Room::Lasting => {}
+        }
     }
 }
 
 impl Drop for LogSlot {
     fn drop(&mut self) {
         if self.spent == Spent::No {
-            self.shared.promised.fetch_sub(1, Ordering::AcqRel);
+            self.give_back();
             self.shared.lose(1);
         }
     }
 }
 
 impl Shared {
+    fn slot(self: &Arc<Self>, room: Room) -> LogSlot {
+        LogSlot { shared: Arc::clone(self), room, spent: Spent::No }
+    }
+
+    fn refuse(&self) -> LogFull {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.metrics.refused.inc();
+        LogFull
+    }
+
+    /// Whether lines of what lasted are written as they come.
+    fn keeps_up(&self) -> bool {
+        self.lasting.load(Ordering::Acquire) < self.lasting_max
+    }
+
+    const fn used(&self, room: Room) -> &AtomicUsize {
+        match room {
+            Room::Promised => &self.promised,
+            Room::Spare => &self.spare,
+            Room::Lasting => &self.lasting,
+        }
+    }
+
+    fn free(&self, room: Room) {
+        self.used(room).fetch_sub(1, Ordering::AcqRel);
+    }
+
     fn append(&self, line: &[u8], room: Room) {
+        // Of what lasts, lines take room from now on, and not before.
+        if room == Room::Lasting {
+            self.lasting.fetch_add(1, Ordering::AcqRel);
+        }
         let mut queue = self.queue.lock();
         if queue.closed {
             drop(queue);
-            match room {
-                Room::Promised => self.promised.fetch_sub(1, Ordering::AcqRel),
-                Room::Spare => self.spare.fetch_sub(1, Ordering::AcqRel),
-            };
+            self.free(room);
             return self.lose(1);
         }
         let before = queue.lines.len();
         queue.lines.extend_from_slice(line);
         let after = queue.lines.len();
         queue.unwritten += 1;
-        match room {
-            Room::Promised => queue.promised += 1,
-            Room::Spare => queue.spare += 1,
-        }
+        queue.rooms.add(room);
         drop(queue);
         if before == 0 || (before < BATCH_BYTES && after >= BATCH_BYTES) {
             self.wake.notify_one();
         }
+    }
+
+    fn meter(&self) {
+        let rooms = [Room::Promised, Room::Spare, Room::Lasting];
+        let queued: usize = rooms.map(|room| self.used(room).load(Ordering::Relaxed)).iter().sum();
+        self.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
     }
 
     fn lose(&self, lines: u64) {

@@ -1,3 +1,5 @@
+mod lasting;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -107,7 +109,7 @@ fn log_1_an_unwritable_device_refuses_requests() {
     let device = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let (clock, _hand) = Clock::manual(START_MS);
     let metrics = Metrics::new("test", clock.now()).unwrap();
-    let spec = LogSpec { target: LogTarget::Stdout, lines_max: 4, spare_max: 4 };
+    let spec = LogSpec { lines_max: 4, spare_max: 4, ..LogSpec::new(LogTarget::Stdout) };
     let medium = Box::new(StreamMedium::new(device));
     let sink = LogSink::with_medium(&spec, medium, clock, metrics.log()).unwrap();
     for number in 0..4 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::file::LogOpenFault;
 use super::medium::{Medium, Notes, Resume, fault_of};
-use super::{BATCH_BYTES, Orders, Shared};
+use super::{BATCH_BYTES, Orders, Rooms, Shared};
 use crate::base::Moment;
 use crate::evidence::{Event, EventRecord, LogFault, Record};
 
@@ -37,8 +37,7 @@ struct Batch {
     /// How many of them are written.
     written: usize,
     lines: usize,
-    promised: usize,
-    spare: usize,
+    rooms: Rooms,
 }
 
 struct Outage {
@@ -99,9 +98,8 @@ impl Writer {
             shared.wake.wait_while_for(&mut queue, gathering, GATHER);
         }
         std::mem::swap(&mut queue.lines, &mut self.batch.bytes);
-        self.batch.promised = std::mem::take(&mut queue.promised);
-        self.batch.spare = std::mem::take(&mut queue.spare);
-        self.batch.lines = self.batch.promised + self.batch.spare;
+        self.batch.rooms = std::mem::take(&mut queue.rooms);
+        self.batch.lines = self.batch.rooms.all();
         let orders = queue.orders;
         queue.orders.reopen = false;
         (orders, queue.asked)
@@ -170,11 +168,11 @@ impl Writer {
         let batch = &mut self.batch;
         shared.metrics.written.inc_by(u64::try_from(batch.lines).unwrap_or(u64::MAX));
         // Notes were never in the queue.
-        shared.queue.lock().unwritten -= batch.promised + batch.spare;
-        let promised = shared.promised.fetch_sub(batch.promised, Ordering::AcqRel);
-        let spare = shared.spare.fetch_sub(batch.spare, Ordering::AcqRel);
-        let queued = (promised + spare).saturating_sub(batch.promised + batch.spare);
-        shared.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
+        shared.queue.lock().unwritten -= batch.rooms.all();
+        shared.promised.fetch_sub(batch.rooms.promised, Ordering::AcqRel);
+        shared.spare.fetch_sub(batch.rooms.spare, Ordering::AcqRel);
+        shared.lasting.fetch_sub(batch.rooms.lasting, Ordering::AcqRel);
+        shared.meter();
         let mut bytes = std::mem::take(&mut batch.bytes);
         bytes.clear();
         bytes.shrink_to(KEEP_BYTES);
@@ -189,8 +187,7 @@ impl Writer {
 
     fn note_outage(&mut self, fault: LogFault) {
         let shared = &self.shared;
-        let queued = shared.promised.load(Ordering::Relaxed) + shared.spare.load(Ordering::Relaxed);
-        shared.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
+        shared.meter();
         if self.outage.is_some() {
             return;
         }
