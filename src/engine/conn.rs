@@ -15,7 +15,8 @@ use crate::identity::{PeerCertificate, Proof, Proven};
 use crate::policy::NetworkMask;
 use crate::state::IdentityPermit;
 
-/// Tokens of one connection that are remembered, the latest ones. A request keeps its own beside.
+/// Tokens of one connection that are remembered when no request is under way with them, the latest
+/// ones. Those of requests that are under way are all known.
 const TOKENS_MAX: usize = 16;
 
 /// Facts that hold for the whole life of a connection. Made by `listen` after NET-1, NET-3 and TLS-1
@@ -82,7 +83,52 @@ pub struct Cut {
 #[derive(Debug, Default)]
 struct Ground {
     identities: Vec<Held>,
-    tokens: VecDeque<(u64, Name)>,
+    /// The one used last is the last one.
+    tokens: VecDeque<Used>,
+}
+
+/// A token that was used on a connection.
+#[derive(Debug)]
+struct Used {
+    token: u64,
+    who: Name,
+    /// Requests that are under way with it.
+    requests: u32,
+}
+
+impl Ground {
+    fn take_token(&mut self, token: u64, who: &Name) {
+        let known = self.tokens.iter().position(|used| used.token == token);
+        let used = known.and_then(|place| self.tokens.remove(place));
+        let mut used = used.unwrap_or_else(|| Used { token, who: who.clone(), requests: 0 });
+        used.requests = used.requests.saturating_add(1);
+        self.tokens.push_back(used);
+    }
+
+    fn give_token_back(&mut self, token: u64) {
+        if let Some(used) = self.tokens.iter_mut().find(|used| used.token == token) {
+            used.requests = used.requests.saturating_sub(1);
+        }
+        let idle = |used: &&Used| used.requests == 0;
+        if self.tokens.iter().filter(idle).count() > TOKENS_MAX
+            && let Some(oldest) = self.tokens.iter().position(|used| used.requests == 0)
+        {
+            self.tokens.remove(oldest);
+        }
+    }
+}
+
+/// A request is under way with a token; dropping it says that it is over.
+#[derive(Debug)]
+pub struct InUse {
+    link: Arc<ConnLink>,
+    token: u64,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.link.stands_on.lock().give_token_back(self.token);
+    }
 }
 
 /// Somebody who proved itself on a connection, the last time by this proof.
@@ -205,7 +251,7 @@ impl ConnLink {
     /// The first token used on this connection of which `is_denied` is true, and whose it was.
     pub(super) fn denied_token(&self, is_denied: impl Fn(u64) -> bool) -> Option<Name> {
         let ground = self.stands_on.lock();
-        ground.tokens.iter().find(|(token, _)| is_denied(*token)).map(|(_, who)| who.clone())
+        ground.tokens.iter().find(|used| is_denied(used.token)).map(|used| used.who.clone())
     }
 
     /// Ends the connection, once; whoever serves it is woken.
@@ -228,28 +274,24 @@ impl ConnLink {
         }
     }
 
-    /// Remembers that this connection counts for an identity; `take` is asked only once for each.
+    /// Remembers that this connection counts for an identity; `take` is asked only once for each. A
+    /// request that brought a token is under way with it as long as what comes back lives.
     pub fn hold_identity<E>(
-        &self,
+        self: &Arc<Self>,
         who: &Name,
         proven: &Proven,
         take: impl FnOnce() -> Result<IdentityPermit, E>,
-    ) -> Result<(), E> {
+    ) -> Result<Option<InUse>, E> {
         let mut ground = self.stands_on.lock();
         if let Some(held) = ground.identities.iter_mut().find(|held| held.permit.who() == who) {
             held.proof = proven.proof();
         } else {
             ground.identities.push(Held { permit: take()?, proof: proven.proof() });
         }
-        if let Some(token) = proven.token()
-            && !ground.tokens.iter().any(|(known, _)| *known == token)
-        {
-            if ground.tokens.len() >= TOKENS_MAX {
-                ground.tokens.pop_front();
-            }
-            ground.tokens.push_back((token, who.clone()));
-        }
-        Ok(())
+        Ok(proven.token().map(|token| {
+            ground.take_token(token, who);
+            InUse { link: Arc::clone(self), token }
+        }))
     }
 }
 

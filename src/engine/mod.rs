@@ -27,6 +27,7 @@ mod parting;
 mod pass;
 mod peers;
 mod permit;
+mod prove;
 mod reload;
 mod remember;
 mod report;
@@ -49,7 +50,7 @@ use tokio::sync::watch;
 pub use acts::{ActFault, Listed, LockOrder, OrderId, Target, TokenId, Unlock};
 pub use ages::{Aged, AgedKind, Owner, State as AgedState};
 pub use alarms::{Alarms, Recent, TargetStatus};
-pub use conn::{BodyFault, ConnFacts, ConnLink, Cut};
+pub use conn::{BodyFault, ConnFacts, ConnLink, Cut, InUse};
 pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
 pub use forget::FORGOTTEN_AFTER_DAYS;
@@ -76,12 +77,11 @@ pub use view::{
 
 use crate::base::{
     ClientAddr, Clock, Denial, IdentityIx, Moment, OperationIx, PseudonymKey, RequestIds, RoleIx,
-    Secret, TokenFault, UpstreamIx,
+    Secret, UpstreamIx,
 };
 use crate::config::{ListenerNumbers, ListenerSettings, Snapshot};
-use crate::identity::{self, Presented, Proven, Refusal, TokenCache};
+use crate::identity::TokenCache;
 use crate::keys::{JwksStore, Patience};
-use crate::lockout::Proof;
 use crate::observe::{LogSink, LogSlot, Metrics};
 use crate::pacing::Limits;
 use crate::policy::Permit;
@@ -318,28 +318,6 @@ impl Engine {
         addr.source(&self.locks.keys().source)
     }
 
-    /// Who calls. Pure but for the cache of verified tokens.
-    pub fn prove(
-        &self,
-        live: &Live,
-        link: &ConnLink,
-        presented: Presented<'_>,
-        now: Moment,
-    ) -> Result<Proven, Refusal> {
-        let authorities = live.authorities(link.facts.listener, now);
-        let peer = link.certificate_under(authorities, |chain| {
-            live.still_verifies(link.facts.listener, chain, now)
-        });
-        let keys = self.jwks.current();
-        let who = identity::prove(peer, presented, &live.snapshot.trust, &keys, &self.tokens, now)?;
-        // Remembered or not: a token that was denied counts for nothing (ACC-3).
-        if who.token().is_some_and(|token| self.locks.is_token_denied(token, now)) {
-            let denial = Denial::Token(TokenFault::Revoked);
-            return Err(Refusal { denial, identity: Some(who.identity()), retry: None });
-        }
-        Ok(who)
-    }
-
     /// A place for one more TCP connection. A balancer's are bounded in total only.
     ///
     /// # Errors
@@ -388,35 +366,6 @@ impl Engine {
         let mut connections = self.connections.write();
         let most = connections.len().max(highest.map_or(0, |highest| highest + 1));
         connections.resize_with(most, ConnectionCounts::new);
-    }
-
-    /// ACC-1: counts the connection for an identity that was proved on it, once.
-    pub fn count_connection(
-        &self,
-        live: &Live,
-        link: &ConnLink,
-        who: &Proven,
-        now: Moment,
-    ) -> Result<(), Denial> {
-        let (ix, proof) = (who.identity(), who.proof());
-        let name = live.snapshot.names.identity(ix).ok_or(Denial::Internal)?;
-        let own = live.snapshot.identity(ix).and_then(|identity| identity.connections);
-        let most = own.unwrap_or(link.facts.bounds.connections_per_identity);
-        let mut first = false;
-        let held = link.hold_identity(name, who, || {
-            first = true;
-            self.clients.try_identity(name, most)
-        });
-        // A configuration that came in force meanwhile has judged the connection without it.
-        if live.snapshot.generation != self.live.load().snapshot.generation {
-            self.look_again(link);
-        }
-        if first {
-            self.expect(live.snapshot.trust.ends(ix));
-            let proof = if proof.is_of_possession() { Proof::Carried } else { Proof::Absent };
-            self.logged_in(live, link, (ix, proof), now);
-        }
-        held.map_err(|_fault| Denial::IdentityConnections)
     }
 
     /// Charges the quotas of a permitted request. Refused calls charge nothing; without a place in

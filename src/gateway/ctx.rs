@@ -7,7 +7,7 @@ use crate::base::{
     Denial, IdentityIx, LimitIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx,
 };
 use crate::detect::{Canary, Scan};
-use crate::engine::{Caller, Clearance, ConnLink, Engine, Live, UnderWay};
+use crate::engine::{Caller, Clearance, ConnLink, Engine, InUse, Live, UnderWay};
 use crate::evidence::SafeToken;
 use crate::exposure::Scanner;
 use crate::identity::Proof;
@@ -25,6 +25,8 @@ pub(super) struct Ctx {
     pub(super) stage: Stage,
     pub(super) method: Option<Method>,
     pub(super) identity: Option<(IdentityIx, Proof)>,
+    /// The token it came with, for as long as it lasts.
+    pub(super) token: Option<InUse>,
     /// Whom a genuine credential named that was refused. For the record only, never for the answer.
     pub(super) named: Option<IdentityIx>,
     /// Whom a credential claimed to be that proved nothing. For counting only.
@@ -134,6 +136,7 @@ impl Ctx {
             stage: Stage::New,
             method: None,
             identity: None,
+            token: None,
             named: None,
             claimed: None,
             operation: None,

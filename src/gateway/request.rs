@@ -57,7 +57,7 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
 
     // Locked, waiting, or asked for more: ACC-2. Told as a stranger is, after the same work.
     let (mut caller, pace) = ctx.engine.admit_caller(&live, &link, &who, ctx.started)?;
-    ctx.engine.count_connection(&live, &link, &who, ctx.started)?;
+    ctx.token = ctx.engine.count_connection(&live, &link, &who, ctx.started)?;
 
     // Whose table: the server name the connection was opened for, and no other host: RFC 9110 §7.4.
     let table = live.table(conn.listener, conn.server_name.as_deref()).ok_or(Denial::Internal)?;
