@@ -24,7 +24,8 @@ def hello(name):
 def target(sock, mode, total):
     """One connection after the other: `down` sends `total` bytes, `up` reads to the end, `small` sends a little."""
     os.sched_setaffinity(0, {1})
-    piece, sink = bytes(PIECE), bytearray(PIECE)
+    # The gateway looks at the first byte that a target says: a record of TLS.
+    piece, sink = b"\x16" * PIECE, bytearray(PIECE)
     while True:
         conn, _ = sock.accept()
         if not conn.recv_into(sink):
@@ -33,7 +34,7 @@ def target(sock, mode, total):
             if mode == "up":
                 while conn.recv_into(sink):
                     pass
-                conn.sendall(b".")
+                conn.sendall(b"\x16")
             else:
                 left = total if mode == "down" else SMALL
                 while left:

@@ -62,7 +62,9 @@ pub use memory::{
 };
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
 pub use parting::Parting;
-pub use pass::{Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached};
+pub use pass::{
+    Answer, Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached,
+};
 pub use reload::{
     Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault,
     Serve as ServeSockets, Sockets, TrialView, Trigger, Why, Widening,

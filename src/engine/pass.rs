@@ -1,95 +1,36 @@
 //! Connections whose TLS ends at another gateway: which target each goes to, how the targets fare, and
 //! whether a connection that is open may go on. Controls: TLS-3, NET-1.
-//! 1. A target that fails several times in a row is left alone until a check finds it again; then it
-//!    takes part as the others do, the least busy first.
+//! 1. A target that fails several times in a row is left alone until it is found to be well again; then
+//!    it takes part as the others do, the least busy first. How that is found: [`answers`].
 //! 2. A connection goes on only while the configuration in force would pass it on as it is.
+//! 3. Targets are watched, and their state is told, for the configuration in force alone.
+mod answers;
+mod checks;
+mod open;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus::IntGauge;
-use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+pub use answers::Answer;
+use answers::Answers;
+pub use checks::Reached;
+pub use open::{PassEnd, PassFacts};
 
 use super::{Alarms, Engine, Live};
-use crate::base::{ClientAddr, Clock, Moment, Name, Pseudonym, UpstreamFault};
-use crate::config::{Addresses as Where, PassSettings, PassTarget, Snapshot, Way};
-use crate::evidence::{self, Event, Fixed, Passing};
-use crate::lockout::{Step, Subject};
+use crate::base::{Moment, Name, UpstreamFault};
+use crate::config::{Addresses as Where, PassSettings, PassTarget, Snapshot};
+use crate::evidence::{Event, Fixed, Passing};
 use crate::observe::{LogSink, Metrics, PassMetrics};
-use crate::policy::NetworkMask;
-use crate::upstream::{
-    Addresses, BreakerChange, BreakerSpec, Outcome, Picked, Upstream, UpstreamSpec, keep_resolved,
-};
+use crate::upstream::{Addresses, BreakerChange, BreakerSpec, Picked, Upstream, UpstreamSpec};
 
 /// The most targets that one connection tries.
 pub const PASS_ATTEMPTS_MAX: usize = 3;
-
-/// How a connection that was passed on ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PassEnd {
-    /// Both sides closed in order.
-    Closed,
-    /// Both were silent for too long.
-    Idle,
-    /// The client went away.
-    Client,
-    /// The target did.
-    Target,
-    /// No target could be connected to.
-    NoTarget,
-    /// The route has as many connections as it may.
-    Full,
-    /// The gateway ended.
-    Cut,
-    /// The configuration, or a kill, permits it no more.
-    Revoked,
-}
-
-impl PassEnd {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Idle => "idle",
-            Self::Client => "client_reset",
-            Self::Target => "target_reset",
-            Self::NoTarget => "no_target",
-            Self::Full => "route_full",
-            Self::Cut => "cut",
-            Self::Revoked => "revoked",
-        }
-    }
-
-    /// For the record.
-    #[must_use]
-    pub const fn outcome(self) -> evidence::Outcome {
-        match self {
-            Self::Closed | Self::Idle | Self::Client | Self::Cut => evidence::Outcome::Allowed,
-            Self::Full | Self::Revoked => evidence::Outcome::Denied,
-            Self::Target | Self::NoTarget => evidence::Outcome::Failed,
-        }
-    }
-}
-
-/// What the door knows of a connection that it passes on.
-#[derive(Debug)]
-pub struct PassFacts {
-    pub listener: Name,
-    /// The real client, behind a balancer too (NET-3).
-    pub addr: ClientAddr,
-    pub source: Pseudonym,
-    pub source_day: u32,
-    /// As in [`ConnFacts`](super::ConnFacts).
-    pub source_hash: u64,
-    /// A named network that holds the address.
-    pub network: Option<Name>,
-    pub balancer: Option<ClientAddr>,
-    /// What the client asked for; not written down.
-    pub server_name: Option<Box<str>>,
-    pub generation: u64,
-}
 
 /// One route of a listener, with its targets' health. Lives on across reloads that leave it as it is.
 #[derive(Debug)]
@@ -101,13 +42,38 @@ pub struct PassRoute {
     /// Shared with the same route of other configurations.
     open: Arc<AtomicU32>,
     turn: AtomicUsize,
+    /// The configuration in force has it no more.
+    retired: AtomicBool,
+    /// Those that watch the targets.
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 #[derive(Debug)]
 struct Target {
     pool: Arc<Upstream>,
     open: Arc<AtomicU32>,
-    down: AtomicBool,
+    health: Mutex<Health>,
+}
+
+/// How a target fares.
+#[derive(Debug)]
+struct Health {
+    /// Its breaker is open, or its name does not resolve.
+    gone: bool,
+    answers: Answers,
+    /// As last told.
+    down: bool,
+}
+
+impl Health {
+    const fn is_down(&self) -> bool {
+        self.gone || self.answers.are_wrong()
+    }
+
+    /// Whether others are to be taken first.
+    fn is_left_alone(&self, now: Moment) -> bool {
+        self.gone || self.answers.rest(now)
+    }
 }
 
 /// A target for one attempt; while it lives, it counts as busy with it.
@@ -169,14 +135,6 @@ impl Chosen {
     }
 }
 
-/// What came of connecting to a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reached {
-    Yes,
-    Refused,
-    TimedOut,
-}
-
 /// Where changes are told.
 #[derive(Clone)]
 struct Teller {
@@ -198,13 +156,14 @@ impl PassRoute {
         open: Arc<AtomicU32>,
         metrics: PassMetrics,
     ) -> Self {
-        let targets = settings.targets.iter().map(|target| {
-            metrics.target_up(&target.name).set(1);
-            Target {
-                pool: Arc::new(Upstream::new(spec(settings, target))),
-                open: Arc::default(),
-                down: AtomicBool::new(false),
-            }
+        let targets = settings.targets.iter().map(|target| Target {
+            pool: Arc::new(Upstream::new(spec(settings, target))),
+            open: Arc::default(),
+            health: Mutex::new(Health {
+                gone: false,
+                answers: Answers::new(settings.failures, settings.check),
+                down: false,
+            }),
         });
         Self {
             listener: listener.clone(),
@@ -213,6 +172,8 @@ impl PassRoute {
             metrics,
             open,
             turn: AtomicUsize::new(0),
+            retired: AtomicBool::new(false),
+            tasks: Mutex::default(),
         }
     }
 
@@ -230,7 +191,8 @@ impl PassRoute {
     }
 
     /// The least busy target of those that are not left alone, other than those that were tried; of
-    /// equals, each in its turn. One that is left alone is tried if there is no other.
+    /// equals, each in its turn. One that is left alone is tried if there is no other, as far as its
+    /// breaker allows.
     #[must_use]
     pub fn choose(&self, tried: &[usize], now: Moment) -> Option<Chosen> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -239,13 +201,14 @@ impl PassRoute {
             .filter_map(|step| {
                 let place = turn.wrapping_add(step).checked_rem(count)?;
                 let target = self.targets.get(place).filter(|_| !tried.contains(&place))?;
-                let (down, busy) =
-                    (target.down.load(Ordering::Relaxed), target.open.load(Ordering::Relaxed));
-                Some((down, busy, step, place))
+                let alone = target.health.lock().is_left_alone(now);
+                Some((alone, target.open.load(Ordering::Relaxed), step, place))
             })
             .collect();
         order.sort_unstable();
-        order.into_iter().find_map(|(.., place)| self.pick(place, now).ok())
+        let chosen = order.into_iter().find_map(|(.., place)| self.pick(place, now).ok())?;
+        self.targets.get(chosen.place)?.health.lock().answers.begin(now);
+        Some(chosen)
     }
 
     fn pick(&self, place: usize, now: Moment) -> Result<Chosen, UpstreamFault> {
@@ -263,67 +226,81 @@ impl PassRoute {
         }
     }
 
-    /// What came of an attempt.
+    /// What came of an attempt to connect.
     fn report(&self, chosen: &mut Chosen, reached: Reached, now: Moment, teller: &Teller) {
-        let place = chosen.place;
-        let (outcome, reason) = match reached {
-            Reached::Yes => (Outcome::Ok, None),
-            Reached::Refused => (Outcome::ConnectFailed, Some("refused")),
-            Reached::TimedOut => (Outcome::TimedOut, Some("timed_out")),
-        };
-        if let (Some(reason), Some(target)) = (reason, self.target(place)) {
-            self.metrics.failed(target, Fixed::new(reason));
+        let (place, failure) = (chosen.place, reached.failure());
+        if let Some(reason) = failure {
+            self.count(place, reason);
         }
-        match (chosen.picked.report(outcome, now), reached) {
-            (Some(BreakerChange::Opened), _) => self.mark(place, true, teller),
-            (Some(BreakerChange::Closed), _) | (None, Reached::Yes) => {
-                self.mark(place, false, teller);
-            }
-            (Some(BreakerChange::HalfOpened) | None, _) => {}
+        let gone = match (chosen.picked.report(reached.outcome(), now), reached) {
+            (Some(BreakerChange::Opened), _) => true,
+            (Some(BreakerChange::Closed), _) | (None, Reached::Yes) => false,
+            (Some(BreakerChange::HalfOpened) | None, _) => return,
+        };
+        self.note(place, failure, teller, |health| health.gone = gone);
+    }
+
+    /// What a target said first.
+    fn hear(&self, place: usize, answer: Answer, now: Moment, teller: &Teller) {
+        let failure = answer.failure();
+        if let Some(reason) = failure {
+            self.count(place, reason);
+        }
+        self.note(place, failure, teller, |health| health.answers.note(answer, now));
+    }
+
+    fn count(&self, place: usize, reason: &'static str) {
+        if let Some(target) = self.target(place) {
+            self.metrics.failed(target, Fixed::new(reason));
         }
     }
 
-    /// Leaves a target alone, or uses it again.
-    fn mark(&self, place: usize, down: bool, teller: &Teller) {
+    /// Something was learned of a target. Told if it is left alone from now on, or used again.
+    fn note(
+        &self,
+        place: usize,
+        failure: Option<&'static str>,
+        teller: &Teller,
+        learn: impl FnOnce(&mut Health),
+    ) {
         let (Some(target), Some(name)) = (self.targets.get(place), self.target(place)) else {
             return;
         };
-        if target.down.swap(down, Ordering::AcqRel) == down {
+        let mut health = target.health.lock();
+        learn(&mut health);
+        let down = health.is_down();
+        if health.down == down || self.retired.load(Ordering::Acquire) {
             return;
         }
+        health.down = down;
         self.metrics.target_up(name).set(i64::from(!down));
-        let up = |target: &&Target| !target.down.load(Ordering::Acquire);
-        let left = self.targets.iter().filter(up).count();
+        drop(health);
+        let left = self.targets.iter().filter(|target| !target.health.lock().down).count();
         let passing = Passing {
             listener: &self.listener,
             route: &self.settings.name,
             target: name,
+            fault: failure.filter(|_| down).map(Fixed::new),
             left: u64::try_from(left).unwrap_or(u64::MAX),
         };
         teller.tell(&if down { Event::TargetDown(passing) } else { Event::TargetUp(passing) });
     }
 
-    /// Connects to a target once, to see whether it is there.
-    async fn check(&self, place: usize, clock: &Clock, teller: &Teller) {
-        match self.pick(place, clock.now()) {
-            Ok(mut chosen) => {
-                let connect = TcpStream::connect(chosen.address());
-                let reached =
-                    match tokio::time::timeout(self.settings.connect_timeout, connect).await {
-                        Ok(Ok(_tcp)) => Reached::Yes,
-                        Ok(Err(_error)) => Reached::Refused,
-                        Err(_elapsed) => Reached::TimedOut,
-                    };
-                self.report(&mut chosen, reached, clock.now(), teller);
-            }
-            Err(UpstreamFault::Unreachable) => {
-                if let Some(target) = self.target(place) {
-                    self.metrics.failed(target, Fixed::new("unresolved"));
-                }
-                self.mark(place, true, teller);
-            }
-            // It is left alone, and its time has not come.
-            Err(_open) => {}
+    /// Has its targets in the metrics.
+    fn show(&self) {
+        for target in &self.settings.targets {
+            self.metrics.target_up(&target.name).set(1);
+        }
+    }
+
+    /// The configuration in force has it no more. Connections that are open may keep it for long.
+    fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        for (target, named) in self.targets.iter().zip(&self.settings.targets) {
+            // Whoever learns something at this moment comes first, or says nothing.
+            let _health = target.health.lock();
+            self.metrics.forget(&named.name);
         }
     }
 }
@@ -343,32 +320,6 @@ fn spec(settings: &PassSettings, target: &PassTarget) -> UpstreamSpec {
             open: settings.check / 2,
         },
     }
-}
-
-/// Checks a target now and then, until its route is dropped.
-async fn keep_checked(route: Weak<PassRoute>, place: usize, clock: Clock, teller: Teller) {
-    let mut salt = clock.now().mono_ns();
-    let mut first = true;
-    loop {
-        let every = match route.upgrade() {
-            Some(route) => route.settings.check,
-            None => return,
-        };
-        salt = salt.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        let pause = if first { spread(every, salt, 0, 100) } else { spread(every, salt, 90, 110) };
-        first = false;
-        tokio::time::sleep(pause).await;
-        let Some(route) = route.upgrade() else { return };
-        route.check(place, &clock, &teller).await;
-    }
-}
-
-/// Between so many hundredths of `every`, so that not all targets are checked at once, nor by all
-/// gateways.
-fn spread(every: Duration, salt: u64, low: u32, high: u32) -> Duration {
-    let span = u64::from(high.saturating_sub(low)).saturating_add(1);
-    let more = (salt >> 33).checked_rem(span).and_then(|more| u32::try_from(more).ok());
-    every.saturating_mul(low.saturating_add(more.unwrap_or(0))) / 100
 }
 
 /// The routes of all listeners, by listener and place.
@@ -405,66 +356,9 @@ impl Engine {
         route.report(chosen, reached, self.clock.now(), &self.teller());
     }
 
-    /// Watches the targets of new routes, as long as a configuration uses them.
-    pub(super) fn watch_targets(&self, live: &Live, before: Option<&Live>) {
-        for route in live.passes() {
-            let mut known = before.into_iter().flat_map(Live::passes);
-            if known.any(|earlier| Arc::ptr_eq(earlier, route)) {
-                continue;
-            }
-            for (place, target) in route.targets.iter().enumerate() {
-                let (clock, teller) = (self.clock.clone(), self.teller());
-                tokio::spawn(keep_checked(Arc::downgrade(route), place, clock, teller));
-                // Names that don't resolve show in the checks.
-                tokio::spawn(keep_resolved(Arc::downgrade(&target.pool), |_resolution| {}));
-            }
-        }
-    }
-
-    /// Returns when a connection that is passed on may no longer go on.
-    pub async fn unpassed(&self, facts: &PassFacts, to: (&str, u16)) {
-        let (mut reloads, mut locks) = (self.generations.subscribe(), self.locks.changes());
-        while self.still_passes(facts, to) {
-            // Their senders live as long as the engine.
-            let _ = tokio::select! {
-                changed = reloads.changed() => changed,
-                changed = locks.changed() => changed,
-            };
-        }
-    }
-
-    /// Whether the configuration in force would pass a connection on to this host and port.
-    fn still_passes(&self, facts: &PassFacts, (host, port): (&str, u16)) -> bool {
-        let live = self.live();
-        let snapshot = &live.snapshot;
-        let mut listeners = snapshot.listeners.iter();
-        let Some(listener) = listeners.find(|listener| listener.name == facts.listener) else {
-            return false;
-        };
-        let lists =
-            |addr: &ClientAddr, list: &NetworkMask| snapshot.networks.lookup(addr).intersects(list);
-        let balancer = match (&facts.balancer, &listener.proxy_from) {
-            (Some(balancer), Some(list)) => lists(balancer, list),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        };
-        let route = match listener.way(facts.server_name.as_deref()) {
-            Way::Pass(route) => listener.pass.routes().get(route),
-            Way::End | Way::Unknown | Way::Nameless => None,
-        };
-        let leads = route.is_some_and(|route| {
-            route.targets.iter().any(|target| target.host == host && target.port == port)
-        });
-        balancer && leads && lists(&facts.addr, &listener.networks) && !self.is_killed(facts)
-    }
-
-    /// Whether everything that comes from a client's network was stopped by hand (ACC-2).
-    #[must_use]
-    pub fn is_killed(&self, facts: &PassFacts) -> bool {
-        let subject = Subject::Source(facts.source_hash);
-        let now = self.clock.now();
-        self.locks
-            .read(|table| table.held(&subject, now).is_some_and(|(step, _)| step == Step::Kill))
+    /// What a target said first.
+    pub fn report_answer(&self, route: &PassRoute, place: usize, answer: Answer) {
+        route.hear(place, answer, self.clock.now(), &self.teller());
     }
 }
 

@@ -145,6 +145,8 @@ pub struct Passing<'a> {
     pub listener: &'a Name,
     pub route: &'a Name,
     pub target: &'a Name,
+    /// The last of the failures, in a word.
+    pub fault: Option<Fixed>,
     /// Targets of the route that are used now.
     pub left: u64,
 }

@@ -326,6 +326,7 @@ impl<'a> EventRecord<'a> {
                 listener: Some(passing.listener),
                 route: Some(passing.route),
                 target: Some(passing.target),
+                fault: passing.fault,
                 count: Some(passing.left),
                 ..bare
             },

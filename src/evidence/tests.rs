@@ -160,7 +160,8 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         sent: number,
         why: text,
     };
-    let passing = Passing { listener: name, route: name, target: name, left: number };
+    let passing =
+        Passing { listener: name, route: name, target: name, fault: Some(text), left: number };
     let mut events = vec![
         Event::Noticed(Noticed {
             detector: text,

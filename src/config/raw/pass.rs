@@ -35,7 +35,8 @@ pub(crate) struct RawPass {
     #[serde(default = "check")]
     #[schemars(extend("x-range" = ["1 s", "10 min"]))]
     pub(crate) check: DurationText,
-    /// Failures in a row until a target is left alone. It comes back with the first check that succeeds.
+    /// Failures in a row until a target is left alone. One that nobody can connect to comes back with
+    /// the first check that succeeds, one that answers no TLS with the first connection that has TLS.
     #[serde(default = "failures")]
     #[schemars(range(min = 1, max = 1_000))]
     pub(crate) failures: u32,

@@ -1,5 +1,8 @@
 //! Which target is chosen, and when one is left alone.
+use std::time::Duration;
+
 use super::*;
+use crate::base::Clock;
 
 fn teller() -> Teller {
     let (clock, _hand) = Clock::manual(0);
@@ -34,7 +37,13 @@ fn route(targets: u16) -> PassRoute {
         connections: 2,
     };
     let metrics = Metrics::new("test", at(0)).unwrap().pass(&name("edge"), &settings.name);
-    PassRoute::new(&name("edge"), &settings, Arc::default(), metrics)
+    let route = PassRoute::new(&name("edge"), &settings, Arc::default(), metrics);
+    route.show();
+    route
+}
+
+fn is_up(route: &PassRoute, place: usize) -> bool {
+    route.metrics.target_up(route.target(place).unwrap()).get() == 1
 }
 
 fn at(secs: u64) -> Moment {
@@ -63,9 +72,9 @@ fn tls_3_a_target_that_fails_is_left_alone_until_one_attempt_succeeds() {
         route.report(&mut chosen, Reached::Refused, now, &teller);
     };
     fail(at(0));
-    assert_eq!(route.metrics.target_up(route.target(0).unwrap()).get(), 1);
+    assert!(is_up(&route, 0));
     fail(at(0));
-    assert_eq!(route.metrics.target_up(route.target(0).unwrap()).get(), 0);
+    assert!(!is_up(&route, 0));
     for _ in 0..4 {
         assert_eq!(route.choose(&[], at(1)).unwrap().place(), 1);
     }
@@ -75,9 +84,108 @@ fn tls_3_a_target_that_fails_is_left_alone_until_one_attempt_succeeds() {
     assert_eq!(route.choose(&[], at(5)).unwrap().place(), 1);
     route.report(&mut probe, Reached::Yes, at(5), &teller);
     drop(probe);
-    assert_eq!(route.metrics.target_up(route.target(0).unwrap()).get(), 1);
+    assert!(is_up(&route, 0));
     let both: Vec<usize> = (0..2).map(|_| route.choose(&[], at(5)).unwrap().place()).collect();
     assert_ne!(both[0], both[1]);
+}
+
+#[test]
+fn tls_3_what_this_host_lacks_is_no_failure_of_a_target() {
+    let (route, teller) = (route(1), teller());
+    // EAGAIN, ENOMEM, ENFILE, EMFILE, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS on Linux.
+    for code in [11, 12, 23, 24, 98, 99, 105] {
+        let reached = Reached::of(&std::io::Error::from_raw_os_error(code));
+        assert_eq!(reached, Reached::Shortage, "{code}");
+        let mut chosen = route.choose(&[], at(0)).expect("it is not left alone");
+        route.report(&mut chosen, reached, at(0), &teller);
+    }
+    assert!(is_up(&route, 0));
+    // ECONNREFUSED, ENETUNREACH, EHOSTUNREACH, ETIMEDOUT, and what TokIO says by itself.
+    for (code, reached) in [
+        (111, Reached::Refused),
+        (101, Reached::Unreachable),
+        (113, Reached::Unreachable),
+        (110, Reached::TimedOut),
+    ] {
+        assert_eq!(Reached::of(&std::io::Error::from_raw_os_error(code)), reached, "{code}");
+    }
+    let own = std::io::Error::other("of no system");
+    assert_eq!(Reached::of(&own), Reached::Refused);
+    for now in [0, 0] {
+        let mut chosen = route.choose(&[], at(now)).unwrap();
+        route.report(&mut chosen, Reached::of(&own), at(now), &teller);
+    }
+    assert!(!is_up(&route, 0));
+    // Nor is a shortage the success that brings it back.
+    let mut probe = route.choose(&[], at(5)).unwrap();
+    route.report(&mut probe, Reached::Shortage, at(5), &teller);
+    drop(probe);
+    assert!(!is_up(&route, 0));
+    let mut probe = route.choose(&[], at(5)).unwrap();
+    route.report(&mut probe, Reached::Yes, at(5), &teller);
+    assert!(is_up(&route, 0));
+}
+
+#[test]
+fn tls_3_a_target_that_speaks_no_tls_is_taken_last_whatever_checks_find() {
+    let (route, teller) = (route(2), teller());
+    let connect = |now| {
+        let mut chosen = route.choose(&[], now).unwrap();
+        route.report(&mut chosen, Reached::Yes, now, &teller);
+        chosen
+    };
+    // Whoever goes to the first one is told nothing, and so comes again; the others stay.
+    let mut stay = Vec::new();
+    let mut wrong = 0;
+    for _ in 0..50 {
+        let chosen = connect(at(0));
+        if chosen.place() == 0 {
+            wrong += 1;
+            route.hear(0, Answer::Silent, at(0), &teller);
+        } else {
+            route.hear(1, Answer::Tls, at(0), &teller);
+            stay.push(chosen);
+        }
+    }
+    assert_eq!((wrong, is_up(&route, 0), is_up(&route, 1)), (2, false, true));
+    // A check finds it there.
+    let mut check = route.pick(0, at(0)).unwrap();
+    route.report(&mut check, Reached::Yes, at(0), &teller);
+    drop(check);
+    assert!(!is_up(&route, 0));
+    // After the rest one connection tries it, and others go elsewhere meanwhile.
+    let trial = connect(at(10));
+    assert_eq!((trial.place(), connect(at(10)).place()), (0, 1));
+    route.hear(0, Answer::Tls, at(10), &teller);
+    assert!(is_up(&route, 0));
+    drop(trial);
+    assert_eq!(connect(at(10)).place(), 0);
+}
+
+#[test]
+fn tls_3_clients_can_not_shut_a_route() {
+    let (route, teller) = (route(2), teller());
+    for place in [0, 1] {
+        for _ in 0..10 {
+            route.hear(place, Answer::Silent, at(0), &teller);
+        }
+    }
+    assert!(!is_up(&route, 0) && !is_up(&route, 1));
+    let chosen = route.choose(&[], at(1)).expect("the last ones there are");
+    route.hear(chosen.place(), Answer::Tls, at(1), &teller);
+    assert!(is_up(&route, chosen.place()));
+}
+
+#[test]
+fn a_route_of_the_past_tells_nothing() {
+    let (route, teller) = (route(1), teller());
+    route.retire();
+    for _ in 0..3 {
+        route.hear(0, Answer::NotTls, at(0), &teller);
+    }
+    assert!(route.targets[0].health.lock().is_down());
+    // Asked for, it is made anew.
+    assert_eq!(route.metrics.target_up(route.target(0).unwrap()).get(), 0);
 }
 
 #[test]
@@ -97,10 +205,10 @@ fn checks_are_spread() {
     let every = Duration::from_secs(10);
     for salt in 0..1_000_u64 {
         let salt = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let pause = spread(every, salt, 90, 110);
+        let pause = checks::spread(every, salt, 90, 110);
         assert!((Duration::from_secs(9)..=Duration::from_secs(11)).contains(&pause), "{pause:?}");
     }
     let first: std::collections::BTreeSet<_> =
-        (0..100_u64).map(|n| spread(every, n << 33, 0, 100)).collect();
+        (0..100_u64).map(|n| checks::spread(every, n << 33, 0, 100)).collect();
     assert_eq!(first.len(), 100);
 }

@@ -20,7 +20,8 @@ use super::prefixed::Prefixed;
 use crate::base::{ListenerIx, Moment};
 use crate::config::{PassProxy, PassTarget};
 use crate::engine::{
-    Chosen, DoorFault, Engine, Live, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached,
+    Answer, Chosen, DoorFault, Engine, Live, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute,
+    Reached,
 };
 use crate::evidence::{Fixed, Nanos, PassRecord};
 
@@ -107,7 +108,7 @@ impl Passing {
         });
         route.metrics.ended(Fixed::new(end.as_str()));
         drop(gauge);
-        if let PassEnd::Full | PassEnd::NoTarget = end {
+        if let PassEnd::Full | PassEnd::NoTarget | PassEnd::NotTls = end {
             lent::close(turned_away(tcp, Alert::InternalError).await).await;
         }
     }
@@ -117,9 +118,32 @@ impl Passing {
             return PassEnd::Revoked;
         }
         let Some(_open) = self.route.enter() else { return PassEnd::Full };
-        let Some((target, mut tcp, _chosen)) = self.connect(engine, course).await else {
+        let Some((target, tcp, chosen)) = self.connect(engine, course).await else {
             return PassEnd::NoTarget;
         };
+        let end = tokio::select! {
+            end = self.exchange(engine, pipes, (tcp, chosen.place()), &course.moved) => end,
+            () = engine.unpassed(&self.facts, (&target.host, target.port)) => PassEnd::Revoked,
+        };
+        let answer = match end {
+            PassEnd::NotTls => Answer::NotTls,
+            // Every hello has an answer.
+            PassEnd::Silent => Answer::Silent,
+            PassEnd::Idle if !course.moved.was_heard() => Answer::Silent,
+            _ => return end,
+        };
+        engine.report_answer(&self.route, chosen.place(), answer);
+        end
+    }
+
+    /// Gives the target what the client said so far, and carries the rest.
+    async fn exchange(
+        &self,
+        engine: &Engine,
+        pipes: &Arc<Pipes>,
+        (mut tcp, place): (TcpStream, usize),
+        moved: &Moved,
+    ) -> PassEnd {
         let settings = &self.route.settings;
         let mut first = match settings.proxy {
             PassProxy::V2 => preface::v2(self.client, self.local),
@@ -128,17 +152,15 @@ impl Passing {
         first.extend_from_slice(&self.read);
         match timeout(settings.idle, tcp.write_all(&first)).await {
             Ok(Ok(())) => {}
-            Ok(Err(_error)) => return PassEnd::Target,
+            Ok(Err(_error)) => return PassEnd::Silent,
             Err(_elapsed) => return PassEnd::Idle,
         }
         drop(first);
         let read = u64::try_from(self.read.len()).unwrap_or(u64::MAX);
-        course.moved.note(&course.moved.up, read);
+        moved.note(&moved.up, read);
         self.route.metrics.up.inc_by(read);
-        tokio::select! {
-            end = relay(&self.tcp, &tcp, &self.route, &course.moved, pipes) => end,
-            () = engine.unpassed(&self.facts, (&target.host, target.port)) => PassEnd::Revoked,
-        }
+        let heard = || engine.report_answer(&self.route, place, Answer::Tls);
+        relay((&self.tcp, &tcp), &self.route, moved, pipes, heard).await
     }
 
     /// Connects to a target; to the next one if that fails, for nothing was said to it yet.
@@ -168,7 +190,7 @@ impl Passing {
                     let _ = tcp.set_nodelay(true);
                     return Some((route.settings.targets.get(chosen.place())?, tcp, chosen));
                 }
-                Ok(Err(_error)) => Reached::Refused,
+                Ok(Err(error)) => Reached::of(&error),
                 Err(_elapsed) => Reached::TimedOut,
             };
             engine.report_target(route, &mut chosen, reached);

@@ -27,6 +27,8 @@ pub(super) struct Moved {
     began: Instant,
     /// Milliseconds since then.
     last_ms: AtomicU64,
+    /// The target has said something, and it was TLS.
+    heard: AtomicBool,
     pub(super) up: Way,
     pub(super) down: Way,
 }
@@ -49,6 +51,7 @@ impl Moved {
         Self {
             began: Instant::now(),
             last_ms: AtomicU64::new(0),
+            heard: AtomicBool::new(false),
             up: Way::default(),
             down: Way::default(),
         }
@@ -58,6 +61,10 @@ impl Moved {
         way.bytes.fetch_add(count, Ordering::Relaxed);
         let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(since, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 
     /// Returns when nothing has moved for so long.
@@ -80,13 +87,18 @@ enum Side {
     To,
 }
 
-/// Carries bytes until both sides have ended, one has failed, or both are silent for too long.
+/// The types of TLS records: 20 to 23 (RFC 8446 §5.1).
+const RECORDS: std::ops::RangeInclusive<u8> = 20..=23;
+
+/// Carries bytes until both sides have ended, one has failed, or both are silent for too long. `heard`
+/// is called once, as soon as the target speaks TLS; if it says anything else, nothing of that reaches
+/// the client.
 pub(super) async fn relay(
-    client: &TcpStream,
-    target: &TcpStream,
+    (client, target): (&TcpStream, &TcpStream),
     route: &PassRoute,
     moved: &Moved,
     pipes: &Arc<Pipes>,
+    heard: impl FnOnce(),
 ) -> PassEnd {
     let up = async {
         let note = |count| {
@@ -96,7 +108,8 @@ pub(super) async fn relay(
         carry(client, target, (&moved.up, &moved.down), note, pipes).await.map_err(
             |side| match side {
                 Side::From => PassEnd::Client,
-                Side::To => PassEnd::Target,
+                Side::To if moved.was_heard() => PassEnd::Target,
+                Side::To => PassEnd::Silent,
             },
         )
     };
@@ -105,6 +118,10 @@ pub(super) async fn relay(
             moved.note(&moved.down, count);
             route.metrics.down.inc_by(count);
         };
+        if speaks_tls(target, moved).await? {
+            moved.heard.store(true, Ordering::Relaxed);
+            heard();
+        }
         carry(target, client, (&moved.down, &moved.up), note, pipes).await.map_err(
             |side| match side {
                 Side::From => PassEnd::Target,
@@ -113,8 +130,21 @@ pub(super) async fn relay(
         )
     };
     tokio::select! {
-        both = async { tokio::try_join!(up, down) } => both.err().unwrap_or(PassEnd::Closed),
+        // What the target said is looked at before it is found to be gone.
+        both = async { tokio::try_join!(down, up) } => both.err().unwrap_or(PassEnd::Closed),
         () = moved.idle(route.settings.idle) => PassEnd::Idle,
+    }
+}
+
+/// Whether the target's first byte begins a record of TLS. It is left where it is: one look is all that
+/// it costs. Where the client was the first to end, a target that closes has done no wrong.
+async fn speaks_tls(target: &TcpStream, moved: &Moved) -> Result<bool, PassEnd> {
+    let mut first = [0];
+    match target.peek(&mut first).await {
+        Ok(1..) if RECORDS.contains(&first[0]) => Ok(true),
+        Ok(1..) => Err(PassEnd::NotTls),
+        Ok(0) | Err(_) if moved.up.ended.load(Ordering::Relaxed) => Ok(false),
+        Ok(0) | Err(_) => Err(PassEnd::Silent),
     }
 }
 

@@ -56,7 +56,14 @@ impl PassMetrics {
         self.all.target_up.with_label_values(&labels)
     }
 
-    /// A target could not be connected to; `reason` is a word of the program.
+    /// The target is nobody's any more.
+    pub fn forget(&self, target: &Name) {
+        let labels = [self.listener.as_str(), self.route.as_str(), target.as_str()];
+        // It may not be there.
+        let _ = self.all.target_up.remove_label_values(&labels);
+    }
+
+    /// A target failed; `reason` is a word of the program.
     pub fn failed(&self, target: &Name, reason: Fixed) {
         let labels =
             [self.listener.as_str(), reason.as_str(), self.route.as_str(), target.as_str()];

@@ -110,13 +110,13 @@ metrics! {
     PASS_CONNECTIONS = Gauge "sekisho_pass_connections" ["listener", "route"]
         "Connections that are being passed on. TLS-3.";
     PASSED = Counter "sekisho_passed_total" ["listener", "result", "route"]
-        "Connections that were passed on and have ended, by how: closed, idle, client_reset, target_reset, no_target, route_full, cut, revoked. TLS-3.";
+        "Connections that were passed on and have ended, by how: closed, idle, client_reset, target_reset, target_silent, not_tls, no_target, route_full, cut, revoked. TLS-3.";
     PASS_BYTES = Counter "sekisho_pass_bytes_total" ["direction", "listener", "route"]
         "Bytes passed on: up (from clients), down (to clients).";
     PASS_TARGET_UP = Gauge "sekisho_pass_target_up" ["listener", "route", "target"]
         "1 while connections are passed on to the target; 0 while it is left alone.";
     PASS_FAILURES = Counter "sekisho_pass_target_failures_total" ["listener", "reason", "route", "target"]
-        "Connections to a target that failed, health checks included, by reason: refused, timed_out, unresolved.";
+        "Connections to a target that failed, health checks included, by reason: refused, unreachable, timed_out, unresolved, not_tls, silent, local_shortage.";
     LOG_LINES = Counter "sekisho_log_lines_total" []
         "Lines written to the access log.";
     LOG_LINES_LOST = Counter "sekisho_log_lines_lost_total" []
