@@ -15,7 +15,7 @@ use super::pass::{self, PassRoute};
 use super::peers::{self, Anchors, Sharing};
 use super::permit::Until;
 use super::reload::Tally;
-use super::tls::{Judge, TlsFault, Verifier, server_config, still_verifies, verifier};
+use super::tls::{Judge, TlsFault, Verifier, server_config, verifier};
 use super::traffic::Traffic;
 use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
 use crate::config::{
@@ -328,7 +328,7 @@ impl Live {
         chain: &[CertificateDer<'static>],
         now: Moment,
     ) -> bool {
-        self.judge(ix).is_some_and(|judge| still_verifies(Some(&judge.verifier), chain, now))
+        self.judge(ix).is_some_and(|judge| judge.admits(chain, now))
     }
 
     /// Stands for the authorities and revocation lists of a listener, as they count now: another

@@ -32,6 +32,7 @@ mod reload;
 mod remember;
 mod report;
 mod revoke;
+mod revoked;
 mod tls;
 mod traffic;
 mod usual;

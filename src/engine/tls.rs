@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::revoked::{Revoked, Verdict};
 use crate::base::{Moment, Use};
 use crate::config::{Alpn, ClientAuth, RevocationList, TlsSettings, TlsVersion};
 
@@ -66,7 +67,8 @@ pub fn server_config(settings: &TlsSettings) -> Result<Option<Arc<ServerConfig>>
     let builder = match settings.client_auth {
         ClientAuth::None => builder.with_no_client_auth(),
         ClientAuth::Optional | ClientAuth::Required => {
-            builder.with_client_cert_verifier(client_verifier(settings, &provider)?)
+            let lists = &settings.client_crl;
+            builder.with_client_cert_verifier(client_verifier(settings, lists, &provider)?)
         }
     };
     let resolver = BySni::build(settings, &provider)?;
@@ -84,7 +86,7 @@ pub(super) fn verifier(settings: &TlsSettings) -> Result<Option<Verifier>, TlsFa
     match settings.client_auth {
         ClientAuth::None => Ok(None),
         ClientAuth::Optional | ClientAuth::Required => {
-            client_verifier(settings, &provider()).map(Some)
+            client_verifier(settings, &settings.client_crl, &provider()).map(Some)
         }
     }
 }
@@ -93,6 +95,7 @@ pub(super) fn verifier(settings: &TlsSettings) -> Result<Option<Verifier>, TlsFa
 #[derive(Clone, Debug)]
 pub(super) struct Judge {
     pub(super) verifier: Verifier,
+    pub(super) revoked: Arc<Revoked>,
     authorities: Vec<CertificateDer<'static>>,
     lists: Vec<RevocationList>,
     /// The generation that made it.
@@ -120,14 +123,31 @@ impl Judge {
             return Ok(Some(Self { verifier, ..judge.clone() }));
         }
         let lists = settings.client_crl.clone();
+        let but_for_lists = client_verifier(settings, &[], &provider())?;
+        let revoked = Arc::new(Revoked::new(but_for_lists, &authorities, &lists));
         let stale_at = lists.iter().map(|list| list.next_update_unix_secs).min();
         Ok(Some(Self {
             verifier,
+            revoked,
             authorities,
             lists,
             since: generation,
             stale_at: stale_at.unwrap_or(u64::MAX),
         }))
+    }
+
+    /// Whether a chain that was shown in an earlier handshake would be accepted in one now.
+    pub(super) fn admits(&self, chain: &[CertificateDer<'static>], now: Moment) -> bool {
+        match self.revoked.judge(chain, now) {
+            Verdict::Stays => true,
+            Verdict::Goes => false,
+            Verdict::Unclear => still_verifies(Some(&self.verifier), chain, now),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn lists(&self) -> &[RevocationList] {
+        &self.lists
     }
 
     /// Differs whenever a chain may be judged otherwise.
@@ -137,7 +157,7 @@ impl Judge {
     }
 }
 
-/// Whether a chain that was shown in an earlier handshake would be accepted in one now.
+/// The same, as a handshake finds it.
 pub(super) fn still_verifies(
     verifier: Option<&Verifier>,
     chain: &[CertificateDer<'static>],
@@ -155,6 +175,7 @@ pub(super) type Verifier = Arc<dyn rustls::server::danger::ClientCertVerifier>;
 
 fn client_verifier(
     settings: &TlsSettings,
+    lists: &[RevocationList],
     provider: &Arc<CryptoProvider>,
 ) -> Result<Verifier, TlsFault> {
     let mut roots = RootCertStore::empty();
@@ -164,10 +185,10 @@ fn client_verifier(
     let builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     // A certificate of which no list speaks, or only one that is out of date, does not pass.
-    let lists = settings.client_crl.iter().map(|list| list.der.clone());
-    let builder = if settings.client_crl.is_empty() {
+    let builder = if lists.is_empty() {
         builder
     } else {
+        let lists = lists.iter().map(|list| list.der.clone());
         builder.with_crls(lists).enforce_revocation_expiration()
     };
     let builder = match settings.client_auth {
