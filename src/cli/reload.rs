@@ -8,8 +8,10 @@ use super::run::Running;
 use super::say::{self, Colour, Stream};
 use super::watch::{Salt, Watched};
 use crate::base::Moment;
-use crate::config::{self, Apply, Severity};
-use crate::engine::{Again, Engine, Files, Order, Outcome, Read, Reading, Trigger, Why, Widening};
+use crate::config::{self, Apply, Outside, Severity};
+use crate::engine::{
+    Again, Engine, Files, Judged, Order, Origin, Outcome, Read, Reading, Trigger, Why, Widening,
+};
 
 /// A configuration on this machine.
 struct OnDisk {
@@ -19,24 +21,35 @@ struct OnDisk {
 }
 
 impl Files for OnDisk {
-    fn read(&self, reading: Reading, generation: u64, now: Moment) -> Read {
+    fn read(&self, reading: Reading<'_>, generation: u64, now: Moment) -> Read {
         // Looking must not make a change look old to those who watch for it.
         let aside = Watched::default();
-        let outside = match reading {
-            Reading::ToApply => &*self.watched,
-            Reading::ToLook => &aside,
+        let load = |outside: &dyn Outside| config::load_from(outside, &self.path, generation, now);
+        let (watched, loaded) = match reading {
+            Reading::ToApply => {
+                self.watched.forget();
+                (&*self.watched, load(&*self.watched))
+            }
+            Reading::Again(texts) => (&*self.watched, load(&self.watched.with(texts))),
+            Reading::ToLook => (&aside, load(&aside)),
         };
-        outside.forget();
-        let loaded = config::load_from(outside, &self.path, generation, now);
-        Read { loaded, print: outside.print(&self.salt) }
+        Read { loaded, origin: self.origin(watched) }
+    }
+}
+
+impl OnDisk {
+    fn origin(&self, watched: &Watched) -> Origin {
+        Origin { print: watched.print(&self.salt), texts: Arc::new(watched.texts()) }
     }
 }
 
 impl Running {
-    /// From now on operators can have these files read again.
+    /// From now on operators can have these files read again; `watched` has seen them read once.
     pub fn follow(&self, path: &Path, watched: &Arc<Watched>) {
         let (path, watched) = (path.to_owned(), Arc::clone(watched));
-        self.engine.read_from(Arc::new(OnDisk { path, watched, salt: Salt::default() }));
+        let files = OnDisk { path, watched, salt: Salt::default() };
+        let origin = files.origin(&files.watched);
+        self.engine.read_from(Arc::new(files), Some(origin));
     }
 
     /// Reads the configuration again and puts it in force, as for SIGHUP; a bad one changes nothing
@@ -72,7 +85,7 @@ pub(super) async fn judge(engine: Arc<Engine>, mut stopped: watch::Receiver<bool
 
 fn tell(outcome: &Outcome) {
     match outcome {
-        Outcome::Applied { generation, diff, warnings, took, .. } => {
+        Outcome::Applied { generation, diff, warnings, took, held, .. } => {
             for warning in warnings {
                 say::err(warning.render(Severity::Warning, say::palette(Stream::Err)));
             }
@@ -84,6 +97,13 @@ fn tell(outcome: &Outcome) {
                 counts.narrows,
                 counts.neutral
             ));
+            if let Some(judged) = held {
+                say::err(format_args!(
+                    "that is what the configuration in force refers to; the files' own texts are not \
+                     applied: {}",
+                    why_put_back(judged)
+                ));
+            }
         }
         Outcome::Refused { generation, why } => {
             match why {
@@ -92,10 +112,8 @@ fn tell(outcome: &Outcome) {
                     say::err(format_args!("the new configuration is not applied: {fault}"));
                 }
                 Why::PutBack(judged) => say::err(format_args!(
-                    "the new configuration is not applied: it was put back, because {} of 1,000 \
-                     requests failed ({}); change it, or insist by SIGHUP or `sekisho reload --again`",
-                    judged.blame.seen,
-                    judged.place()
+                    "the new configuration is not applied: {}",
+                    why_put_back(judged)
                 )),
                 Why::NoFiles | Why::Changed | Why::Widens | Why::Broken => {
                     say::err(format_args!("the new configuration is not applied: {}", why.word()));
@@ -108,4 +126,13 @@ fn tell(outcome: &Outcome) {
             ));
         }
     }
+}
+
+fn why_put_back(judged: &Judged) -> String {
+    format!(
+        "it was put back, because {} of 1,000 requests failed ({}); change it, or insist by SIGHUP or \
+         `sekisho reload --again`",
+        judged.blame.seen,
+        judged.place()
+    )
 }

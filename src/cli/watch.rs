@@ -10,7 +10,7 @@ use aws_lc_rs::hmac;
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
-use crate::config::{CommandFault, Machine, Outside, ReadFault};
+use crate::config::{CommandFault, Machine, Outside, ReadFault, Texts};
 use crate::engine::Print;
 
 /// This machine, remembering what was read from it.
@@ -19,6 +19,8 @@ pub struct Watched {
     seen: Mutex<Vec<Seen>>,
     /// What was read, by where it came from: digests, never contents.
     read: Mutex<BTreeMap<String, Digest>>,
+    /// Of that, what the configuration says itself.
+    texts: Mutex<Texts>,
 }
 
 type Digest = [u8; SHA256_OUTPUT_LEN];
@@ -53,7 +55,25 @@ impl Watched {
     /// Starts anew, before a configuration is read again.
     pub fn forget(&self) {
         self.seen.lock().clear();
+        self.forget_read();
+    }
+
+    /// The same, and goes on watching what it watches.
+    fn forget_read(&self) {
         self.read.lock().clear();
+        *self.texts.lock() = Texts::default();
+    }
+
+    /// Stands for this machine as it would be with these texts.
+    pub fn with<'w>(&'w self, texts: &'w Texts) -> Retold<'w> {
+        self.forget_read();
+        Retold { watched: self, texts }
+    }
+
+    /// The texts that were read since it was told to forget.
+    #[must_use]
+    pub fn texts(&self) -> Texts {
+        self.texts.lock().clone()
     }
 
     /// Stands for all that was read since it was told to forget.
@@ -92,6 +112,13 @@ impl Watched {
         changed
     }
 
+    fn note_text(&self, path: &Path, text: Option<&[u8]>) {
+        self.note(path.display(), text);
+        if let Some(text) = text {
+            self.texts.lock().note(path, text);
+        }
+    }
+
     fn saw(&self, path: &Path) {
         let mut seen = self.seen.lock();
         if !seen.iter().any(|file| file.path == path) {
@@ -118,12 +145,17 @@ impl Outside for Watched {
         Machine.read(path, bytes_max)
     }
 
+    fn text(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
+        self.saw(path);
+        let text = Machine.read(path, bytes_max);
+        self.note_text(path, text.as_deref().ok());
+        text
+    }
+
+    /// Which texts there are is told by the texts.
     fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault> {
         self.saw(directory);
-        let list = Machine.list(directory);
-        let names = list.as_ref().ok().map(|names| names.join("\0"));
-        self.note(directory.display(), names.as_ref().map(String::as_bytes));
-        list
+        Machine.list(directory)
     }
 
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
@@ -144,5 +176,46 @@ impl Outside for Watched {
         let from = format_args!("!{}", words.join("\0")).to_string();
         self.note(from, output.as_ref().ok().map(|output| output.as_slice()));
         output
+    }
+}
+
+/// This machine with other texts; see [`Watched::with`].
+#[derive(Debug)]
+pub struct Retold<'w> {
+    watched: &'w Watched,
+    texts: &'w Texts,
+}
+
+impl Outside for Retold<'_> {
+    fn text(&self, path: &Path, _bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
+        self.watched.saw(path);
+        let text = self.texts.of(path);
+        self.watched.note_text(path, text);
+        text.map(<[u8]>::to_vec).ok_or(ReadFault::Missing)
+    }
+
+    fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault> {
+        self.watched.saw(directory);
+        Ok(self.texts.names_in(directory))
+    }
+
+    fn read(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
+        self.watched.read(path, bytes_max)
+    }
+
+    fn read_own(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
+        self.watched.read_own(path, bytes_max)
+    }
+
+    fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
+        self.watched.read_secret(path)
+    }
+
+    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.watched.variable(name)
+    }
+
+    fn output(&self, words: &[String]) -> Result<Zeroizing<Vec<u8>>, CommandFault> {
+        self.watched.output(words)
     }
 }

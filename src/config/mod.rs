@@ -27,6 +27,7 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod walk;
 
 use std::path::Path;
@@ -52,6 +53,7 @@ pub use settings::{
     TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol, UpstreamSettings, Way,
 };
 pub use snapshot::Snapshot;
+pub use texts::Texts;
 
 /// Reads and compiles the configuration at `path` on this machine. See [`load_from`].
 pub fn load(path: &Path, generation: u64, now: Moment) -> Result<Loaded, ConfigErrors> {

@@ -22,7 +22,11 @@ pub trait Outside {
     fn read_own(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
         self.read(path, bytes_max)
     }
-    /// The names in a directory, at most 10,000.
+    /// The same, of a text of the configuration itself.
+    fn text(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
+        self.read(path, bytes_max)
+    }
+    /// The names in a directory of texts, at most 10,000.
     fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault>;
     /// A file that nobody but its owner may read, write or execute.
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault>;

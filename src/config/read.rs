@@ -214,7 +214,7 @@ impl<'r> Reader<'r> {
     }
 
     fn file(&mut self, path: &Path, part: Part, named_at: &Place) {
-        let bytes = match self.outside.read(path, FILE_BYTES_MAX) {
+        let bytes = match self.outside.text(path, FILE_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(fault) => {
                 self.document.torn = true;

@@ -67,7 +67,7 @@ pub use pass::{
     Answer, Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached,
 };
 pub use reload::{
-    Again, Files, Judged, Order, Outcome, Preview, Print, Read, Reading, ReloadFault,
+    Again, Files, Judged, Order, Origin, Outcome, Preview, Print, Read, Reading, ReloadFault,
     Serve as ServeSockets, Sockets, TrialView, Trigger, Why, Widening,
 };
 pub use report::OpenGauge;

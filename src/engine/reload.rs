@@ -1,5 +1,6 @@
 //! Puts a configuration in force: the first one and every later one the same way. Built aside,
 //! swapped whole; what can't be built changes nothing.
+mod barred;
 mod files;
 mod tally;
 mod trial;
@@ -31,7 +32,7 @@ use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
 };
 
-pub use files::{Files, Print, Read, Reading};
+pub use files::{Files, Origin, Print, Read, Reading};
 pub(super) use tally::{Ended, Tally};
 pub use trial::{Judged, TrialView};
 pub(super) use turn::Reloads;

@@ -1,4 +1,5 @@
 //! Another configuration while requests run: swapped whole or not at all, and nothing is lost.
+mod put_back;
 mod trial;
 mod turns;
 

@@ -106,6 +106,10 @@ pub struct ReloadedOut {
     pub change: ChangeOut,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<MistakeOut>,
+    /// Why the files' own texts were put back and are not in force: only what those in force refer to
+    /// was read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<JudgedOut>,
 }
 
 /// How the configuration in force stands.

@@ -12,8 +12,8 @@ use crate::config::OperatorAct;
 use crate::engine::{Again, Order, Outcome, Preview, Print, Trigger, Why, Widening};
 
 impl Call<'_> {
-    pub(super) async fn trial(&self) -> TrialOut {
-        TrialOut::from(&self.state.engine.view_trial().await)
+    pub(super) fn trial(&self) -> TrialOut {
+        TrialOut::from(&self.state.engine.view_trial())
     }
 
     /// What the files would change; what is wrong with them is an answer as well.
@@ -95,12 +95,13 @@ impl Call<'_> {
         let trigger = Trigger::Operator(by.clone());
         let order = Order { trigger, expect: Some(print), widening, again };
         match &*self.state.engine.reload_files(order).await {
-            Outcome::Applied { generation, diff, warnings, took, until } => Ok(ReloadedOut {
+            Outcome::Applied { generation, diff, warnings, took, until, held } => Ok(ReloadedOut {
                 snapshot: *generation,
                 took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 trial_until: Word::time(until.unix_ms()),
                 change: ChangeOut::from(diff),
                 warnings: MistakeOut::some(warnings),
+                held: held.as_ref().map(JudgedOut::from),
             }),
             Outcome::Refused { why, .. } => Err(fault(why)),
         }

@@ -192,7 +192,7 @@ impl Call<'_> {
             Does::Alarms => json(&self.alarms(query)?),
             Does::AlarmTargets => json(&self.alarm_targets()),
             Does::Traffic => json(&self.traffic(query)?),
-            Does::Trial => json(&self.trial().await),
+            Does::Trial => json(&self.trial()),
             Does::DryRun => json(&self.dry_run().await?),
             Does::OpenApi => json(&super::document()),
             Does::Lock => self.act_on(route, body, |body| acts::lock(engine, body)).await,

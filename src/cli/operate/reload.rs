@@ -83,6 +83,12 @@ fn told(reloaded: &ReloadedOut) {
         "configuration {} is in force, after {} ms; on trial until {}",
         reloaded.snapshot, reloaded.took_ms, reloaded.trial_until
     ));
+    if let Some(judged) = &reloaded.held {
+        say::err(format_args!(
+            "that is what the configuration in force refers to; {}; insist by --again",
+            put_back(judged)
+        ));
+    }
 }
 
 /// Until it stood its trial, or did not.

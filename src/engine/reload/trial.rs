@@ -2,16 +2,16 @@
 //! done. Controls: LOG-1, MON-7.
 //!
 //! What is put back is the last configuration that stood its trial, whole, and only where the change
-//! since then narrowed nothing; see `trial` for why.
+//! since then narrowed nothing; see `trial` for why. A list that grew under both narrowed neither.
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::files::Print;
+use super::files::Origin;
 use super::turn::Turn;
 use super::{Engine, Live};
 use crate::base::{Moment, Name};
 use crate::config::diff::{Scope, compare};
-use crate::config::{OnErrors, Snapshot};
+use crate::config::{Apply, OnErrors, Snapshot};
 use crate::evidence::{Event, Fixed, JudgedConfig};
 use crate::trial::{Blame, Figures, Kind, Sample, Spot, Verdict, judge};
 
@@ -26,12 +26,18 @@ pub(in crate::engine) struct OnTrial {
     generation: u64,
     since: Moment,
     until: Moment,
-    /// The last that stood its trial, or that the process began with.
-    proven: Arc<Snapshot>,
+    pub(super) proven: Proven,
     /// What changed since then.
     scope: Scope,
     before: Sample,
     told: Told,
+}
+
+/// The last configuration that stood its trial, or that the process began with.
+#[derive(Clone, Debug)]
+pub(super) struct Proven {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) origin: Option<Origin>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,13 +113,14 @@ impl Engine {
     }
 
     /// How the configuration in force stands.
-    pub async fn view_trial(&self) -> TrialView {
-        let put_back = self.reloads.turn.lock().await.put_back.clone();
+    #[must_use]
+    pub fn view_trial(&self) -> TrialView {
+        let put_back = self.reloads.barred.lock().last();
         let trial = self.reloads.trial.lock();
         TrialView {
             generation: self.live().snapshot.generation,
             until: trial.as_ref().map(|trial| trial.until),
-            put_back: put_back.map(|(_, judged)| judged),
+            put_back,
         }
     }
 
@@ -153,17 +160,15 @@ impl Engine {
 
     /// A configuration came into force, `scope` apart from the one before: from now on it is compared
     /// with what was. Until when.
-    pub(super) fn begin_trial(&self, before: &Live, live: &Live, scope: &Scope) -> Moment {
+    pub(super) fn begin_trial(&self, proven: Proven, live: &Live, scope: &Scope) -> Moment {
         let now = live.since;
         let until = now.plus(live.snapshot.reload.trial);
         let mut trial = self.reloads.trial.lock();
         // One that did not stand its trial is nothing to go back to, or to compare with.
-        let (proven, counts, scope) = if let Some(OnTrial { proven, before, .. }) = trial.take() {
-            let scope = compare(&proven, &live.snapshot).scope;
-            (proven, before, scope)
+        let (counts, scope) = if let Some(OnTrial { before, .. }) = trial.take() {
+            (before, compare(&proven.snapshot, &live.snapshot).scope)
         } else {
-            let counts = self.reloads.history.lock().sum(now);
-            (Arc::clone(&before.snapshot), counts, scope.clone())
+            (self.reloads.history.lock().sum(now), scope.clone())
         };
         *trial = Some(OnTrial {
             generation: live.snapshot.generation,
@@ -223,24 +228,29 @@ impl Engine {
         let _ = done.await;
     }
 
-    fn put_back(&self, turn: &mut Turn, trial: &OnTrial, judged: Judged) {
+    fn put_back(self: &Arc<Self>, turn: &mut Turn, trial: &OnTrial, judged: Judged) {
         let live = self.live();
         // Somebody else had a turn in between.
         if live.snapshot.generation != trial.generation {
             return;
         }
-        let print: Option<Print> = turn.print.take();
-        if self.put(&live, Arc::clone(&trial.proven)).is_err() {
-            turn.print = print;
+        let Proven { snapshot, origin } = &trial.proven;
+        if self.put(&live, Arc::clone(snapshot)).is_err() {
             return self.suspect(&judged, "it-can-not-be-built");
         }
         *self.reloads.trial.lock() = None;
         *self.reloads.counted.lock() = None;
         self.reloads.history.lock().forget(trial.generation);
         self.metrics.config_rolled_back.inc();
-        let generation = trial.proven.generation;
+        let generation = snapshot.generation;
         self.report_event(&Event::ConfigRolledBack(told(&judged, generation, "rolled-back")));
-        turn.put_back = print.map(|print| (print, judged));
+        let was = std::mem::replace(&mut *self.reloads.origin.lock(), origin.clone());
+        if let Some(was) = was {
+            self.reloads.barred.lock().add(was, origin.as_ref(), judged);
+        }
+        if snapshot.reload.apply == Apply::OnChange {
+            self.catch_up(turn);
+        }
     }
 
     /// It looks bad and stays in force: people are told, once.

@@ -5,14 +5,17 @@
 //! 2. Reading, compiling, comparing and building are done aside, on a thread that serves nobody. What
 //!    is left to do in the moment of the swap is to exchange a pointer.
 //! 3. It goes on to its end when whoever asked goes away, and is told and counted whatever comes of it.
+//! 4. What was put back is not taken up again by itself, and holds up nothing that others revoke or
+//!    renew: see `barred`.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::files::{Files, Print, Reading};
-use super::trial::{Judged, OnTrial};
+use super::barred::Barred;
+use super::files::{Files, Origin, Print, Read, Reading};
+use super::trial::{Judged, OnTrial, Proven};
 use super::{Engine, Live, ReloadFault, keeps, unmoved};
 use crate::base::{Moment, Name};
 use crate::config::diff::{Diff, compare};
@@ -88,6 +91,8 @@ pub enum Outcome {
         took: Duration,
         /// Until when it is on trial.
         until: Moment,
+        /// Only what the texts in force refer to: those on disk were put back, because of this.
+        held: Option<Judged>,
     },
     /// Nothing was changed.
     Refused { generation: u64, why: Why },
@@ -154,6 +159,9 @@ impl Why {
 #[derive(Default)]
 pub(in crate::engine) struct Reloads {
     files: Mutex<Option<Arc<dyn Files>>>,
+    /// Of what is in force; none, if that is not known.
+    pub(super) origin: Mutex<Option<Origin>>,
+    pub(super) barred: Mutex<Barred>,
     pub(super) turn: Arc<tokio::sync::Mutex<Turn>>,
     /// One looks at a time: it takes as long as a reload.
     looking: tokio::sync::Mutex<()>,
@@ -171,19 +179,16 @@ pub(in crate::engine) struct Reloads {
 #[derive(Default)]
 pub(super) struct Turn {
     /// The highest number that any configuration ever had.
-    generation: u64,
-    /// Stands for what is in force; none for the one the process began with.
-    pub(super) print: Option<Print>,
-    /// What was put back last, and why.
-    pub(super) put_back: Option<(Print, Judged)>,
+    pub(super) generation: u64,
     /// How many had asked when the last shared reload began, and what came of it.
     last: Option<(u64, Arc<Outcome>)>,
 }
 
 impl Engine {
-    /// Where the configuration is read from, from now on.
-    pub fn read_from(&self, files: Arc<dyn Files>) {
+    /// Where the configuration is read from, from now on, and what the one in force was made from.
+    pub fn read_from(&self, files: Arc<dyn Files>, origin: Option<Origin>) {
         *self.reloads.files.lock() = Some(files);
+        *self.reloads.origin.lock() = origin;
     }
 
     /// Reads everything again and puts it in force, if it can be and may be.
@@ -223,23 +228,21 @@ impl Engine {
     pub async fn preview_files(self: &Arc<Self>) -> Result<Preview, Why> {
         let files = self.reloads.files.lock().clone().ok_or(Why::NoFiles)?;
         let _alone = self.reloads.looking.lock().await;
-        let put_back = self.reloads.turn.lock().await.put_back.clone();
         let engine = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || {
             let (live, now) = (engine.live(), engine.steady_now());
             let generation = live.snapshot.generation;
             let read = files.read(Reading::ToLook, generation.saturating_add(1), now);
             let loaded = read.loaded.map_err(Why::Errors)?;
-            let judged = put_back.filter(|(print, _)| *print == read.print);
             Ok(Preview {
                 generation,
-                print: read.print,
+                print: read.origin.print,
                 diff: compare(&live.snapshot, &loaded.snapshot),
                 blocked: unmoved(&live.snapshot, &loaded.snapshot)
                     .and_then(|()| keeps(&live, &loaded.snapshot, now).map_err(ReloadFault::Permit))
                     .err(),
                 warnings: loaded.warnings,
-                put_back: judged.map(|(_, judged)| judged),
+                put_back: engine.reloads.barred.lock().why(&read.origin),
             })
         });
         done.await.unwrap_or(Err(Why::Broken))
@@ -254,25 +257,67 @@ impl Engine {
     }
 
     fn attempt(self: &Arc<Self>, turn: &mut Turn, order: &Order) -> Outcome {
-        let (before, began) = (self.live(), self.steady_now());
-        let old = before.snapshot.generation;
-        let refuse = |why| Outcome::Refused { generation: old, why };
+        let (generation, began) = (self.live().snapshot.generation, self.steady_now());
+        let refuse = |why| Outcome::Refused { generation, why };
         let Some(files) = self.reloads.files.lock().clone() else { return refuse(Why::NoFiles) };
-        let generation = turn.generation.max(old).saturating_add(1);
-        let read = files.read(Reading::ToApply, generation, began);
-        let loaded = match read.loaded {
+        let read = files.read(Reading::ToApply, self.next(turn), began);
+        let seen = read.origin.print;
+        if read.loaded.is_ok() && order.expect.is_some_and(|expected| expected != seen) {
+            return refuse(Why::Changed);
+        }
+        let barred = match order.again {
+            Again::No => self.reloads.barred.lock().why(&read.origin),
+            Again::Yes => None,
+        };
+        match barred {
+            None => self.apply(turn, order, read, None, began),
+            Some(judged) => match self.renewed(turn, &*files, began) {
+                Some(read) => self.apply(turn, order, read, Some(judged), began),
+                None => refuse(Why::PutBack(judged)),
+            },
+        }
+    }
+
+    /// The number that the next configuration gets.
+    fn next(&self, turn: &Turn) -> u64 {
+        turn.generation.max(self.live().snapshot.generation).saturating_add(1)
+    }
+
+    /// The texts in force with what they refer to as it is now; none, if that is as it was.
+    fn renewed(&self, turn: &Turn, files: &dyn Files, now: Moment) -> Option<Read> {
+        let origin = self.reloads.origin.lock().clone()?;
+        let read = files.read(Reading::Again(&origin.texts), self.next(turn), now);
+        let same = read.origin.print == origin.print
+            || self.reloads.barred.lock().why(&read.origin).is_some();
+        (!same).then_some(read)
+    }
+
+    /// After a configuration was put back: what it refers to may have changed since it was read.
+    pub(super) fn catch_up(self: &Arc<Self>, turn: &mut Turn) {
+        let (began, trigger) = (self.steady_now(), Trigger::File);
+        let Some(files) = self.reloads.files.lock().clone() else { return };
+        let Some(read) = self.renewed(turn, &*files, began) else { return };
+        let (widening, again) = (Widening::Allowed, Again::No);
+        let order = Order { trigger, expect: None, widening, again };
+        let outcome = self.apply(turn, &order, read, None, began);
+        self.tell_of(&order, &outcome);
+    }
+
+    fn apply(
+        self: &Arc<Self>,
+        turn: &mut Turn,
+        order: &Order,
+        read: Read,
+        held: Option<Judged>,
+        began: Moment,
+    ) -> Outcome {
+        let before = self.live();
+        let refuse = |why| Outcome::Refused { generation: before.snapshot.generation, why };
+        let Read { loaded, origin } = read;
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(errors) => return refuse(Why::Errors(errors)),
         };
-        if let Some((print, judged)) = &turn.put_back
-            && *print == read.print
-            && order.again == Again::No
-        {
-            return refuse(Why::PutBack(judged.clone()));
-        }
-        if order.expect.is_some_and(|expected| expected != read.print) {
-            return refuse(Why::Changed);
-        }
         let diff = compare(&before.snapshot, &loaded.snapshot);
         if order.widening == Widening::Refused && diff.widens() {
             return refuse(Why::Widens);
@@ -282,10 +327,37 @@ impl Engine {
             Ok(live) => live,
             Err(fault) => return refuse(Why::Fault(fault)),
         };
-        (turn.generation, turn.print) = (generation, Some(read.print));
-        let until = self.begin_trial(&before, &live, &diff.scope);
+        let generation = live.snapshot.generation;
+        turn.generation = generation;
+        self.reloads.barred.lock().forgive(&origin);
+        let was = self.reloads.origin.lock().replace(origin.clone());
+        let same_texts = was.as_ref().is_some_and(|was| was.texts == origin.texts);
+        let proven = self.reloads.trial.lock().as_ref().map(|trial| trial.proven.clone());
+        let proven = match proven {
+            // What both refer to changed for both, and is no part of what is on trial.
+            Some(proven) if same_texts => self.with_new_material(turn, proven, &origin),
+            Some(proven) => proven,
+            None => Proven { snapshot: Arc::clone(&before.snapshot), origin: was },
+        };
+        let until = self.begin_trial(proven, &live, &diff.scope);
         let took = self.clock.now().since(began);
-        Outcome::Applied { generation, diff, warnings: loaded.warnings, took, until }
+        Outcome::Applied { generation, diff, warnings: loaded.warnings, took, until, held }
+    }
+
+    /// The last configuration that stood its trial, with what it refers to as it is now, if that can be
+    /// used: so putting it back gives back nothing that was revoked meanwhile.
+    fn with_new_material(&self, turn: &mut Turn, proven: Proven, live: &Origin) -> Proven {
+        let files = self.reloads.files.lock().clone();
+        let (Some(files), Some(origin)) = (files, &proven.origin) else { return proven };
+        if origin.texts == live.texts {
+            return proven;
+        }
+        let again = Reading::Again(&origin.texts);
+        let Read { loaded, origin } = files.read(again, self.next(turn), self.steady_now());
+        let snapshot = loaded.ok().and_then(|loaded| self.numbered(loaded.snapshot).ok());
+        let Some(snapshot) = snapshot else { return proven };
+        turn.generation = snapshot.generation;
+        Proven { snapshot, origin: Some(origin) }
     }
 
     fn tell_of(&self, order: &Order, outcome: &Outcome) {

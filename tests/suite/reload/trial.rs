@@ -8,8 +8,8 @@ use sekisho::mock::{Alpn, MockConfig, MockHandle, MockSpApi, Personality, Scenar
 use super::{GRANT, LESS, generation, reloads};
 use crate::support::{ORDERS, Plan, World, bearing, get, until};
 
-const STOCK: &str = "/stock/A1";
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const STOCK: &str = "/stock/A1";
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 async fn world() -> World {
     let world = World::with(Plan::default().by_hand()).await;
@@ -19,18 +19,18 @@ async fn world() -> World {
 }
 
 /// A warehouse that fails whatever it is asked.
-async fn broken(world: &World) -> MockHandle {
+pub(super) async fn broken(world: &World) -> MockHandle {
     let config = MockConfig::new(Personality::Warehouse, world.pki.upstream.clone());
     let mock = MockSpApi::start(config).await.unwrap();
     mock.set(Scenario::Error { status: http::StatusCode::INTERNAL_SERVER_ERROR });
     mock
 }
 
-fn port(mock: &MockHandle) -> String {
+pub(super) fn port(mock: &MockHandle) -> String {
     format!("endpoint = \"https://localhost:{}\"", mock.address().port())
 }
 
-async fn printer(world: &World) -> Session {
+pub(super) async fn printer(world: &World) -> Session {
     let caller = world.caller(|config| {
         config.identity = world.pki.client("label-printer").cloned();
         config.alpn = Alpn::H2;
@@ -39,7 +39,7 @@ async fn printer(world: &World) -> Session {
 }
 
 /// So many requests, one after the other; how many were answered with 200.
-async fn served(open: &Session, target: &str, count: usize) -> usize {
+pub(super) async fn served(open: &Session, target: &str, count: usize) -> usize {
     let mut served = 0;
     for _ in 0..count {
         served += usize::from(open.call(get(target)).await.unwrap().status == 200);
@@ -48,7 +48,7 @@ async fn served(open: &Session, target: &str, count: usize) -> usize {
 }
 
 /// Looks as the gateway does twice a second.
-async fn look(world: &World) {
+pub(super) async fn look(world: &World) {
     world.gateway.engine.judge_trial().await;
 }
 
@@ -252,9 +252,9 @@ async fn log_1_where_people_decide_they_are_told_and_nothing_is_put_back() {
     let [event] = &world.events("config-suspect")[..] else { panic!("told once") };
     assert_eq!((event["sekisho.reason"].as_str(), generation(&world)), (Some("on_errors"), 2));
     let engine = Arc::clone(&world.gateway.engine);
-    assert!(engine.view_trial().await.until.is_some());
+    assert!(engine.view_trial().until.is_some());
     world.advance(MINUTE);
     look(&world).await;
-    assert!(engine.view_trial().await.until.is_none());
+    assert!(engine.view_trial().until.is_none());
     world.finish().await;
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use sekisho::base::Moment;
 use sekisho::config;
-use sekisho::engine::{Again, Files, Order, Outcome, Print, Read, Reading, Trigger, Why, Widening};
+use sekisho::engine::{
+    Again, Files, Order, Origin, Outcome, Print, Read, Reading, Trigger, Why, Widening,
+};
 
 use super::{GRANT, LESS, generation, reloads, status};
 use crate::support::{World, until};
@@ -19,14 +21,14 @@ struct Slow {
 }
 
 impl Files for Slow {
-    fn read(&self, _reading: Reading, generation: u64, now: Moment) -> Read {
+    fn read(&self, _reading: Reading<'_>, generation: u64, now: Moment) -> Read {
         let nth = self.reads.fetch_add(1, Ordering::SeqCst);
         let text = std::fs::read(&self.path).unwrap();
         let loaded = config::load(&self.path, generation, now);
         let _open = self.gate.lock();
         let mut print = [0; 16];
         print[..8].copy_from_slice(&(text.len() + nth).to_be_bytes());
-        Read { loaded, print: Print(print) }
+        Read { loaded, origin: Origin { print: Print(print), texts: Arc::default() } }
     }
 }
 
@@ -43,7 +45,7 @@ async fn log_1_a_reload_in_the_middle_of_a_reload_waits_for_its_turn() {
     let files =
         Arc::new(Slow { path: path.clone(), gate: Mutex::new(()), reads: AtomicUsize::new(0) });
     let engine = Arc::clone(&world.gateway.engine);
-    engine.read_from(Arc::clone(&files) as Arc<dyn Files>);
+    engine.read_from(Arc::clone(&files) as Arc<dyn Files>, None);
     let spawn = |trigger| {
         let engine = Arc::clone(&engine);
         tokio::spawn(async move { engine.reload_files(order(trigger)).await })
