@@ -67,7 +67,7 @@ pub use pass::{
     Answer, Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached,
 };
 pub use reload::{
-    Again, Files, Judged, Order, Origin, Outcome, Preview, Print, Read, Reading, ReloadFault,
+    Again, Files, Hold, Judged, Order, Origin, Outcome, Preview, Print, Read, Reading, ReloadFault,
     Serve as ServeSockets, Sockets, TrialView, Trigger, Why, Widening,
 };
 pub use report::OpenGauge;
@@ -192,8 +192,6 @@ pub struct Engine {
     /// The generation in force.
     generations: watch::Sender<u64>,
     sockets: Mutex<Option<Weak<dyn Sockets>>>,
-    /// Another process is about to take this one's place.
-    parted: AtomicBool,
 }
 
 /// What an engine is made of, besides its first configuration.
@@ -282,7 +280,6 @@ impl Engine {
             cut: watch::Sender::new(false),
             generations: watch::Sender::new(0),
             sockets: Mutex::new(None),
-            parted: AtomicBool::new(false),
             clock,
             log,
             metrics,

@@ -1,8 +1,6 @@
 //! Two processes serve for a while when one takes the other's place. The one that goes wrote down all
 //! it knew; what its last requests spend and reveal after that is told to the one that stays, and added
 //! there (MON-2, MON-3). What they teach detectors stays untold: they are the requests of seconds.
-use std::sync::atomic::Ordering;
-
 use super::Engine;
 use crate::evidence::Event;
 use crate::state::QuotaMark;
@@ -19,7 +17,6 @@ impl Engine {
     /// everything before it; of quotas also what is spent until then, which counts twice.
     #[must_use]
     pub fn part(&self) -> Parting {
-        self.parted.store(true, Ordering::Release);
         self.exposures.part();
         Parting(self.live().quotas.mark(self.clock.now()))
     }
@@ -36,7 +33,6 @@ impl Engine {
     /// Nobody takes this process' place after all.
     pub fn rejoin(&self, parting: Parting) {
         drop(parting);
-        self.parted.store(false, Ordering::Release);
         self.exposures.rejoin();
         self.live().quotas.mark_spent(self.clock.now());
     }

@@ -2,6 +2,7 @@
 //! swapped whole; what can't be built changes nothing.
 mod barred;
 mod files;
+mod hold;
 mod tally;
 mod trial;
 mod turn;
@@ -9,7 +10,6 @@ mod turn;
 use std::fmt;
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use super::Engine;
@@ -33,6 +33,7 @@ use crate::upstream::{
 };
 
 pub use files::{Files, Origin, Print, Read, Reading};
+pub use hold::Hold;
 pub(super) use tally::{Ended, Tally};
 pub use trial::{Judged, TrialView};
 pub(super) use turn::Reloads;
@@ -147,9 +148,6 @@ impl Engine {
     /// The same, in the place of what is in force now. One at a time; blocks for as long as it takes to
     /// build, and holds nobody up but for the exchange of a pointer.
     fn put(&self, before: &Arc<Live>, snapshot: Arc<Snapshot>) -> Result<Arc<Live>, ReloadFault> {
-        if self.parted.load(Ordering::Acquire) {
-            return Err(ReloadFault::Parting);
-        }
         // What can't be bound refuses the whole.
         let sockets = self.sockets.lock().as_ref().and_then(Weak::upgrade);
         let bound = sockets.map(|sockets| sockets.bind(&snapshot)).transpose();

@@ -262,7 +262,7 @@ impl Running {
 
     /// After [`Self::retire`]: ends when nobody is left or the grace is over.
     pub(in crate::cli) async fn leave(mut self, left: Left) {
-        let Left { mut link, mut parting, .. } = left;
+        let Left { mut link, mut parting, hold: _hold, .. } = left;
         let grace = self.engine.live().snapshot.shutdown_grace;
         let state = self.state.get_mut();
         let store = Arc::clone(&state.store);

@@ -15,7 +15,7 @@ use super::enter::TAKE_PLACE;
 use super::words::{Hello, Link, PROTOCOL, Passed, Word, greet, standard_error};
 use crate::cli::run::Running;
 use crate::cli::say;
-use crate::engine::Parting;
+use crate::engine::{Hold, Parting};
 use crate::evidence::{Event, Fixed, Upgrade};
 
 /// How long the new process may take for each step, unless the operator says otherwise.
@@ -88,6 +88,8 @@ pub(in crate::cli) struct Left {
     pub(in crate::cli) pid: u32,
     pub(in crate::cli) link: Link,
     pub(in crate::cli) parting: Parting,
+    /// To the end: nothing that was begun before may have this process accept again.
+    pub(in crate::cli) hold: Hold,
 }
 
 /// The process that was started.
@@ -131,8 +133,13 @@ async fn exchange(
     running: &Running,
     order: Order,
     config: PathBuf,
-    stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<bool>,
 ) -> Result<Left, Fault> {
+    // Before anything is read: what the new process reads is not older than what is in force here.
+    let hold = tokio::select! {
+        hold = running.engine.hold_reloads() => hold,
+        _ = stop.wait_for(|stop| *stop) => return Err(Fault::Stopped),
+    };
     let mut started = Started::start(running, order, config, stop).await?;
     if let Err(fault) = started.expect(&Word::Prepared, "prepared").await {
         return Err(started.end(fault).await);
@@ -170,7 +177,7 @@ async fn exchange(
         return Err(fault);
     }
     let pid = started.child.id().unwrap_or(0);
-    Ok(Left { pid, link: started.link, parting })
+    Ok(Left { pid, link: started.link, parting, hold })
 }
 
 impl Started {

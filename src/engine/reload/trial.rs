@@ -221,7 +221,8 @@ impl Engine {
         if live.snapshot.reload.on_errors == OnErrors::Alarm {
             return self.suspect(&judged, "on_errors");
         }
-        let mut turn = Arc::clone(&self.reloads.turn).lock_owned().await;
+        // If nothing comes of it, the next look finds the same.
+        let Some(mut turn) = self.reloads.turn_or_hold().await else { return };
         let engine = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || engine.put_back(&mut turn, &trial, judged));
         // A panic has been told of already; the configuration stays as it is.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::barred::Barred;
 use super::files::{Files, Origin, Print, Read, Reading};
@@ -167,6 +168,8 @@ pub(in crate::engine) struct Reloads {
     looking: tokio::sync::Mutex<()>,
     /// How many asked who may share a reload.
     asked: AtomicU64,
+    /// Another process is about to take this one's place.
+    pub(super) held: watch::Sender<bool>,
     pub(super) trial: Mutex<Option<OnTrial>>,
     pub(super) history: Mutex<History>,
     /// Where the tally of a configuration stood when it was last looked at.
@@ -195,7 +198,16 @@ impl Engine {
     pub async fn reload_files(self: &Arc<Self>, order: Order) -> Arc<Outcome> {
         let shared = order.trigger == Trigger::Signal || order.trigger == Trigger::File;
         let ticket = if shared { self.reloads.asked.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
-        let mut turn = Arc::clone(&self.reloads.turn).lock_owned().await;
+        let turn = match &order.trigger {
+            // Nobody asks for the process' own sake while it hands over; they are told before that.
+            Trigger::Signal | Trigger::File => Some(Arc::clone(&self.reloads.turn).lock_owned().await),
+            Trigger::Operator(_) => self.reloads.turn_or_hold().await,
+        };
+        let generation = self.live().snapshot.generation;
+        let Some(mut turn) = turn else {
+            let why = Why::Fault(ReloadFault::Parting);
+            return Arc::new(Outcome::Refused { generation, why });
+        };
         if shared
             && let Some((covers, outcome)) = &turn.last
             && *covers >= ticket
@@ -214,7 +226,6 @@ impl Engine {
             }
             outcome
         });
-        let generation = self.live().snapshot.generation;
         done.await.unwrap_or_else(|_panicked| {
             self.tell_of_refusal(&Why::Broken);
             Arc::new(Outcome::Refused { generation, why: Why::Broken })
@@ -238,7 +249,9 @@ impl Engine {
                 generation,
                 print: read.origin.print,
                 diff: compare(&live.snapshot, &loaded.snapshot),
-                blocked: unmoved(&live.snapshot, &loaded.snapshot)
+                blocked: engine
+                    .may_begin()
+                    .and_then(|()| unmoved(&live.snapshot, &loaded.snapshot))
                     .and_then(|()| keeps(&live, &loaded.snapshot, now).map_err(ReloadFault::Permit))
                     .err(),
                 warnings: loaded.warnings,
@@ -246,6 +259,10 @@ impl Engine {
             })
         });
         done.await.unwrap_or(Err(Why::Broken))
+    }
+
+    fn may_begin(&self) -> Result<(), ReloadFault> {
+        if self.reloads.are_held() { Err(ReloadFault::Parting) } else { Ok(()) }
     }
 
     /// A configuration was found to be unusable before it was somebody's turn: told and counted alike.

@@ -132,3 +132,22 @@ async fn acc_3_what_was_revoked_last_is_read_when_something_is_put_back() {
     assert_eq!(opens(&world, &token).await, 401);
     world.finish().await;
 }
+
+/// Nothing is put back while another process is about to take over; if it does not, it is judged again.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_an_upgrade_cancels_no_verdict() {
+    let world = world().await;
+    let _other = move_away(&world).await;
+    let hold = world.gateway.engine.hold_reloads().await;
+    world.advance(Duration::from_secs(1));
+    assert_eq!(served(&printer(&world).await, STOCK, 60).await, 0);
+    look(&world).await;
+    assert_eq!(generation(&world), 2);
+    assert!(world.events("config-suspect").is_empty());
+    drop(hold);
+    until("the requests are counted", || world.requests().len() >= 120).await;
+    look(&world).await;
+    until("it is put back", || generation(&world) == 1).await;
+    assert_eq!(world.events("config-rolled-back").len(), 1);
+    world.finish().await;
+}

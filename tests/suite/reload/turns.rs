@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use sekisho::base::Moment;
+use sekisho::base::{Moment, Name};
 use sekisho::config;
 use sekisho::engine::{
-    Again, Files, Order, Origin, Outcome, Print, Read, Reading, Trigger, Why, Widening,
+    Again, Files, Order, Origin, Outcome, Print, Read, Reading, ReloadFault, Trigger, Why, Widening,
 };
 
 use super::{GRANT, LESS, generation, reloads, status};
-use crate::support::{World, until};
+use crate::support::{World, until, until_some};
 
 /// Files that take as long to read as the test wants.
 struct Slow {
@@ -100,7 +100,7 @@ async fn priv_3_what_was_not_looked_at_is_not_applied() {
     let path = world.dir.join("sekisho.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace(GRANT, LESS)).unwrap();
-    let name = sekisho::base::Name::parse("sato").unwrap();
+    let name = Name::parse("sato").unwrap();
     let by = |print| Order { expect: Some(print), ..order(Trigger::Operator(name.clone())) };
     let outcome = engine.reload_files(by(looked.print)).await;
     assert!(matches!(&*outcome, Outcome::Refused { generation: 1, why: Why::Changed }));
@@ -133,5 +133,62 @@ async fn priv_3_files_may_wait_for_somebody_to_ask() {
     assert!(!world.gateway.files_changed().await);
     assert_eq!(generation(&world), 3);
     assert!(world.gateway.reload().await, "as SIGHUP asks");
+    world.finish().await;
+}
+
+/// While another process is about to take this one's place, it may have read the files already.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_no_configuration_comes_into_force_during_a_hand_over() {
+    let world = World::start().await;
+    let engine = Arc::clone(&world.gateway.engine);
+    let sato = || Trigger::Operator(Name::parse("sato").unwrap());
+    let files = Arc::new(Slow {
+        path: world.dir.join("sekisho.toml"),
+        gate: Mutex::new(()),
+        reads: AtomicUsize::new(0),
+    });
+    engine.read_from(Arc::clone(&files) as Arc<dyn Files>, None);
+    let spawn = |trigger| {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move { engine.reload_files(order(trigger)).await })
+    };
+    // What is under way is waited for.
+    let gate = Arc::clone(&files);
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (shut, told) = std::sync::mpsc::channel();
+    let keeper = std::thread::spawn(move || {
+        let _gate = gate.gate.lock();
+        shut.send(()).unwrap();
+        released.recv().unwrap();
+    });
+    told.recv().unwrap();
+    let first = spawn(sato());
+    until("it reads", || files.reads.load(Ordering::SeqCst) == 1).await;
+    let hold = {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move { engine.hold_reloads().await })
+    };
+    until_some("operators are told", async || {
+        let outcome = spawn(sato()).await.unwrap();
+        let told =
+            matches!(&*outcome, Outcome::Refused { why: Why::Fault(ReloadFault::Parting), .. });
+        told.then_some(())
+    })
+    .await;
+    assert!(!hold.is_finished() && !first.is_finished());
+    release.send(()).unwrap();
+    keeper.join().unwrap();
+    assert!(matches!(&*first.await.unwrap(), Outcome::Applied { generation: 2, .. }));
+    let hold = hold.await.unwrap();
+
+    // A signal waits; whoever looks is told and does not.
+    let signal = spawn(Trigger::Signal);
+    let preview = engine.preview_files().await.unwrap();
+    assert!(matches!(preview.blocked, Some(ReloadFault::Parting)));
+    assert_eq!(engine.view_trial().generation, 2);
+    assert!(!signal.is_finished());
+    drop(hold);
+    assert!(matches!(&*signal.await.unwrap(), Outcome::Applied { generation: 3, .. }));
+    assert!(matches!(&*spawn(sato()).await.unwrap(), Outcome::Applied { generation: 4, .. }));
     world.finish().await;
 }
