@@ -31,6 +31,8 @@ pub use running::Running;
 
 /// How often files are looked at for changes, and what happened at the door is written.
 const TICK: Duration = Duration::from_secs(2);
+/// How long work that nobody waits for may take to end.
+const LAST_MAX: Duration = Duration::from_secs(1);
 /// Operators who ask for an upgrade at once.
 const ORDERS_MAX: usize = 8;
 
@@ -40,8 +42,10 @@ pub(super) fn main(words: &RunArgs) -> Result<ExitCode, Failure> {
     let watched = Watched::default();
     let loaded = load(&words.config, &watched, 1, &clock)?;
     let runtime = runtime(loaded.snapshot.threads).map_err(Failure::new)?;
-    runtime.block_on(serve(&words.config, loaded, clock, &panics, watched))?;
-    Ok(ExitCode::SUCCESS)
+    let served = runtime.block_on(serve(&words.config, loaded, clock, &panics, watched));
+    // A reload that was under way may still wait for a program.
+    runtime.shutdown_timeout(LAST_MAX);
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 /// Reads a configuration, and tells the operator what is wrong or doubtful about it.
@@ -208,6 +212,9 @@ struct Desk<'d> {
     before: Option<JoinHandle<()>>,
 }
 
+/// A reload under way.
+type Reloading<'d> = Pin<Box<dyn Future<Output = ()> + Send + 'd>>;
+
 /// An upgrade under way.
 struct UnderWay<'d> {
     outcome: Pin<Box<dyn Future<Output = Result<Left, upgrade::Fault>> + Send + 'd>>,
@@ -221,7 +228,8 @@ impl<'d> Desk<'d> {
         let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
         let mut alive = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3_600)));
         let mut under_way: Option<UnderWay<'d>> = None;
-        // Asked for during an upgrade: the stop of this process, another look at the configuration.
+        let mut reloading: Option<Reloading<'d>> = None;
+        // Asked for during either: the stop of this process, another look at the configuration.
         let (mut stop, mut reload, mut changed) = (false, false, false);
         loop {
             tokio::select! {
@@ -240,6 +248,7 @@ impl<'d> Desk<'d> {
                     // Whoever asked may be gone.
                     Err(fault) => drop(tell.send(Err(fault.to_string()))),
                 },
+                () = end_of(&mut reloading) => {}
                 _ = alive.tick() => self.notifier.alive(),
                 _ = tick.tick() => {
                     self.running.engine.flush_door();
@@ -253,19 +262,29 @@ impl<'d> Desk<'d> {
                 // It is taken back first: what was written down must not be lost.
                 Some(under_way) => drop(stop && !under_way.stop.send_replace(true)),
                 None if stop => return End::Stop,
+                None if reloading.is_some() => {}
                 None if reload => {
-                    reload = false;
-                    self.notifier.reloading();
-                    self.running.reload().await;
-                    self.notifier.ready();
+                    // What changed is read along.
+                    (reload, changed) = (false, false);
+                    reloading = Some(Box::pin(self.reload()));
                 }
                 None if changed => {
                     changed = false;
-                    self.running.files_changed().await;
+                    reloading = Some(Box::pin(self.follow_files()));
                 }
                 None => {}
             }
         }
+    }
+
+    async fn follow_files(&self) {
+        self.running.files_changed().await;
+    }
+
+    async fn reload(&self) {
+        self.notifier.reloading();
+        self.running.reload().await;
+        self.notifier.ready();
     }
 
     /// Begins an upgrade, if none is under way.
@@ -300,6 +319,15 @@ async fn outcome_of(under_way: &mut Option<UnderWay<'_>>) -> (Result<Left, upgra
         Some(ended) => (outcome, ended.tell),
         None => std::future::pending().await,
     }
+}
+
+/// Returns when the reload under way is over.
+async fn end_of(reloading: &mut Option<Reloading<'_>>) {
+    match reloading {
+        Some(under_way) => under_way.await,
+        None => std::future::pending().await,
+    }
+    *reloading = None;
 }
 
 struct Signals {

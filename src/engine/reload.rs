@@ -36,6 +36,7 @@ pub use files::{Files, Origin, Print, Read, Reading};
 pub use hold::Hold;
 pub(super) use tally::{Ended, Tally};
 pub use trial::{Judged, TrialView};
+use turn::MaySwap;
 pub(super) use turn::Reloads;
 pub use turn::{Again, Order, Outcome, Preview, Trigger, Why, Widening};
 
@@ -56,6 +57,8 @@ pub enum ReloadFault {
     Numbers,
     /// Another process is about to take this one's place, with what was in force when it began.
     Parting,
+    /// This one is about to end.
+    Stopping,
     /// These keys have other values, which only a restart can put in force.
     Fixed(Vec<&'static str>),
 }
@@ -84,6 +87,7 @@ impl fmt::Display for ReloadFault {
             }
             Self::Numbers => f.write_str("no number is left for a new listener; restart"),
             Self::Parting => f.write_str("an upgrade is under way; try again when it is over"),
+            Self::Stopping => f.write_str("the gateway stops"),
             Self::Fixed(keys) => {
                 write!(f, "{} changed; restart to apply that", keys.join(", "))
             }
@@ -139,6 +143,11 @@ impl Engine {
         *self.sockets.lock() = Some(sockets);
     }
 
+    /// No configuration comes into force any more; what is under way is not waited for.
+    pub fn close_reloads(&self) {
+        *self.reloads.may_swap.lock() = MaySwap::No;
+    }
+
     /// Listeners keep the numbers of their names.
     fn numbered(&self, mut snapshot: Snapshot) -> Result<Arc<Snapshot>, ReloadFault> {
         number(&mut self.numbers.lock(), &mut snapshot)?;
@@ -154,6 +163,11 @@ impl Engine {
         let bound = bound.map_err(ReloadFault::Listeners)?;
         let (now, key) = (self.steady_now(), self.pacing.key());
         let built = build(snapshot, &self.jwks, Some(before), now, &self.metrics, key)?;
+        // To the end of this function: whoever stops the gateway closes what serves afterwards.
+        let may_swap = self.reloads.may_swap.lock();
+        if *may_swap == MaySwap::No {
+            return Err(ReloadFault::Stopping);
+        }
         self.jwks.adopt(built.keys);
         let live = Arc::new(built.live);
         self.tokens.adopt(&before.snapshot.trust, &live.snapshot.trust);

@@ -235,6 +235,7 @@ impl Running {
 
     /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
     pub async fn stop(mut self) {
+        self.engine.close_reloads();
         let grace = self.engine.live().snapshot.shutdown_grace;
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);

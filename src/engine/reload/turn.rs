@@ -144,7 +144,8 @@ impl Why {
                 | ReloadFault::Permit(_)
                 | ReloadFault::Random
                 | ReloadFault::Numbers
-                | ReloadFault::Parting,
+                | ReloadFault::Parting
+                | ReloadFault::Stopping,
             )
             | Self::NoFiles
             | Self::PutBack(_)
@@ -170,12 +171,21 @@ pub(in crate::engine) struct Reloads {
     asked: AtomicU64,
     /// Another process is about to take this one's place.
     pub(super) held: watch::Sender<bool>,
+    pub(super) may_swap: Mutex<MaySwap>,
     pub(super) trial: Mutex<Option<OnTrial>>,
     pub(super) history: Mutex<History>,
     /// Where the tally of a configuration stood when it was last looked at.
     pub(super) counted: Mutex<Option<(u64, Moment, Sample)>>,
     /// Configurations that are in force no more, until nobody uses them.
     retired: Mutex<Vec<Arc<Live>>>,
+}
+
+/// Whether another configuration may come into force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum MaySwap {
+    #[default]
+    Yes,
+    No,
 }
 
 /// Whoever holds it may change what is in force.
@@ -200,7 +210,9 @@ impl Engine {
         let ticket = if shared { self.reloads.asked.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
         let turn = match &order.trigger {
             // Nobody asks for the process' own sake while it hands over; they are told before that.
-            Trigger::Signal | Trigger::File => Some(Arc::clone(&self.reloads.turn).lock_owned().await),
+            Trigger::Signal | Trigger::File => {
+                Some(Arc::clone(&self.reloads.turn).lock_owned().await)
+            }
             Trigger::Operator(_) => self.reloads.turn_or_hold().await,
         };
         let generation = self.live().snapshot.generation;
