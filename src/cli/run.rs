@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal as Sent, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -126,15 +127,18 @@ async fn serve(
             control.close().await;
         }
     };
+    let before = desk.before;
     match end {
         End::Stop => {
             close().await;
             notifier.stopping();
-            Box::pin(running.stop()).await;
+            Box::pin(running.stop_after(before)).await;
         }
-        End::Leave(left, tell) => {
+        End::Leave(left, tell, missed) => {
             notifier.relieved_by(left.pid);
             running.retire().await;
+            // Until here whoever sent a signal could not know for whom it was.
+            signals.missed(missed).await.pass_on(left.pid);
             // Whoever is told finds that callers are sent to the new process. It may be gone.
             let _ = tell.send(Ok(left.pid));
             close().await;
@@ -196,7 +200,25 @@ type Tell = oneshot::Sender<Result<u32, String>>;
 enum End {
     Stop,
     /// Another process serves, and somebody is to be told.
-    Leave(Box<Left>, Tell),
+    Leave(Box<Left>, Tell, Missed),
+}
+
+/// Signals that came for this process and are the next one's to follow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Missed {
+    stop: bool,
+    reload: bool,
+}
+
+impl Missed {
+    fn pass_on(self, pid: u32) {
+        let signals = [(self.reload, Sent::HUP), (self.stop, Sent::TERM)];
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        for (_, signal) in signals.into_iter().filter(|(came, _)| *came) {
+            // One that is gone follows none.
+            let _ = pid.map(|pid| kill_process(pid, signal));
+        }
+    }
 }
 
 /// What a process does while its gateway serves.
@@ -230,7 +252,7 @@ impl<'d> Desk<'d> {
         let mut under_way: Option<UnderWay<'d>> = None;
         let mut reloading: Option<Reloading<'d>> = None;
         // Asked for during either: the stop of this process, another look at the configuration.
-        let (mut stop, mut reload, mut changed) = (false, false, false);
+        let (Missed { mut stop, mut reload }, mut changed) = (Missed::default(), false);
         loop {
             tokio::select! {
                 _ = signals.term.recv() => stop = true,
@@ -244,7 +266,10 @@ impl<'d> Desk<'d> {
                 }
                 Some(asked) = asked.recv() => self.begin(asked, &mut under_way),
                 (outcome, tell) = outcome_of(&mut under_way) => match outcome {
-                    Ok(left) => return End::Leave(Box::new(left), tell),
+                    // It reads the files by itself: of them it misses nothing.
+                    Ok(left) => {
+                        return End::Leave(Box::new(left), tell, Missed { stop, reload });
+                    }
                     // Whoever asked may be gone.
                     Err(fault) => drop(tell.send(Err(fault.to_string()))),
                 },
@@ -347,5 +372,18 @@ impl Signals {
             reopen: signal(SignalKind::user_defined1())?,
             upgrade: signal(SignalKind::user_defined2())?,
         })
+    }
+
+    /// Those that have come since, too.
+    async fn missed(&mut self, mut missed: Missed) -> Missed {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.term.recv() => missed.stop = true,
+                _ = self.int.recv() => missed.stop = true,
+                _ = self.reload.recv() => missed.reload = true,
+                () = std::future::ready(()) => return missed,
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::given::Given;
 use super::sockets::{Bound, House, Keeper, Purpose, Sockets, Wanted};
@@ -234,7 +234,12 @@ impl Running {
     }
 
     /// Stops accepting, lets requests in flight finish within the grace, writes the log out.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        Box::pin(self.stop_after(None)).await;
+    }
+
+    /// The same; the process before, if it still finishes its requests, may tell what they spent.
+    pub(in crate::cli) async fn stop_after(mut self, before: Option<JoinHandle<()>>) {
         self.engine.close_reloads();
         let grace = self.engine.live().snapshot.shutdown_grace;
         self.engine.begin_drain();
@@ -244,7 +249,12 @@ impl Running {
         self.sockets.close(|purpose| *purpose != Purpose::Admin).await;
         end_tasks(&mut self.tasks).await;
         self.house.gateway.drain().await;
-        end_connections(&self.engine, grace).await;
+        let told = async {
+            if let Some(before) = before {
+                let _ = tokio::time::timeout(grace, before).await;
+            }
+        };
+        tokio::join!(end_connections(&self.engine, grace), told);
         self.sockets.close(|_| true).await;
         let state = self.state.get_mut();
         Box::pin(state.close(&self.engine)).await;

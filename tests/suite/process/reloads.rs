@@ -1,9 +1,15 @@
 //! Reloads as a service manager sees them, and what comes while one is under way.
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{
+    Signal, WaitOptions, getpid, kill_process, set_child_subreaper, test_kill_process, waitpid,
+};
+use sekisho::mock::{Alpn, Scenario};
 
+use super::remembered::records;
+use super::upgrade::{Line, caller, orders, pid_of, program, text, upgrade};
 use super::{Manager, Place, Sekisho};
 use crate::logs::{SOON, eventually};
 
@@ -39,4 +45,106 @@ async fn log_1_a_reload_that_hangs_keeps_nothing_else_waiting() {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.err);
     assert!(began.elapsed() < Duration::from_secs(9), "it did not wait for the program");
     assert_eq!(place.actions().last().map(String::as_str), Some("stopped"));
+}
+
+/// Takes a gateway's place, and says which signals it gets.
+const SUCCESSOR: &str = "#!/bin/sh
+trap 'touch {here}/hup' HUP
+trap 'exit 0' TERM
+echo $$ > {here}/pid
+read hello
+echo '\"prepared\"' >&0
+read go
+touch {here}/swapping
+while [ ! -e {here}/go-on ]; do sleep 0.02; done
+echo '\"ready\"' >&0
+read serve
+echo '\"serving\"' >&0
+{then}
+while :; do sleep 0.05; done
+";
+
+fn successor(place: &Place, then: &str) -> String {
+    let here = place.dir.to_str().unwrap();
+    program(place, "successor", &SUCCESSOR.replace("{here}", here).replace("{then}", then))
+}
+
+async fn appears(file: &Path) {
+    eventually(&file.display().to_string(), || file.exists().then_some(())).await;
+}
+
+fn successor_s_pid(place: &Place) -> u32 {
+    std::fs::read_to_string(place.dir.join("pid")).unwrap().trim().parse().unwrap()
+}
+
+/// Waits for the end of whoever took a gateway's place.
+async fn gone(pid: u32) {
+    eventually("the end of the successor", || {
+        match waitpid(Some(pid_of(pid)), WaitOptions::NOHANG) {
+            Ok(ended) => ended.map(drop),
+            Err(_) => test_kill_process(pid_of(pid)).is_err().then_some(()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_signal_during_a_swap_reaches_whoever_serves_after_it() {
+    let place = Place::new().await;
+    set_child_subreaper(Some(getpid())).unwrap();
+    let gateway = Sekisho::run(&place);
+    gateway.address().await;
+    let binary = successor(&place, "");
+    let words = ["--binary", binary.as_str()];
+    let asked = upgrade(&place, &words);
+    let meanwhile = async {
+        appears(&place.dir.join("swapping")).await;
+        gateway.signal(Signal::HUP);
+        std::fs::write(place.dir.join("go-on"), "").unwrap();
+    };
+    let (done, ()) = tokio::join!(asked, meanwhile);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    appears(&place.dir.join("hup")).await;
+    kill_process(pid_of(successor_s_pid(&place)), Signal::TERM).unwrap();
+    gone(successor_s_pid(&place)).await;
+    let ended = gateway.ended().await;
+    assert!(!ended.err.contains("is in force"), "{}", ended.err);
+}
+
+/// Whether it comes a moment before "serving" is heard or a moment after, nobody serves in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_process_that_is_told_to_stop_leaves_no_other_one_running() {
+    for _ in 0..3 {
+        let place = Place::new().await;
+        set_child_subreaper(Some(getpid())).unwrap();
+        let gateway = Sekisho::run(&place);
+        gateway.address().await;
+        let binary = successor(&place, "kill -TERM $PPID");
+        std::fs::write(place.dir.join("go-on"), "").unwrap();
+        let words = ["--binary", binary.as_str()];
+        upgrade(&place, &words).await;
+        assert_eq!(gateway.ended().await.status.code(), Some(0));
+        gone(successor_s_pid(&place)).await;
+    }
+}
+
+/// The one that came is told to stop while the one before still finishes a request: what that reveals
+/// is written down.
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_3_a_process_that_stops_waits_for_the_one_before() {
+    let place = Place::new().await;
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\""));
+    let mut line = Line::start(&place).await;
+    let to = line.address().await;
+    place.amazon.script(&[Scenario::Delay { ms: 2_500 }]);
+    let slow = {
+        let caller = caller(&place, Alpn::H1);
+        tokio::spawn(async move { caller.call(to, orders()).await })
+    };
+    eventually("the upstream is asked", || (place.amazon.total() == 1).then_some(())).await;
+    line.upgrade(&place, &[]).await;
+    assert!(!slow.is_finished());
+    line.stop().await;
+    assert_eq!(slow.await.unwrap().unwrap().status, 200);
+    assert!(records(&place.ledger().await) > 0);
 }

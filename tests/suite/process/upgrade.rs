@@ -19,19 +19,19 @@ use crate::support::crowd::{Crowd, Habit};
 use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, get, now, until_some};
 
 /// A gateway over all the processes that are it one after the other.
-struct Line {
-    first: Sekisho,
+pub(super) struct Line {
+    pub(super) first: Sekisho,
     /// The one that serves now.
-    pid: u32,
+    pub(super) pid: u32,
     all: Vec<u32>,
 }
 
-fn pid_of(pid: u32) -> Pid {
+pub(super) fn pid_of(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap()).unwrap()
 }
 
 impl Line {
-    async fn start(place: &Place) -> Self {
+    pub(super) async fn start(place: &Place) -> Self {
         // Whoever loses its parent becomes a child of this test, which sees how it ends.
         set_child_subreaper(Some(rustix::process::getpid())).unwrap();
         let first = Sekisho::run(place);
@@ -40,14 +40,14 @@ impl Line {
         Self { first, pid, all: vec![pid] }
     }
 
-    async fn address(&self) -> SocketAddr {
+    pub(super) async fn address(&self) -> SocketAddr {
         self.first.address().await
     }
 
     /// Asks for an upgrade as an operator does, until the process before is out of the way.
-    async fn upgrade(&mut self, place: &Place) -> Output {
+    pub(super) async fn upgrade(&mut self, place: &Place, words: &[&str]) -> Output {
         let output = until_some("an upgrade", async || {
-            let output = upgrade(place, &[]).await;
+            let output = upgrade(place, words).await;
             let waits = text(&output.stderr).contains("still finishes its requests");
             (!waits).then_some(output)
         })
@@ -61,7 +61,7 @@ impl Line {
     }
 
     /// Waits until a process that was relieved has ended.
-    async fn ended(&mut self, pid: u32) {
+    pub(super) async fn ended(&mut self, pid: u32) {
         if pid == self.first.child.id() {
             let status =
                 eventually("the end of the first", || self.first.child.try_wait().unwrap());
@@ -81,7 +81,7 @@ impl Line {
         self.all.retain(|one| *one != pid);
     }
 
-    async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         kill_process(pid_of(self.pid), Signal::TERM).unwrap();
         for pid in self.all.clone() {
             self.ended(pid).await;
@@ -101,18 +101,18 @@ impl Drop for Line {
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// `sekisho upgrade`, with these words.
-async fn upgrade(place: &Place, words: &[&str]) -> Output {
+pub(super) async fn upgrade(place: &Place, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
     command.arg("upgrade").arg(place.config()).args(words).stdin(Stdio::null());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-fn caller(place: &Place, alpn: Alpn) -> Caller {
+pub(super) fn caller(place: &Place, alpn: Alpn) -> Caller {
     let mut config = CallerConfig::trusting(place.pki.ca.certificate());
     config.identity = place.pki.client("label-printer").cloned();
     (config.deadline, config.alpn) = (SOON, alpn);
@@ -132,7 +132,7 @@ async fn spend(place: &Place, on: &Session) -> Reply {
     on.call(bearing(get(ORDERS), &token)).await.unwrap()
 }
 
-fn orders() -> Call {
+pub(super) fn orders() -> Call {
     get(ORDERS)
 }
 
@@ -156,7 +156,7 @@ async fn log_1_no_request_is_lost_while_the_binary_is_swapped() {
     let idle = caller(&place, Alpn::H1).connect(to).await.unwrap();
     for _ in 0..SWAPS {
         let before = crowd.tally.ok.load(Ordering::Relaxed);
-        line.upgrade(&place).await;
+        line.upgrade(&place, &[]).await;
         eventually("calls after a swap", || {
             (crowd.tally.ok.load(Ordering::Relaxed) > before + 50).then_some(())
         })
@@ -194,7 +194,7 @@ async fn mon_2_two_processes_together_spend_no_more_than_one() {
     assert_eq!(spend(&place, &open).await.status, 200);
     assert_eq!(printer.call(orders()).await.unwrap().status, 200);
     let first = line.pid;
-    line.upgrade(&place).await;
+    line.upgrade(&place, &[]).await;
     // The one that goes still answers whoever has a connection, and says that it is the last answer.
     for reply in [spend(&place, &open).await, printer.call(orders()).await.unwrap()] {
         assert_eq!(reply.status, 200);
@@ -228,7 +228,7 @@ const BROKEN: [(&str, &str, &[&str]); 5] = [
     ),
 ];
 
-fn program(place: &Place, name: &str, script: &str) -> String {
+pub(super) fn program(place: &Place, name: &str, script: &str) -> String {
     let path = place.dir.join(name);
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -273,7 +273,7 @@ async fn acc_2_whatever_is_wrong_with_the_new_one_the_old_one_goes_on() {
     std::fs::write(place.config(), good.replace("\"state\"", "\"elsewhere\"")).unwrap();
     std::fs::create_dir_all(place.dir.join("elsewhere")).unwrap();
     line.first.signal(Signal::USR2);
-    line.first.says("gateway.state_dir changed", 1).await;
+    line.first.says("gateway.state_dir changed: stop", 1).await;
     std::fs::write(place.config(), &good).unwrap();
 
     // Everything is remembered by one that was given back its state twice.
@@ -363,7 +363,7 @@ async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
         tokio::spawn(async move { caller.call(to, orders()).await })
     };
     eventually("the upstream is asked", || (place.amazon.total() == 1).then_some(())).await;
-    line.upgrade(&place).await;
+    line.upgrade(&place, &[]).await;
     assert!(!slow.is_finished());
     // One word from each, in either order: who is the service now, and that it serves.
     let heard = [manager.hears(), manager.hears()];
@@ -457,7 +457,7 @@ async fn acc_2_what_one_process_locks_the_other_one_refuses() {
     for _ in 0..20 {
         open.push(limited(&place, to).await);
     }
-    line.upgrade(&place).await;
+    line.upgrade(&place, &[]).await;
 
     // A planted record is asked for on the way out: the new process knows within a moment.
     let planted = "/orders/v0/orders/902-1111111-2222222/address";
