@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal as Sent, kill_process};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
@@ -30,8 +31,10 @@ use running::Prepared;
 pub(super) use given::Given;
 pub use running::Running;
 
-/// How often files are looked at for changes, and what happened at the door is written.
+/// How often what happened at the door is written.
 const TICK: Duration = Duration::from_secs(2);
+/// How often files are looked at for changes. One is read when it has come to rest: a look later.
+const LOOK: Duration = Duration::from_millis(500);
 /// How long work that nobody waits for may take to end.
 const LAST_MAX: Duration = Duration::from_secs(1);
 /// Operators who ask for an upgrade at once.
@@ -246,7 +249,8 @@ struct UnderWay<'d> {
 
 impl<'d> Desk<'d> {
     async fn work(&'d self, signals: &mut Signals, mut asked: mpsc::Receiver<Asked>) -> End {
-        let mut tick = tokio::time::interval(TICK);
+        let (mut tick, mut look) = (tokio::time::interval(TICK), tokio::time::interval(LOOK));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
         let mut alive = tokio::time::interval(alive.unwrap_or(Duration::from_secs(3_600)));
         let mut under_way: Option<UnderWay<'d>> = None;
@@ -279,8 +283,10 @@ impl<'d> Desk<'d> {
                     self.running.engine.flush_door();
                     self.running.engine.flush_keys();
                     self.framework.tick();
+                }
+                _ = look.tick() => {
                     changed |= under_way.is_none()
-                        && (self.watched.changed() || self.running.engine.permit_is_due());
+                        && (self.watched.settled() || self.running.engine.permit_is_due());
                 }
             }
             match &under_way {

@@ -1,9 +1,12 @@
 //! Notices that a file of the configuration changed, by asking for their times now and then: there is
 //! no watch to lose, and it sees through the symbolic links by which orchestrators swap folders.
+//!
+//! What is just being written is not read yet: `sort > denied.txt` empties the file first, and an empty
+//! list is a valid one. Whoever looks waits until a look finds nothing new.
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use aws_lc_rs::hmac;
@@ -21,7 +24,15 @@ pub struct Watched {
     read: Mutex<BTreeMap<String, Digest>>,
     /// Of that, what the configuration says itself.
     texts: Mutex<Texts>,
+    rest: Mutex<Rest>,
 }
+
+/// How many looks in a row found something new since the last that was told.
+#[derive(Debug, Default)]
+struct Rest(u32);
+
+/// A file that never rests, such as one that is rewritten for ever, keeps no other from being read.
+const RESTLESS_MAX: u32 = 20;
 
 type Digest = [u8; SHA256_OUTPUT_LEN];
 
@@ -49,12 +60,15 @@ struct Seen {
     state: State,
 }
 
-type State = Option<(SystemTime, u64)>;
+/// Device, number, size, and the times of its content and of its inode: a `chmod` is seen, too, and so
+/// is another file of the same age.
+type State = Option<[i128; 5]>;
 
 impl Watched {
     /// Starts anew, before a configuration is read again.
     pub fn forget(&self) {
         self.seen.lock().clear();
+        *self.rest.lock() = Rest::default();
         self.forget_read();
     }
 
@@ -100,8 +114,17 @@ impl Watched {
         self.read.lock().insert(from.to_string(), own);
     }
 
+    /// Whether anything changed and has come to rest since: to be asked now and then.
+    pub fn settled(&self) -> bool {
+        let changed = self.changed();
+        let Rest(looks) = &mut *self.rest.lock();
+        let settled = *looks > 0 && (!changed || *looks >= RESTLESS_MAX);
+        *looks = if settled { 0 } else { *looks + u32::from(changed) };
+        settled
+    }
+
     /// Whether anything changed since the last call, or since it was read.
-    pub fn changed(&self) -> bool {
+    fn changed(&self) -> bool {
         let mut seen = self.seen.lock();
         let mut changed = false;
         for file in seen.iter_mut() {
@@ -130,7 +153,14 @@ impl Watched {
 
 fn state(path: &Path) -> State {
     let meta = std::fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
+    let time = |secs: i64, nanos: i64| i128::from(secs) * 1_000_000_000 + i128::from(nanos);
+    Some([
+        meta.dev().into(),
+        meta.ino().into(),
+        meta.size().into(),
+        time(meta.mtime(), meta.mtime_nsec()),
+        time(meta.ctime(), meta.ctime_nsec()),
+    ])
 }
 
 impl Outside for Watched {
@@ -217,5 +247,83 @@ impl Outside for Retold<'_> {
 
     fn output(&self, words: &[String]) -> Result<Zeroizing<Vec<u8>>, CommandFault> {
         self.watched.output(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A folder of its own, gone with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let name = format!("sekisho-watch-{}-{name}", std::process::id());
+            let folder = Self(std::env::temp_dir().join(name));
+            std::fs::create_dir_all(&folder.0).unwrap();
+            folder
+        }
+
+        fn file(&self, text: &str) -> PathBuf {
+            let file = self.0.join("denied.txt");
+            std::fs::write(&file, text).unwrap();
+            file
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn reading(file: &Path) -> Watched {
+        let watched = Watched::default();
+        watched.read(file, 1_000).unwrap();
+        watched
+    }
+
+    #[test]
+    fn acc_3_what_is_just_being_written_is_not_read() {
+        let folder = Folder::new("half");
+        let file = folder.file("one\ntwo\n");
+        let watched = reading(&file);
+        assert!(!watched.settled(), "nothing changed");
+        // As a shell does it: emptied first, written by and by.
+        for half in ["", "o", "one\n", "one\nt", "one\ntwo\nthree\n"] {
+            folder.file(half);
+            assert!(!watched.settled(), "{half:?}");
+        }
+        assert!(watched.settled());
+        assert!(!watched.settled(), "told once");
+        // One that never rests.
+        let looks = (0..99_usize).find(|length| {
+            folder.file(&"x".repeat(*length));
+            watched.settled()
+        });
+        assert_eq!(looks, Some(20));
+    }
+
+    #[test]
+    fn tls_5_a_key_that_is_laid_open_is_noticed_and_so_is_a_file_as_old_and_as_long() {
+        let folder = Folder::new("modes");
+        let file = folder.file("secret");
+        let watched = reading(&file);
+        let seen = || (!watched.settled()) && watched.settled();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(seen());
+        let times = std::fs::FileTimes::new()
+            .set_modified(std::fs::metadata(&file).unwrap().modified().unwrap());
+        let other = folder.0.join("other");
+        std::fs::write(&other, "public").unwrap();
+        std::fs::File::options().write(true).open(&other).unwrap().set_times(times).unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        assert!(seen());
+        std::fs::remove_file(&file).unwrap();
+        assert!(seen());
+        assert!(!seen());
     }
 }
