@@ -95,6 +95,10 @@ pub(super) struct UpgradeArgs {
     /// Seconds the new process may take for each of its steps; 30 by default.
     #[arg(long, value_name = "SECONDS")]
     pub(super) within: Option<u64>,
+    /// Begin with the configuration that is on disk, even if it is on trial, was put back, or waits for
+    /// somebody to ask for it.
+    #[arg(long)]
+    pub(super) with_configuration: bool,
 }
 
 /// Ask a gateway on this machine whether it should be sent traffic: a probe where there is no curl.

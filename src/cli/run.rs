@@ -20,7 +20,7 @@ use tokio::time::MissedTickBehavior;
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
 use super::say::{self, Failure, Stream};
-use super::upgrade::{self, Asked, Control, Entering, Left, Order, WITHIN, hand_over};
+use super::upgrade::{self, Asked, Begins, Control, Entering, Left, Order, WITHIN, hand_over};
 use super::watch::Watched;
 use crate::base::Clock;
 use crate::config::{self, Loaded, Severity};
@@ -264,7 +264,8 @@ impl<'d> Desk<'d> {
                 _ = signals.reload.recv() => reload = true,
                 _ = signals.reopen.recv() => self.running.log.reopen(),
                 _ = signals.upgrade.recv() => {
-                    let order = Order { binary: self.binary.clone(), within: WITHIN, tell: None };
+                    let (binary, begins) = (self.binary.clone(), Begins::Settled);
+                    let order = Order { binary, within: WITHIN, begins, tell: None };
                     let (tell, _nobody) = oneshot::channel();
                     self.begin(Asked { order, outcome: tell }, &mut under_way);
                 }

@@ -35,7 +35,9 @@ pub(in crate::cli) fn main(words: &UpgradeArgs) -> Result<ExitCode, Failure> {
         })?;
         let gone = |_error| Failure::new("the gateway went away without an answer");
         let (from, mut to) = stream.into_split();
-        let mut line = serde_json::to_vec(&Question { binary, within_ms }).map_err(Failure::new)?;
+        let with_configuration = words.with_configuration;
+        let question = Question { binary, within_ms, with_configuration };
+        let mut line = serde_json::to_vec(&question).map_err(Failure::new)?;
         line.push(b'\n');
         to.write_all(&line).await.map_err(gone)?;
         let mut lines = BufReader::new(from).lines();

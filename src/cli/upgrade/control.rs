@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::around::Begins;
 use super::leave::{Order, WITHIN};
 
 const DIRECTORY: &str = "control";
@@ -26,6 +27,9 @@ pub(super) struct Question {
     /// `None`: the file this process was started from, as it is now.
     pub(super) binary: Option<PathBuf>,
     pub(super) within_ms: Option<u64>,
+    /// With whatever is on disk. Left out otherwise: a gateway of before does not know the word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) with_configuration: bool,
 }
 
 /// What is answered, a line each.
@@ -135,6 +139,7 @@ async fn answer(stream: UnixStream, own: PathBuf, orders: mpsc::Sender<Asked>) {
     let order = Order {
         binary: question.binary.unwrap_or(own),
         within: question.within_ms.map_or(WITHIN, Duration::from_millis),
+        begins: if question.with_configuration { Begins::AsOnDisk } else { Begins::Settled },
         tell: Some(tell),
     };
     if orders.send(Asked { order, outcome }).await.is_err() {

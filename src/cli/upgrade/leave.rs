@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 
+use super::around::{self, Around, Begins};
 use super::enter::TAKE_PLACE;
 use super::words::{Hello, Link, PROTOCOL, Passed, Word, greet, standard_error};
 use crate::cli::run::Running;
@@ -33,6 +34,7 @@ const LAST_WORDS_MAX: Duration = Duration::from_millis(500);
 pub(in crate::cli) struct Order {
     pub(in crate::cli) binary: PathBuf,
     pub(in crate::cli) within: Duration,
+    pub(in crate::cli) begins: Begins,
     /// Whoever asked; nobody, if a signal did.
     pub(in crate::cli) tell: Option<mpsc::UnboundedSender<String>>,
 }
@@ -40,6 +42,8 @@ pub(in crate::cli) struct Order {
 /// Why nothing came of it.
 #[derive(Debug)]
 pub(in crate::cli) enum Fault {
+    /// It would put in force what may not be by itself.
+    Around(Around),
     /// The binary can't be started.
     Start(io::Error),
     Ended(ExitStatus),
@@ -57,6 +61,7 @@ pub(in crate::cli) enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Around(around) => around.fmt(f),
             Self::Start(error) => write!(f, "the binary can't be started: {error}"),
             Self::Ended(status) => write!(f, "the new process ended by itself ({status})"),
             Self::Late(step) => write!(f, "the new process was not {step} in time"),
@@ -71,6 +76,7 @@ impl fmt::Display for Fault {
 impl Fault {
     const fn word(&self) -> &'static str {
         match self {
+            Self::Around(_) => "configuration",
             Self::Start(_) => "start",
             Self::Ended(_) => "ended",
             Self::Late(_) => "late",
@@ -136,8 +142,15 @@ async fn exchange(
     mut stop: watch::Receiver<bool>,
 ) -> Result<Left, Fault> {
     // Before anything is read: what the new process reads is not older than what is in force here.
+    let ready = async {
+        let hold = running.engine.hold_reloads().await;
+        if order.begins == Begins::Settled {
+            around::look(&running.engine).await.map_err(Fault::Around)?;
+        }
+        Ok(hold)
+    };
     let hold = tokio::select! {
-        hold = running.engine.hold_reloads() => hold,
+        hold = ready => hold?,
         _ = stop.wait_for(|stop| *stop) => return Err(Fault::Stopped),
     };
     let mut started = Started::start(running, order, config, stop).await?;

@@ -21,6 +21,7 @@
 //!    operator asks lies in a directory that only the gateway's user may enter.
 //!
 //! On failure the process that was to go goes on, and the operator reads why.
+mod around;
 mod ask;
 mod bridge;
 mod control;
@@ -28,6 +29,7 @@ mod enter;
 mod leave;
 mod words;
 
+pub(super) use around::Begins;
 pub(super) use ask::main;
 pub(super) use bridge::Leaving;
 pub(super) use control::{Asked, Control};

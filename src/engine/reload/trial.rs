@@ -124,6 +124,19 @@ impl Engine {
         }
     }
 
+    /// Until when other texts than before are on trial, if they are.
+    #[must_use]
+    pub fn texts_on_trial(&self) -> Option<Moment> {
+        let proven = self.reloads.trial.lock().as_ref().map(|one| (one.proven.clone(), one.until));
+        let (proven, until) = proven?;
+        let origin = self.reloads.origin.lock().clone();
+        let same = match (&proven.origin, &origin) {
+            (Some(before), Some(now)) => before.texts == now.texts,
+            _ => compare(&proven.snapshot, &self.live().snapshot).is_empty(),
+        };
+        (!same).then_some(until)
+    }
+
     /// Takes what was counted since the last time to what is remembered.
     pub(super) fn sample(&self, now: Moment) {
         let live = self.live();

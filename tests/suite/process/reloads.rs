@@ -148,3 +148,42 @@ async fn mon_3_a_process_that_stops_waits_for_the_one_before() {
     assert_eq!(slow.await.unwrap().unwrap().status, 200);
     assert!(records(&place.ledger().await) > 0);
 }
+
+/// What nobody asked for, or is on trial, does not come into force by way of another process.
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_3_an_upgrade_is_no_way_around_the_trial_or_the_second_person() {
+    const LESS: &str = "allow = [\"orders/getOrderAddress\"";
+    const MORE: &str = "allow = [\"orders/getOrders\", \"orders/getOrderAddress\"";
+    let place = Place::new().await;
+    let on_request = "[reload]\napply = \"on-request\"\ntrial = \"10 min\"\n#more\n";
+    place.write(|text| text.replace("#more\n", on_request).replace(MORE, LESS));
+    let mut line = Line::start(&place).await;
+    let text_of = || std::fs::read_to_string(place.config()).unwrap();
+    let (to, caller) = (line.address().await, place.caller());
+    let refused = async |why: &str| {
+        let output = upgrade(&place, &[]).await;
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(why) && said.contains("--with-configuration"), "{said}");
+        assert_eq!(caller.call(to, orders()).await.unwrap().status, 403);
+    };
+    std::fs::write(place.config(), text_of().replace(LESS, MORE)).unwrap();
+    refused("waits for somebody to ask for it; 1 differences widen").await;
+    line.first.signal(Signal::USR2);
+    line.first.says("waits for somebody to ask for it", 2).await;
+    // As it is in force, only written in another way.
+    std::fs::write(place.config(), text_of().replace(MORE, LESS) + "\n# no more\n").unwrap();
+    let first = line.pid;
+    line.upgrade(&place, &[]).await;
+    line.ended(first).await;
+
+    // Asked for, and on trial.
+    std::fs::write(place.config(), text_of() + "[detect]\n").unwrap();
+    kill_process(pid_of(line.pid), Signal::HUP).unwrap();
+    line.first.says("is in force", 1).await;
+    refused("on trial for another").await;
+    std::fs::write(place.config(), text_of().replace(LESS, MORE)).unwrap();
+    line.upgrade(&place, &["--with-configuration"]).await;
+    assert_eq!(caller.call(to, orders()).await.unwrap().status, 200);
+    line.stop().await;
+}
