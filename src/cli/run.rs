@@ -1,5 +1,6 @@
 //! `sekisho run`: wires the rooms, serves until a signal, and applies new configurations meanwhile.
 //! [`Running`] is the same gateway inside a test or the demo.
+mod binary;
 mod given;
 mod running;
 mod sockets;
@@ -26,7 +27,7 @@ use crate::base::Clock;
 use crate::config::{self, Loaded, Severity};
 use crate::observe::{FrameworkWatch, PanicHook};
 use crate::store::Look;
-use running::Prepared;
+use running::{Prepared, VERSION};
 
 pub(super) use given::Given;
 pub use running::Running;
@@ -92,6 +93,7 @@ async fn serve(
     watched: Watched,
 ) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(Failure::new)?;
+    let binary = binary::started_from().map_err(Failure::new)?;
     let notifier = Notifier::open(std::env::var("NOTIFY_SOCKET").ok().as_deref());
     let (running, before) = start(loaded, clock.clone()).await?;
     let metrics = Arc::clone(&running.engine.metrics);
@@ -108,7 +110,6 @@ async fn serve(
     notifier.ready();
 
     let (orders, asked) = mpsc::channel(ORDERS_MAX);
-    let binary = std::env::current_exe().map_err(Failure::new)?;
     let state_dir = running.engine.live().snapshot.state_dir.clone();
     let control = Control::open(&state_dir, binary.clone(), orders).inspect_err(|error| {
         say::err(format_args!("`sekisho upgrade` can't ask this gateway, SIGUSR2 can: {error}"));
@@ -174,6 +175,8 @@ async fn enter(
     mut entering: Entering,
     given: Given,
 ) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
+    // By way of the process before, so that whoever asked for it reads it, too.
+    say::err(format_args!("process {} is sekisho {VERSION}", std::process::id()));
     let restored = async {
         let prepared = Prepared::new(loaded, clock, given)?;
         entering.prepared(prepared.snapshot()).await?;

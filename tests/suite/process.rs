@@ -110,6 +110,10 @@ impl Sekisho {
     fn start(words: &[&OsStr], environment: &[(&str, &OsStr)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
         command.args(words).envs(environment.iter().copied());
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (out, read_out) = collect(child.stdout.take().unwrap());

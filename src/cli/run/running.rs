@@ -22,7 +22,7 @@ use crate::gateway::Gateway;
 use crate::observe::{LogSink, LogSpec, LogTarget, Metrics, Rotation};
 use crate::store::{Look, Store};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long connections that are cut may take to end.
 const CUT_MAX: Duration = Duration::from_secs(2);
 /// How long the log may take to be written out at the end.

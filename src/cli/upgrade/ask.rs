@@ -20,7 +20,8 @@ pub(in crate::cli) fn main(words: &UpgradeArgs) -> Result<ExitCode, Failure> {
     let binary = words
         .binary
         .as_ref()
-        .map(std::fs::canonicalize)
+        // A link is followed by each process anew.
+        .map(|binary| std::fs::metadata(binary).and_then(|_is_there| std::path::absolute(binary)))
         .transpose()
         .map_err(|error| Failure::new(format_args!("--binary can't be found: {error}")))?;
     let within_ms = words.within.map(|secs| Duration::from_secs(secs.max(1)).as_millis());

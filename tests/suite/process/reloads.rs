@@ -1,6 +1,8 @@
 //! Reloads as a service manager sees them, and what comes while one is under way.
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
@@ -186,4 +188,42 @@ async fn priv_3_an_upgrade_is_no_way_around_the_trial_or_the_second_person() {
     line.upgrade(&place, &["--with-configuration"]).await;
     assert_eq!(caller.call(to, orders()).await.unwrap().status, 200);
     line.stop().await;
+}
+
+/// Versions lie side by side, and a link says which one is current.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_the_current_version_is_followed_anew() {
+    set_child_subreaper(Some(getpid())).unwrap();
+    let place = Place::new().await;
+    let current = place.dir.join("current");
+    for version in ["1.2", "1.3"] {
+        std::fs::create_dir(place.dir.join(version)).unwrap();
+    }
+    symlink(env!("CARGO_BIN_EXE_sekisho"), place.dir.join("1.2/sekisho")).unwrap();
+    program(&place, "1.3/sekisho", "#!/bin/sh\necho this is 1.3 >&2\nexit 3\n");
+    for (name, search) in
+        [(current.join("sekisho"), None), (PathBuf::from("sekisho"), Some(&current))]
+    {
+        symlink("1.2", &current).unwrap();
+        let mut command = Command::new(name);
+        command.arg("run").arg(place.config()).envs(search.map(|search| ("PATH", search)));
+        let gateway = Sekisho::of(command);
+        gateway.address().await;
+        std::fs::remove_file(&current).unwrap();
+        symlink("1.3", &current).unwrap();
+        let output = upgrade(&place, &[]).await;
+        assert!(text(&output.stderr).contains("this is 1.3"), "{}", text(&output.stderr));
+        // Back, and told of the version.
+        std::fs::remove_file(&current).unwrap();
+        symlink("1.2", &current).unwrap();
+        let output = upgrade(&place, &[]).await;
+        let version = concat!("is sekisho ", env!("CARGO_PKG_VERSION"));
+        assert!(text(&output.stderr).contains(version), "{}", text(&output.stderr));
+        let said = text(&output.stdout);
+        let pid = said.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kill_process(pid_of(pid), Signal::TERM).unwrap();
+        gone(pid).await;
+        assert_eq!(gateway.ended().await.status.code(), Some(0));
+        std::fs::remove_file(&current).unwrap();
+    }
 }
