@@ -7,10 +7,12 @@ use tokio::sync::watch;
 use super::run::Running;
 use super::say::{self, Colour, Stream};
 use super::watch::{Salt, Watched};
+use crate::admin::api::JudgedOut;
 use crate::base::Moment;
 use crate::config::{self, Apply, Outside, Severity};
 use crate::engine::{
-    Again, Engine, Files, Judged, Order, Origin, Outcome, Read, Reading, Trigger, Why, Widening,
+    Again, Engine, Files, Judged, Order, Origin, Outcome, Read, Reading, Ruling, Then, Trigger,
+    Why, Widening,
 };
 
 /// A configuration on this machine.
@@ -78,7 +80,7 @@ impl Running {
 /// Judges configurations on trial, until the process ends.
 pub(super) async fn judge(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
     tokio::select! {
-        () = engine.watch_reloads() => {}
+        () = engine.watch_reloads(tell_of_ruling) => {}
         _ = stopped.wait_for(|stop| *stop) => {}
     }
 }
@@ -130,9 +132,34 @@ fn tell(outcome: &Outcome) {
 
 fn why_put_back(judged: &Judged) -> String {
     format!(
-        "it was put back, because {} of 1,000 requests failed ({}); change it, or insist by SIGHUP or \
-         `sekisho reload --again`",
-        judged.blame.seen,
-        judged.place()
+        "it was put back, because {}; change it, or insist by SIGHUP or `sekisho reload --again`",
+        figures(&JudgedOut::from(judged))
+    )
+}
+
+fn tell_of_ruling(Ruling { judged, then }: &Ruling) {
+    let figures = figures(&JudgedOut::from(judged));
+    let said = match then {
+        Then::PutBack { in_force } => format!(
+            "configuration {} was put back, {in_force} is in force again: {figures}",
+            judged.generation
+        ),
+        Then::Stays(why) => format!(
+            "configuration {} stays in force and is suspect ({why}): {figures}",
+            judged.generation
+        ),
+    };
+    say::err(say::paint(Stream::Err, Colour::Yellow, &said));
+}
+
+/// What it was found to have done.
+pub(super) fn figures(judged: &JudgedOut) -> String {
+    let place = match &judged.name {
+        Some(name) => format!("{} {name}", judged.place),
+        None => judged.place.to_string(),
+    };
+    format!(
+        "at {place} {} of {} failed, {} in 1,000; before it were {}, and up to {} would have been chance",
+        judged.failed, judged.sent, judged.seen, judged.expected, judged.limit
     )
 }

@@ -68,7 +68,7 @@ pub use pass::{
 };
 pub use reload::{
     Again, Files, Hold, Judged, Order, Origin, Outcome, Preview, Print, Read, Reading, ReloadFault,
-    Serve as ServeSockets, Sockets, TrialView, Trigger, Why, Widening,
+    Ruling, Serve as ServeSockets, Sockets, Then, TrialView, Trigger, Why, Widening,
 };
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};

@@ -35,7 +35,7 @@ use crate::upstream::{
 pub use files::{Files, Origin, Print, Read, Reading};
 pub use hold::Hold;
 pub(super) use tally::{Ended, Tally};
-pub use trial::{Judged, TrialView};
+pub use trial::{Judged, Ruling, Then, TrialView};
 use turn::MaySwap;
 pub(super) use turn::Reloads;
 pub use turn::{Again, Order, Outcome, Preview, Trigger, Why, Widening};

@@ -8,6 +8,7 @@ use super::args::ReloadArgs;
 use super::client::{Client, Refused};
 use crate::admin::api::{ActOut, DryRunOut, JudgedOut, MistakeOut, ReloadedOut, TrialOut};
 use crate::cli::change;
+use crate::cli::reload::figures;
 use crate::cli::say::{self, Colour, Failure, Stream};
 
 /// How often is asked whether a trial is over.
@@ -118,21 +119,8 @@ async fn wait(client: &Client, reloaded: &ReloadedOut, as_json: bool) -> Result<
 }
 
 fn put_back(judged: &JudgedOut) -> String {
-    let place = match &judged.name {
-        Some(name) => format!("{} {name}", judged.place),
-        None => judged.place.to_string(),
-    };
-    format!(
-        "configuration {} was put back at {}: at {place} {} of {} failed, {} in 1,000; before it were \
-         {}, and up to {} would have been chance",
-        judged.snapshot,
-        judged.at,
-        judged.failed,
-        judged.sent,
-        judged.seen,
-        judged.expected,
-        judged.limit
-    )
+    let figures = figures(judged);
+    format!("configuration {} was put back at {}: {figures}", judged.snapshot, judged.at)
 }
 
 fn mistakes(list: &[MistakeOut], colour: Colour) {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::api::JudgedOut;
+use crate::cli::reload::figures;
 use crate::config::Apply;
 use crate::config::diff::Counts;
 use crate::engine::{Engine, Judged};
@@ -38,10 +40,8 @@ impl fmt::Display for Around {
             ),
             Self::PutBack(judged) => write!(
                 f,
-                "the configuration on disk was put back, because {} of 1,000 requests failed ({}): put \
-                 it right",
-                judged.blame.seen,
-                judged.place()
+                "the configuration on disk was put back, because {}: put it right",
+                figures(&JudgedOut::from(judged))
             ),
             Self::Request(Counts { widens, narrows, neutral }) => write!(
                 f,

@@ -56,6 +56,22 @@ pub struct Judged {
     pub at: Moment,
 }
 
+/// What follows from what a configuration was found to have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    pub judged: Judged,
+    pub then: Then,
+}
+
+/// See [`Ruling`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// The one before is in force again.
+    PutBack { in_force: u64 },
+    /// It stays in force, for this reason.
+    Stays(&'static str),
+}
+
 /// How the configuration in force stands.
 #[derive(Clone, Debug)]
 pub struct TrialView {
@@ -102,12 +118,14 @@ impl OnTrial {
 
 impl Engine {
     /// Keeps count, judges and gives up what is over, for ever.
-    pub async fn watch_reloads(self: Arc<Self>) {
+    pub async fn watch_reloads(self: Arc<Self>, tell: impl Fn(&Ruling)) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             look.tick().await;
-            self.judge_trial().await;
+            if let Some(ruling) = self.judge_trial().await {
+                tell(&ruling);
+            }
             self.reloads.sweep();
         }
     }
@@ -196,13 +214,13 @@ impl Engine {
     }
 
     /// Looks at the configuration on trial, if there is one, and does what follows.
-    pub async fn judge_trial(self: &Arc<Self>) {
+    pub async fn judge_trial(self: &Arc<Self>) -> Option<Ruling> {
         let now = self.clock.now();
         self.sample_if_due(now);
-        let Some(trial) = self.reloads.trial.lock().clone() else { return };
+        let trial = self.reloads.trial.lock().clone()?;
         let live = self.live();
         if live.snapshot.generation != trial.generation {
-            return;
+            return None;
         }
         let after = live.tally.all(now.since(trial.since));
         let worse = trial.spots().find_map(|(spot, kind)| {
@@ -214,7 +232,9 @@ impl Engine {
             }
         });
         match worse {
-            Some(judged) if trial.told == Told::No => self.follow_verdict(trial, judged).await,
+            Some(judged) if trial.told == Told::No => {
+                return self.follow_verdict(trial, judged).await;
+            }
             _ if now.mono_ns() >= trial.until.mono_ns() => {
                 *self.reloads.trial.lock() = None;
                 if trial.told == Told::No {
@@ -224,33 +244,39 @@ impl Engine {
             }
             _ => {}
         }
+        None
     }
 
-    async fn follow_verdict(self: &Arc<Self>, trial: OnTrial, judged: Judged) {
+    async fn follow_verdict(self: &Arc<Self>, trial: OnTrial, judged: Judged) -> Option<Ruling> {
         let live = self.live();
         if trial.scope.narrows {
-            return self.suspect(&judged, "it-narrows");
+            return Some(self.suspect(judged, "it-narrows"));
         }
         if live.snapshot.reload.on_errors == OnErrors::Alarm {
-            return self.suspect(&judged, "on_errors");
+            return Some(self.suspect(judged, "on_errors"));
         }
         // If nothing comes of it, the next look finds the same.
-        let Some(mut turn) = self.reloads.turn_or_hold().await else { return };
+        let mut turn = self.reloads.turn_or_hold().await?;
         let engine = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || engine.put_back(&mut turn, &trial, judged));
         // A panic has been told of already; the configuration stays as it is.
-        let _ = done.await;
+        done.await.ok().flatten()
     }
 
-    fn put_back(self: &Arc<Self>, turn: &mut Turn, trial: &OnTrial, judged: Judged) {
+    fn put_back(
+        self: &Arc<Self>,
+        turn: &mut Turn,
+        trial: &OnTrial,
+        judged: Judged,
+    ) -> Option<Ruling> {
         let live = self.live();
         // Somebody else had a turn in between.
         if live.snapshot.generation != trial.generation {
-            return;
+            return None;
         }
         let Proven { snapshot, origin } = &trial.proven;
         if self.put(&live, Arc::clone(snapshot)).is_err() {
-            return self.suspect(&judged, "it-can-not-be-built");
+            return Some(self.suspect(judged, "it-can-not-be-built"));
         }
         *self.reloads.trial.lock() = None;
         *self.reloads.counted.lock() = None;
@@ -260,19 +286,21 @@ impl Engine {
         self.report_event(&Event::ConfigRolledBack(told(&judged, generation, "rolled-back")));
         let was = std::mem::replace(&mut *self.reloads.origin.lock(), origin.clone());
         if let Some(was) = was {
-            self.reloads.barred.lock().add(was, origin.as_ref(), judged);
+            self.reloads.barred.lock().add(was, origin.as_ref(), judged.clone());
         }
         if snapshot.reload.apply == Apply::OnChange {
             self.catch_up(turn);
         }
+        Some(Ruling { judged, then: Then::PutBack { in_force: generation } })
     }
 
     /// It looks bad and stays in force: people are told, once.
-    fn suspect(&self, judged: &Judged, why: &'static str) {
+    fn suspect(&self, judged: Judged, why: &'static str) -> Ruling {
         if let Some(trial) = &mut *self.reloads.trial.lock() {
             trial.told = Told::Yes;
         }
-        self.report_event(&Event::ConfigSuspect(told(judged, judged.generation, why)));
+        self.report_event(&Event::ConfigSuspect(told(&judged, judged.generation, why)));
+        Ruling { judged, then: Then::Stays(why) }
     }
 }
 

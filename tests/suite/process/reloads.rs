@@ -227,3 +227,29 @@ async fn a_link_to_the_current_version_is_followed_anew() {
         std::fs::remove_file(&current).unwrap();
     }
 }
+
+/// As every other outcome of a reload, with the figures.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_what_is_put_back_is_told_on_standard_error() {
+    let place = Place::new().await;
+    let gateway = Sekisho::run(&place);
+    let (caller, to) = (caller(&place, Alpn::H2), gateway.address().await);
+    let open = caller.connect(to).await.unwrap();
+    for _ in 0..60 {
+        assert_eq!(open.call(orders()).await.unwrap().status, 200);
+    }
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = nobody.local_addr().unwrap().port();
+    drop(nobody);
+    let (from, to) = (place.amazon.address().port(), port);
+    let endpoint = |port| format!("endpoint = \"https://localhost:{port}\"\ntoken_endpoint");
+    place.write(|text| text.replace(&endpoint(from), &endpoint(to)));
+    gateway.says("configuration 2 is in force", 1).await;
+    for _ in 0..60 {
+        open.call(orders()).await.unwrap();
+    }
+    gateway.says("configuration 2 was put back, 1 is in force again: at upstream amazon", 1).await;
+    gateway.says("failed, 1000 in 1,000; before it were 0, and up to", 1).await;
+    assert_eq!(open.call(orders()).await.unwrap().status, 200);
+    gateway.told_to_end().await;
+}
