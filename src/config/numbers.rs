@@ -7,7 +7,7 @@ use super::Snapshot;
 use crate::base::{ListenerIx, Name};
 
 /// The numbers that were given so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ListenerNumbers(BTreeMap<Name, ListenerIx>);
 
 /// This process has given all numbers away; a restart begins anew.

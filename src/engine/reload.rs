@@ -63,6 +63,23 @@ pub enum ReloadFault {
     Fixed(Vec<&'static str>),
 }
 
+impl ReloadFault {
+    /// Its name in the log.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Tls(_) => "tls",
+            Self::Permit(_) => "permit",
+            Self::Quotas(_) => "quotas",
+            Self::Keys(_) => "keys",
+            Self::Random => "no-randomness",
+            Self::Listeners(_) => "address-not-to-be-had",
+            Self::Numbers | Self::Fixed(_) => "restart-needed",
+            Self::Parting => "upgrade-under-way",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 impl fmt::Display for ReloadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -158,9 +175,7 @@ impl Engine {
     /// build, and holds nobody up but for the exchange of a pointer.
     fn put(&self, before: &Arc<Live>, snapshot: Arc<Snapshot>) -> Result<Arc<Live>, ReloadFault> {
         // What can't be bound refuses the whole.
-        let sockets = self.sockets.lock().as_ref().and_then(Weak::upgrade);
-        let bound = sockets.map(|sockets| sockets.bind(&snapshot)).transpose();
-        let bound = bound.map_err(ReloadFault::Listeners)?;
+        let bound = self.bind(&snapshot)?;
         let (now, key) = (self.steady_now(), self.pacing.key());
         let built = build(snapshot, &self.jwks, Some(before), now, &self.metrics, key)?;
         // To the end of this function: whoever stops the gateway closes what serves afterwards.
@@ -184,6 +199,13 @@ impl Engine {
             serve();
         }
         Ok(live)
+    }
+
+    /// None, where nobody owns sockets.
+    fn bind(&self, snapshot: &Snapshot) -> Result<Option<Serve>, ReloadFault> {
+        let sockets = self.sockets.lock().as_ref().and_then(Weak::upgrade);
+        let bound = sockets.map(|sockets| sockets.bind(snapshot)).transpose();
+        bound.map_err(ReloadFault::Listeners)
     }
 
     /// Keeps the names of new upstreams resolved, as long as a configuration uses them.

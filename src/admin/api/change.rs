@@ -87,7 +87,8 @@ pub struct DryRunOut {
     pub mistakes: Vec<MistakeOut>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<MistakeOut>,
-    /// What only a restart can change.
+    /// Why it could not be put in force all the same: what only a restart can change, an address that
+    /// can't be had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked: Option<Word>,
     /// Why it was put back.

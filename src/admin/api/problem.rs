@@ -67,6 +67,12 @@ faults! {
         "sekisho check and sekisho reload --dry-run say what to write instead; nothing was changed";
     RestartNeeded = 409 "restart-needed" Log1 "Part of the change needs a restart",
         "sekisho reload --dry-run names it; nothing was changed";
+    NotBuilt = 422 "can-not-be-built" Log1 "The configuration reads well and can't be built",
+        "sekisho reload --dry-run says why; nothing was changed";
+    NotBound = 409 "address-not-to-be-had" Log1 "An address of the configuration can't be had",
+        "sekisho reload --dry-run names it; nothing was changed";
+    Leaving = 503 "upgrade-under-way" Log1 "Another process is about to take this one's place",
+        "ask again when that is over; nothing was changed";
     PutBack = 409 "put-back-before" Log1 "This configuration was in force and was put back, because more failed",
         "put it right, or insist: sekisho reload --again";
     NoFiles = 409 "no-files" Log1 "It is not known where the configuration is",

@@ -9,7 +9,7 @@ use super::shape::{ActOut, Word};
 use super::typed::{AgainBody, ReloadBody, case};
 use crate::base::Name;
 use crate::config::OperatorAct;
-use crate::engine::{Again, Order, Outcome, Preview, Print, Trigger, Why, Widening};
+use crate::engine::{Again, Order, Outcome, Preview, Print, ReloadFault, Trigger, Why, Widening};
 
 impl Call<'_> {
     pub(super) fn trial(&self) -> TrialOut {
@@ -116,7 +116,16 @@ const fn fault(why: &Why) -> Fault {
     match why {
         Why::NoFiles => Fault::NoFiles,
         Why::Errors(_) => Fault::Configuration,
-        Why::Fault(_) => Fault::RestartNeeded,
+        Why::Fault(ReloadFault::Fixed(_) | ReloadFault::Numbers) => Fault::RestartNeeded,
+        Why::Fault(ReloadFault::Listeners(_)) => Fault::NotBound,
+        Why::Fault(ReloadFault::Parting | ReloadFault::Stopping) => Fault::Leaving,
+        Why::Fault(
+            ReloadFault::Tls(_)
+            | ReloadFault::Permit(_)
+            | ReloadFault::Quotas(_)
+            | ReloadFault::Keys(_)
+            | ReloadFault::Random,
+        ) => Fault::NotBuilt,
         Why::PutBack(_) => Fault::PutBack,
         // It has become an act of another kind.
         Why::Changed | Why::Widens => Fault::Changed,

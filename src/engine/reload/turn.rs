@@ -17,11 +17,12 @@ use tokio::sync::watch;
 use super::barred::Barred;
 use super::files::{Files, Origin, Print, Read, Reading};
 use super::trial::{Judged, OnTrial, Proven};
-use super::{Engine, Live, ReloadFault, keeps, unmoved};
+use super::{Engine, Live, ReloadFault, build, number};
 use crate::base::{Moment, Name};
 use crate::config::diff::{Diff, compare};
-use crate::config::{ConfigError, ConfigErrors};
+use crate::config::{ConfigError, ConfigErrors, Snapshot};
 use crate::evidence::{Applied, Event, Fixed};
+use crate::observe::Metrics;
 use crate::trial::{History, Sample};
 
 /// Who or what asks for a reload.
@@ -123,8 +124,7 @@ impl Why {
         match self {
             Self::NoFiles => "no-files",
             Self::Errors(_) => "errors",
-            Self::Fault(ReloadFault::Permit(_)) => "permit",
-            Self::Fault(_) => "restart-needed",
+            Self::Fault(fault) => fault.word(),
             Self::PutBack(_) => "put-back-before",
             Self::Changed => "changed-meanwhile",
             Self::Widens => "widens",
@@ -257,15 +257,12 @@ impl Engine {
             let generation = live.snapshot.generation;
             let read = files.read(Reading::ToLook, generation.saturating_add(1), now);
             let loaded = read.loaded.map_err(Why::Errors)?;
+            let diff = compare(&live.snapshot, &loaded.snapshot);
             Ok(Preview {
                 generation,
                 print: read.origin.print,
-                diff: compare(&live.snapshot, &loaded.snapshot),
-                blocked: engine
-                    .may_begin()
-                    .and_then(|()| unmoved(&live.snapshot, &loaded.snapshot))
-                    .and_then(|()| keeps(&live, &loaded.snapshot, now).map_err(ReloadFault::Permit))
-                    .err(),
+                diff,
+                blocked: engine.rehearse(&live, loaded.snapshot, now).err(),
                 warnings: loaded.warnings,
                 put_back: engine.reloads.barred.lock().why(&read.origin),
             })
@@ -273,8 +270,22 @@ impl Engine {
         done.await.unwrap_or(Err(Why::Broken))
     }
 
-    fn may_begin(&self) -> Result<(), ReloadFault> {
-        if self.reloads.are_held() { Err(ReloadFault::Parting) } else { Ok(()) }
+    /// Does all that can fail, and gives it up again.
+    fn rehearse(
+        &self,
+        before: &Arc<Live>,
+        mut snapshot: Snapshot,
+        now: Moment,
+    ) -> Result<(), ReloadFault> {
+        if self.reloads.are_held() {
+            return Err(ReloadFault::Parting);
+        }
+        number(&mut self.numbers.lock().clone(), &mut snapshot)?;
+        let snapshot = Arc::new(snapshot);
+        drop(self.bind(&snapshot)?);
+        // Of their own: what is only looked at has no series.
+        let Ok(metrics) = Metrics::new("", now) else { return Ok(()) };
+        build(snapshot, &self.jwks, Some(before), now, &metrics, self.pacing.key()).map(drop)
     }
 
     /// A configuration was found to be unusable before it was somebody's turn: told and counted alike.

@@ -171,3 +171,42 @@ async fn log_1_a_bad_configuration_is_told_to_the_operator() {
     assert_eq!(generation(&world), 1);
     world.finish().await;
 }
+
+/// Whether it could be put in force is tried out, and given up again.
+#[tokio::test]
+async fn priv_3_a_dry_run_binds_and_builds_and_keeps_nothing() {
+    let world = world().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let second = format!(
+        "[[listener]]\nname = \"second\"\naddress = \"{address}\"\nnetworks = [\"loopback\"]\n\
+         upstreams = [\"amazon\"]\n[listener.tls]\n\
+         certificates = [{{ certificate = \"pki/server.pem\", key = \"pki/server.key\" }}]\n\
+         client_auth = \"none\"\n[[upstream]]\nname = \"amazon\"\n"
+    );
+    edit(&world, "[[upstream]]\nname = \"amazon\"\n", &second);
+    let told = dry_run(&world).await;
+    assert_eq!(told["outcome"], "can-not", "{told}");
+    let blocked = told["blocked"].as_str().unwrap();
+    assert!(blocked.contains("listener second: address in use"), "{blocked}");
+    let reply = act(&world, "officer", "/v1/reload", &body()).await;
+    refused(&reply, 409, "address-not-to-be-had");
+    let event = world.events("config-refused").pop().unwrap();
+    assert_eq!(event["sekisho.reason"], "address-not-to-be-had");
+    drop(taken);
+    assert_eq!(dry_run(&world).await["outcome"], "can");
+    let again = std::net::TcpListener::bind(address).expect("nobody listens there");
+    assert!(!world.gateway.engine.render_metrics().contains("\"second\""));
+    drop(again);
+    assert_eq!(act(&world, "officer", "/v1/reload", &body()).await.status, 200);
+    assert_eq!(world.gateway.listens_at("second"), Some(address));
+
+    // Another process is about to take over.
+    let hold = world.gateway.engine.hold_reloads().await;
+    assert_eq!(dry_run(&world).await["outcome"], "can-not");
+    let reply = act(&world, "officer", "/v1/reload", &body()).await;
+    refused(&reply, 503, "upgrade-under-way");
+    drop(hold);
+    assert_eq!(act(&world, "officer", "/v1/reload", &body()).await.status, 200);
+    world.finish().await;
+}
