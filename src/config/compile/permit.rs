@@ -41,7 +41,8 @@ impl HostFacts for Host {
 impl PermitSettings {
     /// Nothing may be ended here.
     pub(super) const fn none() -> Self {
-        Self { standing: Err(PermitFault::Missing), host_key: None, latest: None }
+        let standing = Err(PermitFault::Missing);
+        Self { standing, issuers: Vec::new(), host_key: None, latest: None }
     }
 
     /// The record that this host has seen this time, in seconds since 1970, or the later one that it
@@ -69,9 +70,10 @@ impl Ctx<'_> {
         let machine = self.outside.read(&machine, MACHINE_ID_BYTES_MAX).ok();
         let host =
             Host { machine: machine.and_then(|id| machine_fact(&id)), key: self.host_key(entry) };
+        let issuers = self.permit_issuers(entry);
         let latest = self.latest(&host);
-        let standing =
-            latest.and_then(|latest| self.host_standing(entry, environment, &host, latest));
+        let standing = latest
+            .and_then(|latest| self.host_standing(entry, environment, &host, &issuers, latest));
         let place = entry.at(&entry.raw.file.span);
         match &standing {
             Err(fault) => {
@@ -86,7 +88,7 @@ impl Ctx<'_> {
                 }
             }
         }
-        PermitSettings { standing, host_key: host.key, latest: latest.ok().flatten() }
+        PermitSettings { standing, issuers, host_key: host.key, latest: latest.ok().flatten() }
     }
 
     fn no_permit(&mut self) {
@@ -121,9 +123,9 @@ impl Ctx<'_> {
         entry: &Entry<RawPermit>,
         environment: Option<&Name>,
         host: &Host,
+        issuers: &[IssuerKey],
         latest: Option<u64>,
     ) -> Result<HostPermit, PermitFault> {
-        let issuers = self.permit_issuers(entry);
         let file = self.path(&entry.raw.file.value, &entry.at(&entry.raw.file.span));
         let bytes_max = u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX);
         let document = self.outside.read(&file, bytes_max).map_err(|fault| match fault {
@@ -135,7 +137,7 @@ impl Ctx<'_> {
             | ReadFault::Unreadable => PermitFault::Unreadable,
         })?;
         let environment = environment.ok_or(PermitFault::Environment)?;
-        let expected = Expected { environment, issuers: &issuers, host, latest };
+        let expected = Expected { environment, issuers, host, latest };
         verify(&document, &expected, self.now)
     }
 

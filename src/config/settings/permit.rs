@@ -5,7 +5,7 @@ use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use crate::base::Use;
-use crate::permit::{HostPermit, PermitFault};
+use crate::permit::{HostPermit, IssuerKey, PermitFault};
 use crate::seal::{self, HostKey, SealFault};
 
 /// What `[permit]` comes to on this host.
@@ -13,6 +13,8 @@ use crate::seal::{self, HostKey, SealFault};
 pub struct PermitSettings {
     /// The permit, or why there is none.
     pub standing: Result<HostPermit, PermitFault>,
+    /// Whose permits count.
+    pub issuers: Vec<IssuerKey>,
     /// The host's own key; `None` where it can't be read.
     pub host_key: Option<HostKey>,
     /// The latest time this host had seen, in seconds since 1970, as far as it is known.
