@@ -6,6 +6,7 @@ mod permit;
 mod reload;
 mod state;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -387,7 +388,12 @@ pub struct DetectSettings {
     pub settings: Settings,
     /// Planted records (MON-4).
     pub canaries: CanarySet,
+    /// The same, for comparing two lists: the set hashes each under a key of its own.
+    pub planted: Planted,
 }
+
+/// Planted records by the SHA-256 of their ids, with whom they were planted for.
+pub type Planted = BTreeMap<[u8; 32], Option<Name>>;
 
 /// How identities share Amazon's quotas (MON-2); where the quotas stand is kept elsewhere.
 #[derive(Clone, Debug, Default)]

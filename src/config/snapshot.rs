@@ -65,6 +65,8 @@ pub struct Snapshot {
     pub api: Option<ApiSettings>,
     pub operators: Operators,
     pub names: Names,
+    /// By `UpstreamIx`: the operations that it answers.
+    pub(super) served: Vec<Vec<OperationIx>>,
     pub(super) tables: Vec<Tables>,
 }
 

@@ -54,15 +54,6 @@ impl CanarySet {
         self.table.iter().flatten().count()
     }
 
-    /// Whether it was made of the same list.
-    #[must_use]
-    pub fn is_like(&self, other: &Self) -> bool {
-        let hashes = |of: &Self| -> Vec<Option<u64>> {
-            of.table.iter().map(|place| place.map(|(hash, _)| hash)).collect()
-        };
-        hashes(self) == hashes(other)
-    }
-
     /// # Errors
     /// With the place of the first id that can't be one.
     pub fn build(

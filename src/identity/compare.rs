@@ -83,6 +83,28 @@ impl Trust {
             .collect()
     }
 
+    /// Identities of both that have to show a certificate and a token from now on (`After`), where one
+    /// of them was enough, or did until now (`Before`).
+    #[must_use]
+    pub fn changed_demands(&self, after: &Self) -> Vec<(Name, Side)> {
+        let both = |of: &Self, ix| {
+            let needs = of.record(Some(ix)).needs;
+            needs.certificate && needs.token.is_some()
+        };
+        let before: HashMap<&Name, IdentityIx> = self.named().collect();
+        after
+            .named()
+            .filter_map(|(name, ix)| {
+                let side = match (both(self, *before.get(name)?), both(after, ix)) {
+                    (true, false) => Side::Before,
+                    (false, true) => Side::After,
+                    (true, true) | (false, false) => return None,
+                };
+                Some((name.clone(), side))
+            })
+            .collect()
+    }
+
     fn named(&self) -> impl Iterator<Item = (&Name, IdentityIx)> {
         (0..).map(IdentityIx).map_while(|ix| Some((self.identity(ix)?, ix)))
     }

@@ -1,10 +1,12 @@
 //! `[detect]` and `[lockout]`: settings of pure rooms, and the list of planted records (MON-4).
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::Ctx;
 use crate::base::{ControlId, HashKey, IdentityIx, Name};
 use crate::config::outside::ReadFault;
 use crate::config::raw::value::{NameText, PathText, quoted};
 use crate::config::raw::{DetectMode, RawDetect, RawLockout};
-use crate::config::settings::DetectSettings;
+use crate::config::settings::{DetectSettings, Planted};
 use crate::config::source::Place;
 use crate::detect::{CanaryFault, CanaryMode, CanarySet, Settings};
 use crate::lockout::Rules;
@@ -44,12 +46,13 @@ impl Ctx<'_> {
             }
             _ => None,
         };
-        DetectSettings { settings, canaries: canaries.unwrap_or_default() }
+        let (canaries, planted) = canaries.unwrap_or_default();
+        DetectSettings { settings, canaries, planted }
     }
 
     /// Mistakes are told by line, and no id is repeated: whoever reads them in a terminal's log would
     /// know what not to touch.
-    fn canaries(&mut self, path: &PathText, place: &Place) -> Option<CanarySet> {
+    fn canaries(&mut self, path: &PathText, place: &Place) -> Option<(CanarySet, Planted)> {
         let path = self.path(path, place);
         let text = self
             .outside
@@ -79,7 +82,7 @@ impl Ctx<'_> {
             lines.push(line);
         }
         // Nobody who does not know the list can know the key.
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+        let digest = digest(&SHA256, text.as_bytes());
         let mut key = [0; 16];
         key.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
         match CanarySet::build(HashKey::new(key), &ids) {
@@ -88,7 +91,7 @@ impl Ctx<'_> {
                     let found = "the list of planted records is empty";
                     self.report.warning(place, ControlId::Mon4, found, "add ids, one a line");
                 }
-                Some(set)
+                Some((set, self.planted(&ids)))
             }
             Err((at, fault)) => {
                 let line = lines.get(at).copied().unwrap_or(0);
@@ -96,6 +99,20 @@ impl Ctx<'_> {
                 None
             }
         }
+    }
+
+    fn planted(&self, ids: &[(&str, Option<IdentityIx>)]) -> Planted {
+        let name = |ix: IdentityIx| {
+            let entry = self.document.identity.entries.get(ix.index())?;
+            Name::parse(&entry.name).ok()
+        };
+        let of = |(id, owner): &(&str, Option<IdentityIx>)| {
+            let mut hash = [0; 32];
+            let digest = digest(&SHA256, id.as_bytes());
+            hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+            (hash, owner.and_then(name))
+        };
+        ids.iter().map(of).collect()
     }
 
     fn planted_for(&mut self, name: &str, place: &Place, line: usize) -> Option<IdentityIx> {

@@ -148,6 +148,7 @@ impl Ctx<'_> {
             api: api.ok()?,
             operators: operators?,
             names,
+            served: routes,
             tables: tables??,
         })
     }

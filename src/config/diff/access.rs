@@ -1,20 +1,22 @@
-//! What access is judged by, beside identities: networks, operations, issuers, the token, limits
-//! (NET-1, PRIV-1, ACC-1, MON-2).
-use std::collections::{HashMap, HashSet};
+//! What access is judged by, beside identities: networks, operations, issuers, the token (NET-1,
+//! PRIV-1, ACC-1).
+use std::collections::HashMap;
+use std::time::Duration;
 
 use super::line::{Direction, Line, Part, Said};
 use super::{Out, Snapshot};
-use crate::base::{LimitIx, Name, NetworkIx};
-use crate::config::settings::{IssuerSettings, JwksSource};
+use crate::base::{Name, NetworkIx, OperationIx};
+use crate::config::settings::{
+    Addresses, DeniedToken, IssuerSettings, JwksSource, Roots, TokenSettings, UpstreamKind,
+};
 use crate::identity::{Basic, IssuerSpec, NotBefore};
-use crate::policy::{LimitSpec, Measure, Mode, Operation, QueryNames, Sharing, Upgrades};
+use crate::policy::{Operation, QueryNames, Upgrades};
 
 pub(super) fn compare(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     networks(old, new, out);
     operations(old, new, out);
     issuers(old, new, out);
-    token(old, new, out);
-    limits(old, new, out);
+    token(&old.token, &new.token, out);
 }
 
 fn networks(old: &Snapshot, new: &Snapshot, out: &mut Out) {
@@ -30,8 +32,9 @@ fn networks(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     for (name, ix) in &after {
         let now = held(new, *ix).unwrap_or_default();
         let Some(was) = before.get(name) else {
-            // By itself it admits nobody; whoever names it is told of apart.
-            line(Direction::Neutral, "added, with prefixes", name, &now);
+            // It admits nobody until it is named, and who names it is told of apart. But failed logins
+            // from there are from an unknown network no more (MON-6).
+            line(Direction::Widens, "added, with prefixes", name, &now);
             continue;
         };
         let was = held(old, *was).unwrap_or_default();
@@ -55,22 +58,36 @@ fn networks(old: &Snapshot, new: &Snapshot, out: &mut Out) {
 /// Operations of internal stores: those of Amazon are built in.
 fn operations(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     let (before, after) = (old.policy.operations(), new.policy.operations());
-    for (_, now) in after.iter() {
-        let was = before.find(now.name.as_str()).and_then(|ix| before.get(ix));
-        match was {
+    let (stood, stands) = (answered(old), answered(new));
+    for (ix, now) in after.iter() {
+        let Some(at) = before.find(now.name.as_str()) else {
             // Nobody may call it by that; grants are told of apart.
-            None => {
-                out.add(Line::new(Direction::Neutral, Part::Operation, "added").about(&now.name));
-            }
-            Some(was) => operation(was, now, out),
+            out.add(Line::new(Direction::Neutral, Part::Operation, "added").about(&now.name));
+            continue;
+        };
+        if let Some(was) = before.get(at) {
+            operation(was, now, out);
         }
+        let by = |of: &HashMap<OperationIx, Name>, ix| of.get(&ix).map(Said::from);
+        let line = |direction, what| Line::new(direction, Part::Operation, what).about(&now.name);
+        let (was, now) = (Vec::from_iter(by(&stood, at)), Vec::from_iter(by(&stands, ix)));
+        sets(&line, ("is answered by", "is answered no more by"), &was, &now, out);
     }
     for (_, was) in before.iter().filter(|(_, was)| after.find(was.name.as_str()).is_none()) {
         out.add(Line::new(Direction::Narrows, Part::Operation, "removed").about(&was.name));
     }
 }
 
+/// Who answers each operation of internal stores; who answers Amazon's, is told with the listeners.
+fn answered(of: &Snapshot) -> HashMap<OperationIx, Name> {
+    let stores = of.upstreams.iter().zip(&of.served);
+    let stores = stores.filter(|(upstream, _)| upstream.kind == UpstreamKind::Https);
+    stores.flat_map(|(upstream, list)| list.iter().map(|ix| (*ix, upstream.name.clone()))).collect()
+}
+
 fn operation(was: &Operation, now: &Operation, out: &mut Out) {
+    // Only Amazon's have an alias, and those are built in.
+    let Operation { name: _, alias: _, method: _, template: _, query: _, upgrades: _ } = now;
     let line = |direction, what| Line::new(direction, Part::Operation, what).about(&now.name);
     let requests = |of: &Operation| {
         Said::from(of.method.as_str()).with(" ").with(Said::place(of.template.as_str()))
@@ -134,6 +151,19 @@ fn issuer(
     (now, keys): (&IssuerSpec, &IssuerSettings),
     out: &mut Out,
 ) {
+    let IssuerSpec {
+        name: _,
+        iss: _,
+        audiences: _,
+        algorithms: _,
+        clock_skew: _,
+        not_before: _,
+        environment: _,
+        environment_claim: _,
+        required_claims: _,
+        subject_claim: _,
+    } = now;
+    let IssuerSettings { name: _, jwks: _, cooldown: _, refresh: _ } = keys;
     let line = |direction, what| Line::new(direction, Part::Issuer, what).about(&now.name);
     let mut exchanged = |what, from: Said, to: Said| {
         if from != to {
@@ -177,18 +207,36 @@ fn issuer(
         out,
     );
     match (&was.environment_claim, &now.environment_claim) {
-        (one, other) if one == other => {}
+        (Some(from), Some(to)) if from == to => {}
         (None, Some(_)) => out.add(line(Direction::Narrows, "asks for the environment's claim")),
         (Some(_), None) => {
             out.add(line(Direction::Widens, "asks no more for the environment's claim"));
         }
-        _ => out.add(line(Direction::Widens, "environment's claim is another")),
+        (Some(from), Some(to)) => {
+            out.add(line(Direction::Widens, "environment's claim").is(Said::place(to)));
+            out.add(line(Direction::Narrows, "environment's claim").was(Said::place(from)));
+        }
+        (None, None) => {}
     }
-    if was.clock_skew != now.clock_skew {
-        let direction = Direction::more(&was.clock_skew, &now.clock_skew);
-        let (from, to) = (Said::time(was.clock_skew), Said::time(now.clock_skew));
-        out.add(line(direction, "clock skew").was(from).is(to));
-    }
+    let mut times = |direction, what, from: Duration, to: Duration| {
+        if from != to {
+            out.add(line(direction, what).was(Said::time(from)).is(Said::time(to)));
+        }
+    };
+    times(
+        Direction::more(&was.clock_skew, &now.clock_skew),
+        "clock skew",
+        was.clock_skew,
+        now.clock_skew,
+    );
+    // For so long a key counts that the issuer has taken back.
+    times(
+        Direction::more(&were.refresh, &keys.refresh),
+        "keys are fetched every",
+        were.refresh,
+        keys.refresh,
+    );
+    times(Direction::Neutral, "an unknown key is asked for every", were.cooldown, keys.cooldown);
     match (was.not_before, now.not_before) {
         (NotBefore::Required, NotBefore::Optional) => {
             out.add(line(Direction::Widens, "nbf may be missing"));
@@ -198,9 +246,6 @@ fn issuer(
         }
         _ => {}
     }
-    if (were.cooldown, were.refresh) != (keys.cooldown, keys.refresh) {
-        out.add(line(Direction::Neutral, "keys are fetched at other times"));
-    }
 }
 
 fn source(of: &JwksSource) -> Said {
@@ -208,11 +253,15 @@ fn source(of: &JwksSource) -> Said {
         JwksSource::File(path) => Said::place(path.display()),
         JwksSource::Url { endpoint, path, roots } => {
             let url = Said::place(format_args!("https://{}{path}", endpoint.authority));
-            match roots {
-                crate::config::Roots::System => url,
-                crate::config::Roots::Private(list) => {
-                    url.with(" by ").with(super::reach::certificates(list))
+            let url = match &endpoint.addresses {
+                Addresses::Dns => url,
+                Addresses::Fixed(list) => {
+                    url.with(" at ").with(Said::list(list.iter().map(Said::place)))
                 }
+            };
+            match roots {
+                Roots::System => url,
+                Roots::Private(list) => url.with(" by ").with(super::upstreams::certificates(list)),
             }
         }
     }
@@ -238,15 +287,16 @@ pub(super) fn sets(
     }
 }
 
-fn token(old: &Snapshot, new: &Snapshot, out: &mut Out) {
-    let (was, now) = (&old.token, &new.token);
+fn token(was: &TokenSettings, now: &TokenSettings, out: &mut Out) {
+    let TokenSettings { header: _, scheme: _, basic: _, bytes_max: _, denied: _ } = now;
     let line = |direction, what| Line::new(direction, Part::Token, what);
+    // Others may read what comes there. Whoever has a token has it still and may send it there.
     if (&was.header, &was.scheme) != (&now.header, &now.scheme) {
-        let said = |of: &crate::config::TokenSettings| {
+        let said = |of: &TokenSettings| {
             let scheme = of.scheme.as_deref().unwrap_or_default();
             Said::place(format_args!("{}: {scheme}", of.header))
         };
-        out.add(line(Direction::Neutral, "comes in").was(said(was)).is(said(now)));
+        out.add(line(Direction::Widens, "comes in").was(said(was)).is(said(now)));
     }
     match (was.basic, now.basic) {
         (Basic::Refused, Basic::PasswordIsToken) => {
@@ -257,18 +307,7 @@ fn token(old: &Snapshot, new: &Snapshot, out: &mut Out) {
         }
         _ => {}
     }
-    let digests = |of: &crate::config::TokenSettings| -> HashSet<[u8; 32]> {
-        of.denied.iter().map(|one| one.digest).collect()
-    };
-    let (before, after) = (digests(was), digests(now));
-    let count = |number: usize| Said::number(u64::try_from(number).unwrap_or(u64::MAX));
-    let (freed, denied) = (before.difference(&after).count(), after.difference(&before).count());
-    if freed > 0 {
-        out.add(line(Direction::Widens, "tokens that are denied no more").is(count(freed)));
-    }
-    if denied > 0 {
-        out.add(line(Direction::Narrows, "tokens that are denied").is(count(denied)));
-    }
+    denied(&was.denied, &now.denied, &line, out);
     if was.bytes_max != now.bytes_max {
         let direction = Direction::more(&was.bytes_max, &now.bytes_max);
         let size = |bytes: usize| Said::size(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -276,164 +315,39 @@ fn token(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     }
 }
 
-fn limits(old: &Snapshot, new: &Snapshot, out: &mut Out) {
-    let named = |of: &Snapshot| -> HashMap<Name, LimitIx> {
-        (0..)
-            .map(LimitIx)
-            .zip(&of.quotas.limits)
-            .map(|(ix, spec)| (spec.name.clone(), ix))
-            .collect()
-    };
-    let (before, after) = (named(old), named(new));
-    let get = |of: &'_ Snapshot, ix: LimitIx| of.quotas.limits.get(ix.index()).cloned();
-    for (name, ix) in &after {
-        let Some(now) = get(new, *ix) else { continue };
-        let line = |direction, what| Line::new(direction, Part::Limit, what).about(name);
-        match before.get(name).and_then(|was| get(old, *was)) {
-            None => out.add(line(Direction::Narrows, "added").is(measure(&now.measure))),
-            Some(was) => limit((old, &was), (new, &now), &line, out),
-        }
-    }
-    for (name, ix) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
-        let was = get(old, *ix).map_or_else(|| "none".into(), |was| measure(&was.measure));
-        out.add(Line::new(Direction::Widens, Part::Limit, "removed").about(name).was(was));
-    }
-    freed(old, new, &after, out);
-}
-
-fn limit(
-    (old, was): (&Snapshot, &LimitSpec),
-    (new, now): (&Snapshot, &LimitSpec),
+/// How many tokens are denied for longer or for less long: one that is denied no more has no time left.
+fn denied(
+    was: &[DeniedToken],
+    now: &[DeniedToken],
     line: &impl Fn(Direction, &'static str) -> Line,
     out: &mut Out,
 ) {
-    if was.measure != now.measure {
-        let (from, to) = (measure(&was.measure), measure(&now.measure));
-        let what = match looser(&was.measure, &now.measure) {
-            Direction::Widens => "raised",
-            Direction::Narrows => "lowered",
-            Direction::Neutral => "changed",
-        };
-        out.add(line(looser(&was.measure, &now.measure), what).was(from).is(to));
-    }
-    match (was.mode, now.mode) {
-        (Mode::Enforced, Mode::Shadow) => out.add(line(Direction::Widens, "on trial only")),
-        (Mode::Shadow, Mode::Enforced) => out.add(line(Direction::Narrows, "enforced")),
-        _ => {}
-    }
-    match (was.sharing, now.sharing) {
-        (Sharing::All, Sharing::Each) => out.add(line(Direction::Widens, "each has its own")),
-        (Sharing::Each, Sharing::All) => out.add(line(Direction::Narrows, "all share one")),
-        _ => {}
-    }
-    let operations = |of: &Snapshot, spec: &LimitSpec| -> Vec<Said> {
-        spec.operations.iter().filter_map(|ix| of.names.operation(*ix)).map(Said::from).collect()
+    let dates = |of: &[DeniedToken]| {
+        let mut dates: HashMap<[u8; 32], u64> = HashMap::new();
+        for DeniedToken { digest, until_unix_secs } in of {
+            let until = dates.entry(*digest).or_default();
+            *until = (*until).max(*until_unix_secs);
+        }
+        dates
     };
-    // What is not counted is not limited.
-    let told = ("counts no more", "counts as well");
-    sets(line, told, &operations(new, now), &operations(old, was), out);
-    let upstreams = |of: &Snapshot, spec: &LimitSpec| {
-        spec.upstreams.as_ref().map(|list| -> Vec<Said> {
-            list.iter().filter_map(|ix| of.names.upstream(*ix)).map(Said::from).collect()
-        })
+    let (before, after) = (dates(was), dates(now));
+    // How many of these have no time among those, and how many have less of it.
+    let lacking = |these: &HashMap<[u8; 32], u64>, those: &HashMap<[u8; 32], u64>| {
+        let gone = these.keys().filter(|digest| !those.contains_key(*digest)).count();
+        let less = these
+            .iter()
+            .filter(|(digest, until)| those.get(*digest).is_some_and(|there| there < *until));
+        (gone, less.count())
     };
-    match (upstreams(old, was), upstreams(new, now)) {
-        (None, None) => {}
-        (None, Some(few)) => out.add(line(Direction::Widens, "counts only through").items(few)),
-        (Some(few), None) => {
-            out.add(line(Direction::Narrows, "counts through all, not only").items(few));
+    let ((freed, sooner), (denied, longer)) = (lacking(&before, &after), lacking(&after, &before));
+    for (direction, what, count) in [
+        (Direction::Widens, "tokens that are denied no more", freed),
+        (Direction::Widens, "tokens that are denied less long", sooner),
+        (Direction::Narrows, "tokens that are denied", denied),
+        (Direction::Narrows, "tokens that are denied longer", longer),
+    ] {
+        if count > 0 {
+            out.add(line(direction, what).is(Said::count(count)));
         }
-        (Some(before), Some(after)) => {
-            let told = ("counts no more through", "counts through");
-            sets(line, told, &after, &before, out);
-        }
-    }
-}
-
-/// Identities that a limit does not hold for any more, though it is there still.
-fn freed(old: &Snapshot, new: &Snapshot, after: &HashMap<Name, LimitIx>, out: &mut Out) {
-    let known: HashMap<&Name, usize> =
-        new.names.identities.iter().enumerate().map(|(at, name)| (name, at)).collect();
-    let mut freed: HashMap<LimitIx, Vec<&Name>> = HashMap::new();
-    let mut moved: HashMap<&[LimitIx], Vec<LimitIx>> = HashMap::new();
-    for (name, under) in &old.quotas.accounts {
-        let account = known.get(name).and_then(|at| new.quotas.accounts.get(*at));
-        let Some((_, now)) = account else { continue };
-        let expected = moved.entry(under).or_insert_with(|| {
-            let specs = under.iter().filter_map(|ix| old.quotas.limits.get(ix.index()));
-            specs.filter_map(|spec| after.get(&spec.name).copied()).collect()
-        });
-        for ix in expected.iter().filter(|ix| !now.contains(ix)) {
-            freed.entry(*ix).or_default().push(name);
-        }
-    }
-    for (ix, names) in freed {
-        let Some(spec) = new.quotas.limits.get(ix.index()) else { continue };
-        let mut line = Line::new(Direction::Widens, Part::Limit, "holds no more for");
-        line = line.items([Said::from(&spec.name)]);
-        line.count = names.len();
-        line.names = names.into_iter().take(super::NAMES_MAX).cloned().collect();
-        out.add(line);
-    }
-}
-
-/// Whether the new one lets more through, as far as that can be told.
-fn looser(old: &Measure, new: &Measure) -> Direction {
-    let judge = |raised: bool, lowered: bool| match (raised, lowered) {
-        (true, _) => Direction::Widens,
-        (false, true) => Direction::Narrows,
-        (false, false) => Direction::Neutral,
-    };
-    match (old, new) {
-        (Measure::Concurrent(before), Measure::Concurrent(after)) => Direction::more(before, after),
-        (Measure::Requests(before), Measure::Requests(after)) => {
-            let most = |window: &crate::policy::Window| {
-                (window.count, window.burst.unwrap_or(window.count))
-            };
-            // Each window before has one now that is no looser, and the other way round.
-            let within = |these: &[crate::policy::Window], those: &[crate::policy::Window]| {
-                those.iter().all(|that| {
-                    these.iter().any(|this| {
-                        this.per == that.per
-                            && most(this).0 <= most(that).0
-                            && most(this).1 <= most(that).1
-                    })
-                })
-            };
-            judge(!within(after, before), !within(before, after))
-        }
-        (Measure::Bytes(before), Measure::Bytes(after))
-        | (Measure::PiiRecords(before), Measure::PiiRecords(after)) => {
-            let within = |these: &[crate::policy::Amount], those: &[crate::policy::Amount]| {
-                those.iter().all(|that| {
-                    these.iter().any(|this| this.per == that.per && this.count <= that.count)
-                })
-            };
-            judge(!within(after, before), !within(before, after))
-        }
-        _ => Direction::Widens,
-    }
-}
-
-fn measure(of: &Measure) -> Said {
-    let rates = |what: &'static str, rates: Vec<(u64, std::time::Duration)>| {
-        let rate = |(count, per): (u64, std::time::Duration)| Said::rate(count, per);
-        Said::list(rates.into_iter().map(rate)).with(" ").with(what)
-    };
-    match of {
-        Measure::Requests(list) => {
-            let all = list.iter().map(|one| (u64::from(one.count), one.per)).collect();
-            let bursts = list.iter().filter_map(|one| one.burst);
-            bursts.fold(rates("requests", all), |said, burst| {
-                said.with(", ").with(Said::number(burst)).with(" at once")
-            })
-        }
-        Measure::Bytes(list) => {
-            rates("bytes", list.iter().map(|one| (one.count, one.per)).collect())
-        }
-        Measure::PiiRecords(list) => {
-            rates("records", list.iter().map(|one| (one.count, one.per)).collect())
-        }
-        Measure::Concurrent(most) => Said::number(*most).with(" at a time"),
     }
 }

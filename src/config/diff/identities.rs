@@ -1,7 +1,8 @@
 //! Identities: who comes, who goes, who may do more or less (ACC-1, ACC-3, PRIV-1).
 use std::collections::HashMap;
 
-use super::line::{Direction, Line, NAMES_MAX, Part, Said};
+use super::line::{Direction, Effect, Line, NAMES_MAX, Part, Said};
+use super::step_up::ByRole;
 use super::{Out, Snapshot};
 use crate::base::{IdentityIx, Name, NetworkIx, RoleIx};
 use crate::config::settings::{Barred, IdentityKind, IdentitySettings};
@@ -21,10 +22,11 @@ pub(super) fn compare(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     come_and_gone(old, new, &pairs, out);
     let mut groups = Groups::default();
     let networks = Networks::new(old, new);
+    let bounds = (Bounds::of(old), Bounds::of(new));
     for (was, ix) in &pairs {
         let Some(was) = *was else { continue };
         if let (Some(before), Some(after)) = (old.identity(was), new.identity(*ix)) {
-            settings(before, after, |line| groups.add(line, *ix));
+            settings(before, after, bounds, |line| groups.add(line, *ix));
         }
         networks.of_identity(old.policy.networks_of(was), new.policy.networks_of(*ix), |line| {
             groups.add(line, *ix);
@@ -62,10 +64,36 @@ fn come_and_gone(
     groups.close(old, &Holders::default(), out);
 }
 
-fn settings(old: &IdentitySettings, new: &IdentitySettings, mut add: impl FnMut(Line)) {
+/// The least and the most connections at a time that listeners let an identity have which says nothing
+/// of it. Its own figure stands in the place of theirs.
+#[derive(Clone, Copy)]
+struct Bounds {
+    least: u32,
+    most: u32,
+}
+
+impl Bounds {
+    fn of(snapshot: &Snapshot) -> Self {
+        let all = snapshot.listeners.iter().map(|one| one.bounds.connections_per_identity);
+        let least = all.clone().min().unwrap_or(0);
+        Self { least, most: all.max().unwrap_or(u32::MAX) }
+    }
+
+    fn with(self, own: Option<u32>) -> Self {
+        own.map_or(self, |own| Self { least: own, most: own })
+    }
+}
+
+fn settings(
+    old: &IdentitySettings,
+    new: &IdentitySettings,
+    (old_bounds, new_bounds): (Bounds, Bounds),
+    mut add: impl FnMut(Line),
+) {
     if old == new {
         return;
     }
+    let IdentitySettings { kind: _, barred: _, connections: _, review_by_unix_day: _ } = new;
     let line = |direction, what| Line::new(direction, Part::Identity, what);
     let disabled =
         |of: &IdentitySettings| of.barred.iter().any(|why| matches!(why, Barred::Disabled(_)));
@@ -104,24 +132,27 @@ fn settings(old: &IdentitySettings, new: &IdentitySettings, mut add: impl FnMut(
     if old.connections != new.connections {
         let said =
             |most: Option<u32>| most.map_or_else(|| Said::from("the listener's"), Said::number);
-        let direction = match (old.connections, new.connections) {
-            (Some(before), Some(after)) => Direction::more(&before, &after),
-            (Some(_), None) => Direction::Widens,
-            (None, _) => Direction::Narrows,
-        };
-        let (before, after) = (said(old.connections), said(new.connections));
-        add(line(direction, "connections at a time").was(before).is(after));
+        let (was, now) = (old_bounds.with(old.connections), new_bounds.with(new.connections));
+        let effect = Effect { widens: now.most > was.least, narrows: now.least < was.most };
+        for direction in effect.directions() {
+            let line = line(direction, "connections at a time");
+            add(line.was(said(old.connections)).is(said(new.connections)));
+        }
     }
     if old.review_by_unix_day != new.review_by_unix_day {
         let said = |day: Option<u32>| day.map_or_else(|| Said::from("never"), Said::day);
-        let (before, after) = (said(old.review_by_unix_day), said(new.review_by_unix_day));
-        add(line(Direction::Neutral, "access review by").was(before).is(after));
+        // Later is looked at later.
+        let later = |day: Option<u32>| day.unwrap_or(u32::MAX);
+        let (before, after) = (old.review_by_unix_day, new.review_by_unix_day);
+        let direction = Direction::more(&later(before), &later(after));
+        add(line(direction, "access review by").was(said(before)).is(said(after)));
     }
     if old.kind != new.kind {
         let said = |kind| match kind {
             IdentityKind::Service => "service",
             IdentityKind::Person => "person",
         };
+        // A word for people.
         add(line(Direction::Neutral, "kind").was(said(old.kind)).is(said(new.kind)));
     }
 }
@@ -270,11 +301,21 @@ fn credentials(old: &Snapshot, new: &Snapshot, known: &HashMap<&Name, IdentityIx
         };
         groups.add(Line::new(direction, Part::Credential, what), *ix);
     }
+    for (identity, side) in old.trust.changed_demands(&new.trust) {
+        let Some(ix) = after.get(&identity) else { continue };
+        let (direction, what) = match side {
+            Side::Before => (Direction::Widens, "certificate or token is enough"),
+            Side::After => (Direction::Narrows, "certificate and token are needed"),
+        };
+        groups.add(Line::new(direction, Part::Credential, what), *ix);
+    }
     groups.close(new, &Holders::default(), out);
 }
 
 /// Roles before and after of one identity; the same question for all that share them.
 type Question<'s> = (&'s [RoleIx], &'s [RoleIx]);
+/// What is granted, and what takes a fresh login by it no more or from now on.
+type Answer = (GrantChange, (Vec<Name>, Vec<Name>));
 
 fn grants(
     old: &Snapshot,
@@ -292,7 +333,7 @@ fn grants(
         .zip((0..).map(RoleIx))
         .map(|(name, ix)| roles.get(name).copied().filter(|was| both.is_same(*was, ix)))
         .collect();
-    let mut questions: HashMap<Question<'_>, Vec<IdentityIx>> = HashMap::new();
+    let mut questions: HashMap<Question<'_>, (IdentityIx, Vec<IdentityIx>)> = HashMap::new();
     for (was, ix) in pairs {
         let Some(was) = *was else { continue };
         let (before, after) = (old.policy.roles_of(was), new.policy.roles_of(*ix));
@@ -303,25 +344,29 @@ fn grants(
         if before.len() == after.len() && before.iter().zip(after).all(is_same) {
             continue;
         }
-        questions.entry((before, after)).or_default().push(*ix);
+        questions.entry((before, after)).or_insert((was, Vec::new())).1.push(*ix);
     }
-    let mut answers: HashMap<GrantChange, Vec<IdentityIx>> = HashMap::new();
-    for ((before, after), members) in questions {
-        let change = both.change(before, after);
-        if !change.is_empty() {
-            answers.entry(change).or_default().extend(members);
+    let by_role = ByRole::new(old, new);
+    let mut answers: HashMap<Answer, Vec<IdentityIx>> = HashMap::new();
+    for ((before, after), (was, members)) in questions {
+        let demands = members.first().map(|now| by_role.change(was, *now)).unwrap_or_default();
+        let answer = (both.change(before, after), demands);
+        if answer != Answer::default() {
+            answers.entry(answer).or_default().extend(members);
         }
     }
-    for (change, mut members) in answers {
+    for ((change, (freed, asked)), mut members) in answers {
         members.sort_unstable();
-        for (direction, what, operations) in [
-            (Direction::Widens, "gains", &change.gained),
-            (Direction::Widens, "more queries pass for", &change.wider),
-            (Direction::Narrows, "loses", &change.lost),
-            (Direction::Narrows, "fewer queries pass for", &change.narrower),
+        for (direction, part, what, operations) in [
+            (Direction::Widens, Part::Grant, "gains", &change.gained),
+            (Direction::Widens, Part::Grant, "more queries pass for", &change.wider),
+            (Direction::Widens, Part::StepUp, "no fresh login any more for", &freed),
+            (Direction::Narrows, Part::Grant, "loses", &change.lost),
+            (Direction::Narrows, Part::Grant, "fewer queries pass for", &change.narrower),
+            (Direction::Narrows, Part::StepUp, "a fresh login for", &asked),
         ] {
             if !operations.is_empty() {
-                let line = Line::new(direction, Part::Grant, what);
+                let line = Line::new(direction, part, what);
                 let line = line.items(operations.iter().map(Said::from));
                 out.add(holders.named(line, new, &members));
             }

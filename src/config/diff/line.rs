@@ -49,6 +49,28 @@ impl Direction {
     }
 }
 
+/// What a change does to what may be done. Where it does both, both are told: neither hides the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effect {
+    pub(super) widens: bool,
+    pub(super) narrows: bool,
+}
+
+impl Effect {
+    /// Of what is given up for something else.
+    pub(super) const EXCHANGED: Self = Self { widens: true, narrows: true };
+
+    pub(super) fn directions(self) -> impl Iterator<Item = Direction> {
+        let neither = !self.widens && !self.narrows;
+        let all = [
+            (self.widens, Direction::Widens),
+            (self.narrows, Direction::Narrows),
+            (neither, Direction::Neutral),
+        ];
+        all.into_iter().filter_map(|(told, direction)| told.then_some(direction))
+    }
+}
+
 macro_rules! parts {
     ($($(#[$doc:meta])* $part:ident = $word:literal $control:ident $access:literal;)+) => {
         /// What a line is about.
@@ -109,8 +131,11 @@ impl Said {
         Self(number.into().to_string())
     }
 
-    /// With at most three digits behind the point.
-    pub(super) fn figure(figure: f64) -> Self {
+    pub(super) fn count(number: usize) -> Self {
+        Self::number(u64::try_from(number).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn figure(figure: f32) -> Self {
         Self(format!("{figure}"))
     }
 

@@ -5,27 +5,39 @@
 //! sees: files, sockets, the clock, keys' contents.
 //! 1. Two [`Snapshot`]s are compared, not two texts: what is written in another way and means the same
 //!    is no change.
-//! 2. Where it can't be proved that nothing is widened, it is said to be. What is exchanged for
-//!    something else is told twice: what is lost narrows, what comes instead widens.
+//! 2. Where it can't be proved that nothing is widened, it is said to be: of a figure that works both
+//!    ways, of a place that is another, of a secret that nobody sees. What is exchanged for something
+//!    else is told twice: what is lost narrows, what comes instead widens. Two exchanges only widen,
+//!    because they take nothing away from anybody who calls, so that one that keeps everybody out can
+//!    be put back: of the server behind an upstream, and of the header that tokens come in.
 //! 3. What people wrote for people (purposes, reasons, owners, subjects of tokens) is not repeated
 //!    (LOG-2); names, numbers, prefixes and hosts of the configuration are.
 //! 4. The answer is bounded: identities that change alike share a line, and beyond [`LINES_MAX`] lines
 //!    those that narrow or do neither are left out first, and counted.
 //!
+//! How each key of the configuration is compared, and why so, is a table that the tests run:
+//! `directions.txt`, beside this. A setting that is new does not compile until it is compared, and a
+//! key that is new fails a test until it has its row.
+//!
 //! Fast, because identities with the same roles are the same question: 10,000 of them take about as
 //! long as their distinct lists of roles.
 mod access;
+mod bounds;
+mod detectors;
 mod identities;
+mod limits;
 mod line;
 mod pass;
 mod people;
 mod reach;
 mod step_up;
+mod upstreams;
 mod watch;
 
 use super::Snapshot;
 use crate::base::Name;
 
+use line::Effect;
 pub use line::{Direction, ITEMS_MAX, Line, NAMES_MAX, Part, Said};
 
 /// The most lines of one answer.
@@ -82,9 +94,12 @@ pub fn compare(old: &Snapshot, new: &Snapshot) -> Diff {
     let mut out = Out::default();
     identities::compare(old, new, &mut out);
     access::compare(old, new, &mut out);
+    limits::compare(old, new, &mut out);
     step_up::compare(old, new, &mut out);
     reach::compare(old, new, &mut out);
+    upstreams::compare(old, new, &mut out);
     people::compare(old, new, &mut out);
+    detectors::compare(&old.detect, &new.detect, &mut out);
     watch::compare(old, new, &mut out);
     out.close()
 }
@@ -106,19 +121,23 @@ const fn everything(of: &Snapshot) {
         prefixes: _,
         issuers: _,
         token: _,
+        served: _,
+        // limits
         quotas: _,
         // step_up
         step_up: _,
         acr: _,
-        // reach
+        // reach, bounds, pass
         listeners: _,
+        // upstreams
         upstreams: _,
         // people
         operators: _,
         api: _,
         alarms: _,
-        // watch
+        // detectors
         detect: _,
+        // watch
         lockout: _,
         log: _,
         environment: _,
@@ -141,6 +160,11 @@ struct Out(Vec<Line>);
 impl Out {
     fn add(&mut self, line: Line) {
         self.0.push(line);
+    }
+
+    /// A line for each thing that a change does.
+    fn tell(&mut self, effect: Effect, line: impl Fn(Direction) -> Line) {
+        effect.directions().for_each(|direction| self.add(line(direction)));
     }
 
     fn close(self) -> Diff {

@@ -1,18 +1,16 @@
-//! Where callers come in and where requests go: listeners and upstreams (TLS-1, TLS-2, NET-1, NET-3).
+//! Where callers come in: listeners, and how they and the operators' API speak TLS (TLS-1, NET-1,
+//! NET-3).
 use std::collections::BTreeSet;
-use std::time::Duration;
-
-use aws_lc_rs::digest::{SHA256, digest};
-use rustls_pki_types::CertificateDer;
+use std::net::SocketAddr;
 
 use super::access::sets;
 use super::identities::Networks;
-use super::line::{Direction, Line, Part, Said};
-use super::{Out, Snapshot, pass};
+use super::line::{Direction, Effect, Line, Part, Said};
+use super::upstreams::{certificate, chain};
+use super::{Out, Snapshot, bounds, pass};
 use crate::base::{Name, UpstreamIx};
 use crate::config::settings::{
-    Addresses, Alpn, Bounds, CertifiedChain, ClientAuth, Endpoint, ListenerSettings, Rate, Region,
-    Roots, Stage, TlsSettings, TlsVersion, UpstreamKind, UpstreamProtocol, UpstreamSettings,
+    Alpn, ClientAuth, ListenerSettings, RevocationList, TlsSettings, TlsVersion,
 };
 
 pub(super) fn compare(old: &Snapshot, new: &Snapshot, out: &mut Out) {
@@ -31,20 +29,22 @@ pub(super) fn compare(old: &Snapshot, new: &Snapshot, out: &mut Out) {
             out.add(line.about(&was.name).was(Said::place(was.address)));
         }
     }
-    for now in &new.upstreams {
-        match old.upstreams.iter().find(|was| was.name == now.name) {
-            None => {
-                let line = Line::new(Direction::Widens, Part::Upstream, "added");
-                out.add(line.about(&now.name).is(endpoint(&now.endpoint)));
-            }
-            Some(was) => upstream(was, now, out),
-        }
-    }
-    for was in &old.upstreams {
-        if !new.upstreams.iter().any(|now| now.name == was.name) {
-            let line = Line::new(Direction::Narrows, Part::Upstream, "removed");
-            out.add(line.about(&was.name).was(endpoint(&was.endpoint)));
-        }
+}
+
+/// Whoever can reach the one may not reach the other. Every address of a host is more than one of it.
+pub(super) fn address(
+    was: SocketAddr,
+    now: SocketAddr,
+    line: impl Fn(Direction) -> Line,
+    out: &mut Out,
+) {
+    let within = |one: SocketAddr, all: SocketAddr| {
+        let same_kind = one.port() == all.port() && one.is_ipv4() == all.is_ipv4();
+        same_kind && all.ip().is_unspecified()
+    };
+    if was != now {
+        let effect = Effect { widens: !within(now, was), narrows: !within(was, now) };
+        out.tell(effect, |direction| line(direction).was(Said::place(was)).is(Said::place(now)));
     }
 }
 
@@ -66,10 +66,7 @@ fn listener(
         upstreams: _,
     } = now;
     let line = |direction, what| Line::new(direction, Part::Listener, what).about(&now.name);
-    if was.address != now.address {
-        let (from, to) = (Said::place(was.address), Said::place(now.address));
-        out.add(line(Direction::Neutral, "address").was(from).is(to));
-    }
+    address(was.address, now.address, |direction| line(direction, "address"), out);
     let networks = Networks::new(old, new);
     let mut masks = |(more, less), (gained, lost): (Vec<&Name>, Vec<&Name>)| {
         if !gained.is_empty() {
@@ -87,8 +84,12 @@ fn listener(
     match (was.proxy_from, now.proxy_from) {
         (None, Some(_)) => {
             out.add(line(Direction::Widens, "believes the address that a balancer tells"));
+            out.add(line(Direction::Narrows, "admits nobody but through a balancer"));
         }
-        (Some(_), None) => out.add(line(Direction::Narrows, "believes no balancer any more")),
+        (Some(_), None) => {
+            out.add(line(Direction::Widens, "admits without a balancer"));
+            out.add(line(Direction::Narrows, "believes no balancer any more"));
+        }
         _ => {}
     }
     let upstreams = |of: &Snapshot, list: &[UpstreamIx]| -> Vec<Said> {
@@ -102,8 +103,8 @@ fn listener(
         (Some(_), None) => out.add(line(Direction::Narrows, "ends TLS no more")),
         (None, None) => {}
     }
-    pass::routes(&was.pass, &now.pass, &line, out);
-    bounds(&was.bounds, &now.bounds, &line, out);
+    pass::routes(was, now, &line, out);
+    bounds::compare(&was.bounds, &now.bounds, &line, out);
 }
 
 /// How a listener, or the operators' API, speaks TLS.
@@ -113,6 +114,16 @@ pub(super) fn tls(
     line: &impl Fn(Direction, &'static str) -> Line,
     out: &mut Out,
 ) {
+    let TlsSettings {
+        certificates: _,
+        withheld: _,
+        client_ca: _,
+        client_crl: _,
+        client_auth: _,
+        min_version: _,
+        alpn: _,
+    } = now;
+    // It lets nobody in who was not; which names it ends TLS for is told with the routes.
     let leaves = |of: &TlsSettings| Said::list(of.certificates.iter().map(chain));
     if leaves(was) != leaves(now) {
         out.add(line(Direction::Neutral, "certificate").was(leaves(was)).is(leaves(now)));
@@ -127,14 +138,25 @@ pub(super) fn tls(
     sets(line, told, &authorities(was), &authorities(now), out);
     revoked(was, now, line, out);
     let auth = |of: &TlsSettings| match of.client_auth {
-        ClientAuth::None => (0_u8, "not asked for"),
-        ClientAuth::Optional => (1, "optional"),
-        ClientAuth::Required => (2, "required"),
+        ClientAuth::None => "not asked for",
+        ClientAuth::Optional => "optional",
+        ClientAuth::Required => "required",
     };
-    if was.client_auth != now.client_auth {
-        let ((before, from), (after, to)) = (auth(was), auth(now));
-        let direction = Direction::less(&before, &after);
-        out.add(line(direction, "client certificates are").was(from).is(to));
+    let effect = match (was.client_auth, now.client_auth) {
+        (one, other) if one == other => None,
+        (ClientAuth::Optional, ClientAuth::Required) => {
+            Some(Effect { widens: false, narrows: true })
+        }
+        (ClientAuth::Required, ClientAuth::Optional) => {
+            Some(Effect { widens: true, narrows: false })
+        }
+        // Where one is asked for, one that is wrong keeps out, and who has nothing else comes in by it.
+        _ => Some(Effect::EXCHANGED),
+    };
+    if let Some(effect) = effect {
+        out.tell(effect, |direction| {
+            line(direction, "client certificates are").was(auth(was)).is(auth(now))
+        });
     }
     let version = |of: &TlsSettings| match of.min_version {
         TlsVersion::V1_2 => (2_u8, "1.2"),
@@ -145,15 +167,22 @@ pub(super) fn tls(
         let direction = Direction::less(&before, &after);
         out.add(line(direction, "TLS from version").was(from).is(to));
     }
-    if was.alpn != now.alpn {
-        let said = |of: &TlsSettings| {
-            Said::list(of.alpn.iter().map(|one| match one {
-                Alpn::H2 => "h2",
-                Alpn::Http11 => "http/1.1",
-            }))
+    let protocols = |of: &TlsSettings| -> Vec<Said> {
+        let word = |one: &Alpn| match one {
+            Alpn::H2 => "h2".into(),
+            Alpn::Http11 => "http/1.1".into(),
         };
-        out.add(line(Direction::Neutral, "protocols").was(said(was)).is(said(now)));
+        of.alpn.iter().map(word).collect()
+    };
+    let (before, after) = (protocols(was), protocols(now));
+    if was.alpn != now.alpn
+        && before.iter().all(|one| after.contains(one))
+        && before.len() == after.len()
+    {
+        let line = line(Direction::Neutral, "prefers protocols");
+        out.add(line.was(Said::list(before.clone())).is(Said::list(after.clone())));
     }
+    sets(line, ("speaks", "speaks no more"), &before, &after, out);
 }
 
 /// Which certificates the lists speak of: one that is on them no more may enter again.
@@ -167,8 +196,8 @@ fn revoked(
         return;
     }
     let serials = |of: &TlsSettings| -> BTreeSet<Vec<u8>> {
-        let lists = of.client_crl.iter().filter_map(|list| {
-            let (_, list) = x509_parser::parse_x509_crl(&list.der).ok()?;
+        let lists = of.client_crl.iter().filter_map(|RevocationList { der, .. }| {
+            let (_, list) = x509_parser::parse_x509_crl(der).ok()?;
             let issuer = list.issuer().as_raw().to_vec();
             let one = |raw: &[u8]| [&issuer[..], raw].concat();
             Some(list.iter_revoked_certificates().map(|c| one(c.raw_serial())).collect::<Vec<_>>())
@@ -177,206 +206,18 @@ fn revoked(
     };
     let (before, after) = (serials(was), serials(now));
     let count = |of: &TlsSettings, all: &BTreeSet<Vec<u8>>| {
-        if of.client_crl.is_empty() {
-            Said::from("none")
-        } else {
-            Said::number(u64::try_from(all.len()).unwrap_or(u64::MAX))
-        }
+        if of.client_crl.is_empty() { Said::from("none") } else { Said::count(all.len()) }
     };
-    let unlisted = was.client_crl.len() > now.client_crl.len();
-    let direction = if unlisted || !before.is_subset(&after) {
-        Direction::Widens
-    } else if before != after || was.client_crl.len() < now.client_crl.len() {
-        Direction::Narrows
-    } else {
-        Direction::Neutral
+    // Where there is a list, who is on none of them stays out; a list in whose authority nobody trusts
+    // any more is told with the authorities. How long they count is their authority's to say.
+    let (is_new, is_gone) = (was.client_crl.is_empty(), now.client_crl.is_empty());
+    let effect = Effect {
+        widens: is_gone || !before.is_subset(&after),
+        narrows: is_new || !after.is_subset(&before),
     };
-    out.add(
+    out.tell(effect, |direction| {
         line(direction, "revoked client certificates")
             .was(count(was, &before))
-            .is(count(now, &after)),
-    );
-}
-
-fn bounds(
-    was: &Bounds,
-    now: &Bounds,
-    line: &impl Fn(Direction, &'static str) -> Line,
-    out: &mut Out,
-) {
-    let mut times = |what, from: Duration, to: Duration| {
-        if from != to {
-            let direction = Direction::more(&from, &to);
-            out.add(line(direction, what).was(Said::time(from)).is(Said::time(to)));
-        }
-    };
-    times("bounds.handshake", was.handshake, now.handshake);
-    times("bounds.first_byte", was.first_byte, now.first_byte);
-    times("bounds.header", was.header, now.header);
-    times("bounds.body_rate_grace", was.body_rate_grace, now.body_rate_grace);
-    times("bounds.idle", was.idle, now.idle);
-    let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let mut numbers = |what, from: u64, to: u64| {
-        if from != to {
-            let direction = match what {
-                // A body has to come at least as fast.
-                "bounds.body_rate" => Direction::less(&from, &to),
-                _ => Direction::more(&from, &to),
-            };
-            out.add(line(direction, what).was(Said::number(from)).is(Said::number(to)));
-        }
-    };
-    numbers("bounds.header_bytes", wide(was.header_bytes), wide(now.header_bytes));
-    numbers("bounds.header_count", wide(was.header_count), wide(now.header_count));
-    numbers("bounds.target_bytes", wide(was.target_bytes), wide(now.target_bytes));
-    numbers("bounds.body_bytes", was.body_bytes, now.body_bytes);
-    numbers("bounds.body_rate", was.body_rate, now.body_rate);
-    let pairs = [
-        (
-            "bounds.requests_per_connection",
-            was.requests_per_connection,
-            now.requests_per_connection,
-        ),
-        ("bounds.connections", was.connections, now.connections),
-        (
-            "bounds.connections_per_address",
-            was.connections_per_address,
-            now.connections_per_address,
-        ),
-        (
-            "bounds.connections_per_identity",
-            was.connections_per_identity,
-            now.connections_per_identity,
-        ),
-        ("bounds.h2_streams", was.h2_streams, now.h2_streams),
-        ("bounds.h2_resets", was.h2_resets, now.h2_resets),
-        ("bounds.h2_header_bytes", was.h2_header_bytes, now.h2_header_bytes),
-    ];
-    for (what, from, to) in pairs {
-        numbers(what, from.into(), to.into());
-    }
-    if was.h2_control_frames != now.h2_control_frames {
-        let said = |rate: Rate| Said::number(rate.count).with("/").with(Said::time(rate.per));
-        let per_second = |rate: Rate| f64::from(rate.count) / rate.per.as_secs_f64();
-        let (from, to) = (was.h2_control_frames, now.h2_control_frames);
-        let direction = Direction::more(&per_second(from), &per_second(to));
-        out.add(line(direction, "bounds.h2_control_frames").was(said(from)).is(said(to)));
-    }
-}
-
-fn upstream(was: &UpstreamSettings, now: &UpstreamSettings, out: &mut Out) {
-    let line = |direction, what| Line::new(direction, Part::Upstream, what).about(&now.name);
-    // Another server gets what is sent, and the one before gets it no more; that takes nothing away
-    // from anybody who calls.
-    let mut exchanged = |direction, what, from: Said, to: Said| {
-        if from != to {
-            out.add(line(direction, what).was(from).is(to));
-        }
-    };
-    exchanged(Direction::Widens, "kind", kind(was.kind), kind(now.kind));
-    exchanged(Direction::Neutral, "seller", (&was.seller).into(), (&now.seller).into());
-    exchanged(Direction::Widens, "endpoint", endpoint(&was.endpoint), endpoint(&now.endpoint));
-    let token = |of: &UpstreamSettings| {
-        of.token_endpoint.as_ref().map_or_else(|| Said::from("none"), endpoint)
-    };
-    exchanged(Direction::Widens, "token endpoint", token(was), token(now));
-    let leaf = |of: &UpstreamSettings| {
-        of.client_certificate.as_ref().map_or_else(|| Said::from("none"), chain)
-    };
-    exchanged(Direction::Neutral, "client certificate", leaf(was), leaf(now));
-    let times = |of: &UpstreamSettings| {
-        Said::list([of.connect_timeout, of.response_timeout, of.idle_timeout].map(Said::time))
-    };
-    exchanged(Direction::Neutral, "timeouts", times(was), times(now));
-    let protocol = |of: &UpstreamSettings| match of.protocol {
-        UpstreamProtocol::Auto => Said::from("auto"),
-        UpstreamProtocol::Http11 => Said::from("http/1.1"),
-        UpstreamProtocol::H2 => Said::from("h2"),
-    };
-    exchanged(Direction::Neutral, "protocol", protocol(was), protocol(now));
-    let retries = |of: &UpstreamSettings| Said::number(of.retries);
-    exchanged(Direction::Neutral, "retries", retries(was), retries(now));
-    let breaker = |of: &UpstreamSettings| {
-        Said::number(of.breaker.failures).with(" failures, ").with(Said::time(of.breaker.open))
-    };
-    exchanged(Direction::Neutral, "breaker", breaker(was), breaker(now));
-    let names = |of: &UpstreamSettings| Said::list(of.server_names.iter().map(Said::place));
-    exchanged(Direction::Widens, "server names", names(was), names(now));
-    trust(was, now, &line, out);
-}
-
-/// Who may vouch for it.
-fn trust(
-    was: &UpstreamSettings,
-    now: &UpstreamSettings,
-    line: &impl Fn(Direction, &'static str) -> Line,
-    out: &mut Out,
-) {
-    let told = ("trusts authorities", "trusts no more authorities");
-    let list = |roots: &Roots| -> Vec<Said> {
-        match roots {
-            Roots::System => vec!["the machine's".into()],
-            Roots::Private(list) => list.iter().map(|one| certificate(one)).collect(),
-        }
-    };
-    sets(line, told, &list(&was.roots), &list(&now.roots), out);
-    let pins =
-        |of: &UpstreamSettings| -> Vec<Said> { of.pins.iter().map(|pin| hex(pin)).collect() };
-    match (was.pins.is_empty(), now.pins.is_empty()) {
-        (true, false) => out.add(line(Direction::Narrows, "pinned to").items(pins(now))),
-        (false, true) => out.add(line(Direction::Widens, "pinned no more to").items(pins(was))),
-        _ => {
-            let told = ("pinned also to", "pinned no more to");
-            sets(line, told, &pins(was), &pins(now), out);
-        }
-    }
-}
-
-fn kind(of: UpstreamKind) -> Said {
-    match of {
-        UpstreamKind::Https => "internal store".into(),
-        UpstreamKind::SpApi { region, stage } => {
-            let region = match region {
-                Region::Na => "SP-API na",
-                Region::Eu => "SP-API eu",
-                Region::Fe => "SP-API fe",
-            };
-            Said::from(region).with(match stage {
-                Stage::Production => ", production",
-                Stage::Sandbox => ", sandbox",
-            })
-        }
-    }
-}
-
-fn endpoint(of: &Endpoint) -> Said {
-    let url = Said::place(format_args!("https://{}", of.authority));
-    match &of.addresses {
-        Addresses::Dns => url,
-        Addresses::Fixed(list) => url.with(" at ").with(Said::list(list.iter().map(Said::place))),
-    }
-}
-
-/// A certificate by the beginning of its SHA-256.
-fn certificate(der: &CertificateDer<'_>) -> Said {
-    hex(digest(&SHA256, der).as_ref())
-}
-
-pub(super) fn certificates(list: &[CertificateDer<'_>]) -> Said {
-    Said::list(list.iter().map(|one| certificate(one)))
-}
-
-fn chain<K>(of: &CertifiedChain<K>) -> Said {
-    let leaf = of.chain.first().map_or_else(|| Said::from("none"), |one| certificate(one));
-    let day = u32::try_from(of.not_after_unix_secs / 86_400).unwrap_or(u32::MAX);
-    leaf.with(" until ").with(Said::day(day))
-}
-
-fn hex(bytes: &[u8]) -> Said {
-    use std::fmt::Write as _;
-    let mut text = String::from("sha256:");
-    for byte in bytes.iter().take(8) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Said::place(text)
+            .is(count(now, &after))
+    });
 }

@@ -1,77 +1,37 @@
-//! What watches, and what follows from it; how the gateway runs (MON-8, ACC-2, LOG-1, LOG-4).
+//! What follows from what is detected, and how the gateway runs (ACC-2, LOG-1, LOG-4).
 use std::time::Duration;
 
+use super::access::sets;
 use super::line::{Direction, Line, Part, Said};
 use super::{Out, Snapshot};
 use crate::base::Name;
 use crate::config::settings::{
-    AccessLog, Apply, OnErrors, PacingSettings, ReloadSettings, UpstreamPacing,
+    AccessLog, AdminSettings, Apply, LogSettings, OnErrors, PacingSettings, PermitSettings,
+    ReloadSettings, UpstreamPacing,
 };
-use crate::detect::{Detector, Mode};
 use crate::lockout::Rules;
 
 pub(super) fn compare(old: &Snapshot, new: &Snapshot, out: &mut Out) {
-    detectors(old, new, out);
     lockout(&old.lockout, &new.lockout, out);
     log(old, new, out);
     gateway(old, new, out);
+    permit_issuers(old, new, out);
     pacing(old, new, out);
 }
 
-/// Harder to notice or to act upon is wider.
-fn detectors(old: &Snapshot, new: &Snapshot, out: &mut Out) {
-    let (was, now) = (&old.detect.settings, &new.detect.settings);
-    for detector in Detector::ALL {
-        let line = |direction, what| {
-            let line = Line::new(direction, Part::Detector, what);
-            match Name::parse(detector.as_str()) {
-                Ok(name) => line.about(&name),
-                Err(_) => line,
-            }
-        };
-        let strength = |mode: Mode| match mode {
-            Mode::Off => 0_u8,
-            Mode::Observe => 1,
-            Mode::Enforce => 2,
-        };
-        let (from, to) = (was.mode(*detector), now.mode(*detector));
-        if from != to {
-            let line = line(Direction::less(&strength(from), &strength(to)), "mode");
-            out.add(line.was(from.as_str()).is(to.as_str()));
-        }
-        for ((what, from), (_, to)) in
-            was.figures(*detector).into_iter().zip(now.figures(*detector))
-        {
-            if from.to_bits() == to.to_bits() {
-                continue;
-            }
-            // How long is learned makes nothing harder in itself.
-            let direction = if what.contains("learn") || what == "slow.odds" {
-                Direction::Neutral
-            } else {
-                Direction::more(&from, &to)
-            };
-            out.add(line(direction, what).was(Said::figure(from)).is(Said::figure(to)));
-        }
-    }
-    if was != now
-        && Detector::ALL
-            .iter()
-            .all(|d| was.figures(*d) == now.figures(*d) && was.mode(*d) == now.mode(*d))
-    {
-        out.add(Line::new(Direction::Widens, Part::Detector, "figures that are not listed"));
-    }
-    let (before, after) = (old.detect.canaries.len(), new.detect.canaries.len());
-    if before != after {
-        let number = |count: usize| Said::number(u64::try_from(count).unwrap_or(u64::MAX));
-        let line = Line::new(Direction::less(&before, &after), Part::Detector, "planted records");
-        out.add(line.was(number(before)).is(number(after)));
-    } else if !old.detect.canaries.is_like(&new.detect.canaries) {
-        out.add(Line::new(Direction::Neutral, Part::Detector, "other planted records"));
-    }
-}
-
 fn lockout(was: &Rules, now: &Rules, out: &mut Out) {
+    let Rules {
+        free_tries: _,
+        wait_max: _,
+        failures: _,
+        failures_window: _,
+        stranger_failures: _,
+        slow_for: _,
+        step_up_for: _,
+        lock_for: _,
+        probation: _,
+        locked_per_mille: _,
+    } = now;
     let mut line = |direction, what, from: Said, to: Said| {
         if from != to {
             out.add(Line::new(direction, Part::Lockout, what).was(from).is(to));
@@ -83,6 +43,7 @@ fn lockout(was: &Rules, now: &Rules, out: &mut Out) {
     more("free_tries", was.free_tries, now.free_tries);
     more("failures", was.failures, now.failures);
     more("stranger_failures", was.stranger_failures, now.stranger_failures);
+    // How many the machine may lock by itself.
     let (from, to) = (was.locked_per_mille, now.locked_per_mille);
     line(Direction::less(&from, &to), "locked_per_mille", Said::number(from), Said::number(to));
     // The longer it is remembered or holds, the harder.
@@ -99,6 +60,7 @@ fn lockout(was: &Rules, now: &Rules, out: &mut Out) {
 
 fn log(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     let (was, now) = (&old.log, &new.log);
+    let LogSettings { access: _, rotate_bytes: _, rotate_every: _, keep: _ } = now;
     let mut line = |direction, what, from: Said, to: Said| {
         if from != to {
             out.add(Line::new(direction, Part::Log, what).was(from).is(to));
@@ -108,7 +70,9 @@ fn log(old: &Snapshot, new: &Snapshot, out: &mut Out) {
         AccessLog::Stdout => Said::from("stdout"),
         AccessLog::File(path) => Said::place(path.display()),
     };
-    line(Direction::Neutral, "access", place(&was.access), place(&now.access));
+    // Others may read it there, or nobody keeps it.
+    line(Direction::Widens, "access", place(&was.access), place(&now.access));
+    // What is closed sooner is kept as long.
     let (from, to) = (Said::size(was.rotate_bytes), Said::size(now.rotate_bytes));
     line(Direction::Neutral, "rotate_bytes", from, to);
     let (from, to) = (Said::time(was.rotate_every), Said::time(now.rotate_every));
@@ -118,17 +82,30 @@ fn log(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     line(direction, "keep", Said::time(was.keep), Said::time(now.keep));
 }
 
+/// Whoever signs permits decides where keys are opened.
+fn permit_issuers(old: &Snapshot, new: &Snapshot, out: &mut Out) {
+    let PermitSettings { standing: _, issuers: _, host_key: _, latest: _ } = &new.permit;
+    let issuers = |of: &Snapshot| -> Vec<Said> {
+        of.permit.issuers.iter().map(|issuer| Said::place(issuer.id().as_str())).collect()
+    };
+    let line = |direction, what| Line::new(direction, Part::Gateway, what);
+    let told = ("trusts permits of", "trusts permits no more of");
+    sets(&line, told, &issuers(old), &issuers(new), out);
+}
+
 fn gateway(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     let mut line = |direction, what, from: Said, to: Said| {
         if from != to {
             out.add(Line::new(direction, Part::Gateway, what).was(from).is(to));
         }
     };
-    let (from, to) = ((&old.environment).into(), (&new.environment).into());
-    line(Direction::Widens, "environment", from, to);
+    for direction in [Direction::Widens, Direction::Narrows] {
+        line(direction, "environment", (&old.environment).into(), (&new.environment).into());
+    }
+    // What is remembered of locks, denied tokens and quotas is not there.
     let path = |of: &Snapshot| Said::place(of.state_dir.display());
-    line(Direction::Neutral, "state_dir", path(old), path(new));
-    // What it opens or closes is told of each listener.
+    line(Direction::Widens, "state_dir", path(old), path(new));
+    // Its issuer decides; what it opens or closes is told of each listener.
     let permit = |of: &Snapshot| match &of.permit.standing {
         Ok(permit) => Said::from(permit.serial()),
         Err(fault) => Said::from(fault.as_str()),
@@ -139,14 +116,18 @@ fn gateway(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     line(Direction::Neutral, "threads", threads(old), threads(new));
     let grace = |of: &Snapshot| Said::time(of.shutdown_grace);
     line(Direction::Neutral, "shutdown_grace", grace(old), grace(new));
-    let age = |of: &Snapshot| Said::time(of.key_max_age);
-    line(Direction::Neutral, "key_max_age", age(old), age(new));
-    let admin = |of: &Snapshot| Said::place(of.admin.address);
-    line(Direction::Neutral, "[admin] address", admin(old), admin(new));
+    // People are told later of one that is old.
+    let (from, to) = (old.key_max_age, new.key_max_age);
+    line(Direction::more(&from, &to), "key_max_age", Said::time(from), Said::time(to));
     reload(&old.reload, &new.reload, &mut line);
+    // Locks, denied tokens and quotas of others are known elsewhere, later, or to whoever has a secret
+    // that nobody sees here.
     for key in old.state.changed(&new.state) {
-        out.add(Line::new(Direction::Neutral, Part::Gateway, key));
+        out.add(Line::new(Direction::Widens, Part::Gateway, key));
     }
+    let AdminSettings { address: _ } = new.admin;
+    let told = |direction| Line::new(direction, Part::Gateway, "[admin] address");
+    super::reach::address(old.admin.address, new.admin.address, told, out);
 }
 
 fn reload(
@@ -154,6 +135,7 @@ fn reload(
     now: &ReloadSettings,
     line: &mut impl FnMut(Direction, &'static str, Said, Said),
 ) {
+    let ReloadSettings { apply: _, trial: _, on_errors: _ } = now;
     let apply = |of: &ReloadSettings| match of.apply {
         Apply::OnChange => Said::from("on change"),
         Apply::OnRequest => Said::from("on request"),
@@ -164,6 +146,8 @@ fn reload(
         Apply::OnRequest => Direction::Narrows,
     };
     line(direction, "[reload] apply", apply(was), apply(now));
+    // What is put back narrowed nothing, so that the one before it lets nothing more be done; whether
+    // it is put back widens nothing, then.
     let (from, to) = (Said::time(was.trial), Said::time(now.trial));
     line(Direction::Neutral, "[reload] trial", from, to);
     let on_errors = |of: &ReloadSettings| match of.on_errors {
@@ -174,6 +158,7 @@ fn reload(
 }
 
 fn pacing(old: &Snapshot, new: &Snapshot, out: &mut Out) {
+    let PacingSettings { upstreams: _, weights: _ } = &new.pacing;
     let of = |settings: &'_ PacingSettings, at: usize| -> Option<UpstreamPacing> {
         settings.upstreams.get(at).cloned().flatten()
     };
@@ -188,10 +173,13 @@ fn pacing(old: &Snapshot, new: &Snapshot, out: &mut Out) {
         let Some(was) = old.upstreams.iter().position(|was| was.name == now.name) else { continue };
         let pair = of(&old.pacing, was).zip(of(&new.pacing, at));
         let Some((before, after)) = pair else { continue };
-        let words =
-            |pacing: &UpstreamPacing| (pacing.wait, pacing.max_wait, pacing.application.clone());
+        let words = |pacing: &UpstreamPacing| {
+            let UpstreamPacing { wait, max_wait, application, plans: _ } = pacing;
+            (*wait, *max_wait, application.clone())
+        };
         if words(&before) != words(&after) || plans(old, &before) != plans(new, &after) {
-            out.add(Line::new(Direction::Neutral, Part::Upstream, "pacing").about(&now.name));
+            // What one waits less for, another waits for longer.
+            out.add(Line::new(Direction::Widens, Part::Upstream, "pacing").about(&now.name));
         }
     }
     let weights = |of: &Snapshot| -> std::collections::HashMap<Name, crate::pacing::Weight> {
@@ -204,7 +192,8 @@ fn pacing(old: &Snapshot, new: &Snapshot, out: &mut Out) {
         .map(|(name, _)| name)
         .collect();
     if !moved.is_empty() {
-        let mut line = Line::new(Direction::Neutral, Part::Identity, "weight at Amazon's quotas");
+        // A greater share of one is a smaller one of others.
+        let mut line = Line::new(Direction::Widens, Part::Identity, "weight at Amazon's quotas");
         line.count = moved.len();
         line.names = moved;
         line.names.sort_unstable();

@@ -16,7 +16,7 @@ fn diff(old: &str, new: &str) -> Diff {
 }
 
 /// A line as people read it.
-fn said(line: &Line) -> String {
+pub(super) fn said(line: &Line) -> String {
     let names: Vec<&str> = line.names.iter().map(crate::base::Name::as_str).collect();
     let items: Vec<&str> = line.items.iter().map(crate::config::diff::Said::as_str).collect();
     let mut text = format!(
@@ -181,6 +181,7 @@ fn tls_1_listeners_and_upstreams_are_told_by_setting() {
         "proxy_protocol = { from = [\"balancers\"] }\n",
         "bounds = { body_bytes = \"1 MiB\" }\n",
         &[
+            "widens listener [apps] admits without a balancer",
             "narrows listener [apps] believes no balancer any more",
             "narrows listener [apps] bounds.body_bytes 104857600 -> 1048576",
         ],
@@ -215,7 +216,9 @@ fn mon_8_what_watches_less_widens() {
         "[[alarm]]\nname = \"on-call\"",
         "[[alarm]]\nname = \"nobody\"",
         &[
+            "widens alarm [nobody] alarms go to is https://alerts.internal",
             "widens alarm [on-call] told no more was webhook",
+            "narrows alarm [on-call] alarms go no more to was https://alerts.internal",
             "narrows alarm [nobody] told as well is webhook",
         ],
     );
@@ -239,7 +242,7 @@ fn acc_1_issuers_are_told_by_what_they_accept() {
     expect(
         "header = \"authorization\"",
         "header = \"x-token\"",
-        &["neutral token [] comes in authorization: Bearer -> x-token: Bearer"],
+        &["widens token [] comes in authorization: Bearer -> x-token: Bearer"],
     );
 }
 
@@ -265,6 +268,96 @@ fn acc_4_what_takes_a_fresh_login_is_told() {
     assert_eq!(longer, ["widens step-up [] a login is fresh for 5 min -> 10 min"]);
     let looser = told(&asks, &asks.replace("within", "amr = [\"mfa\", \"pwd\"]\nwithin"));
     assert!(looser[0].starts_with("widens step-up [] logins count by amr: pwd"), "{looser:?}");
+}
+
+/// One out and two in is one that is looked for no more; a last day in the past is a denial that is over.
+#[test]
+fn mon_4_lists_are_compared_one_by_one() {
+    let of = |list: &str, denied: &str| {
+        let text = GOOD.replace(
+            "[token]\n",
+            "[detect.canary]\nfile = \"canaries\"\n[token]\ndenied = { file = \"denied\" }\n",
+        );
+        world(&text).with("canaries", list).with("denied", denied).load().unwrap().snapshot
+    };
+    let told = |old: &Snapshot, new: &Snapshot| -> Vec<String> {
+        compare(old, new).lines.iter().map(said).collect()
+    };
+    let before = of("CANARY-0001\nCANARY-0002\n", "a 2027-01-31\nb 2027-01-31\nc 2027-01-31\n");
+    let after =
+        of("CANARY-0003\nCANARY-0002\nCANARY-0004\n", "a 2026-01-31\nb 2027-02-28\nd 2027-01-31\n");
+    assert_eq!(
+        told(&before, &after),
+        [
+            "widens token [] tokens that are denied less long is 1",
+            "widens token [] tokens that are denied no more is 1",
+            "widens detector [canary] planted records that are looked for no more is 1",
+            "narrows token [] tokens that are denied is 1",
+            "narrows token [] tokens that are denied longer is 1",
+            "narrows detector [canary] planted records that are looked for is 2",
+        ]
+    );
+}
+
+/// Its own figure stands in the place of the listeners', whatever they are.
+#[test]
+fn acc_1_connections_of_an_identity_are_compared_with_the_listeners() {
+    let own = |figure: u32| {
+        GOOD.replacen(
+            "review_by = 2027-01-31",
+            &format!("connections = {figure}\nreview_by = 2027-01-31"),
+            1,
+        )
+    };
+    let told =
+        |old: &str, new: &str| -> Vec<String> { diff(old, new).lines.iter().map(said).collect() };
+    let line = |direction: &str, change: &str| {
+        format!("{direction} identity [label-printer] connections at a time {change}")
+    };
+    assert_eq!(told(GOOD, &own(1_000_000)), [line("widens", "the listener's -> 1000000")]);
+    assert_eq!(told(&own(1_000_000), GOOD), [line("narrows", "1000000 -> the listener's")]);
+    assert_eq!(told(GOOD, &own(10)), [line("narrows", "the listener's -> 10")]);
+    assert_eq!(told(GOOD, &own(1_000)), [line("neutral", "the listener's -> 1000")]);
+}
+
+/// Of certificate and token, which are both needed where both are registered.
+#[test]
+fn acc_1_one_credential_less_may_ask_for_less() {
+    let token = "token = { issuer = \"corp\", subject = \"hanako\" }";
+    let both = GOOD.replace(
+        token,
+        &format!("certificate = {{ san_uri = \"spiffe://example.com/hanako\" }}\n{token}"),
+    );
+    let told =
+        |old: &str, new: &str| -> Vec<String> { diff(old, new).lines.iter().map(said).collect() };
+    assert_eq!(
+        told(&both, GOOD),
+        [
+            "widens credential [hanako.yamada] certificate or token is enough",
+            "narrows credential [hanako.yamada] loses a credential: certificate, URI",
+        ]
+    );
+    assert_eq!(
+        told(GOOD, &both),
+        [
+            "widens credential [hanako.yamada] gains a credential: certificate, URI",
+            "narrows credential [hanako.yamada] certificate and token are needed",
+        ]
+    );
+}
+
+/// The server behind an upstream may be put back, and what is taken away from somebody never is.
+#[test]
+fn tls_2_what_moves_an_upstream_can_be_put_back() {
+    let narrows = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        diff(GOOD, &GOOD.replace(from, to)).scope.narrows
+    };
+    let endpoint = "endpoint = \"https://warehouse.internal:8443\"";
+    assert!(!narrows(endpoint, "endpoint = \"https://other.internal:8443\""));
+    assert!(narrows(endpoint, &format!("{endpoint}\naddresses = [\"10.0.0.5:8443\"]")));
+    assert!(narrows(endpoint, &format!("{endpoint}\nserver_names = [\"gateway.example.com\"]")));
+    assert!(narrows(endpoint, &format!("{endpoint}\nseller = \"acme\"")));
 }
 
 #[test]

@@ -2,10 +2,12 @@
 mod alarm_rules;
 mod defaults;
 mod diff;
+mod directions;
 mod examples;
 mod files;
 mod good;
 mod mistakes;
+mod monotone;
 mod mutations;
 mod operators;
 mod pacing;
