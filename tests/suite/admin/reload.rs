@@ -104,6 +104,33 @@ async fn priv_3_what_widens_is_an_officers_act() {
     world.finish().await;
 }
 
+/// More connections than the listener lets others have, an account under another name, an alarm that
+/// runs a program: none of it is an operator's.
+#[tokio::test]
+async fn priv_3_an_operator_widens_nothing_by_the_way() {
+    let world = world().await;
+    for (place, more, what) in [
+        ("[identity.analyst]\n", "connections = 1000000\n", "connections at a time"),
+        ("name = \"warehouse\"\n", "seller = \"acme\"\n", "leads to the seller"),
+        (
+            "access = { file = \"access.log\" }\n",
+            "[[alarm]]\nname = \"quiet\"\nkind = \"command\"\ncommand = [\"/bin/true\"]\n",
+            "alarms go to",
+        ),
+    ] {
+        edit(&world, place, &[place, more].concat());
+        let told = dry_run(&world).await;
+        assert_eq!(told["act"], "reload-widening", "{what}");
+        let lines = told["change"]["lines"].as_array().unwrap();
+        let says = |line: &Value| line["direction"] == "widens" && line["what"] == what;
+        assert!(lines.iter().any(says), "{told}");
+        refused(&act(&world, "operator", "/v1/reload", &body()).await, 403, "role-too-low");
+        edit(&world, more, "");
+    }
+    assert_eq!(generation(&world), 1);
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn priv_3_two_people_put_in_force_what_both_looked_at() {
     let world = World::with(plan("\"reload-widening\"")).await;
