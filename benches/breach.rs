@@ -17,7 +17,7 @@ use divan::counter::ItemsCount;
 use sekisho::base::{ClientAddr, Clock, IdentityIx, ListenerIx, Moment};
 use sekisho::cli::run::Running;
 use sekisho::config;
-use sekisho::detect::{Canary, Event, Outcome, Proof};
+use sekisho::detect::{Canary, Event, Outcome};
 use sekisho::devcerts::{DevPki, Existing, PkiPlan, TokenClaims};
 use sekisho::engine::{ConnFacts, ConnLink, Done, Engine, Live};
 use sekisho::evidence::{Protocol, TlsVersion};
@@ -172,7 +172,6 @@ fn theft(who: IdentityIx, at: Moment) -> Event {
         records: 3,
         object: None,
         fingerprint: 1,
-        proof: Proof::Absent,
         canary: Some(Canary { number: 1, planted_for: None }),
     }
 }
@@ -199,7 +198,7 @@ fn from_the_breach_to_the_lock(bencher: divan::Bencher<'_, '_>) {
         })
         .bench_values(|who| {
             let now = engine.clock.now();
-            engine.observe(&live, &theft(who.identity(), now), None);
+            engine.observe(&live, &theft(who.identity(), now), None, None);
             let admitted = engine.admit_caller(&live, &world.link, &who, now);
             assert!(admitted.is_err(), "locked");
             black_box(admitted)

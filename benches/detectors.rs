@@ -11,6 +11,8 @@
     reason = "made-up numbers of a size that is known"
 )]
 #![allow(dead_code, reason = "the test suite uses what this does not")]
+#[path = "../tests/suite/detectors/ladder.rs"]
+mod ladder;
 #[path = "../tests/suite/detectors/runs.rs"]
 mod runs;
 #[path = "../tests/suite/detectors/siege.rs"]
@@ -120,6 +122,7 @@ fn standing(bencher: divan::Bencher<'_, '_>) {
         until: Until::Released,
         cause: Cause::Volume,
         author: Author::Detector,
+        shown: None,
     };
     for n in 0..1_000 {
         let subjects =

@@ -23,13 +23,6 @@ pub enum Outcome {
     Failed,
 }
 
-/// Whether proof of possession came with the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Proof {
-    Carried,
-    Absent,
-}
-
 /// One finished request. Hashes are keyed, under a key that lives as long as the state does; none
 /// of them is ever written to a log.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +46,6 @@ pub struct Event {
     pub object: Option<u64>,
     /// Hash of what the client's TLS looks like.
     pub fingerprint: u64,
-    pub proof: Proof,
     /// A canary was in the request or the answer.
     pub canary: Option<super::Canary>,
 }

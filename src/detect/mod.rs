@@ -41,7 +41,7 @@ mod week;
 mod window;
 
 pub use canary::{Canary, CanaryFault, CanarySet};
-pub use event::{Event, Metric, Outcome, Proof};
+pub use event::{Event, Metric, Outcome};
 pub use history::HistoryFault;
 pub use paths::is_scanner_path;
 pub use peers::Peers;

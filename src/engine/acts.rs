@@ -7,7 +7,7 @@ use super::{Engine, Live};
 use crate::base::{ClientAddr, Moment, Name};
 use crate::evidence::{Event, Fixed, Held};
 use crate::lockout::{
-    Accusation, Author, Cause, Imposed, ReleaseReason, Step, Subject, TableFault, Until, judge,
+    Accusation, Author, Backing, Cause, Imposed, ReleaseReason, Step, Subject, TableFault, Until, judge,
 };
 use crate::store::{Reach, StoreFault};
 
@@ -144,6 +144,7 @@ impl Engine {
             until,
             cause: Cause::Emergency,
             author: Author::Operator(order.by.clone()),
+            shown: None,
         };
         self.locks.change(&subject, now, |table, me| table.impose(&subject, &lock, me, now))?;
         self.report_event(&Event::Locked(Held {
@@ -266,6 +267,7 @@ impl Engine {
                 until,
                 cause: verdict.cause,
                 author: Author::Detector,
+                shown: (accusation.backing == Backing::Credential).then_some(accusation.shown),
             };
             table.impose(&subject, &lock, me, now)?;
             Ok(if known { crate::lockout::Verdict { until: None, ..verdict } } else { verdict })
@@ -307,6 +309,7 @@ impl Engine {
             until: Until::At(crate::lockout::Deadline::after(now, lasts_for)),
             cause,
             author: Author::Detector,
+            shown: None,
         };
         let mut known = false;
         let imposed = self.locks.change(&subject, now, |table, me| {

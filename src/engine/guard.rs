@@ -21,14 +21,10 @@ pub(super) struct Waits {
 #[derive(Clone, Copy, Debug)]
 pub struct Caller {
     asked: Asked,
-    strong: Strong,
+    proof: Proof,
+    /// When somebody logged in, where that is fresh; zero if not.
+    login: u64,
     epoch: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Strong {
-    Yes,
-    No,
 }
 
 /// How a permitted caller goes on.
@@ -82,18 +78,22 @@ impl Engine {
         who: &Proven,
         now: Moment,
     ) -> Result<(Caller, Pace), Denial> {
-        let within = live.snapshot.step_up.within.as_secs();
-        let strong = if who.is_strong(now, within) { Strong::Yes } else { Strong::No };
+        let login = who.fresh_login(now, live.snapshot.step_up.within.as_secs());
+        let (proof, trust) = if who.proof().is_of_possession() {
+            (Proof::Carried, Trust::Proof)
+        } else {
+            (Proof::Absent, Trust::Stranger)
+        };
         let asked = Asked {
             identity: Some(who.identity()),
-            trust: if who.proof().is_of_possession() { Trust::Proof } else { Trust::Stranger },
+            trust,
             source: link.facts.source_hash,
             operation: None,
             upstream: None,
             account: None,
             order: None,
         };
-        let mut caller = Caller { asked, strong, epoch: self.locks.epoch() };
+        let mut caller = Caller { asked, proof, login, epoch: self.locks.epoch() };
         let pace = self.judge_standing(live, &mut caller, now)?;
         if asked.trust == Trust::Stranger
             && self.waits.until_ns.load(Ordering::Relaxed) > now.mono_ns()
@@ -222,7 +222,7 @@ impl Engine {
         match step {
             Step::Note => Ok(Pace::Usual),
             Step::Slow => Ok(Pace::Slow),
-            Step::StepUp if caller.strong == Strong::Yes => Ok(Pace::Usual),
+            Step::StepUp if standing.demand.is_met(caller.proof, caller.login) => Ok(Pace::Usual),
             Step::StepUp => Err(Denial::StepUp(StepUpFault::Suspected)),
             Step::Lock | Step::Kill => Err(self.refuse(live, &caller.asked, now)),
         }

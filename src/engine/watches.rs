@@ -14,7 +14,8 @@ use crate::detect::{
     Subject, Watch,
 };
 use crate::evidence::{Event, Fixed, Noticed};
-use crate::lockout::{Accusation, Backing, Cause, Step};
+use crate::identity::Proof;
+use crate::lockout::{Accusation, Backing, Cause, Shown, Step};
 use crate::store::SharedSecret;
 
 /// Sources that did something bad lately, at 72 bytes each.
@@ -127,11 +128,19 @@ impl Engine {
     }
 
     /// Shows a finished request to the detectors, and follows up what they saw.
-    pub fn observe(&self, live: &Live, event: &Seen, source: Option<(Pseudonym, u32)>) {
+    /// `proof` is what it was done with, where the identity is proved.
+    pub fn observe(
+        &self,
+        live: &Live,
+        event: &Seen,
+        proof: Option<Proof>,
+        source: Option<(Pseudonym, u32)>,
+    ) {
+        let shown = shown(proof);
         let settings = &live.snapshot.detect.settings;
         if is_bad(event.outcome) {
             let signals = self.watches.sources.lock().observe(event, settings);
-            signals.iter().for_each(|signal| self.follow_up(live, signal, event, source));
+            signals.iter().for_each(|signal| self.follow_up(live, signal, (event, shown), source));
         }
         let place = event.identity.and_then(|ix| Some((ix, live.guarded.places.get(ix.index())?)));
         let Some((identity, place)) = place else { return };
@@ -145,7 +154,10 @@ impl Engine {
             self.histories.changed_watch(live, identity);
             self.histories.changed_role(live, hour.role);
         }
-        watched.signals.iter().for_each(|signal| self.follow_up(live, signal, event, source));
+        watched
+            .signals
+            .iter()
+            .for_each(|signal| self.follow_up(live, signal, (event, shown), source));
     }
 
     /// The same for what was no request at all: nobody is behind it but its source.
@@ -162,17 +174,16 @@ impl Engine {
             records: 0,
             object: None,
             fingerprint: conn.fingerprint,
-            proof: crate::detect::Proof::Absent,
             canary: None,
         };
-        self.observe(live, &event, Some((conn.source, conn.source_day)));
+        self.observe(live, &event, None, Some((conn.source, conn.source_day)));
     }
 
     fn follow_up(
         &self,
         live: &Live,
         signal: &Signal,
-        event: &Seen,
+        (event, shown): (&Seen, Shown),
         source: Option<(Pseudonym, u32)>,
     ) {
         let level = match signal.level {
@@ -211,7 +222,7 @@ impl Engine {
                 let backing =
                     if signal.authenticated { Backing::Credential } else { Backing::Stranger };
                 let at = event.at;
-                self.accuse(live, &Accusation { identity, asks, backing, cause, at });
+                self.accuse(live, &Accusation { identity, asks, backing, shown, cause, at });
             }
             Subject::Source(hash) => self.block_source(live, hash, cause, event.at),
         }
@@ -220,6 +231,15 @@ impl Engine {
 
 const fn is_bad(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::ScannerPath | Outcome::Malformed | Outcome::NotAuthenticated)
+}
+
+/// What whoever did it had to show.
+const fn shown(proof: Option<Proof>) -> Shown {
+    match proof {
+        None | Some(Proof::Token) => Shown::Bearer,
+        Some(Proof::BoundToken | Proof::TokenAndCertificate) => Shown::KeyAndToken,
+        Some(Proof::Certificate) => Shown::Certificate,
+    }
 }
 
 /// Why somebody stands on the ladder because of a signal.

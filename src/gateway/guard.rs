@@ -9,7 +9,7 @@ use http::header::CONTENT_ENCODING;
 
 use super::ctx::{Ctx, Search, Seen, Stage};
 use crate::base::{ClosedFault, Denial, Moment, OperationIx, TokenFault, UpstreamFault};
-use crate::detect::{Canary, Event, Mode, Outcome, Proof, Scan, Scanned, Sought, is_scanner_path};
+use crate::detect::{Canary, Event, Mode, Outcome, Scan, Scanned, Sought, is_scanner_path};
 use crate::engine::{Caller, ConnLink, Exposed, Live, Pace};
 use crate::identity::{self, Presented};
 use crate::policy::{Facts, Template};
@@ -239,13 +239,10 @@ pub(super) fn observe(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Mom
         records: exposed.map_or(0, |exposed| exposed.records),
         object: ctx.traits.object,
         fingerprint: conn.fingerprint,
-        proof: match proved {
-            Some((_, proof)) if proof.is_of_possession() => Proof::Carried,
-            _ => Proof::Absent,
-        },
         canary: ctx.traits.canary,
     };
-    ctx.engine.observe(&seen.live, &event, Some((conn.source, conn.source_day)));
+    let proof = proved.map(|(_, proof)| proof);
+    ctx.engine.observe(&seen.live, &event, proof, Some((conn.source, conn.source_day)));
 }
 
 /// How it ended, as far as detectors care. `None`: it was locked out, which is counted as an attempt

@@ -61,10 +61,10 @@ pub struct Proven {
 }
 
 impl Proven {
-    /// Whether it is more than a bearer's word: possession of a key was proved, or somebody logged in
-    /// with several factors within `fresh_secs` (RFC 9470).
-    pub const fn is_strong(&self, now: Moment, fresh_secs: u64) -> bool {
-        self.proof.is_of_possession() || self.is_fresh(now, fresh_secs)
+    /// When somebody logged in with several factors, in seconds since 1970, if that was within
+    /// `fresh_secs`; zero if it was not (RFC 9470).
+    pub const fn fresh_login(&self, now: Moment, fresh_secs: u64) -> u64 {
+        if self.is_fresh(now, fresh_secs) { self.strong_at } else { 0 }
     }
 
     /// Whether somebody logged in with several factors within `fresh_secs`, whatever else was proved.

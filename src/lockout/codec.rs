@@ -8,7 +8,7 @@ use crate::base::{Moment, Name};
 
 use super::entry::{Author, Entry, GatewayId, Lock, Release, ReleaseReason};
 use super::table::{LockTable, RESERVED, SUBJECTS_MAX, Subject};
-use super::{Cause, Deadline, Step, Until};
+use super::{Cause, Deadline, Shown, Step, Until};
 
 const MAGIC: [u8; 4] = *b"SKLT";
 const VERSION: u16 = 1;
@@ -117,10 +117,12 @@ fn put_entry(entry: &Entry, out: &mut Vec<u8>) {
         }
         put_u64(lock.since_ms, out);
         out.push(lock.cause.code());
+        // What was shown stands above the lowest bit, which says whether a name follows.
+        let shown = lock.shown.map_or(0, Shown::code) << 1;
         match &lock.author {
-            Author::Detector => out.push(0),
+            Author::Detector => out.push(shown),
             Author::Operator(name) => {
-                out.push(1);
+                out.push(shown | 1);
                 put_name(name, out);
             }
         }
@@ -223,21 +225,22 @@ impl From<'_> {
     }
 
     fn lock(&mut self) -> Result<Lock, DecodeFault> {
-        Ok(Lock {
-            version: self.version()?,
-            until: match self.u8()? {
-                0 => Until::Released,
-                1 => Until::At(Deadline::learned(self.u64()?, self.now)),
-                _ => return Err(DecodeFault::Malformed),
-            },
-            since_ms: self.u64()?,
-            cause: Cause::of_code(self.u8()?).ok_or(DecodeFault::Malformed)?,
-            author: match self.u8()? {
-                0 => Author::Detector,
-                1 => Author::Operator(self.name()?),
-                _ => return Err(DecodeFault::Malformed),
-            },
-        })
+        let version = self.version()?;
+        let until = match self.u8()? {
+            0 => Until::Released,
+            1 => Until::At(Deadline::learned(self.u64()?, self.now)),
+            _ => return Err(DecodeFault::Malformed),
+        };
+        let since_ms = self.u64()?;
+        let cause = Cause::of_code(self.u8()?).ok_or(DecodeFault::Malformed)?;
+        let by = self.u8()?;
+        let shown = match by >> 1 {
+            0 => None,
+            code => Some(Shown::of_code(code).ok_or(DecodeFault::Malformed)?),
+        };
+        let author =
+            if by & 1 == 0 { Author::Detector } else { Author::Operator(self.name()?) };
+        Ok(Lock { version, until, since_ms, cause, author, shown })
     }
 
     fn counts(&mut self) -> Result<BTreeMap<GatewayId, u64>, DecodeFault> {

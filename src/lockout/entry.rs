@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Moment, Name};
 
-use super::{Cause, Deadline, Step, Until};
+use super::{Cause, Deadline, Shown, Step, Until};
 
 /// Names one gateway among those that share a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,10 +23,12 @@ pub struct Lock {
     /// Grows with each lock of its gateway; the order of the fields is that of a tie.
     pub version: u64,
     pub until: Until,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970: when it began, and for a step-up when it was last asked for.
     pub since_ms: u64,
     pub cause: Cause,
     pub author: Author,
+    /// What was shown by whom it is about, where a credential was what it took.
+    pub shown: Option<Shown>,
 }
 
 /// Why an operator ended a lock. The particulars are in the case that `Release::case` names.

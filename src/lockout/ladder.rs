@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::base::{IdentityIx, Moment};
 
-use super::{Backing, Cause, Deadline, Step, Until};
+use super::{Backing, Cause, Deadline, Shown, Step, Until};
 
 /// Somebody says that an identity did something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +11,17 @@ pub struct Accusation {
     pub identity: IdentityIx,
     pub asks: Step,
     pub backing: Backing,
+    pub shown: Shown,
     pub cause: Cause,
     pub at: Moment,
+}
+
+impl Accusation {
+    /// Whether a step-up would be asked in vain: what was done took the strongest proof there is, so
+    /// that whoever did it shows it again.
+    const fn shows_all(&self) -> bool {
+        matches!((self.backing, self.shown), (Backing::Credential, Shown::Certificate))
+    }
 }
 
 /// Whether the identity was unlocked a short while ago. On probation a step that is asked counts as
@@ -119,14 +128,18 @@ pub fn judge(
         Probation::Over => accusation.asks,
         Probation::Running => accusation.asks.harder(),
     };
-    let due = asked.min(accusation.backing.ceiling());
+    let asked = asked.min(accusation.backing.ceiling());
+    let in_vain = asked == Step::StepUp && accusation.shows_all();
+    let due = if in_vain { Step::Lock } else { asked };
     let capped = due >= Step::Lock && census.locked_automatically >= rules.cap(census.identities);
     let step = if capped { Step::Note } else { due };
     let after = |length| Some(Until::At(Deadline::after(accusation.at, length)));
     let until = match (step, accusation.backing, probation) {
         (Step::Note, _, _) => None,
         (Step::Slow, _, _) => after(rules.slow_for),
+        // A lock in its place lasts as long.
         (Step::StepUp, _, _) => after(rules.step_up_for),
+        (Step::Lock, _, _) if in_vain => after(rules.step_up_for),
         // Guesses end by themselves; what was done with a credential is looked at by somebody.
         (Step::Lock, Backing::Stranger | Backing::Familiar, Probation::Over) => {
             after(rules.lock_for)

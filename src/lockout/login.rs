@@ -6,7 +6,7 @@ use crate::base::{IdentityIx, Moment};
 use super::account::Account;
 use super::ladder::{Accusation, Probation, Rules};
 use super::pair::Pairs;
-use super::{Backing, Cause, Proof, Step};
+use super::{Backing, Cause, Proof, Shown, Step};
 
 /// Somebody presents a credential in the name of an identity.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +122,8 @@ impl Logins {
                 Cause::Strangers,
             ),
         };
-        let accuses = reached.then_some(Accusation { identity, asks, backing, cause, at });
+        let shown = Shown::Bearer;
+        let accuses = reached.then_some(Accusation { identity, asks, backing, shown, cause, at });
         Failed { wait, accuses }
     }
 

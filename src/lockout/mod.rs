@@ -7,7 +7,9 @@
 //! 2. An account locks by itself only on failures that carried proof of possession or came from a
 //!    source it has used before. Strangers bring it to step-up, which asks nothing of callers who
 //!    prove themselves or come from such a source.
-//! 3. A lock for what was done needs an act that was possible only with a valid credential.
+//! 3. A lock for what was done needs an act that was possible only with a valid credential. What such an
+//!    act leads to is met by a proof that is stronger than the one it was done with, or fresher; where
+//!    there is none, a lock takes the step-up's place, and its time.
 //! 4. The share of identities locked by the machine is capped; beyond it, there is an alarm and no
 //!    lock.
 //! 5. A lock ends by its own time or by a release that names who and why; probation follows.
@@ -20,6 +22,7 @@
 mod account;
 mod codec;
 mod deadline;
+mod demand;
 mod entry;
 mod ladder;
 mod login;
@@ -31,12 +34,13 @@ mod table;
 
 pub use codec::DecodeFault;
 pub use deadline::{Deadline, Until};
+pub use demand::Demand;
 pub use entry::{Author, GatewayId, Lock, Release, ReleaseReason};
 pub use ladder::{Accusation, Census, Probation, Rules, Verdict, judge};
 pub use login::{Attempt, Failed, Logins, Trust};
 pub use share::Part;
 pub use standing::{Asked, Places, Standing, Standings};
-pub use step::{Backing, Cause, Proof, Step};
+pub use step::{Backing, Cause, Proof, Shown, Step};
 pub use table::{Imposed, LockTable, Subject, TableFault};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
 
 use super::entry::{Author, Entry};
 use super::table::{LockTable, Subject};
-use super::{Cause, Probation, Step, Trust};
+use super::{Cause, Demand, Probation, Step, Trust};
 
 /// Where one configuration keeps its names.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,8 @@ pub struct Standing {
     pub step: Option<(Step, Cause)>,
     /// How long that step still holds; none if until it is released.
     pub left: Option<Duration>,
+    /// What meets the step-ups that hold.
+    pub demand: Demand,
     pub on_probation: bool,
 }
 
@@ -50,6 +52,8 @@ struct Hold {
     /// For those who prove nothing.
     unproved: Ends,
     causes: [Option<Cause>; 4],
+    /// Of all step-ups for everybody.
+    demand: Demand,
     probation_ns: u64,
 }
 
@@ -163,6 +167,7 @@ impl Standings {
         let mut longest = 0;
         for hold in holds.into_iter().flatten() {
             let Some((step, cause, end)) = hold.hardest(asked.trust, now) else { continue };
+            standing.demand = standing.demand.and(hold.demand);
             let last = standing.step.map_or((Step::Note, 0), |(step, _)| (step, longest));
             if (step, end) > last {
                 longest = end;
@@ -198,6 +203,9 @@ impl Hold {
                 (Subject::Source(_), Author::Detector) => true,
                 _ => lock.cause == Cause::Strangers,
             };
+            if step == Step::StepUp && !spares_the_proved {
+                hold.demand = hold.demand.and(Demand::of(lock));
+            }
             let ends = if spares_the_proved { &mut hold.unproved } else { &mut hold.all };
             let places = ends.0.iter_mut().zip(&mut hold.causes).zip(STEPS);
             for ((end, cause), _) in places.filter(|(_, own)| *own == step) {

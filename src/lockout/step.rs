@@ -8,7 +8,7 @@ pub enum Step {
     Note,
     /// Requests wait.
     Slow,
-    /// A stronger proof is demanded (RFC 9470), or proof of possession from a service.
+    /// A proof is demanded that is stronger or fresher than what the accused showed (RFC 9470).
     StepUp,
     /// Refused, as if the credential were wrong.
     Lock,
@@ -55,6 +55,36 @@ impl Step {
 pub enum Proof {
     Carried,
     Absent,
+}
+
+/// What the accused showed when it did it, and so what more can be asked of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shown {
+    /// What anybody can bear who has it: a key is more, and so is a login that came later.
+    Bearer,
+    /// A key and a token: a login that came later is more.
+    KeyAndToken,
+    /// A certificate and nothing else. Nothing more can be asked of a service.
+    Certificate,
+}
+
+impl Shown {
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Bearer => 1,
+            Self::KeyAndToken => 2,
+            Self::Certificate => 3,
+        }
+    }
+
+    pub(super) const fn of_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Bearer),
+            2 => Some(Self::KeyAndToken),
+            3 => Some(Self::Certificate),
+            _ => None,
+        }
+    }
 }
 
 /// How much the one who is accused must have had to do it.

@@ -6,7 +6,7 @@ use crate::base::{Moment, Name};
 
 use super::entry::{Author, Entry, GatewayId, Lock, Release, ReleaseReason};
 use super::ladder::{Census, Probation};
-use super::{Cause, Deadline, Step, Until};
+use super::{Cause, Deadline, Shown, Step, Until};
 
 /// What a lock can be on. Hashes are keyed, under a key that all gateways of the table share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ pub struct Imposed {
     pub until: Until,
     pub cause: Cause,
     pub author: Author,
+    /// See [`Lock::shown`].
+    pub shown: Option<Shown>,
 }
 
 /// Why a table did not change.
@@ -92,13 +94,23 @@ impl LockTable {
         let own = entry.locks.get(&(me, lock.step));
         let own = own.filter(|own| own.version > released && !own.until.is_past(now));
         // What is imposed anew may be longer, never shorter; an operator's lock stays an operator's.
-        let (until, since_ms, author) = match own {
-            Some(own) => {
-                (own.until.max(asked), own.since_ms, own.author.clone().max(lock.author.clone()))
-            }
-            None => (asked, now.unix_ms(), lock.author.clone()),
+        let mut lock_now = Lock {
+            version,
+            until: asked,
+            since_ms: now.unix_ms(),
+            cause: lock.cause,
+            author: lock.author.clone(),
+            shown: lock.shown,
         };
-        let lock_now = Lock { version, until, since_ms, cause: lock.cause, author };
+        if let Some(own) = own {
+            lock_now.until = own.until.max(asked);
+            lock_now.author = own.author.clone().max(lock_now.author);
+            lock_now.shown = own.shown.max(lock.shown);
+            // What a step-up asks for has to be newer than the latest accusation.
+            if lock.step != Step::StepUp || lock.shown.is_none() {
+                lock_now.since_ms = own.since_ms;
+            }
+        }
         entry.locks.insert((me, lock.step), lock_now);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The detectors and the lockout rules against months of made-up traffic. The whole table, with more
 //! identities, is printed by `cargo bench --bench detectors -- table`.
+#[path = "detectors/ladder.rs"]
+mod ladder;
 #[allow(dead_code, reason = "the table that benches/detectors.rs prints uses what this does not")]
 #[path = "detectors/runs.rs"]
 mod runs;
@@ -10,7 +12,7 @@ mod workload;
 
 use sekisho::base::IdentityIx;
 use sekisho::detect::{Detector, Level};
-use sekisho::lockout::{Backing, Cause, Census, Probation, Rules, Step, Until, judge};
+use sekisho::lockout::{Backing, Cause, Census, Probation, Rules, Shown, Step, Until, judge};
 
 use runs::{Attack, alone, attack, attack_under, enforced, normal, quantile};
 use workload::{Kind, at};
@@ -41,6 +43,27 @@ fn mon_2_ordinary_months_lead_to_no_verdict_and_attacks_do() {
     }
     let enumerated = attack(&town, Attack::Enumerate, 5);
     assert!(enumerated.acted * 10 >= enumerated.tried * 9, "{enumerated:?}");
+}
+
+/// A detector that asks for a stronger proof stops who has none, and that is also whoever took over a
+/// service with its certificate: half of the services here have one.
+#[test]
+fn acc_2_what_is_found_is_stopped_whatever_the_credential_is() {
+    let (_, town) = normal(24, 6, 21, enforced());
+    for (kind, detector) in [
+        (Attack::ScrapeFast, Detector::Volume),
+        (Attack::SlowShare, Detector::Slow),
+        (Attack::Enumerate, Detector::Enumeration),
+        (Attack::StolenToken, Detector::Sharing),
+        (Attack::Probe, Detector::Failures),
+        (Attack::Canary, Detector::Canary),
+    ] {
+        let found = attack_under(&alone(detector), &town, kind, 5);
+        let stopped = |shown| found.stopped.get(&shown).copied().unwrap_or(0);
+        let (tokens, certificates) = (stopped(Shown::Bearer), stopped(Shown::Certificate));
+        assert_eq!(tokens + certificates, found.acted, "{kind:?}: {found:?}");
+        assert!(tokens > 0 && certificates > 0, "{kind:?}: {found:?}");
+    }
 }
 
 /// The whole way from a failed login to the table, for 10,000 identities and one network.
@@ -92,6 +115,7 @@ fn acc_2_volume_with_a_credential_locks_until_released() {
         identity: IdentityIx(0),
         asks: Step::Lock,
         backing: Backing::Credential,
+        shown: Shown::Bearer,
         cause: Cause::Volume,
         at: at(0, 0),
     };

@@ -15,6 +15,7 @@
 
 mod support;
 
+mod accused;
 mod admin;
 mod alarms;
 mod bounds;

@@ -30,7 +30,7 @@ pub(crate) struct RawLockout {
     /// How long requests are slowed down.
     #[schemars(extend("x-range" = ["1 min", "7 days"]))]
     slow_for: DurationText,
-    /// How long more is asked.
+    /// How long more is asked, or, of whoever has nothing more to show, a lock holds.
     #[schemars(extend("x-range" = ["1 min", "30 days"]))]
     step_up_for: DurationText,
     /// How long an account is locked for failed logins, and a source for what it did. What was done

@@ -28,7 +28,6 @@ fn event(at: Moment) -> Event {
         records: 2,
         object: None,
         fingerprint: 1,
-        proof: Proof::Absent,
         canary: None,
     }
 }

@@ -1,3 +1,4 @@
+mod ladder;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ fn subject() -> Subject {
 }
 
 fn lock(step: Step, until: Until, author: Author) -> Imposed {
-    Imposed { step, until, cause: Cause::Volume, author }
+    Imposed { step, until, cause: Cause::Volume, author, shown: None }
 }
 
 fn standings(table: &LockTable, now: Moment) -> Standings {
@@ -130,6 +131,7 @@ fn mon_6_a_stranger_with_the_right_name_never_locks_it() {
             until: verdict.until.unwrap(),
             cause: verdict.cause,
             author: Author::Detector,
+            shown: None,
         };
         table.impose(&subject(), &imposed, GatewayId(1), at(n)).unwrap();
     }
@@ -166,6 +168,7 @@ fn acc_2_only_acts_with_a_credential_lead_to_a_lock_without_end() {
                 identity: IdentityIx(0),
                 asks: *asks,
                 backing,
+                shown: Shown::Bearer,
                 cause: Cause::Canary,
                 at: at(0),
             };
@@ -194,6 +197,7 @@ fn acc_2_automatic_locks_are_capped_and_the_rest_is_an_alarm() {
             identity: IdentityIx(identity),
             asks: Step::Lock,
             backing: Backing::Credential,
+            shown: Shown::Bearer,
             cause: Cause::Volume,
             at: at(1),
         };
@@ -215,6 +219,7 @@ fn acc_2_automatic_locks_are_capped_and_the_rest_is_an_alarm() {
         identity: IdentityIx(0),
         asks: Step::Lock,
         backing: Backing::Credential,
+        shown: Shown::Bearer,
         cause: Cause::Canary,
         at: at(1),
     };
@@ -268,6 +273,7 @@ fn acc_5_an_emergency_lock_holds_on_each_kind_of_subject() {
             until: Until::At(Deadline::after(at(0), Duration::from_secs(1))),
             cause: Cause::Emergency,
             author: officer(),
+            shown: None,
         };
         table.impose(&subject, &imposed, GatewayId(1), at(0)).unwrap();
         let later = at(30 * 86_400);
@@ -286,6 +292,7 @@ fn acc_2_an_automatic_lock_of_a_source_spares_who_proves_more() {
         until: Until::Released,
         cause: Cause::Spraying,
         author: Author::Detector,
+        shown: None,
     };
     table.impose(&Subject::Source(3), &imposed, GatewayId(1), at(0)).unwrap();
     for (trust, expect) in

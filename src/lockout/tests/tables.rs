@@ -28,13 +28,20 @@ fn a_lock() -> impl Strategy<Value = Lock> {
         (0_u64..9_999).prop_map(|s| Until::At(Deadline::learned(START_MS + s, at(0)))),
     ];
     let cause = proptest::sample::select(Cause::ALL);
-    (0_u64..5, until, 0_u64..4, cause, author).prop_map(
-        |(version, until, since_ms, cause, author)| Lock {
+    let shown = proptest::sample::select(&[
+        None,
+        Some(Shown::Bearer),
+        Some(Shown::KeyAndToken),
+        Some(Shown::Certificate),
+    ]);
+    (0_u64..5, until, 0_u64..4, cause, author, shown).prop_map(
+        |(version, until, since_ms, cause, author, shown)| Lock {
             version,
             until,
             since_ms,
             cause,
             author,
+            shown,
         },
     )
 }

@@ -13,7 +13,9 @@ use sekisho::base::{NetworkIx, OperationIx};
 use sekisho::detect::{
     CanaryMode, Detector, Event, Level, Mode, Outcome, Peers, Response, Settings, Watch,
 };
+use sekisho::lockout::{Shown, Step};
 
+use super::ladder::Ladder;
 use super::workload::{Caller, Dice, HOUR_MS, Kind, at, hash};
 
 pub const LEARN_HOURS: u64 = 5 * 168;
@@ -58,8 +60,8 @@ pub struct Normal {
     pub identity_months: f64,
     pub events: u64,
     pub signals: Counts,
-    /// Signals that ask for more than a note, by kind of identity.
-    pub acted: Vec<(Kind, u64, Detector, u64, u64, &'static str)>,
+    /// Signals that ask for more than a note, by kind of identity, and where they lead.
+    pub acted: Vec<(Kind, u64, Detector, u64, u64, &'static str, Step)>,
 }
 
 impl Normal {
@@ -110,6 +112,7 @@ pub fn normal(identities: u32, weeks: u64, seed: u64, settings: Settings) -> (No
                             signal.why.seen,
                             signal.why.expected,
                             signal.why.setting,
+                            Ladder::new(&caller, event.at).follow(signal),
                         ));
                     }
                 }
@@ -171,6 +174,8 @@ pub struct Found {
     pub noted: u32,
     /// By a signal that asks for more.
     pub acted: u32,
+    /// Kept out by the ladder within the day, by what the credential is.
+    pub stopped: BTreeMap<Shown, u32>,
     /// Minutes until then.
     pub minutes: Vec<f64>,
     /// Records that the attacker had until then,
@@ -187,6 +192,9 @@ impl Found {
         self.tried += other.tried;
         self.noted += other.noted;
         self.acted += other.acted;
+        for (shown, count) in other.stopped {
+            *self.stopped.entry(shown).or_default() += count;
+        }
         self.minutes.extend(other.minutes);
         self.kinds.extend(other.kinds);
         self.records.extend(other.records);
@@ -223,7 +231,8 @@ pub fn attack_under(settings: &Settings, town: &Town, attack: Attack, seed: u64)
         let (mut caller, mut watch) = (caller.clone(), watch.clone());
         let earliest = LEARN_HOURS + dice.below(72);
         let mut events = Vec::new();
-        let (mut started, mut lost, mut noted) = (None, 0.0, false);
+        let (mut started, mut lost, mut noted, mut acted) = (None, 0.0, false, false);
+        let mut ladder = Ladder::new(&caller, at(LEARN_HOURS, 0));
         'hours: for hour in LEARN_HOURS.. {
             caller.hour(hour, &mut events);
             if started.is_none() && hour >= earliest && (events.len() >= 20 || hour > earliest + 96)
@@ -247,27 +256,32 @@ pub fn attack_under(settings: &Settings, town: &Town, attack: Attack, seed: u64)
             for ix in order {
                 let event = &events[ix];
                 let watched = watch.observe(caller.ix, event, &town.peers, settings);
-                if ix >= own || attack == Attack::SlowShare {
+                if !acted && (ix >= own || attack == Attack::SlowShare) {
                     lost += event.records as f64;
                 }
                 noted |= !watched.signals.is_empty();
-                let Some(signal) = watched.signals.iter().find(|s| s.asks > Response::Note) else {
-                    continue;
-                };
+                for signal in watched.signals.iter() {
+                    ladder.follow(signal);
+                }
+                let out = ladder.keeps_out(event.at);
                 // A scraper is stopped by what takes records from it.
                 let scraping = matches!(attack, Attack::ScrapeFast | Attack::ScrapeModerate);
-                let rate_only = settings.volume.mode == Mode::Off;
-                if scraping && !rate_only && signal.asks < Response::StepUp {
-                    continue;
+                let counts = out || !scraping || settings.volume.mode == Mode::Off;
+                let signal = watched.signals.iter().find(|s| s.asks > Response::Note);
+                if let Some(signal) = signal.filter(|_| counts && !acted) {
+                    acted = true;
+                    found.acted += 1;
+                    *found.by.entry((caller.kind, signal.detector)).or_default() += 1;
+                    let ms = event.at.unix_ms() - at(first, 0).unix_ms();
+                    found.minutes.push(ms as f64 / 60_000.0);
+                    found.kinds.push(caller.kind);
+                    found.records.push(lost);
+                    found.lost.push(lost / normal);
                 }
-                found.acted += 1;
-                *found.by.entry((caller.kind, signal.detector)).or_default() += 1;
-                let ms = event.at.unix_ms() - at(first, 0).unix_ms();
-                found.minutes.push(ms as f64 / 60_000.0);
-                found.kinds.push(caller.kind);
-                found.records.push(lost);
-                found.lost.push(lost / normal);
-                break 'hours;
+                if out {
+                    *found.stopped.entry(caller.shown).or_default() += 1;
+                    break 'hours;
+                }
             }
         }
         found.noted += u32::from(noted);

@@ -70,6 +70,7 @@ impl Wall {
                 until: Until::At(Deadline::after(at(0, ms), Rules::default().lock_for)),
                 cause: Cause::Spraying,
                 author: Author::Detector,
+                shown: None,
             };
             let locked = Locked::Source(source);
             assert!(self.table.impose(&locked, &lock, GatewayId(1), at(0, ms)).is_ok());

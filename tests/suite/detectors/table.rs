@@ -2,6 +2,7 @@
 use std::io::{Error, Write};
 
 use sekisho::detect::{Detector, Level};
+use sekisho::lockout::Shown;
 
 use super::runs::{Attack, Found, Normal, alone, attack, attack_under, enforced, normal, quantile};
 use super::siege::{Siege, scanner, spray, strangers};
@@ -60,8 +61,8 @@ pub fn print(out: &mut impl Write, identities: u32, seeds: &[u64]) -> Result<(),
     }
     writeln!(
         out,
-        "\n| attack | seen by | found | minutes | records lost | in hourly normals | within 2 |\n\
-         |---|---|---|---|---|---|---|"
+        "\n| attack | seen by | found | minutes | records lost | in hourly normals | within 2 | \
+         kept out: tokens, certificates |\n|---|---|---|---|---|---|---|---|"
     )?;
     for ((kind, only), found) in ROWS.iter().zip(&found) {
         row(out, *kind, only.map_or("all", Detector::as_str), found)?;
@@ -84,13 +85,15 @@ fn row(out: &mut impl Write, kind: Attack, by: &str, found: &Found) -> Result<()
     };
     writeln!(
         out,
-        "| {kind:?} | {by} | {} of {} | {} | {} | {} | {} |",
+        "| {kind:?} | {by} | {} of {} | {} | {} | {} | {} | {} {} |",
         found.acted,
         found.tried,
         three(&found.minutes, 1),
         three(&found.records, 0),
         three(&found.lost, 2),
         found.lost.iter().filter(|lost| **lost <= 2.0).count(),
+        found.stopped.get(&Shown::Bearer).unwrap_or(&0),
+        found.stopped.get(&Shown::Certificate).unwrap_or(&0),
     )?;
     for ((caller, detector), count) in &found.by {
         writeln!(out, "<!-- first by {} for {caller:?}: {count} -->", detector.as_str())?;

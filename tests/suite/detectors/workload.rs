@@ -9,7 +9,8 @@
     reason = "made-up numbers of a size that is known"
 )]
 use sekisho::base::{IdentityIx, Moment, NetworkIx, OperationIx, RoleIx};
-use sekisho::detect::{Event, Outcome, Proof};
+use sekisho::detect::{Event, Outcome};
+use sekisho::lockout::Shown;
 
 pub const HOUR_MS: u64 = 3_600_000;
 /// Monday 2026-03-02 00:00 UTC. Summer time begins in the fourth week.
@@ -92,6 +93,8 @@ pub enum Kind {
 pub struct Caller {
     pub ix: IdentityIx,
     pub kind: Kind,
+    /// Half of the services are on certificates; everybody else bears a token.
+    pub shown: Shown,
     dice: Dice,
     /// Requests in a busy hour; for batches, in a job.
     scale: f64,
@@ -137,9 +140,11 @@ impl Caller {
         } else {
             (u64::MAX, 0)
         };
+        let on_certificate = kind != Kind::Office && (ix / 4).is_multiple_of(2);
         Self {
             ix: IdentityIx(ix),
             kind,
+            shown: if on_certificate { Shown::Certificate } else { Shown::Bearer },
             scale,
             share,
             page,
@@ -298,7 +303,6 @@ impl Caller {
             records,
             object: Some(hash(object)),
             fingerprint: if phone { 5 } else { self.fingerprint },
-            proof: Proof::Absent,
             canary: None,
         }
     }

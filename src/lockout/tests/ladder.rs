@@ -1,0 +1,125 @@
+//! What an accusation leads to, by what the accused showed.
+use super::super::*;
+use super::{asked, at, lock, name, standings, subject};
+use crate::base::IdentityIx;
+
+const CENSUS: Census = Census { identities: 1_000, locked_automatically: 0 };
+
+fn accusation(asks: Step, backing: Backing, shown: Shown) -> Accusation {
+    Accusation {
+        identity: IdentityIx(0),
+        asks,
+        backing,
+        shown,
+        cause: Cause::Enumeration,
+        at: at(100),
+    }
+}
+
+/// The table after one verdict.
+fn judged(accusation: &Accusation, probation: Probation) -> LockTable {
+    let mut table = LockTable::new(at(0));
+    accuse(&mut table, accusation, probation);
+    table
+}
+
+fn accuse(table: &mut LockTable, accusation: &Accusation, probation: Probation) {
+    let verdict = judge(accusation, probation, CENSUS, &Rules::default());
+    let shown = (accusation.backing == Backing::Credential).then_some(accusation.shown);
+    let imposed =
+        Imposed { shown, ..lock(verdict.step, verdict.until.unwrap(), Author::Detector) };
+    table.impose(&subject(), &imposed, GatewayId(1), accusation.at).unwrap();
+}
+
+/// Whether somebody with this proof, and a login at this second, goes on.
+fn goes_on(table: &LockTable, proof: Proof, login: Option<u64>, secs: u64) -> bool {
+    let trust = match proof {
+        Proof::Carried => Trust::Proof,
+        Proof::Absent => Trust::KnownSource,
+    };
+    let standing = standings(table, at(secs)).standing(&asked(0, trust, 1), at(secs));
+    match standing.step {
+        None | Some((Step::Note | Step::Slow, _)) => true,
+        Some((Step::StepUp, _)) => {
+            standing.demand.is_met(proof, login.map_or(0, |secs| at(secs).unix_secs()))
+        }
+        Some((Step::Lock | Step::Kill, _)) => false,
+    }
+}
+
+#[test]
+fn acc_2_a_step_up_is_met_by_more_than_the_accused_showed_or_by_something_newer() {
+    let step_up = |shown| {
+        let accusation = accusation(Step::StepUp, Backing::Credential, shown);
+        judged(&accusation, Probation::Over)
+    };
+    let (carried, absent) = (Proof::Carried, Proof::Absent);
+    // A token: a key is more, and a login that came later.
+    let table = step_up(Shown::Bearer);
+    assert!(!goes_on(&table, absent, None, 101));
+    assert!(!goes_on(&table, absent, Some(99), 101), "the login it was done with");
+    assert!(!goes_on(&table, absent, Some(100), 101), "of the same second");
+    assert!(goes_on(&table, absent, Some(101), 102));
+    assert!(goes_on(&table, carried, None, 101));
+    // A key and a token: only the login is.
+    let table = step_up(Shown::KeyAndToken);
+    assert!(!goes_on(&table, carried, None, 101));
+    assert!(!goes_on(&table, carried, Some(99), 101));
+    assert!(goes_on(&table, carried, Some(101), 102));
+    // A certificate: nothing is.
+    let table = step_up(Shown::Certificate);
+    assert!(!goes_on(&table, carried, Some(101), 102));
+    assert!(goes_on(&table, carried, None, 100 + 86_400), "it lasts as long as a step-up");
+}
+
+#[test]
+fn acc_2_who_is_accused_again_after_its_login_logs_in_again() {
+    let accused = accusation(Step::StepUp, Backing::Credential, Shown::Bearer);
+    let mut table = judged(&accused, Probation::Over);
+    assert!(goes_on(&table, Proof::Absent, Some(150), 160));
+    accuse(&mut table, &Accusation { at: at(200), ..accused }, Probation::Over);
+    assert!(!goes_on(&table, Proof::Absent, Some(150), 210));
+    assert!(goes_on(&table, Proof::Absent, Some(201), 210));
+    // Another gateway reads it so, too, and its own accusation counts as well.
+    let mut other = LockTable::decode(&table.encode(), at(210)).unwrap();
+    assert!(!goes_on(&other, Proof::Absent, Some(150), 210));
+    let again = Accusation { at: at(300), shown: Shown::KeyAndToken, ..accused };
+    let verdict = judge(&again, Probation::Over, CENSUS, &Rules::default());
+    let imposed = Imposed {
+        shown: Some(again.shown),
+        ..lock(verdict.step, verdict.until.unwrap(), Author::Detector)
+    };
+    other.impose(&subject(), &imposed, GatewayId(2), again.at).unwrap();
+    table.merge(&other, at(310)).unwrap();
+    assert!(!goes_on(&table, Proof::Absent, Some(299), 310));
+    assert!(!goes_on(&table, Proof::Carried, None, 310));
+    assert!(goes_on(&table, Proof::Absent, Some(301), 310));
+}
+
+#[test]
+fn acc_2_an_operators_step_up_is_met_by_a_key() {
+    let mut table = LockTable::new(at(0));
+    let by_hand = lock(Step::StepUp, Until::Released, Author::Operator(name("officer")));
+    table.impose(&subject(), &by_hand, GatewayId(1), at(100)).unwrap();
+    assert!(goes_on(&table, Proof::Carried, None, 101));
+    assert!(goes_on(&table, Proof::Absent, Some(1), 101));
+    assert!(!goes_on(&table, Proof::Absent, None, 101));
+    // But it does not make less of what a detector asked for.
+    let accused = accusation(Step::StepUp, Backing::Credential, Shown::KeyAndToken);
+    accuse(&mut table, &accused, Probation::Over);
+    table.impose(&subject(), &by_hand, GatewayId(1), at(120)).unwrap();
+    assert!(!goes_on(&table, Proof::Carried, None, 121));
+}
+
+#[test]
+fn mon_6_strangers_never_bring_a_certificate_s_holder_to_a_lock() {
+    for asks in Step::ALL {
+        for probation in [Probation::Over, Probation::Running] {
+            for shown in [Shown::Bearer, Shown::KeyAndToken, Shown::Certificate] {
+                let accusation = accusation(*asks, Backing::Stranger, shown);
+                let verdict = judge(&accusation, probation, CENSUS, &Rules::default());
+                assert!(verdict.step <= Step::StepUp, "{accusation:?}");
+            }
+        }
+    }
+}
