@@ -7,7 +7,8 @@ use super::{Engine, Live};
 use crate::base::{ClientAddr, Moment, Name};
 use crate::evidence::{Event, Fixed, Held};
 use crate::lockout::{
-    Accusation, Author, Backing, Cause, Imposed, ReleaseReason, Step, Subject, TableFault, Until, judge,
+    Accusation, Author, Backing, Cause, Imposed, ReleaseReason, Step, Subject, TableFault, Until,
+    judge,
 };
 use crate::store::{Reach, StoreFault};
 

@@ -18,9 +18,11 @@ pub(super) struct Waits {
 }
 
 /// Who a request turned out to be, for questions that come later: while it waits, while it streams.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     asked: Asked,
+    /// What it names that may be an order, by hash: one of them may be locked later.
+    orders: Option<Arc<[u64]>>,
     proof: Proof,
     /// When somebody logged in, where that is fresh; zero if not.
     login: u64,
@@ -67,6 +69,18 @@ impl Engine {
         LockedOrders { engine: self, now: self.clock.now() }
     }
 
+    /// Whether there are any.
+    #[must_use]
+    pub fn holds_locked_orders(&self) -> bool {
+        self.locks.holds_orders()
+    }
+
+    /// Stands for an order, by its id.
+    #[must_use]
+    pub fn order(&self, id: &[u8]) -> u64 {
+        self.locks.keys().order(id)
+    }
+
     /// ACC-2: whether somebody who proved who they are may go on at all.
     ///
     /// # Errors
@@ -93,7 +107,8 @@ impl Engine {
             account: None,
             order: None,
         };
-        let mut caller = Caller { asked, proof, login, epoch: self.locks.epoch() };
+        let epoch = self.locks.epoch();
+        let mut caller = Caller { asked, orders: None, proof, login, epoch };
         let pace = self.judge_standing(live, &mut caller, now)?;
         if asked.trust == Trust::Stranger
             && self.waits.until_ns.load(Ordering::Relaxed) > now.mono_ns()
@@ -135,7 +150,7 @@ impl Engine {
         live: &Live,
         caller: &mut Caller,
         (operation, upstream): (OperationIx, UpstreamIx),
-        ids: impl Iterator<Item: AsRef<[u8]>>,
+        orders: Vec<u64>,
         now: Moment,
     ) -> Result<Pace, Denial> {
         let keys = self.locks.keys();
@@ -143,13 +158,7 @@ impl Engine {
         caller.asked.upstream = Some(upstream);
         caller.asked.account =
             live.upstream(upstream).map(|upstream| keys.account(&upstream.seller));
-        if self.locks.holds_orders() {
-            for id in ids {
-                if self.locks.is_order_locked(id.as_ref(), now) {
-                    caller.asked.order = Some(keys.order(id.as_ref()));
-                }
-            }
-        }
+        caller.orders = (!orders.is_empty()).then(|| orders.into());
         self.judge_standing(live, caller, now)
     }
 
@@ -207,6 +216,8 @@ impl Engine {
         caller: &mut Caller,
         now: Moment,
     ) -> Result<Pace, Denial> {
+        let named = caller.orders.as_deref().unwrap_or_default();
+        caller.asked.order = self.locks.locked_among(named, now);
         let mut standing = self.locks.standing(live, &caller.asked, now);
         let Some((mut step, _)) = standing.step else { return Ok(Pace::Usual) };
         if caller.asked.trust == Trust::Stranger

@@ -204,6 +204,13 @@ impl Locks {
         self.compiled.load().standings.is_order_locked(self.keys.order(id), now)
     }
 
+    /// One of these orders, by their hashes, that is locked.
+    pub(super) fn locked_among(&self, orders: &[u64], now: Moment) -> Option<u64> {
+        let compiled = self.compiled.load();
+        let locked = |order: &&u64| compiled.standings.is_order_locked(**order, now);
+        orders.iter().find(locked).copied()
+    }
+
     /// Whether the token of this id's hash counts for nothing: locked, or denied by the configuration.
     pub(super) fn is_token_denied(&self, token: u64, now: Moment) -> bool {
         let compiled = self.compiled.load();

@@ -77,7 +77,9 @@ pub(super) struct Traits {
     pub(super) scanner: bool,
     /// A planted record was touched.
     pub(super) canary: Option<Canary>,
-    /// Looks for planted records in the bodies.
+    /// The answer is in a coding, so that nobody can look into it.
+    pub(super) coded: bool,
+    /// Looks for planted records, and orders that are locked, in the bodies.
     pub(super) search: Option<Box<Search>>,
 }
 

@@ -14,6 +14,7 @@ use super::guard;
 use super::hygiene;
 use super::pace;
 use super::respond::{self, REQUEST_ID};
+use super::search;
 use crate::base::{Denial, UpstreamFault};
 use crate::engine::{Route, Speaks};
 use crate::evidence::SafeToken;
@@ -78,6 +79,7 @@ pub(super) fn request_head(
     head: &mut RequestHeader,
     ctx: &mut Ctx,
 ) -> Result<(), Denial> {
+    search::begin(ctx);
     let route = route(ctx)?;
     let live = &ctx.seen()?.live;
     let token = &live.snapshot.token.header;
@@ -184,7 +186,7 @@ fn pass_down(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
         502..=504 => Outcome::Unavailable,
         _ => Outcome::Ok,
     });
-    guard::searchable(&head.headers, ctx)?;
+    search::head(&head.headers, ctx)?;
     guard::still_admitted(ctx)?;
     body::begin(&head.headers, ctx);
     head.insert_header(REQUEST_ID, ctx.request.as_str()).map_err(|_error| Denial::Internal)?;

@@ -7,6 +7,7 @@
 //! 4. Nothing of the request is echoed or logged (`answer`, `evidence`).
 //!
 //! On failure: refused, answered from the one table in `answer`, counted, recorded.
+mod asked;
 mod body;
 mod ctx;
 mod facts;
@@ -20,6 +21,7 @@ mod pace;
 mod relay;
 mod request;
 mod respond;
+mod search;
 mod socket;
 
 pub use front::Gateway;

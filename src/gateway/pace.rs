@@ -124,7 +124,7 @@ async fn wait(
     waiting: Waiting,
 ) -> Result<Result<Admission, Unpaced>> {
     let revoked = async {
-        match (&ctx.seen, ctx.caller) {
+        match (&ctx.seen, ctx.caller.clone()) {
             (Some(seen), Some(caller)) => ctx.engine.revoked(Arc::clone(&seen.live), caller).await,
             (None, _) | (_, None) => Denial::Internal,
         }

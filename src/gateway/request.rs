@@ -6,9 +6,10 @@ use std::sync::Arc;
 use pingora::proxy::Session;
 use tokio::time::Duration;
 
+use super::asked::Asked;
 use super::ctx::{Ctx, Seen, Stage};
 use super::facts::{self, Ended};
-use super::guard;
+use super::{guard, search};
 use crate::base::{Denial, TokenFault};
 use crate::engine::{Clearance, ConnLink, Live};
 use crate::evidence::Protocol;
@@ -80,12 +81,12 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     ctx.engine.admit_login(&live, &who, permit.operation(), ctx.started)?;
 
     // Closed to everybody, or a record that nobody has a reason to ask for: ACC-5, MON-4.
-    let asked = guard::Asked::of(&facts, &live, permit.operation());
+    let asked = Asked::of(&facts, &live, permit.operation());
     ctx.traits.object = ctx.engine.object(asked.parameters());
+    let (orders, untouched) = search::named(ctx, &live, &asked);
     let target = (permit.operation(), permit.upstream());
-    let at_target =
-        ctx.engine.admit_target(&live, &mut caller, target, asked.ids(), ctx.started)?;
-    guard::no_canary(ctx, &live, &asked)?;
+    let at_target = ctx.engine.admit_target(&live, &mut caller, target, orders, ctx.started)?;
+    untouched?;
     guard::slow_down(ctx, &live, &mut caller, pace.max(at_target)).await?;
     ctx.caller = Some(caller);
 

@@ -98,7 +98,7 @@ impl Sockets {
         let Some((live, caller)) = ctx
             .seen
             .as_ref()
-            .zip(ctx.caller)
+            .zip(ctx.caller.clone())
             .map(|(seen, caller)| (Arc::clone(&seen.live), caller))
         else {
             return;

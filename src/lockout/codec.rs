@@ -238,8 +238,7 @@ impl From<'_> {
             0 => None,
             code => Some(Shown::of_code(code).ok_or(DecodeFault::Malformed)?),
         };
-        let author =
-            if by & 1 == 0 { Author::Detector } else { Author::Operator(self.name()?) };
+        let author = if by & 1 == 0 { Author::Detector } else { Author::Operator(self.name()?) };
         Ok(Lock { version, until, since_ms, cause, author, shown })
     }
 

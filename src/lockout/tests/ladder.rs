@@ -26,8 +26,7 @@ fn judged(accusation: &Accusation, probation: Probation) -> LockTable {
 fn accuse(table: &mut LockTable, accusation: &Accusation, probation: Probation) {
     let verdict = judge(accusation, probation, CENSUS, &Rules::default());
     let shown = (accusation.backing == Backing::Credential).then_some(accusation.shown);
-    let imposed =
-        Imposed { shown, ..lock(verdict.step, verdict.until.unwrap(), Author::Detector) };
+    let imposed = Imposed { shown, ..lock(verdict.step, verdict.until.unwrap(), Author::Detector) };
     table.impose(&subject(), &imposed, GatewayId(1), accusation.at).unwrap();
 }
 

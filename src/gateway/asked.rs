@@ -1,0 +1,63 @@
+//! What a request names in its path and query, as far as it may be the id of a record. No byte of it
+//! stays.
+use std::borrow::Cow;
+
+use crate::base::OperationIx;
+use crate::engine::Live;
+use crate::policy::{Facts, Template};
+
+/// The bytes of one request's target.
+pub(super) struct Asked<'a> {
+    path: &'a [u8],
+    query: &'a [u8],
+    template: Option<&'a Template>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn of(facts: &Facts<'a>, live: &'a Live, operation: OperationIx) -> Self {
+        let of = live.snapshot.policy.operation(operation);
+        Self {
+            path: facts.path,
+            query: facts.query.unwrap_or_default(),
+            template: of.map(|operation| &operation.template),
+        }
+    }
+
+    /// What stands for the operation's parameters in the path.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &'a [u8]> {
+        let path = self.path;
+        self.template.into_iter().flat_map(move |template| template.parameters(path))
+    }
+
+    /// Shows everything that may be the id of a record: parameters of the path, and each value of the
+    /// query, where several may stand with commas.
+    pub(super) fn ids(&self, mut see: impl FnMut(&[u8])) {
+        let values = self.query.split(|byte| *byte == b'&').filter_map(|pair| {
+            let at = memchr::memchr(b'=', pair)?;
+            pair.get(at.saturating_add(1)..)
+        });
+        for value in self.parameters().chain(values) {
+            plain(value).split(|byte| *byte == b',').filter(|id| !id.is_empty()).for_each(&mut see);
+        }
+    }
+}
+
+/// The bytes that escapes stand for. `policy` has found that there is one way to read them.
+fn plain(escaped: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', escaped).is_none() {
+        return Cow::Borrowed(escaped);
+    }
+    let mut out = Vec::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some((first, tail)) = rest.split_first() {
+        let digit = |at: usize| tail.get(at).and_then(|b| char::from(*b).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
+            out.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
+            rest = tail.get(2..).unwrap_or_default();
+        } else {
+            out.push(*first);
+            rest = tail;
+        }
+    }
+    Cow::Owned(out)
+}

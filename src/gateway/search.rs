@@ -1,0 +1,143 @@
+//! Looks for planted records, and for orders that are locked, in what passes. Controls: MON-4, ACC-5.
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+
+use super::asked::Asked;
+use super::ctx::{Ctx, Search};
+use crate::base::{ClosedFault, Denial, UpstreamFault};
+use crate::detect::{Canary, CanarySet, Mode, Scan, Scanned, Sought};
+use crate::engine::Live;
+
+/// What a request names: orders, as locks see them. A planted record is touched by being named, MON-4:
+/// nobody has a reason to ask for one. Observed only, the request goes on.
+pub(super) fn named(
+    ctx: &mut Ctx,
+    live: &Live,
+    asked: &Asked<'_>,
+) -> (Vec<u64>, Result<(), Denial>) {
+    let canaries = planted_in(live);
+    let (mut orders, mut touched_one) = (Vec::new(), None);
+    asked.ids(|id| {
+        orders.push(ctx.engine.order(id));
+        touched_one = touched_one.or_else(|| canaries?.find(id));
+    });
+    let touched = touched_one.map_or(Ok(()), |canary| touched(ctx, canary));
+    (orders, touched)
+}
+
+/// Planted records, where anybody looks for them.
+fn planted_in(live: &Live) -> Option<&CanarySet> {
+    let detect = &live.snapshot.detect;
+    let looked_for = !detect.canaries.is_empty() && detect.settings.canary.0 != Mode::Off;
+    looked_for.then_some(&detect.canaries)
+}
+
+/// Bodies are looked into from now on, if there is anything to look for. Asked again on the way, because
+/// a lock may come while a call waits or is answered.
+pub(super) fn begin(ctx: &mut Ctx) {
+    if ctx.traits.search.is_some() {
+        return;
+    }
+    let Some(seen) = &ctx.seen else { return };
+    let planted = planted_in(&seen.live).is_some();
+    if planted || ctx.engine.holds_locked_orders() {
+        ctx.traits.search = Some(Box::new(Search { planted, ..Search::default() }));
+    }
+}
+
+fn touched(ctx: &mut Ctx, canary: Canary) -> Result<(), Denial> {
+    ctx.traits.canary = ctx.traits.canary.or(Some(canary));
+    match ctx.seen()?.live.snapshot.detect.settings.canary.0 {
+        Mode::Enforce => Err(Denial::Canary),
+        Mode::Off | Mode::Observe => Ok(()),
+    }
+}
+
+/// Looks for planted records, and orders that are locked, in what the caller sends.
+pub(super) fn up(ctx: &mut Ctx, chunk: &[u8], end: bool) -> Result<(), Denial> {
+    begin(ctx);
+    let (Some(seen), Some(search)) = (&ctx.seen, &mut ctx.traits.search) else { return Ok(()) };
+    let orders = ctx.engine.locked_orders();
+    if look(&mut search.orders_up, &orders, chunk, end).hit.is_some() {
+        return Err(Denial::Closed(ClosedFault::Record));
+    }
+    if !search.planted {
+        return Ok(());
+    }
+    let set = &seen.live.snapshot.detect.canaries;
+    look(&mut search.up, set, chunk, end).hit.map_or(Ok(()), |canary| touched(ctx, canary))
+}
+
+/// The next bytes of a body, and its end.
+fn look<S: Sought>(scan: &mut Scan, of: &S, chunk: &[u8], end: bool) -> Scanned<S::Found> {
+    let mut scanned = scan.feed(of, chunk);
+    if end {
+        scanned.hit = scanned.hit.or_else(|| scan.finish(of));
+        scanned.undecided = 0;
+    }
+    scanned
+}
+
+/// The answer's head is here. One that nobody can look into does not pass where something is guarded.
+pub(super) fn head(headers: &HeaderMap, ctx: &mut Ctx) -> Result<(), Denial> {
+    ctx.traits.coded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    begin(ctx);
+    readable(ctx)
+}
+
+fn readable(ctx: &Ctx) -> Result<(), Denial> {
+    let (Some(seen), Some(search)) = (&ctx.seen, &ctx.traits.search) else { return Ok(()) };
+    let enforced = seen.live.snapshot.detect.settings.canary.0 == Mode::Enforce;
+    let guarded = (search.planted && enforced) || ctx.engine.holds_locked_orders();
+    if ctx.traits.coded && guarded {
+        Err(Denial::Upstream(UpstreamFault::Malformed))
+    } else {
+        Ok(())
+    }
+}
+
+/// Looks for planted records, and orders that are locked, in the answer. Bytes that may be the
+/// beginning of one are held back until it is clear that they are not, so that none leaves.
+pub(super) fn down(ctx: &mut Ctx, body: &mut Option<Bytes>, end: bool) -> Result<(), Denial> {
+    begin(ctx);
+    readable(ctx)?;
+    let (Some(seen), Some(search)) = (&ctx.seen, &mut ctx.traits.search) else { return Ok(()) };
+    let chunk = body.take().unwrap_or_default();
+    let orders = look(&mut search.orders_down, &ctx.engine.locked_orders(), &chunk, end);
+    if orders.hit.is_some() {
+        return Err(Denial::Closed(ClosedFault::Record));
+    }
+    let mut undecided = orders.undecided;
+    if search.planted {
+        let set = &seen.live.snapshot.detect.canaries;
+        let planted = look(&mut search.down, set, &chunk, end);
+        undecided = undecided.max(planted.undecided);
+        if let Some(canary) = planted.hit {
+            // Observed only, everything goes on.
+            touched(ctx, canary)?;
+        }
+    }
+    *body = release(ctx, chunk, undecided);
+    Ok(())
+}
+
+/// What may leave: what was held and the chunk, less `undecided` bytes at the end, which are held.
+fn release(ctx: &mut Ctx, chunk: Bytes, undecided: usize) -> Option<Bytes> {
+    let search = ctx.traits.search.as_mut()?;
+    let all = if search.held.is_empty() {
+        chunk
+    } else {
+        let mut joined = BytesMut::with_capacity(search.held.len().saturating_add(chunk.len()));
+        joined.extend_from_slice(&search.held);
+        joined.extend_from_slice(&chunk);
+        search.held.clear();
+        joined.freeze()
+    };
+    let leaves = all.len().saturating_sub(undecided);
+    search.held.extend_from_slice(all.get(leaves..).unwrap_or_default());
+    (leaves > 0).then(|| all.slice(..leaves))
+}
