@@ -64,9 +64,11 @@ pub(super) fn observe(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Mom
     let conn = &seen.link.facts;
     let proved = ctx.identity;
     let Some(outcome) = outcome(ctx) else { return };
+    // A name that nothing proved counts for failed logins and for nothing else.
+    let claimed = ctx.named.or(ctx.claimed).filter(|_| outcome == Outcome::NotAuthenticated);
     let event = Event {
         at: now,
-        identity: proved.map(|(ix, _)| ix).or(ctx.named).or(ctx.claimed),
+        identity: proved.map(|(ix, _)| ix).or(claimed),
         role: ctx.role,
         network: conn.networks.first(),
         source: conn.source_hash,

@@ -2,10 +2,10 @@
 use std::time::Duration;
 
 use sekisho::lockout::Step;
-use sekisho::mock::{Caller, Reply, Scenario};
+use sekisho::mock::{Alpn, Caller, Reply, Scenario};
 use serde_json::json;
 
-use crate::support::{Plan, World, bearing, error_of, get, until};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get, until};
 
 const PEOPLE: &str = r#"
 [role.care]
@@ -94,4 +94,49 @@ async fn acc_2_a_login_from_before_the_accusation_meets_no_step_up() {
     assert_eq!(ask(&world, &here, Some(&after), 51).await.status, 200);
     assert_eq!(ask(&world, &here, Some(&before), 52).await.status, 401);
     world.finish().await;
+}
+
+/// Whoever bears a token whose issuer's keys can't be had is nobody yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_1_tokens_that_can_t_be_verified_accuse_nobody_of_sharing() {
+    let unavailable = "jwks = { url = \"https://localhost:1/jwks\", ca = \"pki/ca.pem\" }";
+    let file = "jwks = { file = \"pki/tokens/signing.jwks\" }";
+    for (keys, is_accused) in [(file, true), (unavailable, false)] {
+        let sharing = "[detect.sharing]\nmode = \"enforce\"\nlearn_hours = 1\n\
+                       returns_note = 1\nreturns_act = 2\n";
+        let plan = Plan::default()
+            .replace(file, keys)
+            .replace(
+                "loopback = [\"127.0.0.0/8\", \"::1\"]",
+                "loopback = [\"127.0.0.1\"]\nelsewhere = [\"127.0.0.7\"]",
+            )
+            .replace(
+                "networks = [\"loopback\"]\nupstreams",
+                "networks = [\"loopback\", \"elsewhere\"]\nupstreams",
+            )
+            .fill("more", sharing)
+            .by_hand();
+        let world = World::with(plan).await;
+        let here = world.caller(|config| config.alpn = Alpn::H1);
+        let there = world.caller(|config| {
+            config.alpn = Alpn::H2;
+            config.source = Some("127.0.0.7".parse().unwrap());
+        });
+        let ask = async |caller: &Caller| {
+            let reply = world.call(caller, bearing(get(ORDERS), &world.token("analyst"))).await;
+            assert!(is_accused || reply.status == 503, "{}", reply.text());
+            world.line_of(&reply);
+        };
+        for _hour in 0..4 {
+            ask(&here).await;
+            world.advance(Duration::from_secs(3_600));
+        }
+        for _return in 0..6 {
+            ask(&here).await;
+            ask(&there).await;
+        }
+        let locks = world.gateway.engine.list_locks();
+        assert_eq!(!locks.is_empty(), is_accused, "{locks:?}");
+        world.finish().await;
+    }
 }
