@@ -45,7 +45,7 @@ pub use event::{Event, Metric, Outcome};
 pub use history::HistoryFault;
 pub use paths::is_scanner_path;
 pub use peers::Peers;
-pub use scan::{Scan, Scanned, Sought};
+pub use scan::{Scan, Scanned, Sought, each_id, is_id};
 pub use settings::{
     CanaryMode, EnumerationSettings, FailureSettings, IntrusionSettings, LoginSettings, PerMetric,
     Settings, SharingSettings, SlowSettings, VolumeSettings,

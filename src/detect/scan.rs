@@ -8,6 +8,9 @@
 //!    `\u0035` is a 5 and the n of `\n` belongs to no id. A hit in either reading is one.
 //!
 //! An id in another encoding is not seen.
+use std::cell::RefCell;
+use std::convert::Infallible;
+
 use super::canary::{Canary, CanarySet};
 
 /// Ids to look for.
@@ -31,6 +34,34 @@ impl Sought for CanarySet {
 
     fn find(&self, id: &[u8]) -> Option<Canary> {
         Self::find(self, id)
+    }
+}
+
+/// Shows every run of bytes that could be an id, in either reading: for what is short and stands in one
+/// piece.
+pub fn each_id(bytes: &[u8], see: impl FnMut(&[u8])) {
+    let (each, mut scan) = (Each(RefCell::new(see)), Scan::default());
+    let _never = scan.feed(&each, bytes);
+    let _never = scan.finish(&each);
+}
+
+/// Whether it is one such run and nothing else.
+pub fn is_id(bytes: &[u8]) -> bool {
+    bytes.len() <= CanarySet::LENGTH_MAX && bytes.iter().all(|byte| is_id_byte(*byte))
+}
+
+struct Each<F>(RefCell<F>);
+
+impl<F: FnMut(&[u8])> Sought for Each<F> {
+    type Found = Infallible;
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    fn find(&self, id: &[u8]) -> Option<Infallible> {
+        (self.0.borrow_mut())(id);
+        None
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::base::OperationIx;
+use crate::detect::{each_id, is_id};
 use crate::engine::Live;
 use crate::policy::{Facts, Template};
 
@@ -29,15 +30,18 @@ impl<'a> Asked<'a> {
         self.template.into_iter().flat_map(move |template| template.parameters(path))
     }
 
-    /// Shows everything that may be the id of a record: parameters of the path, and each value of the
-    /// query, where several may stand with commas.
+    /// Shows everything that may be the id of a record: parameters of the path, each value of the query,
+    /// where several may stand with commas, and each run of an id's bytes in them, as in `id:902-…`.
     pub(super) fn ids(&self, mut see: impl FnMut(&[u8])) {
         let values = self.query.split(|byte| *byte == b'&').filter_map(|pair| {
             let at = memchr::memchr(b'=', pair)?;
             pair.get(at.saturating_add(1)..)
         });
         for value in self.parameters().chain(values) {
-            plain(value).split(|byte| *byte == b',').filter(|id| !id.is_empty()).for_each(&mut see);
+            let plain = plain(value);
+            each_id(&plain, &mut see);
+            // Another store's may have other bytes in it.
+            plain.split(|byte| *byte == b',').filter(|id| !is_id(id)).for_each(&mut see);
         }
     }
 }

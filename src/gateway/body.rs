@@ -1,10 +1,12 @@
-//! Counts what an answer reveals while it streams by (MON-3). Masking by role will enter here.
-//! Never changes a byte, and never holds one back.
+//! An answer's bytes on their way down: a lock cuts them (ACC-2), `search` holds back what may be guarded
+//! (MON-4), and what is revealed is counted (MON-3). Masking by role will enter here. Never changes a byte.
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::ctx::{Ctx, Seen};
-use crate::base::Moment;
+use super::{guard, search};
+use crate::base::{Denial, Moment};
 use crate::engine::Exposed;
 use crate::evidence::Fixed;
 use crate::exposure::{self, Scanner};
@@ -41,11 +43,22 @@ fn unreadable(headers: &HeaderMap) -> Option<&'static str> {
     (!json && !kind.is_empty()).then_some("media_type")
 }
 
-pub(super) fn pass(chunk: &[u8], ctx: &mut Ctx) {
+/// The next bytes of an answer's body: what of them may leave now, and that is counted.
+pub(super) fn answer_bytes(
+    body: &mut Option<Bytes>,
+    end: bool,
+    ctx: &mut Ctx,
+) -> Result<(), Denial> {
+    guard::still_admitted(ctx)?;
+    search::down(ctx, body, end)?;
+    let Some(chunk) = body else { return Ok(()) };
     if let Some(scanner) = &mut ctx.scanner {
         // After a fault it counts bytes only; `end` tells of the fault.
         let _ = scanner.feed(chunk);
     }
+    let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+    ctx.response_bytes = ctx.response_bytes.saturating_add(bytes);
+    Ok(())
 }
 
 /// Behind the body, whole or not: what passed was revealed.

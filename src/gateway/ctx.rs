@@ -88,11 +88,16 @@ pub(super) struct Traits {
 pub(super) struct Search {
     /// Whether planted records are looked for; orders that are locked always are.
     pub(super) planted: bool,
-    pub(super) orders_up: Scan,
-    pub(super) orders_down: Scan,
-    pub(super) up: Scan,
-    pub(super) down: Scan,
-    /// The end of the answer so far, which may be the beginning of a planted id.
+    pub(super) up: Way,
+    pub(super) down: Way,
+}
+
+/// What is searched of one direction's bytes.
+#[derive(Default)]
+pub(super) struct Way {
+    pub(super) planted: Scan,
+    pub(super) orders: Scan,
+    /// The end of what came so far, which may be the beginning of an id.
     pub(super) held: Vec<u8>,
 }
 

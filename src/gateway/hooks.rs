@@ -10,10 +10,11 @@ use pingora::{Error, Result};
 use pingora_core::protocols::Digest;
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use super::body::answer_bytes;
 use super::ctx::Ctx;
 use super::finish::stop;
 use super::socket::Sockets;
-use super::{body as answer, finish, forward, guard, pace, request, respond, search};
+use super::{finish, forward, pace, request, respond, search};
 use crate::engine::Engine;
 use crate::upstream::Retry;
 
@@ -67,7 +68,7 @@ impl ProxyHttp for Hooks {
         let bytes = body.as_ref().map_or(0, Bytes::len);
         // Pingora takes any other error for one of an HTTP/2 upstream's and waits for its answer.
         request::count_body(ctx, bytes, end)
-            .and_then(|()| search::up(ctx, body.as_deref().unwrap_or_default(), end))
+            .and_then(|()| search::up(ctx, body, end))
             .or_else(|denial| stop(ctx, denial).map_err(Error::into_down))
     }
 
@@ -118,13 +119,7 @@ impl ProxyHttp for Hooks {
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<std::time::Duration>> {
-        guard::still_admitted(ctx)
-            .and_then(|()| search::down(ctx, body, end))
-            .or_else(|denial| stop(ctx, denial))?;
-        let bytes = body.as_ref().map_or(0, Bytes::len);
-        answer::pass(body.as_deref().unwrap_or_default(), ctx);
-        ctx.response_bytes =
-            ctx.response_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        answer_bytes(body, end, ctx).or_else(|denial| stop(ctx, denial))?;
         Ok(None)
     }
 

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
 use super::asked::Asked;
-use super::ctx::{Ctx, Search};
+use super::ctx::{Ctx, Search, Way};
 use crate::base::{ClosedFault, Denial, UpstreamFault};
 use crate::detect::{Canary, CanarySet, Mode, Scan, Scanned, Sought};
 use crate::engine::Live;
@@ -54,29 +54,16 @@ fn touched(ctx: &mut Ctx, canary: Canary) -> Result<(), Denial> {
     }
 }
 
-/// Looks for planted records, and orders that are locked, in what the caller sends.
-pub(super) fn up(ctx: &mut Ctx, chunk: &[u8], end: bool) -> Result<(), Denial> {
-    begin(ctx);
-    let (Some(seen), Some(search)) = (&ctx.seen, &mut ctx.traits.search) else { return Ok(()) };
-    let orders = ctx.engine.locked_orders();
-    if look(&mut search.orders_up, &orders, chunk, end).hit.is_some() {
-        return Err(Denial::Closed(ClosedFault::Record));
+/// Looks into what the caller sends. Bytes that may be the beginning of an id are held back until it is
+/// clear that they are not, so that none goes up.
+pub(super) fn up(ctx: &mut Ctx, body: &mut Option<Bytes>, end: bool) -> Result<(), Denial> {
+    let end = end || body.is_none();
+    pass(ctx, |search| &mut search.up, body, end)?;
+    // No bytes at all would be the end to whoever sends them on.
+    if !end {
+        body.get_or_insert_default();
     }
-    if !search.planted {
-        return Ok(());
-    }
-    let set = &seen.live.snapshot.detect.canaries;
-    look(&mut search.up, set, chunk, end).hit.map_or(Ok(()), |canary| touched(ctx, canary))
-}
-
-/// The next bytes of a body, and its end.
-fn look<S: Sought>(scan: &mut Scan, of: &S, chunk: &[u8], end: bool) -> Scanned<S::Found> {
-    let mut scanned = scan.feed(of, chunk);
-    if end {
-        scanned.hit = scanned.hit.or_else(|| scan.finish(of));
-        scanned.undecided = 0;
-    }
-    scanned
+    Ok(())
 }
 
 /// The answer's head is here. One that nobody can look into does not pass where something is guarded.
@@ -100,44 +87,66 @@ fn readable(ctx: &Ctx) -> Result<(), Denial> {
     }
 }
 
-/// Looks for planted records, and orders that are locked, in the answer. Bytes that may be the
-/// beginning of one are held back until it is clear that they are not, so that none leaves.
+/// Looks into the answer, and holds back likewise.
 pub(super) fn down(ctx: &mut Ctx, body: &mut Option<Bytes>, end: bool) -> Result<(), Denial> {
     begin(ctx);
     readable(ctx)?;
+    pass(ctx, |search| &mut search.down, body, end)
+}
+
+/// Leaves of a body's next bytes what may pass now.
+fn pass(
+    ctx: &mut Ctx,
+    way: fn(&mut Search) -> &mut Way,
+    body: &mut Option<Bytes>,
+    end: bool,
+) -> Result<(), Denial> {
+    begin(ctx);
     let (Some(seen), Some(search)) = (&ctx.seen, &mut ctx.traits.search) else { return Ok(()) };
+    let (is_planted, scans) = (search.planted, way(search));
     let chunk = body.take().unwrap_or_default();
-    let orders = look(&mut search.orders_down, &ctx.engine.locked_orders(), &chunk, end);
+    let orders = look(&mut scans.orders, &ctx.engine.locked_orders(), &chunk, end);
     if orders.hit.is_some() {
         return Err(Denial::Closed(ClosedFault::Record));
     }
     let mut undecided = orders.undecided;
-    if search.planted {
+    if is_planted {
         let set = &seen.live.snapshot.detect.canaries;
-        let planted = look(&mut search.down, set, &chunk, end);
+        let planted = look(&mut scans.planted, set, &chunk, end);
         undecided = undecided.max(planted.undecided);
         if let Some(canary) = planted.hit {
             // Observed only, everything goes on.
             touched(ctx, canary)?;
         }
     }
-    *body = release(ctx, chunk, undecided);
+    *body = ctx.traits.search.as_mut().and_then(|search| way(search).release(chunk, undecided));
     Ok(())
 }
 
-/// What may leave: what was held and the chunk, less `undecided` bytes at the end, which are held.
-fn release(ctx: &mut Ctx, chunk: Bytes, undecided: usize) -> Option<Bytes> {
-    let search = ctx.traits.search.as_mut()?;
-    let all = if search.held.is_empty() {
-        chunk
-    } else {
-        let mut joined = BytesMut::with_capacity(search.held.len().saturating_add(chunk.len()));
-        joined.extend_from_slice(&search.held);
-        joined.extend_from_slice(&chunk);
-        search.held.clear();
-        joined.freeze()
-    };
-    let leaves = all.len().saturating_sub(undecided);
-    search.held.extend_from_slice(all.get(leaves..).unwrap_or_default());
-    (leaves > 0).then(|| all.slice(..leaves))
+/// The next bytes of a body, and its end.
+fn look<S: Sought>(scan: &mut Scan, of: &S, chunk: &[u8], end: bool) -> Scanned<S::Found> {
+    let mut scanned = scan.feed(of, chunk);
+    if end {
+        scanned.hit = scanned.hit.or_else(|| scan.finish(of));
+        scanned.undecided = 0;
+    }
+    scanned
+}
+
+impl Way {
+    /// What may pass: what was held and the chunk, less `undecided` bytes at the end, which are held.
+    fn release(&mut self, chunk: Bytes, undecided: usize) -> Option<Bytes> {
+        let all = if self.held.is_empty() {
+            chunk
+        } else {
+            let mut joined = BytesMut::with_capacity(self.held.len().saturating_add(chunk.len()));
+            joined.extend_from_slice(&self.held);
+            joined.extend_from_slice(&chunk);
+            self.held.clear();
+            joined.freeze()
+        };
+        let passes = all.len().saturating_sub(undecided);
+        self.held.extend_from_slice(all.get(passes..).unwrap_or_default());
+        (passes > 0).then(|| all.slice(..passes))
+    }
 }

@@ -27,6 +27,7 @@ use pingora::{Error, Result};
 use pingora_http::ResponseHeader;
 use tokio::sync::watch;
 
+use super::body::answer_bytes;
 use super::ctx::{Ctx, Stage};
 use super::finish::stop;
 use super::forward;
@@ -148,7 +149,7 @@ fn broken(error: Box<Error>, session: &Session, ctx: &mut Ctx) -> Box<Error> {
     error
 }
 
-/// Passes on an answer that opens no socket.
+/// Passes on an answer that opens no socket, as any other: searched, counted, cut by a lock.
 async fn decline(
     upstream: &mut HttpSession,
     mut head: ResponseHeader,
@@ -167,12 +168,16 @@ async fn decline(
     session.write_response_header(Box::new(head), false).await.map_err(Error::into_down)?;
     loop {
         let read = upstream.read_body_bytes().await;
-        let Some(bytes) = read.map_err(|error| broken(error, session, ctx))? else { break };
-        let count = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        ctx.response_bytes = ctx.response_bytes.saturating_add(count);
-        session.write_response_body(Some(bytes), false).await.map_err(Error::into_down)?;
+        let mut bytes = read.map_err(|error| broken(error, session, ctx))?;
+        let end = bytes.is_none();
+        answer_bytes(&mut bytes, end, ctx).or_else(|denial| stop(ctx, denial))?;
+        if end || bytes.is_some() {
+            session.write_response_body(bytes, end).await.map_err(Error::into_down)?;
+        }
+        if end {
+            return Ok(());
+        }
     }
-    session.write_response_body(None, true).await.map_err(Error::into_down)
 }
 
 /// Takes the client's stream out of Pingora's hands, which gets one in its place that is at its end.

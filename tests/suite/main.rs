@@ -19,6 +19,7 @@ mod accused;
 mod admin;
 mod alarms;
 mod bounds;
+mod canaries;
 mod closed;
 mod detectors;
 mod examples;
