@@ -287,7 +287,8 @@ impl Engine {
                 if verdict.capped {
                     self.metrics.locks_withheld.inc();
                     self.report_event(&Event::LockWithheld(held(accusation.asks, None)));
-                } else if verdict.until.is_some() {
+                }
+                if verdict.until.is_some() {
                     self.metrics.locked(verdict.step.as_str(), verdict.cause.as_str());
                     self.report_event(&Event::Locked(held(verdict.step, verdict.until)));
                 }

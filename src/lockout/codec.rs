@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::base::{Moment, Name};
 
 use super::entry::{Author, Entry, GatewayId, Lock, Release, ReleaseReason};
-use super::table::{LockTable, RESERVED, SUBJECTS_MAX, Subject};
+use super::table::{LockTable, ROOM, Subject};
 use super::{Cause, Deadline, Shown, Step, Until};
 
 const MAGIC: [u8; 4] = *b"SKLT";
@@ -61,7 +61,7 @@ impl LockTable {
             let entry = from.entry()?;
             let versions = entry.locks.values().map(|lock| lock.version);
             tick = versions.chain(entry.released.values().copied()).fold(tick, u64::max);
-            if entries.len() >= SUBJECTS_MAX + RESERVED {
+            if entries.len() >= ROOM {
                 return Err(DecodeFault::Malformed);
             }
             if entries.insert(subject, entry).is_some() {

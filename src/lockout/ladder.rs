@@ -22,6 +22,16 @@ impl Accusation {
     const fn shows_all(&self) -> bool {
         matches!((self.backing, self.shown), (Backing::Credential, Shown::Certificate))
     }
+
+    /// What is done where a lock is due and too many are locked. Nobody may use up the cap to steal at
+    /// leisure; what could be anybody's guess has its own waits.
+    const fn short_of_a_lock(&self) -> Step {
+        match (self.backing, self.shown) {
+            (Backing::Credential, Shown::Certificate) => Step::Slow,
+            (Backing::Credential, Shown::Bearer | Shown::KeyAndToken) => Step::StepUp,
+            (Backing::Stranger | Backing::Familiar, _) => Step::Note,
+        }
+    }
 }
 
 /// Whether the identity was unlocked a short while ago. On probation a step that is asked counts as
@@ -113,7 +123,8 @@ pub struct Verdict {
     /// None for a note, which is over when it was said.
     pub until: Option<Until>,
     pub cause: Cause,
-    /// A lock was due, and too many identities are locked already: this is an alarm of its own.
+    /// A lock was due, and too many identities are locked already: this is an alarm of its own, and
+    /// the step is the hardest that is none.
     pub capped: bool,
 }
 
@@ -132,9 +143,11 @@ pub fn judge(
     let in_vain = asked == Step::StepUp && accusation.shows_all();
     let due = if in_vain { Step::Lock } else { asked };
     let capped = due >= Step::Lock && census.locked_automatically >= rules.cap(census.identities);
-    let step = if capped { Step::Note } else { due };
+    let step = if capped { accusation.short_of_a_lock() } else { due };
     let after = |length| Some(Until::At(Deadline::after(accusation.at, length)));
-    let until = match (step, accusation.backing, probation) {
+    // What stands for a lock lasts as long as that.
+    let lasting = if step == Step::Note { step } else { due };
+    let until = match (lasting, accusation.backing, probation) {
         (Step::Note, _, _) => None,
         (Step::Slow, _, _) => after(rules.slow_for),
         // A lock in its place lasts as long.

@@ -10,8 +10,8 @@
 //! 3. A lock for what was done needs an act that was possible only with a valid credential. What such an
 //!    act leads to is met by a proof that is stronger than the one it was done with, or fresher; where
 //!    there is none, a lock takes the step-up's place, and its time.
-//! 4. The share of identities locked by the machine is capped; beyond it, there is an alarm and no
-//!    lock.
+//! 4. The share of identities locked by the machine is capped; beyond it, there is an alarm, and for
+//!    what was done with a credential the hardest step that is no lock.
 //! 5. A lock ends by its own time or by a release that names who and why; probation follows.
 //! 6. Tables of several gateways merge to the same table in any order, and a release ends only the
 //!    locks that its author saw.

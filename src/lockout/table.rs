@@ -46,9 +46,13 @@ pub enum TableFault {
     NotLocked,
 }
 
-/// Subjects that the machine may hold, and those that only operators may add beyond.
+/// Subjects that the machine may hold; beyond them identities only, which sources can't crowd out; and
+/// beyond those what only operators may add.
 pub(super) const SUBJECTS_MAX: usize = 65_536;
-pub(super) const RESERVED: usize = 4_096;
+const IDENTITIES: usize = 65_536;
+const RESERVED: usize = 4_096;
+/// No table has more.
+pub(super) const ROOM: usize = SUBJECTS_MAX + IDENTITIES + RESERVED;
 
 /// The locks of one gateway, or of several that merge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,9 +80,10 @@ impl LockTable {
         if lock.step == Step::Note {
             return Err(TableFault::NoLock);
         }
-        let room = match lock.author {
-            Author::Detector => SUBJECTS_MAX,
-            Author::Operator(_) => SUBJECTS_MAX + RESERVED,
+        let room = match (&lock.author, subject) {
+            (Author::Detector, Subject::Identity(_)) => SUBJECTS_MAX + IDENTITIES,
+            (Author::Detector, _) => SUBJECTS_MAX,
+            (Author::Operator(_), _) => ROOM,
         };
         if !self.entries.contains_key(subject) && self.entries.len() >= room {
             self.prune(now);
@@ -164,8 +169,7 @@ impl LockTable {
         self.tick = self.tick.max(other.tick);
         let mut outcome = Ok(());
         for (subject, theirs) in &other.entries {
-            if !self.entries.contains_key(subject) && self.entries.len() >= SUBJECTS_MAX + RESERVED
-            {
+            if !self.entries.contains_key(subject) && self.entries.len() >= ROOM {
                 outcome = Err(TableFault::Full);
                 continue;
             }

@@ -41,7 +41,7 @@ pub(crate) struct RawLockout {
     #[schemars(extend("x-range" = ["1 h", "90 days"]))]
     probation: DurationText,
     /// Identities that the gateway may lock by itself at a time, in thousandths of all; at least one.
-    /// Beyond it there is an alarm and no lock.
+    /// Beyond it there is an alarm, and what was done with a credential leads to step-up, or to waiting.
     #[schemars(range(min = 1, max = 1_000))]
     locked_per_mille: u32,
 }

@@ -1,4 +1,6 @@
 //! What an accusation leads to, by what the accused showed.
+use proptest::prelude::*;
+
 use super::super::*;
 use super::{asked, at, lock, name, standings, subject};
 use crate::base::IdentityIx;
@@ -121,4 +123,66 @@ fn mon_6_strangers_never_bring_a_certificate_s_holder_to_a_lock() {
             }
         }
     }
+}
+
+fn an_accusation() -> impl Strategy<Value = (u32, Accusation)> {
+    let asks = proptest::sample::select(Step::ALL);
+    let backing =
+        proptest::sample::select(&[Backing::Stranger, Backing::Familiar, Backing::Credential]);
+    let shown = proptest::sample::select(&[Shown::Bearer, Shown::KeyAndToken, Shown::Certificate]);
+    (0_u32..60, asks, backing, shown).prop_map(|(who, asks, backing, shown)| {
+        (who, Accusation { identity: IdentityIx(who), ..accusation(asks, backing, shown) })
+    })
+}
+
+proptest! {
+    /// Whatever somebody does to use the cap up, no more are locked than it says, and whoever steals
+    /// with a credential is held by what is left of the ladder for as long as a lock would.
+    #[test]
+    fn acc_2_a_cap_that_is_used_up_leaves_nobody_alone_who_needed_a_credential(
+        accusations in proptest::collection::vec(an_accusation(), 1..120),
+        per_mille in 1_u32..200,
+    ) {
+        let rules = Rules { locked_per_mille: per_mille, ..Rules::default() };
+        let cap = (60 * per_mille / 1_000).max(1);
+        let mut table = LockTable::new(at(0));
+        for (who, accusation) in accusations {
+            let census = table.census(60, at(100));
+            let verdict = judge(&accusation, Probation::Over, census, &rules);
+            let free = judge(&accusation, Probation::Over, CENSUS, &rules);
+            prop_assert_eq!(verdict.capped, free.step >= Step::Lock
+                && census.locked_automatically >= cap);
+            if !verdict.capped {
+                prop_assert_eq!(verdict, free);
+            } else if accusation.backing == Backing::Credential {
+                let hardest = match accusation.shown {
+                    Shown::Certificate => Step::Slow,
+                    Shown::Bearer | Shown::KeyAndToken => Step::StepUp,
+                };
+                prop_assert_eq!((verdict.step, verdict.until), (hardest, free.until));
+            } else {
+                prop_assert_eq!((verdict.step, verdict.until), (Step::Note, None));
+            }
+            if let Some(until) = verdict.until {
+                let whose = Subject::Identity(name(&format!("identity-{who}")));
+                let imposed = lock(verdict.step, until, Author::Detector);
+                table.impose(&whose, &imposed, GatewayId(1), at(100)).unwrap();
+            }
+            prop_assert!(table.census(60, at(100)).locked_automatically <= cap);
+        }
+    }
+}
+
+#[test]
+fn acc_2_sources_can_t_take_the_room_that_identities_need() {
+    let mut table = LockTable::new(at(0));
+    let automatic = lock(Step::Lock, Until::Released, Author::Detector);
+    for source in 0..65_536 {
+        table.impose(&Subject::Source(source), &automatic, GatewayId(1), at(0)).unwrap();
+    }
+    let one_more = Subject::Source(u64::MAX);
+    assert_eq!(table.impose(&one_more, &automatic, GatewayId(1), at(1)), Err(TableFault::Full));
+    table.impose(&subject(), &automatic, GatewayId(1), at(1)).unwrap();
+    assert!(table.held(&subject(), at(1)).is_some());
+    assert_eq!(LockTable::decode(&table.encode(), at(1)), Ok(table));
 }

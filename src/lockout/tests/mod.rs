@@ -203,7 +203,7 @@ fn acc_2_automatic_locks_are_capped_and_the_rest_is_an_alarm() {
         };
         let verdict = judge(&accusation, Probation::Over, table.census(200, at(1)), &rules);
         capped += u32::from(verdict.capped);
-        assert_eq!(verdict.capped, verdict.step == Step::Note);
+        assert_eq!(verdict.capped, verdict.step == Step::StepUp);
         if let Some(until) = verdict.until {
             let subject = Subject::Identity(name(&format!("identity-{identity}")));
             let imposed = lock(verdict.step, until, Author::Detector);
