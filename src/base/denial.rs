@@ -18,7 +18,8 @@ pub enum Denial {
     /// The credential is genuine but names no identity that may enter: unknown, disabled, expired
     /// or of another environment. One answer for all four (ACC-1, PRIV-5).
     NoIdentity,
-    /// Locked out. The caller is told the same as by [`Denial::NoIdentity`] (ACC-2, ACC-5).
+    /// Locked out, or made to wait. The caller is told what a wrong credential is: a token that its
+    /// signature does not fit, a certificate that it names nobody (ACC-2, ACC-5).
     Locked(LockFault),
     /// An emergency lock keeps everybody from this (ACC-5).
     Closed(ClosedFault),

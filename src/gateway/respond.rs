@@ -9,7 +9,8 @@ use pingora_http::ResponseHeader;
 
 use super::ctx::Ctx;
 use crate::answer::{self, Login, Subject};
-use crate::base::Denial;
+use crate::base::{Denial, TokenFault};
+use crate::identity::Proof;
 use crate::state::Standing;
 
 pub(super) use crate::answer::REQUEST_ID;
@@ -22,7 +23,8 @@ pub(super) async fn deny(
     denial: Denial,
 ) -> pingora::Result<()> {
     ctx.deny(denial);
-    let row = answer::line(denial);
+    let told = told(denial, ctx.identity.map(|(_who, proof)| proof));
+    let row = answer::line(told);
     ctx.status = row.status;
     let names = ctx.seen.as_ref().map(|seen| &seen.live.snapshot.names);
     let subject = Subject {
@@ -36,7 +38,7 @@ pub(super) async fn deny(
         pace: ctx.pace.standing,
         wait_secs: ctx.exceeded.map(|standing| standing.reset_secs()).or(ctx.wait_secs),
     };
-    let body = Bytes::from(answer::body(denial, subject, ctx.request));
+    let body = Bytes::from(answer::body(told, subject, ctx.request));
 
     let mut head = ResponseHeader::build(row.status, Some(8))?;
     head.insert_header(CONTENT_TYPE, "application/json")?;
@@ -44,14 +46,14 @@ pub(super) async fn deny(
     head.insert_header(CACHE_CONTROL, "no-store")?;
     head.insert_header(ERROR_TYPE, row.error_type)?;
     head.insert_header(REQUEST_ID, ctx.request.as_str())?;
-    if let Some(methods) = answer::allowed(denial) {
+    if let Some(methods) = answer::allowed(told) {
         head.insert_header(http::header::ALLOW, methods)?;
     }
     let login = ctx.seen.as_ref().map_or_else(Login::default, |seen| {
         let snapshot = &seen.live.snapshot;
         Login { classes: &snapshot.acr, within: snapshot.step_up.within }
     });
-    if let Some(challenge) = answer::challenge(denial, login) {
+    if let Some(challenge) = answer::challenge(told, login) {
         head.insert_header(WWW_AUTHENTICATE, &*challenge)?;
     }
     if let Some(secs) = subject.wait_secs {
@@ -71,6 +73,22 @@ pub(super) async fn deny(
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
+}
+
+/// What the caller reads. Whoever is locked, or made to wait, reads what a wrong credential of the same
+/// kind reads, so that the answer does not say whether it is right, nor to anybody who only knows a name
+/// that somebody is locked (ACC-2).
+///
+/// The time does differ: a token that is remembered is not verified again. Who is answered sooner has shown
+/// a genuine token to this gateway before, and knows that; whoever guesses signatures has not.
+const fn told(denial: Denial, proof: Option<Proof>) -> Denial {
+    match (denial, proof) {
+        (
+            Denial::Locked(_),
+            Some(Proof::Token | Proof::BoundToken | Proof::TokenAndCertificate),
+        ) => Denial::Token(TokenFault::Signature),
+        (denial, _) => denial,
+    }
 }
 
 /// Lets a caller send its body that waits to be told so (RFC 9110 §10.1.1). The gateway has decided,

@@ -55,7 +55,12 @@ async fn unlock(world: &World, target: Target) {
 
 fn locked(reply: &Reply, world: &World, detail: &str) {
     let line = world.line_of(reply);
-    assert_eq!((reply.status.as_u16(), error_of(reply).0), (401, "Sekisho.NoIdentity".to_owned()));
+    // As a wrong one of its kind.
+    let code = match line["sekisho.proof"].as_str() {
+        Some("certificate") => "Sekisho.NoIdentity",
+        _ => "Sekisho.TokenNotAccepted",
+    };
+    assert_eq!((reply.status.as_u16(), error_of(reply).0), (401, code.to_owned()));
     assert_eq!(
         (&line["sekisho.denial"], &line["sekisho.detail"]),
         (&"Locked".into(), &detail.into())
@@ -79,9 +84,13 @@ async fn acc_2_ten_guesses_from_where_an_identity_works_lock_it_for_a_while() {
     );
     assert_eq!(line["sekisho.control"], "ACC-2");
 
-    // A stranger that has never existed reads the same, to the byte.
-    let stranger = by_token(&world, &here, "nobody-of-that-name").await;
-    assert_eq!(masked(&reply), masked(&stranger));
+    // A wrong one reads the same, to the byte, and so does one of somebody who has never existed.
+    for subject in ["analyst", "nobody-of-that-name"] {
+        let call = bearing(get(ORDERS), &forged(&world, subject));
+        let wrong = world.call(&here, call).await;
+        assert_eq!(world.line_of(&wrong)["sekisho.detail"], "Signature");
+        assert_eq!(masked(&reply), masked(&wrong));
+    }
     // Others go on, and the attempt is on record.
     assert_eq!(world.call(&world.printer(), get(ORDERS)).await.status, 200);
     assert_eq!(world.gateway.engine.list_locks()[0].attempts, 1);
@@ -100,7 +109,10 @@ async fn acc_2_a_pair_waits_and_is_not_listened_to_meanwhile() {
         world.advance(Duration::from_millis(1_100));
     }
     // Two beyond the free tries: the wait is two seconds, of which one is over.
-    locked(&by_token(&world, &here, "analyst").await, &world, "Waiting");
+    let right = by_token(&world, &here, "analyst").await;
+    locked(&right, &world, "Waiting");
+    let wrong = world.call(&here, bearing(get(ORDERS), &forged(&world, "analyst"))).await;
+    assert_eq!(masked(&right), masked(&wrong), "neither says that it is right");
     world.advance(Duration::from_secs(1));
     assert_eq!(by_token(&world, &here, "analyst").await.status, 200);
     world.finish().await;

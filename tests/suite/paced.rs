@@ -385,7 +385,7 @@ async fn acc_2_a_lock_reaches_calls_that_wait() {
         let reply = call.await.unwrap().unwrap();
         assert_eq!(
             (reply.status.as_u16(), error_of(&reply).0.as_str()),
-            (401, "Sekisho.NoIdentity")
+            (401, "Sekisho.TokenNotAccepted")
         );
         assert_eq!(world.line_of(&reply)["sekisho.denial"], "Locked");
     }

@@ -485,7 +485,7 @@ async fn acc_2_what_one_process_locks_the_other_one_refuses() {
         (reply.status == 401).then_some(reply)
     })
     .await;
-    assert_eq!(crate::support::error_of(&refused).0, "Sekisho.NoIdentity");
+    assert_eq!(crate::support::error_of(&refused).0, "Sekisho.TokenNotAccepted");
     drop(open);
     line.ended(first).await;
     line.stop().await;
