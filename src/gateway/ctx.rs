@@ -105,6 +105,8 @@ pub(super) struct Way {
 #[derive(Default)]
 pub(super) struct Tries {
     pub(super) count: u8,
+    /// Whether a head was on its way up.
+    pub(super) sent: bool,
     /// Addresses that failed this request.
     pub(super) failed: Vec<SocketAddr>,
     pub(super) picked: Option<Picked>,
@@ -202,7 +204,23 @@ impl Ctx {
     /// Gives up the permission to go upstream, but not the place in the log.
     fn leave(&mut self, stage: Stage) {
         if let Stage::Cleared(clearance) = std::mem::replace(&mut self.stage, stage) {
+            self.give_back(&clearance);
             self.slot = Some(clearance.into_slot());
+        }
+    }
+
+    /// Refused calls charge nothing: whatever refuses one that was cleared, as long as nothing of it went
+    /// upstream. Whoever goes away by itself has had its unit.
+    pub(super) const fn is_free(&self) -> bool {
+        matches!(self.stage, Stage::Denied(_)) && !self.tries.sent
+    }
+
+    fn give_back(&self, clearance: &Clearance) {
+        if self.is_free()
+            && let (Some(seen), Some((who, _proof))) = (&self.seen, self.identity)
+        {
+            let of = (who, clearance.operation(), clearance.upstream());
+            self.engine.give_back(&seen.live, of, clearance.charged(), self.started);
         }
     }
 

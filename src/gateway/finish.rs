@@ -104,12 +104,8 @@ pub(super) fn record(ctx: &mut Ctx) {
         return;
     };
     let exposed = body::end(scanner, ctx, seen, now);
-    // Refused calls charge nothing, not even the bytes of the refusal.
-    let unsent = matches!(
-        ctx.stage,
-        Stage::Denied(Denial::UpstreamQuota(_) | Denial::Head(HeadFault::MaxWait))
-    );
-    if slot.is_some() && !unsent {
+    // Not even the bytes of the refusal.
+    if slot.is_some() && !ctx.is_free() {
         spend(ctx, seen, exposed, now);
     }
     guard::observe(ctx, seen, exposed, now);

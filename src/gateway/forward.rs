@@ -102,6 +102,7 @@ pub(super) fn request_head(
     if counted {
         head.insert_header(ACCEPT_ENCODING, "identity").map_err(|_error| Denial::Internal)?;
     }
+    ctx.tries.sent = true;
     Ok(())
 }
 

@@ -51,17 +51,6 @@ impl Pace {
 
 /// Waits for the call's turn, at most as long as it may. An error means that the caller is gone.
 pub(super) async fn turn(session: &mut Session, ctx: &mut Ctx) -> Result<Result<(), Denial>> {
-    let taken = match take_turn(session, ctx).await {
-        Ok(taken) => taken,
-        Err(gone) => return Err(gone),
-    };
-    if taken.is_err() {
-        give_back(ctx);
-    }
-    Ok(taken)
-}
-
-async fn take_turn(session: &mut Session, ctx: &mut Ctx) -> Result<Result<(), Denial>> {
     let terms = match terms(ctx) {
         Ok(Some(terms)) => terms,
         Ok(None) => return Ok(Ok(())),
@@ -171,17 +160,6 @@ fn patience(headers: &HeaderMap, terms: &Terms) -> std::result::Result<Patience,
         (Some(value), None) => Patience::parse(value.as_bytes(), terms.max_wait)
             .map_err(|_fault| Denial::Head(HeadFault::MaxWait)),
         (Some(_), Some(_)) => Err(Denial::Head(HeadFault::MaxWait)),
-    }
-}
-
-/// Refused calls charge nothing.
-fn give_back(ctx: &Ctx) {
-    if let (Ok(clearance), Ok(seen), Some((who, _proof))) =
-        (ctx.clearance(), ctx.seen(), ctx.identity)
-    {
-        let (operation, upstream) = (clearance.operation(), clearance.upstream());
-        let of = (who, operation, upstream);
-        ctx.engine.give_back(&seen.live, of, clearance.charged(), ctx.started);
     }
 }
 

@@ -50,5 +50,6 @@ mod step_up;
 mod store;
 mod streams;
 mod tidy;
+mod unsent;
 mod upstream;
 mod wire;
