@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use parking_lot::Mutex;
 
 use super::memory::{Piece, Source, Unreadable};
+use super::usual::Usual;
 use super::{Engine, Live};
 use crate::base::{IdentityIx, Moment, Name, RoleIx};
 use crate::detect::HistoryFault;
-use crate::store::{BlobKey, KeyId, Shelf};
+use crate::store::{BlobKey, KeyId, Shelf, StoreFault};
 
 /// Whose memory has changed since it was written down. By name: places change with the configuration.
 #[derive(Debug, Default)]
@@ -15,9 +16,44 @@ pub(super) struct Histories {
     watches: Mutex<BTreeSet<Name>>,
     logins: Mutex<BTreeSet<Name>>,
     roles: Mutex<BTreeSet<Name>>,
+    /// Who came with a reload and may have been here before. Nothing of theirs is written down until
+    /// what is kept of them was brought back, which it would otherwise replace.
+    returning: Mutex<Returning>,
+}
+
+/// By name.
+#[derive(Clone, Debug, Default)]
+struct Returning {
+    identities: BTreeSet<Name>,
+    roles: BTreeSet<Name>,
 }
 
 impl Histories {
+    /// A configuration is about to be in force in the place of another.
+    pub(super) fn adopt(&self, before: &Live, after: &Live) {
+        let all = |live: &Live| {
+            let names = &live.snapshot.names;
+            let identities = (0..).map(IdentityIx).map_while(|ix| names.identity(ix).cloned());
+            let roles = (0..).map(RoleIx).map_while(|ix| names.role(ix).cloned());
+            Returning { identities: identities.collect(), roles: roles.collect() }
+        };
+        let (before, after) = (all(before), all(after));
+        let mut returning = self.returning.lock();
+        returning.identities.extend(after.identities.difference(&before.identities).cloned());
+        returning.roles.extend(after.roles.difference(&before.roles).cloned());
+    }
+
+    /// At most `most` of those that changed and are not `away`.
+    fn take(changed: &Mutex<BTreeSet<Name>>, away: &BTreeSet<Name>, most: usize) -> Vec<Name> {
+        let mut changed = changed.lock();
+        let names: Vec<Name> =
+            changed.iter().filter(|name| !away.contains(*name)).take(most).cloned().collect();
+        for name in &names {
+            changed.remove(name);
+        }
+        names
+    }
+
     pub(super) fn changed_watch(&self, live: &Live, who: IdentityIx) {
         self.watches.lock().extend(live.snapshot.names.identity(who).cloned());
     }
@@ -27,8 +63,7 @@ impl Histories {
     }
 
     pub(super) fn take_changed_roles(&self, most: usize) -> Vec<Name> {
-        let mut changed = self.roles.lock();
-        std::iter::from_fn(|| changed.pop_first()).take(most).collect()
+        Self::take(&self.roles, &self.returning.lock().roles, most)
     }
 
     pub(super) fn changed_login(&self, live: &Live, who: IdentityIx) {
@@ -80,11 +115,76 @@ impl<'e> Remembered<'e> {
         self.engine.memory.id(kind, name.as_str())
     }
 
-    fn value(&self, ix: IdentityIx) -> Option<Vec<u8>> {
+    /// What is remembered now, by name: watches are placed as in `live`, logins as the locks have it.
+    fn value(&self, name: &Name) -> Option<Vec<u8>> {
+        let locks = &self.engine.locks;
         match self.kind {
-            Kind::Watches => self.live.watch_bytes(ix),
-            Kind::Logins => self.engine.locks.logins(|logins, _table| logins.encode(ix)),
+            Kind::Watches => self.live.watch_bytes(self.place(name)?),
+            Kind::Logins => {
+                locks.logins(|logins, _table| logins.encode(locks.identity_named(name)?))
+            }
         }
+    }
+
+    /// Where `live` has an identity: most often where the locks have it.
+    fn place(&self, name: &Name) -> Option<IdentityIx> {
+        let names = &self.live.snapshot.names;
+        let near = self.engine.locks.identity_named(name);
+        near.filter(|ix| names.identity(*ix) == Some(name)).or_else(|| names.identity_named(name))
+    }
+
+    fn key(&self, name: &Name) -> BlobKey {
+        BlobKey { shelf: self.shelf(), id: self.id(name), part: 0 }
+    }
+
+    /// Gives somebody back what was kept.
+    fn give(&self, name: &Name, value: &[u8], now: Moment) -> Result<(), Unreadable> {
+        let locks = &self.engine.locks;
+        match self.kind {
+            Kind::Watches => {
+                let Some(ix) = self.place(name) else { return Ok(()) };
+                self.live.recall_watch(ix, value).map_err(|fault| match fault {
+                    HistoryFault::Newer => Unreadable::Newer,
+                    HistoryFault::Length | HistoryFault::Malformed => Unreadable::Damaged,
+                })
+            }
+            Kind::Logins => {
+                let restored = locks.logins(|logins, _table| {
+                    locks.identity_named(name).is_none_or(|ix| logins.restore(ix, value, now))
+                });
+                if restored { Ok(()) } else { Err(Unreadable::Damaged) }
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Brings back what is kept of those that came with a reload. How many pieces could not be read.
+    ///
+    /// # Errors
+    /// If the store can't be read; they are asked for again then, and not written until they came.
+    pub(super) async fn recall_returning(&self, now: Moment) -> Result<u64, StoreFault> {
+        let returning = self.histories.returning.lock().clone();
+        let live = self.live();
+        let mut refused = 0_u64;
+        for name in &returning.identities {
+            for kind in [Kind::Watches, Kind::Logins] {
+                let source = Remembered::of(self, &live, kind);
+                if let Some(kept) = self.memory.store().blob(source.key(name)).await? {
+                    refused += u64::from(source.give(name, &kept.value, now).is_err());
+                }
+            }
+            self.histories.returning.lock().identities.remove(name);
+        }
+        for name in &returning.roles {
+            let source = Usual::new(self, &live);
+            let key = source.key(name);
+            if let Some(kept) = self.memory.store().blob(key).await? {
+                refused += u64::from(source.recall(key, &kept.value, now).is_err());
+            }
+            self.histories.returning.lock().roles.remove(name);
+        }
+        Ok(refused)
     }
 }
 
@@ -97,35 +197,27 @@ impl Source for Remembered<'_> {
     }
 
     fn changed(&self, most: usize, _now: Moment) -> Vec<Piece> {
-        let names: Vec<Name> = {
-            let mut changed = match self.kind {
-                Kind::Watches => self.engine.histories.watches.lock(),
-                Kind::Logins => self.engine.histories.logins.lock(),
-            };
-            std::iter::from_fn(|| changed.pop_first()).take(most).collect()
+        let histories = &self.engine.histories;
+        let changed = match self.kind {
+            Kind::Watches => &histories.watches,
+            Kind::Logins => &histories.logins,
         };
-        let piece = |name: Name| {
-            let ix = self.engine.locks.identity_named(&name)?;
-            let key = BlobKey { shelf: self.shelf(), id: self.id(&name), part: 0 };
+        let names = Histories::take(changed, &histories.returning.lock().identities, most);
+        let piece = |name: &Name| {
+            // Whoever left meanwhile keeps what is written down.
+            self.place(name)?;
             // Nothing left to remember: the piece is forgotten.
-            Some(Piece { key, value: self.value(ix).unwrap_or_default() })
+            Some(Piece { key: self.key(name), value: self.value(name).unwrap_or_default() })
         };
-        names.into_iter().filter_map(piece).collect()
+        names.iter().filter_map(piece).collect()
     }
 
     fn recall(&self, key: BlobKey, value: &[u8], now: Moment) -> Result<(), Unreadable> {
         // Of somebody who is no longer configured, and may be again.
-        let Some(ix) = self.places.get(&key.id).copied() else { return Ok(()) };
-        match self.kind {
-            Kind::Watches => self.live.recall_watch(ix, value).map_err(|fault| match fault {
-                HistoryFault::Newer => Unreadable::Newer,
-                HistoryFault::Length | HistoryFault::Malformed => Unreadable::Damaged,
-            }),
-            Kind::Logins => {
-                let restored =
-                    self.engine.locks.logins(|logins, _table| logins.restore(ix, value, now));
-                if restored { Ok(()) } else { Err(Unreadable::Damaged) }
-            }
+        let place = self.places.get(&key.id);
+        match place.and_then(|ix| self.live.snapshot.names.identity(*ix)) {
+            Some(name) => self.give(name, value, now),
+            None => Ok(()),
         }
     }
 

@@ -188,6 +188,7 @@ impl Engine {
         self.tokens.adopt(&before.snapshot.trust, &live.snapshot.trust);
         self.count_listeners(&live.snapshot);
         self.locks.adopt(&live.snapshot, self.clock.now());
+        self.histories.adopt(before, &live);
         self.reloads.retire(self.live.swap(Arc::clone(&live)));
         self.resolve(&live, Some(before));
         self.watch_targets(&live, Some(before));

@@ -103,6 +103,10 @@ impl Engine {
 
     /// Writes down what has changed.
     async fn save(&self, extent: Extent, now: Moment) -> Saved {
+        if let Ok(refused @ 1..) = self.recall_returning(now).await {
+            self.metrics.state.refused.inc_by(refused);
+            self.report_event(&Event::MemoryRefused { count: refused });
+        }
         let live = self.live();
         let quotas = SpentQuotas::new(&self.memory, &live);
         let revealed = Revealed { memory: &self.memory, exposures: &self.exposures };

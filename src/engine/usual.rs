@@ -22,6 +22,10 @@ impl<'e> Usual<'e> {
         self.engine.memory.id("what is usual for a role", role.as_str())
     }
 
+    pub(super) fn key(&self, role: &Name) -> BlobKey {
+        BlobKey { shelf: Shelf::Peers, id: self.id(role), part: 0 }
+    }
+
     fn roles(&self) -> impl Iterator<Item = (&'e Name, RoleIx)> {
         let names = &self.live.snapshot.names;
         (0..).map(RoleIx).map_while(|ix| Some((names.role(ix)?, ix)))
@@ -41,7 +45,7 @@ impl Source for Usual<'_> {
         let places: BTreeMap<&Name, RoleIx> = self.roles().collect();
         let piece = |role: &Name| {
             let value = self.live.peer_bytes(*places.get(role)?)?;
-            Some(Piece { key: BlobKey { shelf: Shelf::Peers, id: self.id(role), part: 0 }, value })
+            Some(Piece { key: self.key(role), value })
         };
         changed.iter().filter_map(piece).collect()
     }

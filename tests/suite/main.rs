@@ -43,6 +43,7 @@ mod privilege;
 mod process;
 mod quota;
 mod reload;
+mod returning;
 mod smoke;
 mod sockets;
 mod state;
