@@ -1,5 +1,6 @@
 //! `sekisho explain`: why a call would be allowed or refused. The decision is `policy`'s own, told
 //! step by step; around it stands what the door and the proof of identity would say.
+mod login;
 mod paced;
 #[cfg(test)]
 mod tests;
@@ -165,6 +166,9 @@ impl<'s> Case<'s> {
         };
         for step in steps {
             told.lines.extend(self.step(step, told.operation));
+        }
+        if let (Ok(_), Some(operation)) = (&decision, told.operation) {
+            told.lines.extend(self.login_line(operation));
         }
         told.verdict = match decision {
             _ if !may_enter => Err(Stopped::Denied(Denial::NoIdentity)),

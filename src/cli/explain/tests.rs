@@ -171,6 +171,36 @@ fn priv_1_decision_role_quota_and_way_out_are_told() {
 }
 
 #[test]
+fn acc_4_a_call_that_takes_a_fresh_login_is_told_so() {
+    let folder = Folder::new("logins");
+    let person = "[identity.carer]\nkind = \"person\"\nowner = \"x\"\nnetworks = [\"office\"]\n\
+                  roles = [\"care\", \"reporting\"]\n\
+                  token = { issuer = \"corp\", subject = \"carer\" }\n";
+    let more = format!(
+        "{CONF}[step_up]\nwithin = \"10 min\"\noperations = [\"orders/getOrderAddress\"]\n\
+         [role.care]\npurpose = \"answer customers\"\nstep_up = \"always\"\n\
+         allow = [\"orders/getOrders\", \"orders/getOrderAddress\"]\n{person}\
+         [[issuer]]\nname = \"corp\"\niss = \"https://issuer.sekisho.test\"\n\
+         audiences = [\"sekisho\"]\nalgorithms = [\"ES256\"]\n\
+         jwks = {{ file = \"tokens/signing.jwks\" }}\nenvironment = \"test\"\n"
+    );
+    std::fs::write(folder.0.join("sekisho.toml"), more).unwrap();
+    let loaded = folder.load();
+    let of = |who: &str, path: &str| explained(&loaded, &asked(who, "GET", path, None));
+    let (text, document) = of("carer", ADDRESS);
+    assert!(text.contains("ALLOWED by role care"), "{text}");
+    let expect = "in the last 10 min, by step_up.operations and role.care.step_up;";
+    assert!(text.contains(expect), "{text}");
+    assert_eq!(document["fresh_login"]["within_seconds"], 600);
+    let (_, document) = of("carer", LIST);
+    assert_eq!(document["fresh_login"]["asked_by"], serde_json::json!(["role.care.step_up"]));
+    let (_, document) = of("label-printer", ADDRESS);
+    assert_eq!(document["fresh_login"]["asked_by"], serde_json::json!(["step_up.operations"]));
+    let (text, document) = of("analyst", LIST);
+    assert!(document["fresh_login"].is_null() && !text.contains("ACC-4"), "{text}");
+}
+
+#[test]
 fn net_1_where_a_call_comes_from_is_judged_or_said_to_be_assumed() {
     let folder = Folder::new("networks");
     let loaded = folder.load();

@@ -80,7 +80,7 @@ impl Case<'_> {
         Some(Line { mark, topic, text })
     }
 
-    fn role(&self, ix: RoleIx) -> &str {
+    pub(super) fn role(&self, ix: RoleIx) -> &str {
         self.snapshot.names.role(ix).map_or("", Name::as_str)
     }
 
@@ -269,6 +269,7 @@ impl Told {
             "amazon_quota": self
                 .verdict
                 .map_or(Value::Null, |allowed| case.paced_json(self.operation, allowed)),
+            "fresh_login": self.operation.map_or(Value::Null, |ix| case.login_json(ix)),
             "steps": steps,
         })
     }
