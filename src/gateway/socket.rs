@@ -104,19 +104,23 @@ impl Sockets {
         else {
             return;
         };
-        let revoked = ctx.engine.clone();
+        let engine = Arc::clone(&ctx.engine);
         let stop = async {
-            tokio::select! {
-                // The sender lives as long as the gateway.
-                _ = stopping.wait_for(|stop| *stop) => {}
-                _locked = revoked.revoked(live, caller) => {}
-            }
+            // The sender lives as long as the gateway.
+            let _ = stopping.wait_for(|stop| *stop).await;
         };
         let passed = Passed { up: &mut ctx.request_bytes, down: &mut ctx.response_bytes };
-        match relay(client, upstream, passed, idle, stop).await {
-            End::Closed | End::Silent => {}
-            End::ClientBroke => ctx.abort(),
-            End::UpstreamBroke => ctx.deny(Denial::Upstream(UpstreamFault::Closed)),
+        let ended = tokio::select! {
+            biased;
+            // A lock waits for no pause: the streams end with the relay, and no further byte passes.
+            denial = engine.revoked(live, caller) => Err(denial),
+            end = relay(client, upstream, passed, idle, stop) => Ok(end),
+        };
+        match ended {
+            Err(denial) => ctx.deny(denial),
+            Ok(End::Closed | End::Silent) => {}
+            Ok(End::ClientBroke) => ctx.abort(),
+            Ok(End::UpstreamBroke) => ctx.deny(Denial::Upstream(UpstreamFault::Closed)),
         }
     }
 }

@@ -133,3 +133,38 @@ async fn acc_5_a_lock_of_an_order_cuts_the_answer_that_comes_to_it() {
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     assert!(!String::from_utf8_lossy(&rest).contains(ORDER), "it left");
 }
+
+/// A pause is what a socket that has to stop is otherwise given, and whoever steals makes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_lock_cuts_a_socket_that_is_never_silent() {
+    let world = World::start().await;
+    let mut stream = printer(&world, Alpn::H1).stream(world.address()).await.unwrap();
+    let ask = "GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+               sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let head = read_head(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let (mut read, mut write) = tokio::io::split(stream);
+    let talking = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        while write.write_all(b"\x81\x05hello").await.is_ok() && write.flush().await.is_ok() {
+            tick.tick().await;
+        }
+    });
+    read.read_u8().await.unwrap();
+    let name = |text| Name::parse(text).unwrap();
+    let (target, step) = (Target::Identity(name("label-printer")), Step::Lock);
+    let (by, case) = (name("officer"), name("CASE-1"));
+    let lock = LockOrder { target, step, lasts: None, by, case };
+    world.gateway.engine.lock(&lock).await.unwrap();
+    until_closed(&mut read).await;
+    until("its line", || !world.requests().is_empty()).await;
+    let line = world.requests().pop().unwrap();
+    assert_eq!((&line["sekisho.denial"], &line["http.response.status_code"]), (
+        &"Locked".into(),
+        &101.into()
+    ));
+    drop(read);
+    talking.await.unwrap();
+    world.finish().await;
+}
