@@ -75,6 +75,12 @@ impl Engine {
         self.locks.holds_orders()
     }
 
+    /// Returns when there is one.
+    pub async fn order_locked(&self) {
+        let mut changes = self.locks.changes();
+        while !self.holds_locked_orders() && changes.changed().await.is_ok() {}
+    }
+
     /// Stands for an order, by its id.
     #[must_use]
     pub fn order(&self, id: &[u8]) -> u64 {

@@ -1,5 +1,8 @@
 //! Upstream and back: which address, which headers, which failure. Controls: TLS-2, NET-3, PRIV-1.
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_EXTENSIONS, TRANSFER_ENCODING,
+    UPGRADE,
+};
 use http::{HeaderMap, HeaderName, StatusCode};
 use pingora::protocols::Digest;
 use pingora::proxy::Session;
@@ -119,6 +122,10 @@ pub(super) fn handshake_head(
     request_head(original, &mut head, ctx)?;
     head.insert_header(UPGRADE, WEBSOCKET).map_err(|_error| Denial::Internal)?;
     head.insert_header(CONNECTION, "Upgrade").map_err(|_error| Denial::Internal)?;
+    if ctx.traits.search.is_some() {
+        // The one in use compresses (RFC 7692), and nobody could look into that.
+        head.remove_header(&SEC_WEBSOCKET_EXTENSIONS);
+    }
     Ok(head)
 }
 
@@ -140,6 +147,8 @@ pub(super) fn response_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<
 pub(super) fn switching_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
     // One protocol was asked for, so it can't be another (RFC 6455 §4.1); HTTP/1.0 has no 101.
     let opens = head.version == http::Version::HTTP_11 && is_websocket(&head.headers);
+    let extended = head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
+    let opens = opens && !(extended && ctx.traits.search.is_some());
     if !opens || drop_hop(head).is_err() {
         return Err(malformed(ctx));
     }

@@ -13,6 +13,7 @@ mod ctx;
 mod facts;
 mod finish;
 mod forward;
+mod frames;
 mod front;
 mod guard;
 mod hooks;

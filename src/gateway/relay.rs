@@ -15,6 +15,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
+use super::search::Socket;
+use crate::base::Denial;
+
 /// One record of TLS.
 const ROOM: usize = 16 * 1024;
 /// Reads of one way before the other has its turn.
@@ -33,6 +36,8 @@ pub(super) enum End {
     /// The stream of the client broke, rather than end.
     ClientBroke,
     UpstreamBroke,
+    /// What was to pass may not.
+    Refused(Denial),
 }
 
 /// One of the two streams, and what was read of it already.
@@ -43,10 +48,11 @@ pub(super) struct Side<S> {
 }
 
 /// Bytes that passed.
-#[derive(Debug)]
 pub(super) struct Passed<'c> {
     pub(super) up: &'c mut u64,
     pub(super) down: &'c mut u64,
+    /// Who looks at bytes before they pass, up and down.
+    pub(super) looks: [Option<&'c mut Socket>; 2],
 }
 
 /// Runs until the end. `idle` is how long both sides may be silent; once `stop` is ready, and once
@@ -62,7 +68,9 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut up, mut down) = (Way::new(&client.early), Way::new(&upstream.early));
+    let [look_up, look_down] = passed.looks;
+    let mut up = Way::new(&client.early, look_up);
+    let mut down = Way::new(&upstream.early, look_down);
     let (mut client, mut upstream) = (client.stream, upstream.stream);
     let (mut stop, mut timer) = (pin!(stop), pin!(sleep(idle)));
     let (mut stopping, mut last) = (false, Instant::now());
@@ -71,6 +79,9 @@ where
         let up_done = up.poll(cx, &mut client, &mut upstream).is_ready();
         let down_done = down.poll(cx, &mut upstream, &mut client).is_ready();
         (*passed.up, *passed.down) = (up.passed, down.passed);
+        if let Some(denial) = up.refused.or(down.refused) {
+            return Poll::Ready(End::Refused(denial));
+        }
         if up_done && down_done {
             return Poll::Ready(end(&up, &down, End::Closed));
         }
@@ -100,8 +111,8 @@ where
 
 /// A stream that broke is the reason, whatever came after it. One that had ended before it took no
 /// more has not broken.
-fn end(up: &Way, down: &Way, otherwise: End) -> End {
-    let broke = |from: &Way, to: &Way| {
+fn end(up: &Way<'_>, down: &Way<'_>, otherwise: End) -> End {
+    let broke = |from: &Way<'_>, to: &Way<'_>| {
         from.source == Source::Broke || (to.sink == Sink::Gone && from.source == Source::Open)
     };
     if broke(up, down) {
@@ -114,7 +125,9 @@ fn end(up: &Way, down: &Way, otherwise: End) -> End {
 }
 
 /// Bytes on their way from one stream to the other.
-struct Way {
+struct Way<'c> {
+    look: Option<&'c mut Socket>,
+    refused: Option<Denial>,
     room: Vec<u8>,
     /// What of `room` is still to be written.
     rest: Range<usize>,
@@ -140,12 +153,22 @@ enum Sink {
     Gone,
 }
 
-impl Way {
-    fn new(early: &[u8]) -> Self {
+impl<'c> Way<'c> {
+    fn new(early: &[u8], look: Option<&'c mut Socket>) -> Self {
         let mut room = early.to_vec();
         room.resize(ROOM.max(early.len()), 0);
-        let rest = 0..early.len();
-        Self { room, rest, passed: 0, source: Source::Open, sink: Sink::Flushed }
+        let (source, sink) = (Source::Open, Sink::Flushed);
+        let mut way = Self { look, refused: None, room, rest: 0..0, passed: 0, source, sink };
+        way.came(early.len());
+        way
+    }
+
+    /// So many bytes of the room came, and pass if they may.
+    fn came(&mut self, count: usize) {
+        let bytes = self.room.get(..count).unwrap_or_default();
+        let looked = self.look.as_mut().map_or(Ok(()), |look| look.look(bytes));
+        self.refused = looked.err();
+        self.rest = if self.refused.is_none() { 0..count } else { 0..0 };
     }
 
     /// Moves what can be moved. Ready when the way is at its end.
@@ -156,7 +179,7 @@ impl Way {
         sink: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<()> {
         for _ in 0..TURNS {
-            if matches!(self.sink, Sink::Closed | Sink::Gone) {
+            if matches!(self.sink, Sink::Closed | Sink::Gone) || self.refused.is_some() {
                 return Poll::Ready(());
             }
             if let Err(_gone) = ready!(self.poll_turn(cx, source, sink)) {
@@ -197,9 +220,10 @@ impl Way {
             }
             return Poll::Pending;
         };
-        self.rest = 0..room.filled().len();
+        let count = room.filled().len();
+        self.came(count);
         self.source = match read {
-            Ok(()) if !self.rest.is_empty() => Source::Open,
+            Ok(()) if count > 0 => Source::Open,
             Ok(()) => Source::Ended,
             // Without TLS's farewell, which many leave out; the socket has one of its own.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Source::Ended,
@@ -238,7 +262,7 @@ mod tests {
             let [up, down] = early.map(Bytes::from_static);
             let relay = tokio::spawn(async move {
                 let (mut sent, mut got) = (0, 0);
-                let passed = Passed { up: &mut sent, down: &mut got };
+                let passed = Passed { up: &mut sent, down: &mut got, looks: [None, None] };
                 let (near, far) =
                     (Side { stream: near, early: up }, Side { stream: far, early: down });
                 let stop = async {
@@ -360,7 +384,7 @@ mod tests {
         C: AsyncRead + AsyncWrite + Unpin,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        let passed = Passed { up: &mut 0, down: &mut 0 };
+        let passed = Passed { up: &mut 0, down: &mut 0, looks: [None, None] };
         let client = Side { stream: client, early: Bytes::new() };
         let upstream = Side { stream: upstream, early: Bytes::new() };
         relay(client, upstream, passed, IDLE, pending()).await

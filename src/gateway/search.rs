@@ -1,13 +1,16 @@
 //! Looks for planted records, and for orders that are locked, in what passes. Controls: MON-4, ACC-5.
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
 
 use super::asked::Asked;
 use super::ctx::{Ctx, Search, Way};
+use super::frames::{Frames, Unreadable};
 use crate::base::{ClosedFault, Denial, UpstreamFault};
 use crate::detect::{Canary, CanarySet, Mode, Scan, Scanned, Sought};
-use crate::engine::Live;
+use crate::engine::{Engine, Live};
 
 /// What a request names: orders, as locks see them. A planted record is touched by being named, MON-4:
 /// nobody has a reason to ask for one. Observed only, the request goes on.
@@ -148,5 +151,57 @@ impl Way {
         let passes = all.len().saturating_sub(undecided);
         self.held.extend_from_slice(all.get(passes..).unwrap_or_default());
         (passes > 0).then(|| all.slice(..passes))
+    }
+}
+
+/// Looks into one direction of a `WebSocket`. What is found ends it before the bytes that end the id have
+/// passed; nothing is held back, so earlier ones have.
+pub(super) struct Socket {
+    engine: Arc<Engine>,
+    live: Arc<Live>,
+    planted: bool,
+    frames: Frames,
+    /// Touched, also where that is only observed.
+    pub(super) canary: Option<Canary>,
+}
+
+impl Socket {
+    /// Nothing, if there is nothing to look for.
+    pub(super) fn of(ctx: &Ctx) -> Option<Self> {
+        let (seen, search) = (ctx.seen.as_ref()?, ctx.traits.search.as_ref()?);
+        Some(Self {
+            engine: Arc::clone(&ctx.engine),
+            live: Arc::clone(&seen.live),
+            planted: search.planted,
+            frames: Frames::default(),
+            canary: None,
+        })
+    }
+
+    pub(super) fn look(&mut self, bytes: &[u8]) -> Result<(), Denial> {
+        let Self { engine, live, planted, frames, canary } = self;
+        let detect = &live.snapshot.detect;
+        frames.feed(bytes, |way, payload, end| {
+            if look(&mut way.orders, &engine.locked_orders(), payload, end).hit.is_some() {
+                return Err(Denial::Closed(ClosedFault::Record));
+            }
+            let hit = if *planted {
+                look(&mut way.planted, &detect.canaries, payload, end).hit
+            } else {
+                None
+            };
+            *canary = canary.or(hit);
+            match (hit, detect.settings.canary.0) {
+                (Some(_), Mode::Enforce) => Err(Denial::Canary),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+impl From<Unreadable> for Denial {
+    /// Whichever side it was: what the two have agreed upon is not what was negotiated here.
+    fn from(Unreadable: Unreadable) -> Self {
+        Self::Upstream(UpstreamFault::Malformed)
     }
 }

@@ -7,6 +7,8 @@
 //!    any request's: address, breaker, verification, pin, headers.
 //! 2. No byte of the client's goes up before the upstream's 101, and then every byte does.
 //! 3. A connection that carried a handshake carries nothing else afterwards.
+//! 4. Where planted records or locked orders are looked for, they are looked for in the frames of both
+//!    sides, which then may not be compressed. A lock ends the socket at once.
 //!
 //! On failure before an answer: the denial of any other request. Later: both sides are closed.
 use std::future::{Future, poll_fn};
@@ -32,7 +34,8 @@ use super::ctx::{Ctx, Stage};
 use super::finish::stop;
 use super::forward;
 use super::relay::{End, Passed, Side, relay};
-use crate::base::{Denial, UpstreamFault};
+use super::search;
+use crate::base::{ClosedFault, Denial, UpstreamFault};
 use crate::upstream::Retry;
 
 /// Opens sockets. Their connections are theirs alone, so there is no pool.
@@ -109,18 +112,28 @@ impl Sockets {
             // The sender lives as long as the gateway.
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let passed = Passed { up: &mut ctx.request_bytes, down: &mut ctx.response_bytes };
-        let ended = tokio::select! {
+        let (mut up, mut down) = (search::Socket::of(ctx), search::Socket::of(ctx));
+        let is_searched = up.is_some();
+        let looks = [up.as_mut(), down.as_mut()];
+        let passed = Passed { up: &mut ctx.request_bytes, down: &mut ctx.response_bytes, looks };
+        let end = tokio::select! {
             biased;
             // A lock waits for no pause: the streams end with the relay, and no further byte passes.
-            denial = engine.revoked(live, caller) => Err(denial),
-            end = relay(client, upstream, passed, idle, stop) => Ok(end),
+            denial = engine.revoked(live, caller) => End::Refused(denial),
+            // From the middle of its frames a socket can't be searched; the next one is from its start.
+            () = engine.order_locked(), if !is_searched => {
+                End::Refused(Denial::Closed(ClosedFault::Record))
+            }
+            end = relay(client, upstream, passed, idle, stop) => end,
         };
-        match ended {
-            Err(denial) => ctx.deny(denial),
-            Ok(End::Closed | End::Silent) => {}
-            Ok(End::ClientBroke) => ctx.abort(),
-            Ok(End::UpstreamBroke) => ctx.deny(Denial::Upstream(UpstreamFault::Closed)),
+        for way in [up, down].into_iter().flatten() {
+            ctx.traits.canary = ctx.traits.canary.or(way.canary);
+        }
+        match end {
+            End::Closed | End::Silent => {}
+            End::ClientBroke => ctx.abort(),
+            End::UpstreamBroke => ctx.deny(Denial::Upstream(UpstreamFault::Closed)),
+            End::Refused(denial) => ctx.deny(denial),
         }
     }
 }

@@ -97,3 +97,69 @@ async fn mon_4_no_part_of_a_planted_id_goes_up() {
     assert!(!came.contains("902"), "{came}");
     world.finish().await;
 }
+
+/// A frame; a client's is masked.
+fn frame(first: u8, mask: Option<[u8; 4]>, payload: &str) -> Vec<u8> {
+    let bit = if mask.is_some() { 0x80 } else { 0 };
+    let mut out = vec![first, bit | u8::try_from(payload.len()).unwrap()];
+    out.extend(mask.iter().flatten());
+    let mask = mask.unwrap_or_default();
+    out.extend(payload.bytes().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    out
+}
+
+/// Either side may say it, in one frame or in several.
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_4_a_socket_ends_before_a_planted_id_has_passed() {
+    let (begin, end) = PLANTED.split_at(9);
+    let (before, after) = (format!("{{\"id\":\"{begin}"), format!("{end}\"}}"));
+    let extension = "sec-websocket-extensions: permessage-deflate\r\n";
+    for side in ["client", "upstream"] {
+        let world = world().await;
+        let (tls, listener) =
+            (upstream_tls(&world), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let to = listener.local_addr().unwrap();
+        let speech = if side == "upstream" {
+            [frame(0x01, None, &before), frame(0x80, None, &after)].concat()
+        } else {
+            frame(0x81, None, "hello")
+        };
+        let upstream = tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let mut stream = tls.accept(tcp).await.unwrap();
+            let head = read_head(&mut stream).await.to_ascii_lowercase();
+            assert!(!head.contains("permessage-deflate"), "{head}");
+            let open = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+            stream.write_all(&[open.as_bytes(), &speech].concat()).await.unwrap();
+            stream.flush().await.unwrap();
+            let mut came = Vec::new();
+            while let Ok(byte) = stream.read_u8().await {
+                came.push(byte);
+            }
+            came
+        });
+        lead_to(&world, to, "").await;
+        let mut stream = printer(&world, Alpn::H1).stream(world.address()).await.unwrap();
+        let ask = format!(
+            "GET /ws HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+             {extension}sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        if side == "client" {
+            let mask = Some([7, 77, 177, 27]);
+            stream.write_all(&frame(0x01, mask, &before)).await.unwrap();
+            stream.write_all(&frame(0x80, mask, &after)).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        let said = String::from_utf8_lossy(&until_closed(&mut stream).await).into_owned();
+        assert!(!said.contains(end), "{said}");
+        is_locked(&world).await;
+        drop(stream);
+        let up = upstream.await.unwrap();
+        let last = frame(0x80, Some([7, 77, 177, 27]), &after);
+        assert!(!up.windows(last.len()).any(|part| part == last), "{side}");
+        world.finish().await;
+    }
+}

@@ -160,10 +160,10 @@ async fn acc_2_a_lock_cuts_a_socket_that_is_never_silent() {
     until_closed(&mut read).await;
     until("its line", || !world.requests().is_empty()).await;
     let line = world.requests().pop().unwrap();
-    assert_eq!((&line["sekisho.denial"], &line["http.response.status_code"]), (
-        &"Locked".into(),
-        &101.into()
-    ));
+    assert_eq!(
+        (&line["sekisho.denial"], &line["http.response.status_code"]),
+        (&"Locked".into(), &101.into())
+    );
     drop(read);
     talking.await.unwrap();
     world.finish().await;
