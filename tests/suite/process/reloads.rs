@@ -3,7 +3,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{
     Signal, WaitOptions, getpid, kill_process, set_child_subreaper, test_kill_process, waitpid,
@@ -14,6 +14,7 @@ use super::remembered::records;
 use super::upgrade::{Line, caller, orders, pid_of, program, text, upgrade};
 use super::{Manager, Place, Sekisho};
 use crate::logs::{SOON, eventually};
+use crate::support::now;
 
 /// A program that yields a key hangs for ten seconds.
 #[tokio::test(flavor = "multi_thread")]
@@ -32,9 +33,9 @@ async fn log_1_a_reload_that_hangs_keeps_nothing_else_waiting() {
     place.write(|text| text.replacen("key = \"pki/server.key\"", hangs, 1));
     gateway.signal(Signal::HUP);
     assert!(manager.hears().starts_with("RELOADING=1"));
-    let began = Instant::now();
+    let began = now();
     for _ in 0..10 {
-        assert_eq!(manager.next(), "WATCHDOG=1", "after {:?}", began.elapsed());
+        assert_eq!(manager.next(), "WATCHDOG=1", "after {:?}", now().since(began));
     }
     assert_eq!(place.orders(&gateway).await.status, 200);
     // The log can be opened anew, and the process be told to end.
@@ -45,7 +46,7 @@ async fn log_1_a_reload_that_hangs_keeps_nothing_else_waiting() {
     assert!(manager.hears().starts_with("STOPPING=1"));
     let ended = gateway.ended().await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.err);
-    assert!(began.elapsed() < Duration::from_secs(9), "it did not wait for the program");
+    assert!(now().since(began) < Duration::from_secs(9), "it did not wait for the program");
     assert_eq!(place.actions().last().map(String::as_str), Some("stopped"));
 }
 
@@ -61,14 +62,14 @@ touch {here}/swapping
 while [ ! -e {here}/go-on ]; do sleep 0.02; done
 echo '\"ready\"' >&0
 read serve
+{first}
 echo '\"serving\"' >&0
-{then}
 while :; do sleep 0.05; done
 ";
 
-fn successor(place: &Place, then: &str) -> String {
+fn successor(place: &Place, first: &str) -> String {
     let here = place.dir.to_str().unwrap();
-    program(place, "successor", &SUCCESSOR.replace("{here}", here).replace("{then}", then))
+    program(place, "successor", &SUCCESSOR.replace("{here}", here).replace("{first}", first))
 }
 
 async fn appears(file: &Path) {
@@ -113,7 +114,7 @@ async fn log_1_a_signal_during_a_swap_reaches_whoever_serves_after_it() {
     assert!(!ended.err.contains("is in force"), "{}", ended.err);
 }
 
-/// Whether it comes a moment before "serving" is heard or a moment after, nobody serves in the end.
+/// Whether it is heard a moment before "serving" or a moment after, nobody serves in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_a_process_that_is_told_to_stop_leaves_no_other_one_running() {
     for _ in 0..3 {
