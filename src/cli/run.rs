@@ -182,7 +182,7 @@ async fn enter(
         entering.prepared(prepared.snapshot()).await?;
         let restored = Box::pin(prepared.restore(Look::AsLeft)).await?;
         restored.fetch_keys().await;
-        entering.ready().await?;
+        entering.ready(restored.store()).await?;
         Ok(restored)
     };
     match restored.await {

@@ -20,7 +20,7 @@ use crate::engine::{Engine, Parts, provider};
 use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
 use crate::observe::{LogSink, LogSpec, LogTarget, Metrics, Rotation};
-use crate::store::{Look, Store};
+use crate::store::{Exchange, Look, Store};
 
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long connections that are cut may take to end.
@@ -110,7 +110,7 @@ impl Prepared {
         let threads = usize::from(snapshot.threads.unwrap_or(1));
         let opened = Opened::open(&snapshot, &pseudonym_master, clock.now(), look);
         let state = Box::new(Box::pin(opened).await?);
-        let store: Arc<dyn Store> = Arc::<crate::store::Exchange>::clone(&state.store);
+        let store: Arc<dyn Store> = Arc::<Exchange>::clone(&state.store);
         let parts = Parts {
             clock,
             log: log.clone(),
@@ -135,6 +135,10 @@ impl Prepared {
 }
 
 impl Restored {
+    pub(super) fn store(&self) -> &Exchange {
+        &self.state.store
+    }
+
     /// Waits until issuers' keys are there, if they can be had in time: the process before has them,
     /// and callers must not notice that this one had none.
     pub(super) async fn fetch_keys(&self) {
@@ -281,16 +285,16 @@ impl Running {
             let engine = Arc::clone(&self.engine);
             let mut leaving =
                 Leaving { engine: &engine, store: &store, alarms, parting: &mut parting };
-            let over = end_connections(&engine, grace);
             let (stop, tasks) = (&self.stop, &mut self.tasks);
-            let last = async {
+            let over = async {
+                end_connections(&engine, grace).await;
                 stop.send_replace(true);
                 end_tasks(tasks).await;
                 // To the memory that took the file's place, from where it is carried over.
                 let _carried = engine.flush_state().await;
             };
             // The other process misses what could not be told; nobody else can be.
-            let told = leaving.tell(&mut link, over, last).await;
+            let told = leaving.tell(&mut link, over).await;
             if told.is_err() {
                 say::err("the new process could not be told everything that was spent and locked");
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::words::{Link, Word};
+use super::words::{Hearing, Link, Saying, Word};
 use crate::alarm::Alarm;
 use crate::engine::{Engine, Parting};
 use crate::store::{Cursor, Exchange, LOCK_VALUE_MAX, LockKey, LockRecord, Register, Store as _};
@@ -21,13 +21,13 @@ struct Carrier<'s> {
 }
 
 impl Carrier<'_> {
-    async fn carry(&mut self, link: &mut Link) -> io::Result<()> {
+    async fn carry(&mut self, to: &mut Saying) -> io::Result<()> {
         loop {
             // What can't be read now is carried at the next ring.
             let Ok(page) = self.store.locks_since(self.told).await else { return Ok(()) };
             if !page.records.is_empty() {
                 let encode = |record: &LockRecord| (record.key.encode(), record.state.encode());
-                link.say(&Word::Locks(page.records.iter().map(encode).collect())).await?;
+                to.say(&Word::Locks(page.records.iter().map(encode).collect())).await?;
             }
             self.told = page.next;
             if !page.more {
@@ -35,6 +35,19 @@ impl Carrier<'_> {
             }
         }
     }
+}
+
+/// Where the changes end that are there now: both processes know them.
+pub(super) async fn known_by_both(store: &Exchange) -> Cursor {
+    let mut known = Cursor::START;
+    // What can't be read now is told, which does no harm.
+    while let Ok(page) = store.locks_since(known).await {
+        known = page.next;
+        if !page.more {
+            break;
+        }
+    }
+    known
 }
 
 /// Writes down what the other process locked or released. What is new rings the bell here.
@@ -57,96 +70,114 @@ pub(in crate::cli) struct Leaving<'s> {
 }
 
 impl Leaving<'_> {
-    /// Tells until `over`, and once more after `last` is done.
+    /// Tells until `over` is done, and all that is left then.
     pub(in crate::cli) async fn tell(
         &mut self,
         link: &mut Link,
         over: impl Future<Output = ()>,
-        last: impl Future<Output = ()>,
     ) -> io::Result<()> {
+        let store = self.store;
         let mut over = std::pin::pin!(over);
-        let told = self.tell_until(link, over.as_mut()).await;
-        if told.is_err() {
+        let mut is_over = false;
+        let Link { hearing, saying } = link;
+        // Whoever says much must hear meanwhile, or both wait for each other.
+        let told = tokio::select! {
+            told = self.tell_until(saying, over.as_mut(), &mut is_over) => told,
+            gone = take(hearing, store) => gone,
+        };
+        if !is_over {
             // Nobody listens any more; the requests are finished all the same.
             over.await;
         }
-        last.await;
-        told?;
-        let mut locks = Carrier { store: self.store, told: Cursor::START };
-        locks.carry(link).await?;
-        self.tell_spent(link).await?;
-        let mut alarms = Vec::new();
-        while let Ok(alarm) = self.alarms.try_recv() {
-            alarms.push(alarm);
-        }
-        link.say(&Word::Alarms(alarms)).await?;
-        link.say(&Word::Done).await
+        told
     }
 
     async fn tell_until(
         &mut self,
-        link: &mut Link,
+        to: &mut Saying,
         mut over: std::pin::Pin<&mut impl Future<Output = ()>>,
+        is_over: &mut bool,
     ) -> io::Result<()> {
         let mut locks = Carrier { store: self.store, told: Cursor::START };
         let mut bell = self.store.bell();
         let mut tick = tokio::time::interval(TELL_EVERY);
-        locks.carry(link).await?;
-        loop {
+        locks.carry(to).await?;
+        while !*is_over {
             tokio::select! {
-                () = &mut over => return Ok(()),
+                () = &mut over => *is_over = true,
                 open = bell.rung() => {
                     if !open {
                         bell = self.store.bell();
                     }
-                    locks.carry(link).await?;
+                    locks.carry(to).await?;
                 }
-                Some(alarm) = self.alarms.recv() => link.say(&Word::Alarms(vec![alarm])).await?,
-                _ = tick.tick() => self.tell_spent(link).await?,
-                word = link.hear() => if let Word::Locks(theirs) = word? {
-                    take_locks(self.store, &theirs).await;
-                },
+                Some(alarm) = self.alarms.recv() => to.say(&Word::Alarms(vec![alarm])).await?,
+                _ = tick.tick() => self.tell_spent(to).await?,
             }
         }
+        locks.carry(to).await?;
+        self.tell_spent(to).await?;
+        let mut alarms = Vec::new();
+        while let Ok(alarm) = self.alarms.try_recv() {
+            alarms.push(alarm);
+        }
+        to.say(&Word::Alarms(alarms)).await?;
+        to.say(&Word::Done).await
     }
 
-    async fn tell_spent(&mut self, link: &mut Link) -> io::Result<()> {
+    async fn tell_spent(&mut self, to: &mut Saying) -> io::Result<()> {
         let told = self.engine.told_since(self.parting);
         for pieces in told.chunks(256) {
-            link.say(&Word::Told(pieces.to_vec())).await?;
+            to.say(&Word::Told(pieces.to_vec())).await?;
         }
         Ok(())
     }
 }
 
-/// Listens to the process that goes until it is gone, and tells it what is locked here.
-pub(super) async fn listen(mut link: Link, engine: Arc<Engine>, store: Arc<Exchange>) {
-    let mut bell = store.bell();
-    let mut locks = Carrier { store: &store, told: Cursor::START };
-    // What was there when it was handed over is known on the other side, and no news to it.
-    let told = locks.carry(&mut link).await;
-    let mut open = told.is_ok();
-    while open {
-        tokio::select! {
-            rung = bell.rung() => {
-                if !rung {
-                    bell = store.bell();
-                }
-                open = locks.carry(&mut link).await.is_ok();
+/// Takes what the process that stays says, until that is gone.
+async fn take(from: &mut Hearing, store: &Exchange) -> io::Result<()> {
+    loop {
+        if let Word::Locks(theirs) = from.hear().await? {
+            take_locks(store, &theirs).await;
+        }
+    }
+}
+
+/// Listens to the process that goes until it is gone, and tells it what is locked here beyond what
+/// both `known`.
+pub(super) async fn listen(link: Link, engine: Arc<Engine>, store: Arc<Exchange>, known: Cursor) {
+    let Link { mut hearing, mut saying } = link;
+    let tell = async {
+        let mut bell = store.bell();
+        let mut locks = Carrier { store: &store, told: known };
+        while locks.carry(&mut saying).await.is_ok() {
+            if !bell.rung().await {
+                bell = store.bell();
             }
-            word = link.hear() => match word {
-                Ok(Word::Locks(theirs)) => take_locks(&store, &theirs).await,
-                Ok(Word::Told(pieces)) => {
-                    engine.add_told(&pieces);
+        }
+        // It does not listen any more. It may yet speak.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = add(&mut hearing, &engine, &store) => {}
+        () = tell => {}
+    }
+}
+
+/// Adds what the process that goes says, until its last word.
+async fn add(from: &mut Hearing, engine: &Engine, store: &Exchange) {
+    loop {
+        match from.hear().await {
+            Ok(Word::Locks(theirs)) => take_locks(store, &theirs).await,
+            Ok(Word::Told(pieces)) => {
+                engine.add_told(&pieces);
+            }
+            Ok(Word::Alarms(alarms)) => {
+                for alarm in alarms.iter().filter_map(|alarm| Alarm::decode(alarm).ok()) {
+                    engine.alarms.raise(alarm);
                 }
-                Ok(Word::Alarms(alarms)) => {
-                    for alarm in alarms.iter().filter_map(|alarm| Alarm::decode(alarm).ok()) {
-                        engine.alarms.raise(alarm);
-                    }
-                }
-                Ok(_) => open = false,
-                Err(_gone) => open = false,
-            },
+            }
+            Ok(_) | Err(_) => return,
         }
     }
 }

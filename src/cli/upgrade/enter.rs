@@ -16,7 +16,7 @@ use crate::cli::run::Given;
 use crate::cli::say::Failure;
 use crate::config::Snapshot;
 use crate::engine::Engine;
-use crate::store::Exchange;
+use crate::store::{Cursor, Exchange};
 
 /// Set for a process that is to take another one's place; its standard input is the way to it.
 pub(super) const TAKE_PLACE: &str = "SEKISHO_TAKE_PLACE";
@@ -29,6 +29,8 @@ pub(in crate::cli) struct Entering {
     hello: Hello,
     link: Link,
     stderr: OwnedFd,
+    /// How far the locks go that both processes know.
+    known: Cursor,
 }
 
 impl Entering {
@@ -66,13 +68,13 @@ impl Entering {
         for (passed, fd) in hello.sockets.iter().zip(fds) {
             given.add(passed.label.clone(), passed.address, fd);
         }
-        Ok((Self { hello, link: Link::over(socket)?, stderr }, given))
+        Ok((Self { hello, link: Link::over(socket)?, stderr, known: Cursor::START }, given))
     }
 
     /// Tells the other process why nothing comes of it.
     pub(in crate::cli) async fn give_up(mut self, failure: &Failure) {
         // It learns it by our end, too.
-        let _ = self.link.say(&Word::Failed(failure.to_string())).await;
+        let _ = self.link.saying.say(&Word::Failed(failure.to_string())).await;
     }
 
     /// Everything but the state is there: returns when that has been let go of.
@@ -102,7 +104,9 @@ impl Entering {
     ///
     /// # Errors
     /// If nobody hands anything over any more.
-    pub(in crate::cli) async fn ready(&mut self) -> Result<(), Failure> {
+    pub(in crate::cli) async fn ready(&mut self, store: &Exchange) -> Result<(), Failure> {
+        // Before anybody is served: whatever is locked from now on is news to the other one.
+        self.known = bridge::known_by_both(store).await;
         self.say(&Word::Ready).await?;
         self.expect(&Word::Serve).await
     }
@@ -119,15 +123,16 @@ impl Entering {
         // From here on what is said does not go by way of a process that ends.
         dup2_stderr(&self.stderr).map_err(Failure::new)?;
         self.say(&Word::Serving).await?;
-        Ok(tokio::spawn(bridge::listen(self.link, Arc::clone(engine), Arc::clone(store))))
+        let (engine, store) = (Arc::clone(engine), Arc::clone(store));
+        Ok(tokio::spawn(bridge::listen(self.link, engine, store, self.known)))
     }
 
     async fn say(&mut self, word: &Word) -> Result<(), Failure> {
-        self.link.say(word).await.map_err(|_error| gone())
+        self.link.saying.say(word).await.map_err(|_error| gone())
     }
 
     async fn expect(&mut self, wanted: &Word) -> Result<(), Failure> {
-        match tokio::time::timeout(PATIENCE, self.link.hear()).await {
+        match tokio::time::timeout(PATIENCE, self.link.hearing.hear()).await {
             Ok(Ok(word)) if word == *wanted => Ok(()),
             Ok(_) | Err(_) => Err(gone()),
         }

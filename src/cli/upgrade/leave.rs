@@ -228,7 +228,7 @@ impl Started {
     }
 
     async fn say(&mut self, word: &Word) -> Result<(), Fault> {
-        if self.link.say(word).await.is_ok() {
+        if self.link.saying.say(word).await.is_ok() {
             return Ok(());
         }
         Err(last_of(&mut self.child).await.unwrap_or(Fault::Link))
@@ -238,7 +238,7 @@ impl Started {
     async fn expect(&mut self, wanted: &Word, step: &'static str) -> Result<(), Fault> {
         let heard = tokio::select! {
             biased;
-            heard = self.link.hear() => heard,
+            heard = self.link.hearing.hear() => heard,
             () = tokio::time::sleep(self.within) => return Err(Fault::Late(step)),
             _ = self.stop.wait_for(|stop| *stop) => return Err(Fault::Stopped),
         };

@@ -22,8 +22,8 @@ pub(super) const PROTOCOL: u32 = 1;
 /// Listeners, two for operators, and the standard error.
 const FDS_MAX: usize = 128;
 const HELLO_MAX: usize = 64 << 10;
-/// How long the other side may take to read a word.
-const SAY_MAX: Duration = Duration::from_secs(2);
+/// How long the other side may read nothing at all while a word is said to it.
+const DEAF_MAX: Duration = Duration::from_secs(10);
 
 /// What the process that goes says first. With it come the sockets, in this order, and the standard
 /// error.
@@ -103,29 +103,54 @@ pub(super) fn be_greeted(socket: &Socket) -> io::Result<(Hello, Vec<OwnedFd>)> {
     Ok((serde_json::from_slice(&line)?, fds))
 }
 
-/// The socket between the two.
+/// The socket between the two. Its ways are apart, so that neither side stops reading while it writes:
+/// both might wait for each other.
 #[derive(Debug)]
 pub(in crate::cli) struct Link {
+    pub(super) hearing: Hearing,
+    pub(super) saying: Saying,
+}
+
+/// What comes from the other process.
+#[derive(Debug)]
+pub(super) struct Hearing {
     from: BufReader<OwnedReadHalf>,
-    to: OwnedWriteHalf,
     /// A line that has not ended yet.
     line: Vec<u8>,
 }
+
+/// What goes to it.
+#[derive(Debug)]
+pub(super) struct Saying(OwnedWriteHalf);
 
 impl Link {
     pub(super) fn over(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let (from, to) = UnixStream::from_std(socket)?.into_split();
-        Ok(Self { from: BufReader::new(from), to, line: Vec::new() })
+        let hearing = Hearing { from: BufReader::new(from), line: Vec::new() };
+        Ok(Self { hearing, saying: Saying(to) })
     }
+}
 
+impl Saying {
+    /// Says all of a word. Given up half-way, no word can follow it.
     pub(super) async fn say(&mut self, word: &Word) -> io::Result<()> {
         let mut line = serde_json::to_vec(word)?;
         line.push(b'\n');
-        let written = tokio::time::timeout(SAY_MAX, self.to.write_all(&line)).await;
-        written.map_err(|_late| io::Error::from(io::ErrorKind::TimedOut))?
+        let mut rest = line.as_slice();
+        while !rest.is_empty() {
+            // A long word takes its time as long as somebody reads.
+            let written = tokio::time::timeout(DEAF_MAX, self.0.write(rest)).await;
+            match written.map_err(|_deaf| io::Error::from(io::ErrorKind::TimedOut))?? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written => rest = rest.get(written..).unwrap_or_default(),
+            }
+        }
+        Ok(())
     }
+}
 
+impl Hearing {
     /// The next word. Can be given up and asked again.
     pub(super) async fn hear(&mut self) -> io::Result<Word> {
         self.from.read_until(b'\n', &mut self.line).await?;
@@ -205,12 +230,31 @@ mod tests {
         let mut heard = Vec::new();
         while heard.len() < words.len() {
             // A question that is given up loses nothing.
-            if let Ok(word) = tokio::time::timeout(Duration::from_micros(50), link.hear()).await {
+            if let Ok(word) = tokio::time::timeout(Duration::from_micros(50), link.hearing.hear()).await {
                 heard.push(word.unwrap());
             }
         }
         assert_eq!(heard, words);
         writer.join().unwrap();
-        assert!(link.hear().await.is_err(), "nobody is there any more");
+        assert!(link.hearing.hear().await.is_err(), "nobody is there any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_word_may_be_long_and_whoever_reads_nothing_is_given_up() {
+        let (ours, theirs) = Socket::pair().unwrap();
+        let (mut ours, mut theirs) = (Link::over(ours).unwrap(), Link::over(theirs).unwrap());
+        // Far more than a socket holds, in both directions at once.
+        let long = Word::Told(vec![vec![7; 1 << 20]; 2]);
+        let (said, answered, heard, answer) = tokio::join!(
+            ours.saying.say(&long),
+            theirs.saying.say(&long),
+            theirs.hearing.hear(),
+            ours.hearing.hear(),
+        );
+        said.unwrap();
+        answered.unwrap();
+        assert_eq!((heard.unwrap(), answer.unwrap()), (long.clone(), long.clone()));
+        let deaf = ours.saying.say(&long).await.unwrap_err();
+        assert_eq!(deaf.kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -1,4 +1,6 @@
 //! Another binary takes a process' place: what goes along, what is not lost, and what goes wrong.
+mod told;
+
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
@@ -419,82 +421,4 @@ async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("socket 0 of the service manager can't be used"));
-}
-
-const WATCHED: &str = r#"
-[detect.canary]
-mode = "enforce"
-file = "canaries.txt"
-[admin.api]
-address = "127.0.0.1:0"
-networks = ["loopback"]
-tls = { certificate = "pki/server.pem", key = "pki/server.key", client_ca = "pki/ca.pem" }
-[operator.operator]
-certificate = { san_uri = "spiffe://sekisho.test/operators/operator" }
-role = "operator"
-"#;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn acc_2_what_one_process_locks_the_other_one_refuses() {
-    let place = Place::new().await;
-    std::fs::write(place.dir.join("canaries.txt"), "902-1111111-2222222\n").unwrap();
-    place.write(|text| {
-        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
-        text.replace("#more\n", WATCHED)
-    });
-    let mut line = Line::start(&place).await;
-    let (to, first) = (line.address().await, line.pid);
-    let api = eventually("the API's address", || {
-        let said = line.first.err.lock();
-        let (_, after) = said.split_once("operators' API on https://127.0.0.1:")?;
-        after.split_whitespace().next()?.parse::<u16>().ok()
-    })
-    .await;
-    let printer = caller(&place, Alpn::H1).connect(to).await.unwrap();
-    assert_eq!(printer.call(orders()).await.unwrap().status, 200);
-    // Each of them has one more answer to come from the process that goes.
-    let mut open = Vec::new();
-    for _ in 0..20 {
-        open.push(limited(&place, to).await);
-    }
-    line.upgrade(&place, &[]).await;
-
-    // A planted record is asked for on the way out: the new process knows within a moment.
-    let planted = "/orders/v0/orders/902-1111111-2222222/address";
-    assert_eq!(printer.call(get(planted)).await.unwrap().status, 401);
-    let fresh = caller(&place, Alpn::H1);
-    until_some("the lock is in force there", async || {
-        (fresh.call(to, orders()).await.unwrap().status == 401).then_some(())
-    })
-    .await;
-
-    // An operator locks somebody by the new process, whose connections are the old one's.
-    let pki = place.dir.join("pki");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
-    command
-        .args(["lock", "identity", "limited-caller", "--case", "INC-2041"])
-        .env("SEKISHO_API", format!("https://localhost:{api}"))
-        .env("SEKISHO_API_CA", pki.join("ca.pem"))
-        .env("SEKISHO_API_CERT", pki.join("operators/operator.pem"))
-        .env("SEKISHO_API_KEY", pki.join("operators/operator.key"));
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let refused = until_some("the lock is in force here", async || {
-        let reply = spend(&place, &open.pop().expect("within a second")).await;
-        assert_eq!(reply.header("connection"), Some("close"), "it is the old one's");
-        (reply.status == 401).then_some(reply)
-    })
-    .await;
-    assert_eq!(crate::support::error_of(&refused).0, "Sekisho.TokenNotAccepted");
-    drop(open);
-    line.ended(first).await;
-    line.stop().await;
-
-    // Both are written down.
-    let again = Sekisho::run(&place);
-    let address = again.address().await;
-    assert_eq!(fresh.call(address, orders()).await.unwrap().status, 401);
-    let limited = limited(&place, address).await;
-    assert_eq!(spend(&place, &limited).await.status, 401);
-    again.told_to_end().await;
 }

@@ -1,0 +1,128 @@
+//! What two processes tell each other while one of them finishes its requests.
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use sekisho::base::{Name, Secret};
+use sekisho::lockout::{Author, Cause, GatewayId, Imposed, LockTable, Step, Subject, Until};
+use sekisho::mock::Alpn;
+use sekisho::store::{
+    Embedded, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Register, Scope, SharedSecret,
+    Store as _,
+};
+
+use super::super::{Place, Sekisho};
+use super::{Line, caller, limited, orders, spend, text};
+use crate::logs::eventually;
+use crate::support::{get, now, until_some};
+
+/// Locks as a gateway writes them down, on tokens that nobody has.
+async fn lock_many(place: &Place, count: u64) {
+    let (me, now) = (GatewayId(1), now());
+    let lock = Imposed {
+        step: Step::Kill,
+        until: Until::Released,
+        cause: Cause::Operator,
+        author: Author::Operator(Name::parse("operator").unwrap()),
+    };
+    let ids = SharedSecret::derive(&Secret::new([7; 32]), &Name::parse("test").unwrap());
+    let mut table = LockTable::new(now);
+    let mut records = Vec::new();
+    for token in 0..count {
+        let subject = Subject::Token(token);
+        table.impose(&subject, &lock, me, now).unwrap();
+        let id = KeyId::of(&ids, "token", &token.to_be_bytes());
+        for part in table.parts(&subject, me) {
+            let key = LockKey { scope: Scope::Token, id, by: Gateway(1), slot: part.slot };
+            let state = Register { version: part.version, rank: part.rank, value: part.bytes };
+            records.push(LockRecord { key, state });
+        }
+    }
+    let state = place.dir.join("state");
+    std::fs::create_dir_all(&state).unwrap();
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let file = Embedded::open(&state, Gateway(1), now).unwrap();
+    for page in records.chunks(PAGE_MAX) {
+        file.put_locks(page).await.unwrap();
+    }
+    file.flush().await.unwrap();
+}
+
+const WATCHED: &str = r#"
+[detect.canary]
+mode = "enforce"
+file = "canaries.txt"
+[admin.api]
+address = "127.0.0.1:0"
+networks = ["loopback"]
+tls = { certificate = "pki/server.pem", key = "pki/server.key", client_ca = "pki/ca.pem" }
+[operator.operator]
+certificate = { san_uri = "spiffe://sekisho.test/operators/operator" }
+role = "operator"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_what_one_process_locks_the_other_one_refuses() {
+    let place = Place::new().await;
+    std::fs::write(place.dir.join("canaries.txt"), "902-1111111-2222222\n").unwrap();
+    place.write(|text| {
+        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
+        text.replace("#more\n", WATCHED)
+    });
+    // As many as in a long siege: to be locked already is no news to either of them.
+    lock_many(&place, 5_000).await;
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    let api = eventually("the API's address", || {
+        let said = line.first.err.lock();
+        let (_, after) = said.split_once("operators' API on https://127.0.0.1:")?;
+        after.split_whitespace().next()?.parse::<u16>().ok()
+    })
+    .await;
+    let printer = caller(&place, Alpn::H1).connect(to).await.unwrap();
+    assert_eq!(printer.call(orders()).await.unwrap().status, 200);
+    // Each of them has one more answer to come from the process that goes.
+    let mut open = Vec::new();
+    for _ in 0..20 {
+        open.push(limited(&place, to).await);
+    }
+    line.upgrade(&place, &[]).await;
+
+    // A planted record is asked for on the way out: the new process knows within a moment.
+    let planted = "/orders/v0/orders/902-1111111-2222222/address";
+    assert_eq!(printer.call(get(planted)).await.unwrap().status, 401);
+    let fresh = caller(&place, Alpn::H1);
+    until_some("the lock is in force there", async || {
+        (fresh.call(to, orders()).await.unwrap().status == 401).then_some(())
+    })
+    .await;
+
+    // An operator locks somebody by the new process, whose connections are the old one's.
+    let pki = place.dir.join("pki");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+    command
+        .args(["lock", "identity", "limited-caller", "--case", "INC-2041"])
+        .env("SEKISHO_API", format!("https://localhost:{api}"))
+        .env("SEKISHO_API_CA", pki.join("ca.pem"))
+        .env("SEKISHO_API_CERT", pki.join("operators/operator.pem"))
+        .env("SEKISHO_API_KEY", pki.join("operators/operator.key"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let refused = until_some("the lock is in force here", async || {
+        let reply = spend(&place, &open.pop().expect("within a second")).await;
+        assert_eq!(reply.header("connection"), Some("close"), "it is the old one's");
+        (reply.status == 401).then_some(reply)
+    })
+    .await;
+    assert_eq!(crate::support::error_of(&refused).0, "Sekisho.TokenNotAccepted");
+    drop(open);
+    line.ended(first).await;
+    line.stop().await;
+
+    // Both are written down.
+    let again = Sekisho::run(&place);
+    let address = again.address().await;
+    assert_eq!(fresh.call(address, orders()).await.unwrap().status, 401);
+    let limited = limited(&place, address).await;
+    assert_eq!(spend(&place, &limited).await.status, 401);
+    again.told_to_end().await;
+}
