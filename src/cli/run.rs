@@ -181,7 +181,7 @@ async fn enter(
         let prepared = Prepared::new(loaded, clock, given)?;
         entering.prepared(prepared.snapshot()).await?;
         let restored = Box::pin(prepared.restore(Look::AsLeft)).await?;
-        restored.fetch_keys().await;
+        restored.fetch_keys(entering.keys()).await?;
         entering.ready(restored.store()).await?;
         Ok(restored)
     };

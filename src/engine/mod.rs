@@ -62,7 +62,7 @@ pub use memory::{
     ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
 };
 pub use pacing::{Admission, Offer, Terms, Unpaced, Waiting};
-pub use parting::Parting;
+pub use parting::{Handed, Parting};
 pub use pass::{
     Answer, Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached,
 };

@@ -3,6 +3,7 @@
 //! there (MON-2, MON-3). What they teach detectors stays untold: they are the requests of seconds.
 use super::Engine;
 use crate::evidence::Event;
+pub use crate::keys::Handed;
 use crate::state::QuotaMark;
 
 const QUOTA: u8 = 1;

@@ -59,6 +59,7 @@ impl Key {
 pub struct KeySet {
     keys: Vec<Key>,
     version: [u8; 16],
+    text: Box<str>,
 }
 
 /// Why a key set is refused as a whole. Keys for other uses, or of kinds that are not known, are
@@ -147,11 +148,12 @@ impl KeySet {
         if keys.len() > 1 && keys.iter().any(|key| key.kid.is_none()) {
             return Err(KeySetFault::NamelessKey);
         }
+        let published = std::str::from_utf8(text).map_err(|_| KeySetFault::Form)?;
         let mut version = [0; 16];
         for (to, from) in version.iter_mut().zip(digest(&SHA256, text).as_ref()) {
             *to = *from;
         }
-        Ok(Self { keys, version })
+        Ok(Self { keys, version, text: published.into() })
     }
 
     /// The key with this name; for a token without `kid`, the set's nameless only key.
@@ -162,6 +164,11 @@ impl KeySet {
     /// Changes with the set's text, so that what was verified with other keys is verified again.
     pub(super) const fn version(&self) -> [u8; 16] {
         self.version
+    }
+
+    /// The set as it was read: public keys, or it would have been refused.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// How many keys can check signatures.

@@ -3,6 +3,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use aws_lc_rs::digest::{Context, SHA256};
 use http_body_util::Full;
 use tokio_rustls::TlsConnector;
 
@@ -16,6 +17,33 @@ pub struct JwksUrl {
     /// Path and query.
     pub path: String,
     pub roots: Roots,
+}
+
+impl JwksUrl {
+    /// Stands for the place and for who may vouch for it, the same in every process.
+    pub(super) fn mark(&self) -> [u8; 32] {
+        let (site, mut of) = (&self.site, Context::new(&SHA256));
+        let mut part = |bytes: &[u8]| {
+            of.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+            of.update(bytes);
+        };
+        part(site.server_name.to_str().as_bytes());
+        part(site.authority.as_bytes());
+        part(site.host.as_bytes());
+        part(&site.port.to_be_bytes());
+        part(self.path.as_bytes());
+        for address in &site.addresses {
+            part(address.to_string().as_bytes());
+        }
+        if let Roots::Private(roots) = &self.roots {
+            for root in roots {
+                part(root);
+            }
+        }
+        let mut mark = [0; 32];
+        mark.iter_mut().zip(of.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        mark
+    }
 }
 
 /// Why a key set could not be had. Carries nothing that a server or a file said (LOG-2).

@@ -78,6 +78,17 @@ pub struct IssuerStatus {
     pub failed: u64,
 }
 
+/// Keys that one process hands to the one that takes its place: the issuer may be down just then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed {
+    pub iss: String,
+    /// Stands for where they were fetched.
+    pub from: [u8; 32],
+    pub age: Duration,
+    /// As the issuer published them.
+    pub text: String,
+}
+
 /// Lends out keys and has them fetched. Clones share everything.
 #[derive(Clone, Debug)]
 pub struct JwksStore(Arc<Inner>);
@@ -104,6 +115,8 @@ struct Source {
 struct State {
     keys: Option<Arc<KeySet>>,
     read_at: Option<Moment>,
+    /// How old they were at that moment: those of another process are.
+    were: Duration,
     fault: Option<JwksFault>,
     fetched: u64,
     failed: u64,
@@ -111,6 +124,12 @@ struct State {
     asked_at: Option<Moment>,
     /// Closes when the fetch that is under way has ended.
     flight: Option<watch::Receiver<()>>,
+}
+
+impl State {
+    fn age(&self, now: Moment) -> Option<Duration> {
+        self.read_at.map(|read| now.since(read).saturating_add(self.were))
+    }
 }
 
 /// Issuers whose files were read and whose roots were loaded, not yet in force.
@@ -224,6 +243,52 @@ impl JwksStore {
         &self.0.counters
     }
 
+    /// What was fetched, for the process that takes this one's place.
+    #[must_use]
+    pub fn hand_over(&self) -> Vec<Handed> {
+        let now = self.0.clock.now();
+        let of = |source: &Arc<Source>| {
+            let JwksSource::Url(url) = &source.issuer.source else { return None };
+            let state = source.state.lock();
+            Some(Handed {
+                iss: source.issuer.iss.to_string(),
+                from: url.mark(),
+                age: state.age(now)?,
+                text: state.keys.as_ref()?.text().to_owned(),
+            })
+        };
+        self.0.sources.load().iter().filter_map(of).collect()
+    }
+
+    /// Takes what the process before fetched from where the keys still are.
+    pub fn take(&self, handed: &[Handed]) {
+        let now = self.0.clock.now();
+        for source in self.0.sources.load().iter() {
+            let JwksSource::Url(url) = &source.issuer.source else { continue };
+            let same = |keys: &&Handed| *source.issuer.iss == keys.iss && url.mark() == keys.from;
+            let Some(handed) = handed.iter().find(same) else { continue };
+            let mut state = source.state.lock();
+            if state.keys.is_none()
+                && let Ok(keys) = KeySet::parse(handed.text.as_bytes())
+            {
+                state.keys = Some(Arc::new(keys));
+                (state.read_at, state.were) = (Some(now), handed.age);
+            }
+        }
+        self.0.publish();
+    }
+
+    /// The first issuer without keys of which there were some before, and why there are none.
+    #[must_use]
+    pub fn lacks(&self, handed: &[Handed]) -> Option<(Name, Option<JwksFault>)> {
+        let sources = self.0.sources.load();
+        sources.iter().find_map(|source| {
+            let state = source.state.lock();
+            let were = handed.iter().any(|keys| *source.issuer.iss == keys.iss);
+            (were && state.keys.is_none()).then(|| (source.issuer.name.clone(), state.fault))
+        })
+    }
+
     /// One line per issuer.
     pub fn status(&self) -> Vec<IssuerStatus> {
         let now = self.0.clock.now();
@@ -233,7 +298,7 @@ impl JwksStore {
             IssuerStatus {
                 name: source.issuer.name.clone(),
                 keys: state.keys.as_ref().map_or(0, |keys| keys.len()),
-                age_secs: state.read_at.map(|read| now.since(read).as_secs()),
+                age_secs: state.age(now).map(|age| age.as_secs()),
                 fault: state.fault,
                 fetched: state.fetched,
                 failed: state.failed,
@@ -294,7 +359,7 @@ impl Drop for Landing {
             state.fault = outcome.as_ref().err().copied();
             if let Ok(keys) = outcome {
                 state.keys = Some(Arc::new(keys));
-                state.read_at = Some(now);
+                (state.read_at, state.were) = (Some(now), Duration::ZERO);
                 state.fetched = state.fetched.saturating_add(1);
                 counters.fetches_ok.fetch_add(1, Ordering::Relaxed);
             } else {
@@ -325,7 +390,7 @@ impl Source {
                 if let Some(old) = before.iter().find(same) {
                     let old = old.state.lock();
                     state.keys.clone_from(&old.keys);
-                    state.read_at = old.read_at;
+                    (state.read_at, state.were) = (old.read_at, old.were);
                     state.fault = old.fault;
                     // Not when it was tried: a reload is a good moment to fetch again.
                 }

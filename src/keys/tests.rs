@@ -291,6 +291,43 @@ async fn acc_1_a_server_that_is_down_is_asked_again_after_the_cooldown() {
 }
 
 #[tokio::test]
+async fn acc_1_keys_are_handed_on_with_their_age_to_where_they_are_fetched_from_the_same_place() {
+    let signer = Signer::new(Algorithm::EdDsa, "k1");
+    let server = Server::start(Answer::Keys(keys(&[&signer]))).await;
+    let (first, hand) = store(url(&server), calm());
+    assert_eq!(first.hand_over(), []);
+    first.refresh_due().await;
+    hand.advance(Duration::from_secs(90));
+    *server.answer.lock() = Answer::Status("500 Oops");
+    let handed = first.hand_over();
+    let (second, hand) = store(url(&server), calm());
+    assert_eq!(second.lacks(&handed), Some((name("corp"), None)));
+    second.take(&handed);
+    assert_eq!(second.lacks(&handed), None);
+    hand.advance(Duration::from_secs(9));
+    second.refresh_due().await;
+    assert_eq!(status(&second).fault, Some(JwksFault::Status), "it asks by itself");
+    assert_eq!((status(&second).keys, status(&second).age_secs), (1, Some(99)));
+    assert_eq!(second.hand_over()[0].text, handed[0].text);
+    assert_eq!(second.hand_over()[0].age, Duration::from_secs(99));
+
+    // Others vouch for the server, or it is another one: what was handed over is not for it.
+    for edit in [
+        (|url| url.roots = Roots::System) as fn(&mut JwksUrl),
+        |url| url.path = "/jwks?v=2".to_owned(),
+        |url| url.site.port += 1,
+    ] {
+        let mut other = url(&server);
+        if let JwksSource::Url(url) = &mut other.source {
+            edit(url);
+        }
+        let (third, _hand) = store(other, calm());
+        third.take(&handed);
+        assert_eq!(third.lacks(&handed), Some((name("corp"), None)));
+    }
+}
+
+#[tokio::test]
 async fn acc_1_a_silent_server_costs_a_bounded_time() {
     let server = Server::start(Answer::Silence).await;
     let short = Duration::from_millis(50);

@@ -16,7 +16,7 @@ use crate::cli::upgrade::{Leaving, Left};
 use crate::cli::{permit, reload, secret};
 use crate::config::{AccessLog, Loaded, LogSettings, Snapshot};
 use crate::deliver;
-use crate::engine::{Engine, Parts, provider};
+use crate::engine::{Engine, Handed, Parts, provider};
 use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
 use crate::observe::{LogSink, LogSpec, LogTarget, Metrics, Rotation};
@@ -28,7 +28,7 @@ const CUT_MAX: Duration = Duration::from_secs(2);
 /// How long the log may take to be written out at the end.
 const LOG_CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How long a process that takes another one's place waits for issuers' keys, and how often it looks.
-const KEYS_MAX: Duration = Duration::from_secs(3);
+const KEYS_MAX: Duration = Duration::from_secs(6);
 const KEYS_LOOK: Duration = Duration::from_millis(5);
 /// How long background work may take to end.
 const TASKS_MAX: Duration = Duration::from_secs(2);
@@ -139,10 +139,14 @@ impl Restored {
         &self.state.store
     }
 
-    /// Waits until issuers' keys are there, if they can be had in time: the process before has them,
-    /// and callers must not notice that this one had none.
-    pub(super) async fn fetch_keys(&self) {
+    /// Takes the issuers' keys that the process before has, and waits for the others, if they can be had
+    /// in time: callers must not notice that this process had none.
+    ///
+    /// # Errors
+    /// If there are none of an issuer of which the process before has some.
+    pub(super) async fn fetch_keys(&self, before: &[Handed]) -> Result<(), Failure> {
         let jwks = &self.engine.jwks;
+        jwks.take(before);
         let there = async {
             while jwks.status().iter().any(|issuer| issuer.keys == 0 && issuer.fault.is_none()) {
                 tokio::time::sleep(KEYS_LOOK).await;
@@ -152,6 +156,12 @@ impl Restored {
             () = jwks.keep_fresh() => {}
             _ = tokio::time::timeout(KEYS_MAX, there) => {}
         }
+        let Some((issuer, fault)) = jwks.lacks(before) else { return Ok(()) };
+        let why = fault.map_or_else(|| "they did not come in time".to_owned(), |f| f.to_string());
+        Err(Failure::new(format_args!(
+            "issuer {issuer}: the process before has keys, and from where they are now there are none \
+             to be had: {why}"
+        )))
     }
 
     /// Begins to serve.

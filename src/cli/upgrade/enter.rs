@@ -15,7 +15,7 @@ use super::words::{Hello, Link, PROTOCOL, Word, be_greeted};
 use crate::cli::run::Given;
 use crate::cli::say::Failure;
 use crate::config::Snapshot;
-use crate::engine::Engine;
+use crate::engine::{Engine, Handed};
 use crate::store::{Cursor, Exchange};
 
 /// Set for a process that is to take another one's place; its standard input is the way to it.
@@ -29,6 +29,8 @@ pub(in crate::cli) struct Entering {
     hello: Hello,
     link: Link,
     stderr: OwnedFd,
+    /// Issuers' keys that the other process has.
+    keys: Vec<Handed>,
     /// How far the locks go that both processes know.
     known: Cursor,
 }
@@ -68,7 +70,8 @@ impl Entering {
         for (passed, fd) in hello.sockets.iter().zip(fds) {
             given.add(passed.label.clone(), passed.address, fd);
         }
-        Ok((Self { hello, link: Link::over(socket)?, stderr, known: Cursor::START }, given))
+        let link = Link::over(socket)?;
+        Ok((Self { hello, link, stderr, keys: Vec::new(), known: Cursor::START }, given))
     }
 
     /// Tells the other process why nothing comes of it.
@@ -97,7 +100,18 @@ impl Entering {
             return Err(is_other("[state] gateway"));
         }
         self.say(&Word::Prepared).await?;
-        self.expect(&Word::Go).await
+        loop {
+            match self.hear().await? {
+                Word::Keys(keys) => self.keys.push(keys.into()),
+                Word::Go => return Ok(()),
+                _ => return Err(gone()),
+            }
+        }
+    }
+
+    /// Issuers' keys that the other process has, once that has let go of the state.
+    pub(in crate::cli) fn keys(&self) -> &[Handed] {
+        &self.keys
     }
 
     /// Everything is there: returns when it is time to serve.
@@ -132,9 +146,13 @@ impl Entering {
     }
 
     async fn expect(&mut self, wanted: &Word) -> Result<(), Failure> {
+        if self.hear().await? == *wanted { Ok(()) } else { Err(gone()) }
+    }
+
+    async fn hear(&mut self) -> Result<Word, Failure> {
         match tokio::time::timeout(PATIENCE, self.link.hearing.hear()).await {
-            Ok(Ok(word)) if word == *wanted => Ok(()),
-            Ok(_) | Err(_) => Err(gone()),
+            Ok(Ok(word)) => Ok(word),
+            Ok(Err(_)) | Err(_) => Err(gone()),
         }
     }
 }

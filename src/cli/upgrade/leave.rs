@@ -165,6 +165,9 @@ async fn exchange(
         return Err(started.end(Fault::State(fault)).await);
     }
     let served = async {
+        for keys in engine.jwks.hand_over() {
+            started.say(&Word::Keys(keys.into())).await?;
+        }
         started.say(&Word::Go).await?;
         started.expect(&Word::Ready, "ready").await?;
         started.say(&Word::Serve).await?;

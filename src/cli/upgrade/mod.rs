@@ -5,7 +5,7 @@
 //!   starts it, one socket between them   ──►   reads and compiles its configuration
 //!   listening sockets, where the state is ─►   takes them, accepts nobody
 //!   writes everything down                ◄──  "prepared"
-//!   lets go of the state                  ──►  "go": opens it, brings everything back
+//!   lets go of the state                  ──►  issuers' keys, "go": opens it, brings everything back
 //!                                         ◄──  "ready"
 //!                                         ──►  "serve": accepts
 //!   stops accepting, tells callers to go  ◄──  "serving"

@@ -17,6 +17,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
+use crate::engine::Handed;
+
 /// Rises when a word changes its meaning.
 pub(super) const PROTOCOL: u32 = 1;
 /// Listeners, two for operators, and the standard error.
@@ -50,6 +52,8 @@ pub(super) struct Passed {
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Word {
     Prepared,
+    /// What an issuer published, before "go".
+    Keys(Keys),
     Go,
     Ready,
     Serve,
@@ -63,6 +67,29 @@ pub(super) enum Word {
     Told(Vec<Vec<u8>>),
     /// The last word of the process that goes.
     Done,
+}
+
+/// The keys of an issuer that the process that goes has fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Keys {
+    iss: String,
+    /// Stands for where they were fetched.
+    from: [u8; 32],
+    age_ms: u64,
+    text: String,
+}
+
+impl From<Handed> for Keys {
+    fn from(Handed { iss, from, age, text }: Handed) -> Self {
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        Self { iss, from, age_ms, text }
+    }
+}
+
+impl From<Keys> for Handed {
+    fn from(Keys { iss, from, age_ms, text }: Keys) -> Self {
+        Self { iss, from, age: Duration::from_millis(age_ms), text }
+    }
 }
 
 /// Sends the first word, and the sockets with it.
@@ -230,7 +257,9 @@ mod tests {
         let mut heard = Vec::new();
         while heard.len() < words.len() {
             // A question that is given up loses nothing.
-            if let Ok(word) = tokio::time::timeout(Duration::from_micros(50), link.hearing.hear()).await {
+            if let Ok(word) =
+                tokio::time::timeout(Duration::from_micros(50), link.hearing.hear()).await
+            {
                 heard.push(word.unwrap());
             }
         }

@@ -1,4 +1,5 @@
 //! Another binary takes a process' place: what goes along, what is not lost, and what goes wrong.
+mod keys;
 mod told;
 
 use std::net::{SocketAddr, TcpListener};

@@ -21,7 +21,7 @@ async fn lock_many(place: &Place, count: u64) {
     let lock = Imposed {
         step: Step::Kill,
         until: Until::Released,
-        cause: Cause::Operator,
+        cause: Cause::Emergency,
         author: Author::Operator(Name::parse("operator").unwrap()),
     };
     let ids = SharedSecret::derive(&Secret::new([7; 32]), &Name::parse("test").unwrap());
