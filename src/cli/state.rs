@@ -14,7 +14,7 @@ use crate::store::{
     Look, OpenFault, RemoteSettings, Shared, SharedSecret, Store, StoreFault, TlsFiles,
 };
 
-/// How long a start waits for the server that gateways share.
+/// How long the server that gateways share is waited for, before anything relies on it.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// How long those who use the store may take to stop.
@@ -62,11 +62,7 @@ impl Opened {
                 let both = Arc::new(Shared::start(file, settings).await.map_err(|fault| {
                     Failure::new(format_args!("{}: {fault}", snapshot.state_dir.display()))
                 })?);
-                // The first callers would be refused for want of a connection that is there a moment
-                // later.
-                let mut condition = both.condition();
-                let sound = condition.wait_for(|condition| *condition == Condition::Sound);
-                let _or_later = tokio::time::timeout(CONNECT_MAX, sound).await;
+                connected(&both).await;
                 Arc::<Shared>::clone(shared.insert(both))
             }
         };
@@ -77,26 +73,27 @@ impl Opened {
 
     /// Begins to keep locks in step, to write memory down and to look after the store.
     pub(super) fn keep(&mut self, engine: &Arc<Engine>) {
-        self.keep_locks(engine);
-        let (keeper, watcher) = (Arc::clone(engine), Arc::clone(engine));
-        let (stopped, mut resting) = (self.rest.subscribe(), self.rest.subscribe());
+        self.keep_in_step(engine);
+        let (keeper, stopped) = (Arc::clone(engine), self.rest.subscribe());
         self.keepers.spawn(async move { keeper.keep_memory(stopped).await });
-        self.keepers.spawn(async move {
-            tokio::select! {
-                () = watcher.watch_store() => {}
-                _ = resting.wait_for(|rest| *rest) => {}
-            }
-        });
     }
 
-    fn keep_locks(&mut self, engine: &Arc<Engine>) {
+    /// All of it but memory.
+    fn keep_in_step(&mut self, engine: &Arc<Engine>) {
         self.rest.send_replace(false);
-        let (keeper, mut resting) = (Arc::clone(engine), self.rest.subscribe());
+        let (keeper, watcher) = (Arc::clone(engine), Arc::clone(engine));
+        let (mut resting, mut looks) = (self.rest.subscribe(), self.rest.subscribe());
         self.keepers.spawn(async move {
             tokio::select! {
                 () = keeper.follow_locks() => {}
                 () = keeper.keep_locks() => {}
                 _ = resting.wait_for(|rest| *rest) => {}
+            }
+        });
+        self.keepers.spawn(async move {
+            tokio::select! {
+                () = watcher.watch_store() => {}
+                _ = looks.wait_for(|rest| *rest) => {}
             }
         });
     }
@@ -121,25 +118,26 @@ impl Opened {
         let epoch = self.store.meta().await?.epoch;
         let memory = Embedded::in_memory(self.gateway, now).map_err(|_none| StoreFault::Closed)?;
         let settings = remote(&live.snapshot).map_err(|_were_good| StoreFault::Closed)?;
-        self.rest().await;
-        if let Err(fault) = written_down(engine).await {
-            self.keep(engine);
-            return Err(fault);
-        }
         let (shared, meanwhile): (_, Arc<dyn Store>) = match settings {
             None => (None, Arc::new(memory)),
             // The other gateways see one gateway with this number: it has one instance.
             Some(settings) => {
                 let both = Arc::new(Shared::start_as(memory, settings, epoch).await?);
+                connected(&both).await;
                 (Some(Arc::clone(&both)), both)
             }
         };
+        self.rest().await;
+        if let Err(fault) = written_down(engine).await {
+            self.keep(engine);
+            return Err(fault);
+        }
         self.shared = shared;
         let (aside, alarms) = mpsc::unbounded_channel();
         self.store.set_aside(Some(aside));
         self.aside = Some(alarms);
         self.store.put(meanwhile).await;
-        self.keep_locks(engine);
+        self.keep_in_step(engine);
         Ok(())
     }
 
@@ -173,6 +171,7 @@ impl Opened {
             None => (None, Arc::new(file)),
             Some(settings) => {
                 let both = Arc::new(Shared::start(file, settings).await.map_err(failed)?);
+                connected(&both).await;
                 (Some(Arc::clone(&both)), both)
             }
         };
@@ -210,6 +209,14 @@ impl Opened {
     pub(super) async fn end(&mut self) {
         self.rest().await;
     }
+}
+
+/// Waits for the server for a while: callers would be refused for want of a connection that is there a
+/// moment later.
+async fn connected(both: &Shared) {
+    let mut condition = both.condition();
+    let sound = condition.wait_for(|condition| *condition == Condition::Sound);
+    let _or_later = tokio::time::timeout(CONNECT_MAX, sound).await;
 }
 
 async fn written_down(engine: &Engine) -> Result<(), StoreFault> {

@@ -190,7 +190,9 @@ impl Engine {
     pub async fn watch_store(self: Arc<Self>) {
         let store = self.memory.store();
         let mut condition = store.condition();
-        let mut faulty: Option<(StoreFault, Moment)> = None;
+        // Since before a process let go of its file, or took it back.
+        let since = *self.leases.faulty_since.lock();
+        let mut faulty = since.map(|since| (StoreFault::Unreachable, since));
         let mut look = tokio::time::interval(SAVE_EVERY);
         loop {
             let (now, is) = (self.clock.now(), *condition.borrow_and_update());

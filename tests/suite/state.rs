@@ -64,7 +64,7 @@ fn put(dir: &Path, name: &str, content: &[u8]) -> String {
 }
 
 /// What a gateway's configuration says of the server.
-fn shared(server: &Server, number: u16) -> String {
+pub(crate) fn shared(server: &Server, number: u16) -> String {
     let password = put(server.dir(), "password", b"correct-horse\n");
     let secret = put(server.dir(), "secret", &[7; 32]);
     let ca = server.dir().join("ca.pem");

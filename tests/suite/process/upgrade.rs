@@ -1,5 +1,6 @@
 //! Another binary takes a process' place: what goes along, what is not lost, and what goes wrong.
 mod keys;
+mod shared;
 mod told;
 
 use std::net::{SocketAddr, TcpListener};

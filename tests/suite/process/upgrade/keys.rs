@@ -22,7 +22,7 @@ fn fetched_from(place: &Place, path: &str) {
 }
 
 /// What a caller with a token is answered.
-async fn status(place: &Place, line: &Line) -> StatusCode {
+pub(super) async fn status(place: &Place, line: &Line) -> StatusCode {
     let claims = TokenClaims::new(ISSUER, "analyst", AUDIENCE);
     let token = place.pki.signer.sign(&claims, now()).unwrap();
     let config = CallerConfig::trusting(place.pki.ca.certificate());

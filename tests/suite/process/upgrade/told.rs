@@ -47,7 +47,31 @@ async fn lock_many(place: &Place, count: u64) {
     file.flush().await.unwrap();
 }
 
-const WATCHED: &str = r#"
+/// Where operators connect.
+pub(super) async fn api_of(line: &Line) -> u16 {
+    eventually("the API's address", || {
+        let said = line.first.err.lock();
+        let (_, after) = said.split_once("operators' API on https://127.0.0.1:")?;
+        after.split_whitespace().next()?.parse().ok()
+    })
+    .await
+}
+
+/// An operator locks an identity.
+pub(super) async fn lock(place: &Place, api: u16, who: &str) {
+    let pki = place.dir.join("pki");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+    command
+        .args(["lock", "identity", who, "--case", "INC-2041"])
+        .env("SEKISHO_API", format!("https://localhost:{api}"))
+        .env("SEKISHO_API_CA", pki.join("ca.pem"))
+        .env("SEKISHO_API_CERT", pki.join("operators/operator.pem"))
+        .env("SEKISHO_API_KEY", pki.join("operators/operator.key"));
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+pub(super) const WATCHED: &str = r#"
 [detect.canary]
 mode = "enforce"
 file = "canaries.txt"
@@ -72,12 +96,7 @@ async fn acc_2_what_one_process_locks_the_other_one_refuses() {
     lock_many(&place, 5_000).await;
     let mut line = Line::start(&place).await;
     let (to, first) = (line.address().await, line.pid);
-    let api = eventually("the API's address", || {
-        let said = line.first.err.lock();
-        let (_, after) = said.split_once("operators' API on https://127.0.0.1:")?;
-        after.split_whitespace().next()?.parse::<u16>().ok()
-    })
-    .await;
+    let api = api_of(&line).await;
     let printer = caller(&place, Alpn::H1).connect(to).await.unwrap();
     assert_eq!(printer.call(orders()).await.unwrap().status, 200);
     // Each of them has one more answer to come from the process that goes.
@@ -97,16 +116,7 @@ async fn acc_2_what_one_process_locks_the_other_one_refuses() {
     .await;
 
     // An operator locks somebody by the new process, whose connections are the old one's.
-    let pki = place.dir.join("pki");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
-    command
-        .args(["lock", "identity", "limited-caller", "--case", "INC-2041"])
-        .env("SEKISHO_API", format!("https://localhost:{api}"))
-        .env("SEKISHO_API_CA", pki.join("ca.pem"))
-        .env("SEKISHO_API_CERT", pki.join("operators/operator.pem"))
-        .env("SEKISHO_API_KEY", pki.join("operators/operator.key"));
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    lock(&place, api, "limited-caller").await;
     let refused = until_some("the lock is in force here", async || {
         let reply = spend(&place, &open.pop().expect("within a second")).await;
         assert_eq!(reply.header("connection"), Some("close"), "it is the old one's");
