@@ -67,8 +67,8 @@ pub use pass::{
     Answer, Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached,
 };
 pub use reload::{
-    Again, Files, Hold, Judged, Order, Origin, Outcome, Preview, Print, Read, Reading, ReloadFault,
-    Ruling, Serve as ServeSockets, Sockets, Then, TrialView, Trigger, Why, Widening,
+    Again, Files, Follow, Hold, Judged, Order, Origin, Outcome, Preview, Print, Read, Reading,
+    ReloadFault, Ruling, Serve as ServeSockets, Sockets, Then, TrialView, Trigger, Why, Widening,
 };
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
@@ -392,6 +392,11 @@ impl Engine {
         };
         slot.release();
         Err(unsettled)
+    }
+
+    /// Wakes with every configuration that is put in force.
+    pub fn configurations(&self) -> watch::Receiver<u64> {
+        self.generations.subscribe()
     }
 
     /// From now on the process finishes what it has and takes no more.

@@ -1,7 +1,7 @@
 //! Two processes serve for a while when one takes the other's place. The one that goes wrote down all
 //! it knew; what its last requests spend and reveal after that is told to the one that stays, and added
 //! there (MON-2, MON-3). What they teach detectors stays untold: they are the requests of seconds.
-use super::Engine;
+use super::{Engine, Live};
 use crate::evidence::Event;
 pub use crate::keys::Handed;
 use crate::state::QuotaMark;
@@ -11,7 +11,11 @@ const LEDGER: u8 = 2;
 
 /// The moment from which on everything is told.
 #[derive(Debug)]
-pub struct Parting(QuotaMark);
+pub struct Parting {
+    mark: QuotaMark,
+    /// What was spent under a configuration that is in force no more.
+    owed: Vec<Vec<u8>>,
+}
 
 impl Engine {
     /// From now on what is spent and revealed is to be told. What is written down after this call holds
@@ -19,16 +23,25 @@ impl Engine {
     #[must_use]
     pub fn part(&self) -> Parting {
         self.exposures.part();
-        Parting(self.live().quotas.mark(self.clock.now()))
+        Parting { mark: self.live().quotas.mark(self.clock.now()), owed: Vec::new() }
     }
 
     /// What was spent and revealed since it was last asked, in small pieces.
     #[must_use]
     pub fn told_since(&self, parting: &mut Parting) -> Vec<Vec<u8>> {
-        let spent = self.live().quotas.spent_since(&mut parting.0, self.clock.now());
+        let mut spent = std::mem::take(&mut parting.owed);
+        spent.extend(self.live().quotas.spent_since(&mut parting.mark, self.clock.now()));
         let tagged = |tag: u8| move |piece: Vec<u8>| [&[tag][..], &piece].concat();
         let spent = spent.into_iter().map(tagged(QUOTA));
         spent.chain(self.exposures.take_since().into_iter().map(tagged(LEDGER))).collect()
+    }
+
+    /// Another configuration took the place of the one `before`: what was spent under that one is told
+    /// as well.
+    pub fn part_again(&self, parting: &mut Parting, before: &Live) {
+        let now = self.clock.now();
+        parting.owed.extend(before.quotas.spent_since(&mut parting.mark, now));
+        parting.mark = self.live().quotas.mark(now);
     }
 
     /// Nobody takes this process' place after all.

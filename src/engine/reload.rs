@@ -1,5 +1,6 @@
 //! Puts a configuration in force: the first one and every later one the same way. Built aside,
 //! swapped whole; what can't be built changes nothing.
+mod apart;
 mod barred;
 mod files;
 mod hold;
@@ -32,6 +33,7 @@ use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
 };
 
+pub use apart::Follow;
 pub use files::{Files, Origin, Print, Read, Reading};
 pub use hold::Hold;
 pub(super) use tally::{Ended, Tally};
@@ -130,7 +132,6 @@ pub(super) fn build(
     pacing: &HashKey,
 ) -> Result<Built, ReloadFault> {
     if let Some(before) = before {
-        unmoved(&before.snapshot, &snapshot)?;
         keeps(before, &snapshot, now).map_err(ReloadFault::Permit)?;
     }
     let keys = jwks.prepare(issuers(&snapshot)).map_err(ReloadFault::Keys)?;
@@ -174,8 +175,19 @@ impl Engine {
     /// The same, in the place of what is in force now. One at a time; blocks for as long as it takes to
     /// build, and holds nobody up but for the exchange of a pointer.
     fn put(&self, before: &Arc<Live>, snapshot: Arc<Snapshot>) -> Result<Arc<Live>, ReloadFault> {
+        unmoved(&before.snapshot, &snapshot)?;
         // What can't be bound refuses the whole.
         let bound = self.bind(&snapshot)?;
+        self.exchange(before, snapshot, bound)
+    }
+
+    /// The same, with these sockets.
+    fn exchange(
+        &self,
+        before: &Arc<Live>,
+        snapshot: Arc<Snapshot>,
+        bound: Option<Serve>,
+    ) -> Result<Arc<Live>, ReloadFault> {
         let (now, key) = (self.steady_now(), self.pacing.key());
         let built = build(snapshot, &self.jwks, Some(before), now, &self.metrics, key)?;
         // To the end of this function: whoever stops the gateway closes what serves afterwards.

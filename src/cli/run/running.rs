@@ -287,14 +287,14 @@ impl Running {
 
     /// After [`Self::retire`]: ends when nobody is left or the grace is over.
     pub(in crate::cli) async fn leave(mut self, left: Left) {
-        let Left { mut link, mut parting, hold: _hold, .. } = left;
+        let Left { mut link, mut parting, hold, .. } = left;
         let grace = self.engine.live().snapshot.shutdown_grace;
         let state = self.state.get_mut();
         let store = Arc::clone(&state.store);
         if let Some(alarms) = state.alarms() {
             let engine = Arc::clone(&self.engine);
             let mut leaving =
-                Leaving { engine: &engine, store: &store, alarms, parting: &mut parting };
+                Leaving { engine: &engine, store: &store, alarms, parting: &mut parting, hold: &hold };
             let (stop, tasks) = (&self.stop, &mut self.tasks);
             let over = async {
                 end_connections(&engine, grace).await;

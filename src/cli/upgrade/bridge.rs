@@ -1,14 +1,18 @@
 //! What both processes have to know of each other while the one that goes finishes its requests: locks
-//! in both directions, and in one what it spends, reveals and has people told of.
+//! in both directions; in one what it spends, reveals and has people told of; in the other that there
+//! is another configuration.
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::words::{Hearing, Link, Saying, Word};
 use crate::alarm::Alarm;
-use crate::engine::{Engine, Parting};
+use crate::cli::say;
+use crate::engine::{Engine, Follow, Hold, Parting};
 use crate::store::{Cursor, Exchange, LOCK_VALUE_MAX, LockKey, LockRecord, Register, Store as _};
 
 /// How often it is told what was spent.
@@ -63,10 +67,11 @@ async fn take_locks(store: &Exchange, locks: &[(Vec<u8>, Vec<u8>)]) {
 
 /// What the process that goes tells.
 pub(in crate::cli) struct Leaving<'s> {
-    pub(in crate::cli) engine: &'s Engine,
+    pub(in crate::cli) engine: &'s Arc<Engine>,
     pub(in crate::cli) store: &'s Exchange,
     pub(in crate::cli) alarms: &'s mut UnboundedReceiver<Vec<u8>>,
     pub(in crate::cli) parting: &'s mut Parting,
+    pub(in crate::cli) hold: &'s Hold,
 }
 
 impl Leaving<'_> {
@@ -76,14 +81,14 @@ impl Leaving<'_> {
         link: &mut Link,
         over: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let store = self.store;
+        let (store, reloaded) = (self.store, Notify::new());
         let mut over = std::pin::pin!(over);
         let mut is_over = false;
         let Link { hearing, saying } = link;
         // Whoever says much must hear meanwhile, or both wait for each other.
         let told = tokio::select! {
-            told = self.tell_until(saying, over.as_mut(), &mut is_over) => told,
-            gone = take(hearing, store) => gone,
+            told = self.tell_until(saying, (over.as_mut(), &mut is_over), &reloaded) => told,
+            gone = take(hearing, store, &reloaded) => gone,
         };
         if !is_over {
             // Nobody listens any more; the requests are finished all the same.
@@ -95,13 +100,15 @@ impl Leaving<'_> {
     async fn tell_until(
         &mut self,
         to: &mut Saying,
-        mut over: std::pin::Pin<&mut impl Future<Output = ()>>,
-        is_over: &mut bool,
+        (mut over, is_over): (Pin<&mut impl Future<Output = ()>>, &mut bool),
+        reloaded: &Notify,
     ) -> io::Result<()> {
         let mut locks = Carrier { store: self.store, told: Cursor::START };
         let mut bell = self.store.bell();
         let mut tick = tokio::time::interval(TELL_EVERY);
         locks.carry(to).await?;
+        // It may have begun with another configuration than the one in force here.
+        self.follow(Follow::IfOther).await;
         while !*is_over {
             tokio::select! {
                 () = &mut over => *is_over = true,
@@ -113,6 +120,7 @@ impl Leaving<'_> {
                 }
                 Some(alarm) = self.alarms.recv() => to.say(&Word::Alarms(vec![alarm])).await?,
                 _ = tick.tick() => self.tell_spent(to).await?,
+                () = reloaded.notified() => self.follow(Follow::AtOnce).await,
             }
         }
         locks.carry(to).await?;
@@ -125,6 +133,24 @@ impl Leaving<'_> {
         to.say(&Word::Done).await
     }
 
+    /// Has the configuration that the other process has judge what is left here (ACC-3).
+    async fn follow(&mut self, follow: Follow) {
+        match self.engine.follow_files(self.hold, follow).await {
+            Ok(Some(before)) => self.engine.part_again(self.parting, &before),
+            // What can't be judged is cut. A newer binary may begin with what this one can't read, and
+            // then nobody has changed anything since.
+            Err(why) if follow == Follow::AtOnce => {
+                say::err(format_args!(
+                    "connections that were left to this process are cut, since it can't follow the \
+                     new configuration: {}",
+                    why.word()
+                ));
+                self.engine.cut_connections();
+            }
+            Ok(None) | Err(_) => {}
+        }
+    }
+
     async fn tell_spent(&mut self, to: &mut Saying) -> io::Result<()> {
         let told = self.engine.told_since(self.parting);
         for pieces in told.chunks(256) {
@@ -135,10 +161,12 @@ impl Leaving<'_> {
 }
 
 /// Takes what the process that stays says, until that is gone.
-async fn take(from: &mut Hearing, store: &Exchange) -> io::Result<()> {
+async fn take(from: &mut Hearing, store: &Exchange, reloaded: &Notify) -> io::Result<()> {
     loop {
-        if let Word::Locks(theirs) = from.hear().await? {
-            take_locks(store, &theirs).await;
+        match from.hear().await? {
+            Word::Locks(theirs) => take_locks(store, &theirs).await,
+            Word::Reloaded => reloaded.notify_one(),
+            _ => {}
         }
     }
 }
@@ -148,12 +176,19 @@ async fn take(from: &mut Hearing, store: &Exchange) -> io::Result<()> {
 pub(super) async fn listen(link: Link, engine: Arc<Engine>, store: Arc<Exchange>, known: Cursor) {
     let Link { mut hearing, mut saying } = link;
     let tell = async {
-        let mut bell = store.bell();
+        let (mut bell, mut reloads) = (store.bell(), engine.configurations());
         let mut locks = Carrier { store: &store, told: known };
-        while locks.carry(&mut saying).await.is_ok() {
-            if !bell.rung().await {
-                bell = store.bell();
-            }
+        let mut told = locks.carry(&mut saying).await;
+        while told.is_ok() {
+            told = tokio::select! {
+                rung = bell.rung() => {
+                    if !rung {
+                        bell = store.bell();
+                    }
+                    locks.carry(&mut saying).await
+                }
+                Ok(()) = reloads.changed() => saying.say(&Word::Reloaded).await,
+            };
         }
         // It does not listen any more. It may yet speak.
         std::future::pending::<()>().await;

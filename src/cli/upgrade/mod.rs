@@ -10,6 +10,7 @@
 //!                                         ──►  "serve": accepts
 //!   stops accepting, tells callers to go  ◄──  "serving"
 //!   locks, spent quotas, what was revealed ─►  adds them; its own locks the other way
+//!   cuts whoever may enter no more        ◄──  "reloaded"
 //!   ends when nobody is left, or after `gateway.shutdown_grace`
 //! ```
 //!

@@ -63,6 +63,8 @@ pub(super) enum Word {
     /// Keys and states, encoded.
     Locks(Vec<(Vec<u8>, Vec<u8>)>),
     Alarms(Vec<Vec<u8>>),
+    /// Another configuration is in force in the process that stays.
+    Reloaded,
     /// What was spent and revealed.
     Told(Vec<Vec<u8>>),
     /// The last word of the process that goes.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::barred::Barred;
 use super::files::{Files, Origin, Print, Read, Reading};
 use super::trial::{Judged, OnTrial, Proven};
-use super::{Engine, Live, ReloadFault, build, number};
+use super::{Engine, Live, ReloadFault, build, number, unmoved};
 use crate::base::{Moment, Name};
 use crate::config::diff::{Diff, compare};
 use crate::config::{ConfigError, ConfigErrors, Snapshot};
@@ -160,7 +160,7 @@ impl Why {
 /// What is known from one reload to the next.
 #[derive(Default)]
 pub(in crate::engine) struct Reloads {
-    files: Mutex<Option<Arc<dyn Files>>>,
+    pub(super) files: Mutex<Option<Arc<dyn Files>>>,
     /// Of what is in force; none, if that is not known.
     pub(super) origin: Mutex<Option<Origin>>,
     pub(super) barred: Mutex<Barred>,
@@ -280,6 +280,7 @@ impl Engine {
         if self.reloads.are_held() {
             return Err(ReloadFault::Parting);
         }
+        unmoved(&before.snapshot, &snapshot)?;
         number(&mut self.numbers.lock().clone(), &mut snapshot)?;
         let snapshot = Arc::new(snapshot);
         drop(self.bind(&snapshot)?);

@@ -51,7 +51,7 @@ async fn mon_2_units_of_a_shared_quota_are_there_before_meanwhile_and_after() {
         open.push(limited_at().await);
     }
     lock(&place, api, "analyst").await;
-    line.upgrade(&place).await;
+    line.upgrade(&place, &[]).await;
     assert_eq!(status(&place, &line).await, StatusCode::UNAUTHORIZED, "the lock went along");
     for open in open {
         let reply = spend(&place, &open).await;

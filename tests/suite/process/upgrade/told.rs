@@ -1,17 +1,19 @@
 //! What two processes tell each other while one of them finishes its requests.
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::time::Duration;
 
+use rustix::process::{Signal, kill_process};
 use sekisho::base::{Name, Secret};
 use sekisho::lockout::{Author, Cause, GatewayId, Imposed, LockTable, Step, Subject, Until};
-use sekisho::mock::Alpn;
+use sekisho::mock::{Alpn, BodyEnd, Scenario};
 use sekisho::store::{
     Embedded, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Register, Scope, SharedSecret,
     Store as _,
 };
 
 use super::super::{Place, Sekisho};
-use super::{Line, caller, limited, orders, spend, text};
+use super::{Line, caller, limited, orders, pid_of, spend, text};
 use crate::logs::eventually;
 use crate::support::{get, now, until_some};
 
@@ -135,4 +137,46 @@ async fn acc_2_what_one_process_locks_the_other_one_refuses() {
     let limited = limited(&place, address).await;
     assert_eq!(spend(&place, &limited).await.status, 401);
     again.told_to_end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_whoever_may_enter_no_more_is_cut_in_the_process_that_goes_as_well() {
+    let place = Place::new().await;
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"20 s\""));
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    let printer = caller(&place, Alpn::H1);
+    let idle = printer.connect(to).await.unwrap();
+    assert_eq!(idle.call(orders()).await.unwrap().status, 200);
+    let other = limited(&place, to).await;
+    place.amazon.script(&[Scenario::SlowBody { bytes: 1, tick_ms: 100 }]);
+    let slow = tokio::spawn(async move { printer.call(to, orders()).await });
+    eventually("the stream begins", || (place.amazon.total() == 2).then_some(())).await;
+    line.upgrade(&place, &[]).await;
+    assert!(!slow.is_finished());
+
+    let enters = "[identity.label-printer]\n";
+    std::fs::write(place.config(), {
+        let text = std::fs::read_to_string(place.config()).unwrap();
+        assert!(text.contains(enters));
+        text.replace(enters, &format!("{enters}disabled = \"taken out\"\n"))
+    })
+    .unwrap();
+    kill_process(pid_of(line.pid), Signal::HUP).unwrap();
+    line.first.says("is in force", 1).await;
+    let cut = tokio::time::timeout(Duration::from_secs(1), slow).await.expect("within a second");
+    assert!(cut.unwrap().is_ok_and(|reply| reply.end != BodyEnd::Complete));
+    assert!(idle.call(orders()).await.is_err(), "it has no answer to come any more");
+    // Others have theirs, and what they spend is told as before.
+    let reply = spend(&place, &other).await;
+    assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, Some("close")));
+    line.ended(first).await;
+    for left in [200, 200, 429] {
+        let open = limited(&place, to).await;
+        assert_eq!(spend(&place, &open).await.status, left);
+    }
+    line.stop().await;
+    let cut = super::super::lines(&place.log());
+    let cut: Vec<_> = cut.iter().filter(|line| line["event.action"] == "connections-cut").collect();
+    assert_eq!(cut.len(), 1, "{cut:?}");
 }
