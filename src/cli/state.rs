@@ -146,28 +146,21 @@ impl Opened {
         self.aside.as_mut()
     }
 
-    /// Takes the file back, with all that happened meanwhile.
+    /// Takes the file back, with all that happened meanwhile: what another process wrote there holds
+    /// as well.
     ///
     /// # Errors
     /// If it can't be opened; what is in memory still holds then.
     pub(super) async fn take_back(&mut self, engine: &Arc<Engine>) -> Result<(), Failure> {
         let (live, now) = (engine.live(), engine.clock.now());
-        // First, so that everything stays as it is if that fails.
-        let file = open_file(&live.snapshot, now, Look::Whole).await?;
-        self.rest().await;
         let failed = |fault: StoreFault| {
             Failure::new(format_args!("{}: {fault}", live.snapshot.state_dir.display()))
         };
-        let mut cursor = Cursor::START;
-        loop {
-            let page = self.store.locks_since(cursor).await.map_err(failed)?;
-            file.put_locks(&page.records).await.map_err(failed)?;
-            cursor = page.next;
-            if !page.more {
-                break;
-            }
-        }
-        let (shared, store): (_, Arc<dyn Store>) = match remote(&live.snapshot)? {
+        let settings = remote(&live.snapshot)?;
+        let file = open_file(&live.snapshot, now, Look::Whole).await?;
+        // While whatever changes now goes on to be kept in memory.
+        self.copy_locks(&file).await.map_err(failed)?;
+        let (shared, store): (_, Arc<dyn Store>) = match settings {
             None => (None, Arc::new(file)),
             Some(settings) => {
                 let both = Arc::new(Shared::start(file, settings).await.map_err(failed)?);
@@ -175,8 +168,36 @@ impl Opened {
                 (Some(Arc::clone(&both)), both)
             }
         };
+        self.rest().await;
         self.shared = shared;
         self.store.put(store).await;
+        // What was locked since it was copied is only in the table.
+        engine.keep_all_locks();
+        self.no_more_aside().await;
+        self.keep(engine);
+        // Known by their own faults, if they can't be read; nothing that is known here is lost.
+        let _ = (engine.restore().await, engine.recall_spent().await);
+        Ok(())
+    }
+
+    /// Goes on without the file: what is in memory holds, and people are told of alarms again.
+    pub(super) async fn do_without(&mut self) {
+        self.no_more_aside().await;
+    }
+
+    async fn copy_locks(&self, to: &Embedded) -> Result<(), StoreFault> {
+        let mut cursor = Cursor::START;
+        loop {
+            let page = self.store.locks_since(cursor).await?;
+            to.put_locks(&page.records).await?;
+            cursor = page.next;
+            if !page.more {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn no_more_aside(&mut self) {
         self.store.set_aside(None);
         if let Some(mut alarms) = self.aside.take() {
             while let Ok(alarm) = alarms.try_recv() {
@@ -184,8 +205,6 @@ impl Opened {
                 let _counted = self.store.push_alarm(&alarm).await;
             }
         }
-        self.keep(engine);
-        Ok(())
     }
 
     /// Writes everything down, tells the other gateways that this one goes, and returns when all that

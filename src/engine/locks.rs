@@ -456,6 +456,13 @@ impl Engine {
         }
     }
 
+    /// Has every lock written down again: the store may be another one.
+    pub fn keep_all_locks(&self) {
+        let book = &mut *self.locks.book.lock();
+        book.dirty.extend(book.table.subjects().cloned());
+        self.locks.unwritten.notify_one();
+    }
+
     /// Writes down every lock that is not written yet, and waits for the disk.
     ///
     /// # Errors

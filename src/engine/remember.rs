@@ -101,6 +101,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Takes in what is written down of spent quotas, beside what is known of them: of each the
+    /// greater counts.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn recall_spent(&self) -> Result<(), StoreFault> {
+        let live = self.live();
+        let quotas = SpentQuotas::new(&self.memory, &live);
+        self.memory.load(&quotas, self.clock.now()).await.map(|_loaded| ())
+    }
+
     /// Writes down what has changed.
     async fn save(&self, extent: Extent, now: Moment) -> Saved {
         if let Ok(refused @ 1..) = self.recall_returning(now).await {

@@ -183,6 +183,11 @@ impl LockTable {
         self.entries.retain(|_, entry| entry.held(now).next().is_some() || entry.on_probation(now));
     }
 
+    /// All that are locked, or were.
+    pub fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.entries.keys()
+    }
+
     /// The strictest lock that holds.
     pub fn held(&self, subject: &Subject, now: Moment) -> Option<(Step, &Lock)> {
         self.entries.get(subject)?.held(now).max_by_key(|(step, lock)| (*step, lock.until))

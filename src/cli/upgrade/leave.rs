@@ -5,6 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as Socket;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
@@ -16,7 +17,8 @@ use super::enter::TAKE_PLACE;
 use super::words::{Hello, Link, PROTOCOL, Passed, Word, greet, standard_error};
 use crate::cli::run::Running;
 use crate::cli::say;
-use crate::engine::{Hold, Parting};
+use crate::cli::state::Opened;
+use crate::engine::{Engine, Hold, Parting};
 use crate::evidence::{Event, Fixed, Upgrade};
 
 /// How long the new process may take for each step, unless the operator says otherwise.
@@ -177,23 +179,29 @@ async fn exchange(
     if let Err(fault) = served.await {
         // Dead before its file is opened again.
         let fault = started.end(fault).await;
-        engine.rejoin(parting);
-        for _ in 1..TAKE_BACK_TRIES {
-            if state.take_back(engine).await.is_ok() {
-                return Err(fault);
-            }
-            tokio::time::sleep(TAKE_BACK_PAUSE).await;
-        }
-        if let Err(failure) = state.take_back(engine).await {
-            say::err(format_args!(
-                "the state can't be opened again, and is kept in memory only; restart: {failure}"
-            ));
-            engine.report_event(&Event::StoreFaulty { fault: Fixed::new("closed") });
-        }
+        go_on(engine, &mut state, parting).await;
         return Err(fault);
     }
     let pid = started.child.id().unwrap_or(0);
     Ok(Left { pid, link: started.link, parting, hold })
+}
+
+/// Has everything back that was let go of.
+async fn go_on(engine: &Arc<Engine>, state: &mut Opened, parting: Parting) {
+    engine.rejoin(parting);
+    for _ in 1..TAKE_BACK_TRIES {
+        if state.take_back(engine).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(TAKE_BACK_PAUSE).await;
+    }
+    if let Err(failure) = state.take_back(engine).await {
+        say::err(format_args!(
+            "the state can't be opened again, and is kept in memory only; restart: {failure}"
+        ));
+        state.do_without().await;
+        engine.report_event(&Event::StoreFaulty { fault: Fixed::new("closed") });
+    }
 }
 
 impl Started {
