@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal as Sent, kill_process};
+use rustix::process::Signal as Sent;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -21,7 +21,9 @@ use tokio::time::MissedTickBehavior;
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
 use super::say::{self, Failure, Stream};
-use super::upgrade::{self, Asked, Begins, Control, Entering, Left, Order, WITHIN, hand_over};
+use super::upgrade::{
+    self, Asked, Begins, Control, Entering, Left, Order, Reach, WITHIN, hand_over,
+};
 use super::watch::Watched;
 use crate::base::Clock;
 use crate::config::{self, Loaded, Severity};
@@ -95,7 +97,7 @@ async fn serve(
     let mut signals = Signals::install().map_err(Failure::new)?;
     let binary = binary::started_from().map_err(Failure::new)?;
     let notifier = Notifier::open(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let (running, before) = start(loaded, clock.clone()).await?;
+    let (mut running, before) = start(loaded, clock.clone()).await?;
     let metrics = Arc::clone(&running.engine.metrics);
     panics.attach(running.log.clone(), metrics.panics.clone());
     let framework =
@@ -109,47 +111,57 @@ async fn serve(
     }
     notifier.ready();
 
-    let (orders, asked) = mpsc::channel(ORDERS_MAX);
+    let (orders, mut asked) = mpsc::channel(ORDERS_MAX);
     let state_dir = running.engine.live().snapshot.state_dir.clone();
-    let control = Control::open(&state_dir, binary.clone(), orders).inspect_err(|error| {
-        say::err(format_args!("`sekisho upgrade` can't ask this gateway, SIGUSR2 can: {error}"));
-    });
     let watched = Arc::new(watched);
     running.follow(path, &watched);
-    let desk = Desk {
-        running: &running,
-        path,
-        watched,
-        notifier: &notifier,
-        framework: &framework,
-        binary,
-        before,
-    };
-    let end = Box::pin(desk.work(&mut signals, asked)).await;
-    let close = async || {
-        if let Ok(control) = control {
-            control.close().await;
+    loop {
+        let control = Control::open(&state_dir, binary.clone(), orders.clone());
+        let control = control.inspect_err(|error| {
+            say::err(format_args!(
+                "`sekisho upgrade` can't ask this gateway, SIGUSR2 can: {error}"
+            ));
+        });
+        let desk = Desk {
+            running: &running,
+            path,
+            watched: Arc::clone(&watched),
+            notifier: &notifier,
+            framework: &framework,
+            binary: binary.clone(),
+            before: before.as_ref(),
+        };
+        let end = Box::pin(desk.work(&mut signals, &mut asked)).await;
+        let close = async || {
+            if let Ok(control) = control {
+                control.close().await;
+            }
+        };
+        let (left, tell, missed) = match end {
+            End::Stop => {
+                close().await;
+                notifier.stopping();
+                Box::pin(running.stop_after(before)).await;
+                return Ok(());
+            }
+            End::Leave(left, tell, missed) => (left, tell, missed),
+        };
+        let (pid, reach) = (left.pid, left.probation.reach());
+        let kept = running.retire().await;
+        // Until here whoever sent a signal could not know for whom it was.
+        missed.pass_on(&reach);
+        // Whoever is told finds that callers are sent to the new process. It may be gone.
+        let _ = tell.send(Ok(pid));
+        close().await;
+        notifier.alive();
+        let leaves = Box::pin(running.leave(*left, kept, || notifier.relieved_by(pid)));
+        if signals.passed_on(&reach, leaves).await.is_ok() {
+            Box::pin(running.end()).await;
+            return Ok(());
         }
-    };
-    let before = desk.before;
-    match end {
-        End::Stop => {
-            close().await;
-            notifier.stopping();
-            Box::pin(running.stop_after(before)).await;
-        }
-        End::Leave(left, tell, missed) => {
-            notifier.relieved_by(left.pid);
-            running.retire().await;
-            // Until here whoever sent a signal could not know for whom it was.
-            signals.missed(missed).await.pass_on(left.pid);
-            // Whoever is told finds that callers are sent to the new process. It may be gone.
-            let _ = tell.send(Ok(left.pid));
-            close().await;
-            Box::pin(running.leave(*left)).await;
-        }
+        // What was asked meanwhile was asked of a process that went.
+        while asked.try_recv().is_ok() {}
     }
-    Ok(())
 }
 
 /// Starts by itself, with a service manager's sockets, or in the place of another process, in which case
@@ -217,12 +229,10 @@ struct Missed {
 }
 
 impl Missed {
-    fn pass_on(self, pid: u32) {
+    fn pass_on(self, to: &Reach) {
         let signals = [(self.reload, Sent::HUP), (self.stop, Sent::TERM)];
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
         for (_, signal) in signals.into_iter().filter(|(came, _)| *came) {
-            // One that is gone follows none.
-            let _ = pid.map(|pid| kill_process(pid, signal));
+            to.pass_on(signal);
         }
     }
 }
@@ -237,7 +247,7 @@ struct Desk<'d> {
     /// What this process was started from.
     binary: PathBuf,
     /// Listens to the process before.
-    before: Option<JoinHandle<()>>,
+    before: Option<&'d JoinHandle<()>>,
 }
 
 /// A reload under way.
@@ -251,7 +261,11 @@ struct UnderWay<'d> {
 }
 
 impl<'d> Desk<'d> {
-    async fn work(&'d self, signals: &mut Signals, mut asked: mpsc::Receiver<Asked>) -> End {
+    async fn work(
+        &'d self,
+        signals: &mut Signals,
+        asked: &mut mpsc::Receiver<Asked>,
+    ) -> End {
         let (mut tick, mut look) = (tokio::time::interval(TICK), tokio::time::interval(LOOK));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
@@ -326,7 +340,7 @@ impl<'d> Desk<'d> {
     fn begin(&'d self, asked: Asked, under_way: &mut Option<UnderWay<'d>>) {
         let why_not = if under_way.is_some() {
             Some("an upgrade is under way already")
-        } else if self.before.as_ref().is_some_and(|before| !before.is_finished()) {
+        } else if self.before.is_some_and(|before| !before.is_finished()) {
             Some("the process before still finishes its requests; try again when it has ended")
         } else {
             None
@@ -384,15 +398,15 @@ impl Signals {
         })
     }
 
-    /// Those that have come since, too.
-    async fn missed(&mut self, mut missed: Missed) -> Missed {
+    /// Waits for the end of something, during which signals are for another process.
+    async fn passed_on<T>(&mut self, to: &Reach, mut end: impl Future<Output = T> + Unpin) -> T {
         loop {
             tokio::select! {
-                biased;
-                _ = self.term.recv() => missed.stop = true,
-                _ = self.int.recv() => missed.stop = true,
-                _ = self.reload.recv() => missed.reload = true,
-                () = std::future::ready(()) => return missed,
+                ended = &mut end => return ended,
+                _ = self.term.recv() => to.pass_on(Sent::TERM),
+                _ = self.int.recv() => to.pass_on(Sent::TERM),
+                _ = self.reload.recv() => to.pass_on(Sent::HUP),
+                _ = self.reopen.recv() => to.pass_on(Sent::USR1),
             }
         }
     }

@@ -79,7 +79,8 @@ impl Exposures {
         kept.before.get_or_insert(before);
     }
 
-    /// What was revealed since, or since this was last asked, as pages to be added.
+    /// What was revealed since, or since this was last asked, as pages to be added. It is added to what
+    /// was before as well, should this process go on.
     pub(super) fn take_since(&self) -> Vec<Vec<u8>> {
         let mut kept = self.kept.lock();
         if kept.before.is_none() {
@@ -91,10 +92,16 @@ impl Exposures {
         loop {
             let changed = since.take_changed(PAGES_AT_ONCE);
             if changed.is_empty() {
-                return pages;
+                break;
             }
             pages.extend(changed.iter().map(|page| since.page(page)));
         }
+        if let Some(before) = &mut self.kept.lock().before {
+            // Pages that were made a moment ago.
+            let added = pages.iter().try_for_each(|page| before.add_page(page));
+            debug_assert!(added.is_ok());
+        }
+        pages
     }
 
     pub(super) fn add(&self, page: &[u8]) -> Result<(), LedgerFault> {
@@ -103,12 +110,9 @@ impl Exposures {
 
     /// Puts both together again.
     pub(super) fn rejoin(&self) {
-        let since = self.take_since();
+        self.take_since();
         let mut kept = self.kept.lock();
-        if let Some(mut before) = kept.before.take() {
-            // Pages that were made a moment ago.
-            let added = since.iter().try_for_each(|page| before.add_page(page));
-            debug_assert!(added.is_ok());
+        if let Some(before) = kept.before.take() {
             kept.ledger = before;
         }
     }

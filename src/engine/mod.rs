@@ -394,11 +394,6 @@ impl Engine {
         Err(unsettled)
     }
 
-    /// Wakes with every configuration that is put in force.
-    pub fn configurations(&self) -> watch::Receiver<u64> {
-        self.generations.subscribe()
-    }
-
     /// From now on the process finishes what it has and takes no more.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);

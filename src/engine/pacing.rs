@@ -241,6 +241,11 @@ impl Pacing {
         let now = Instant::now();
         self.ending.send_replace(Some(now.checked_add(grace / 2).unwrap_or(now)));
     }
+
+    /// Whoever comes from now on waits as long as ever.
+    pub(super) fn go_on(&self) {
+        self.ending.send_replace(None);
+    }
 }
 
 impl Drop for Pacing {

@@ -1,6 +1,10 @@
 //! Two processes serve for a while when one takes the other's place. The one that goes wrote down all
 //! it knew; what its last requests spend and reveal after that is told to the one that stays, and added
 //! there (MON-2, MON-3). What they teach detectors stays untold: they are the requests of seconds.
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch;
+
 use super::{Engine, Live};
 use crate::evidence::Event;
 pub use crate::keys::Handed;
@@ -49,6 +53,18 @@ impl Engine {
         drop(parting);
         self.exposures.rejoin();
         self.live().quotas.mark_spent(self.clock.now());
+    }
+
+    /// What [`begin_drain`](Self::begin_drain) began is over: this process serves as before.
+    pub fn end_drain(&self) {
+        self.draining.store(false, Ordering::Release);
+        self.cut.send_replace(false);
+        self.pacing.go_on();
+    }
+
+    /// Wakes with every configuration that is put in force.
+    pub fn configurations(&self) -> watch::Receiver<u64> {
+        self.generations.subscribe()
     }
 
     /// Adds what the process before spent and revealed; how many pieces could not be read.

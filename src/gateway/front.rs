@@ -54,6 +54,11 @@ impl Gateway {
         self.stop.send_replace(true);
     }
 
+    /// Sockets that are opened from now on may stay.
+    pub fn go_on(&self) {
+        self.stop.send_replace(false);
+    }
+
     /// Drops connections that wait for a next request; those with one in flight go on, a socket until
     /// it pauses.
     pub async fn drain(&self) {

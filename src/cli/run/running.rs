@@ -12,7 +12,7 @@ use super::sockets::{Bound, House, Keeper, Purpose, Sockets, Wanted};
 use crate::base::{Clock, Moment, Name, Secret};
 use crate::cli::say::{self, Failure};
 use crate::cli::state::Opened;
-use crate::cli::upgrade::{Leaving, Left};
+use crate::cli::upgrade::{Fault, Leaving, Left, Probation, go_on};
 use crate::cli::{permit, reload, secret};
 use crate::config::{AccessLog, Loaded, LogSettings, Snapshot};
 use crate::deliver;
@@ -277,38 +277,75 @@ impl Running {
     }
 
     /// Another process serves in this one's place: stops accepting, and has callers go there with their
-    /// next request.
-    pub(in crate::cli) async fn retire(&self) {
+    /// next request. What comes back are the sockets, should nobody serve there after all.
+    pub(super) async fn retire(&self) -> Bound {
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);
-        self.sockets.close(|_| true).await;
+        let kept = self.sockets.pause().await;
         self.house.gateway.retire();
+        kept
     }
 
-    /// After [`Self::retire`]: ends when nobody is left or the grace is over.
-    pub(in crate::cli) async fn leave(mut self, left: Left) {
-        let Left { mut link, mut parting, hold, .. } = left;
-        let grace = self.engine.live().snapshot.shutdown_grace;
+    /// After [`Self::retire`]: returns when nobody is left or the grace is over. The process that took
+    /// this one's place is watched meanwhile; once it is `steady`, this one is not needed any more.
+    ///
+    /// # Errors
+    /// It died at once. This one serves again then, and has everything back.
+    pub(super) async fn leave(
+        &mut self,
+        left: Left,
+        kept: Bound,
+        steady: impl FnOnce(),
+    ) -> Result<(), Fault> {
+        let Left { mut link, mut parting, probation, hold, .. } = left;
+        let engine = Arc::clone(&self.engine);
+        let grace = engine.live().snapshot.shutdown_grace;
+        let lasts = Probation::lasts(grace);
         let state = self.state.get_mut();
         let store = Arc::clone(&state.store);
-        if let Some(alarms) = state.alarms() {
-            let engine = Arc::clone(&self.engine);
-            let mut leaving =
-                Leaving { engine: &engine, store: &store, alarms, parting: &mut parting, hold: &hold };
-            let (stop, tasks) = (&self.stop, &mut self.tasks);
-            let over = async {
-                end_connections(&engine, grace).await;
-                stop.send_replace(true);
-                end_tasks(tasks).await;
-                // To the memory that took the file's place, from where it is carried over.
-                let _carried = engine.flush_state().await;
-            };
-            // The other process misses what could not be told; nobody else can be.
-            let told = leaving.tell(&mut link, over).await;
-            if told.is_err() {
-                say::err("the new process could not be told everything that was spent and locked");
+        let (stop, tasks) = (&self.stop, &mut self.tasks);
+        let over = async {
+            tokio::join!(end_connections(&engine, grace), tokio::time::sleep(lasts));
+            stop.send_replace(true);
+            end_tasks(tasks).await;
+            // To the memory that took the file's place, from where it is carried over.
+            let _carried = engine.flush_state().await;
+        };
+        let Some(alarms) = state.alarms() else { return Ok(()) };
+        let mut leaving =
+            Leaving { engine: &engine, store: &store, alarms, parting: &mut parting, hold: &hold };
+        let mut kept = Some(kept);
+        let dies = probation.dies(lasts, |is_there| {
+            // From now on whoever connects while nobody serves is to know.
+            kept = None;
+            if is_there {
+                steady();
             }
+        });
+        let fault = tokio::select! {
+            biased;
+            fault = dies => fault,
+            told = leaving.tell(&mut link, over) => {
+                // The other process misses what could not be told; nobody else can be.
+                if told.is_err() {
+                    say::err("the new process could not be told everything that was spent and locked");
+                }
+                return Ok(());
+            }
+        };
+        go_on(&engine, state, parting, &fault).await;
+        self.house.gateway.go_on();
+        engine.end_drain();
+        if let Some(kept) = kept
+            && let Err(error) = self.sockets.adopt(kept)
+        {
+            say::err(format_args!("a listener does not serve: {error}"));
         }
+        Err(fault)
+    }
+
+    /// The end of a process that another one has relieved.
+    pub(super) async fn end(mut self) {
         self.state.get_mut().end().await;
         self.end_log().await;
     }

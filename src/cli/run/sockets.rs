@@ -230,6 +230,14 @@ impl Keeper {
         self.sockets.lock().adopt(bound, &self.house)
     }
 
+    /// Stops accepting on all of them and tells their connections to go. Whoever connects where nobody
+    /// else accepts waits until they are adopted again or dropped.
+    pub(super) async fn pause(&self) -> Bound {
+        let kept = Bound(self.all());
+        self.close(|_| true).await;
+        kept
+    }
+
     /// Stops accepting on some of them and tells their connections to go.
     pub(super) async fn close(&self, which: impl Fn(&Purpose) -> bool) {
         let closing = {

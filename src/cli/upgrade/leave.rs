@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::around::{self, Around, Begins};
 use super::enter::TAKE_PLACE;
+use super::steady::Probation;
 use super::words::{Hello, Link, PROTOCOL, Passed, Word, greet, standard_error};
 use crate::cli::run::Running;
 use crate::cli::say;
@@ -94,6 +95,7 @@ impl Fault {
 #[derive(Debug)]
 pub(in crate::cli) struct Left {
     pub(in crate::cli) pid: u32,
+    pub(in crate::cli) probation: Probation,
     pub(in crate::cli) link: Link,
     pub(in crate::cli) parting: Parting,
     /// To the end: nothing that was begun before may have this process accept again.
@@ -122,18 +124,13 @@ pub(in crate::cli) async fn hand_over(
     let engine = &running.engine;
     engine.report_event(&Event::Upgrade(Upgrade::Begun));
     let outcome = exchange(running, order, config, stop).await;
-    let said = match &outcome {
+    match &outcome {
         Ok(left) => {
             engine.report_event(&Event::Upgrade(Upgrade::Done));
-            format!("process {} serves; this one finishes what it has", left.pid)
+            say::err(format_args!("process {} serves; this one finishes what it has", left.pid));
         }
-        Err(fault) => {
-            let word = Fixed::new(fault.word());
-            engine.report_event(&Event::Upgrade(Upgrade::Failed { fault: word }));
-            format!("the upgrade failed, and the gateway goes on as it was: {fault}")
-        }
-    };
-    say::err(&said);
+        Err(fault) => report(engine, fault),
+    }
     outcome
 }
 
@@ -179,15 +176,32 @@ async fn exchange(
     if let Err(fault) = served.await {
         // Dead before its file is opened again.
         let fault = started.end(fault).await;
-        go_on(engine, &mut state, parting).await;
+        have_back(engine, &mut state, parting).await;
         return Err(fault);
     }
     let pid = started.child.id().unwrap_or(0);
-    Ok(Left { pid, link: started.link, parting, hold })
+    let probation = Probation::new(started.child);
+    Ok(Left { pid, probation, link: started.link, parting, hold })
+}
+
+/// The process that took this one's place died at once: tells everybody, and has everything back.
+pub(in crate::cli) async fn go_on(
+    engine: &Arc<Engine>,
+    state: &mut Opened,
+    parting: Parting,
+    fault: &Fault,
+) {
+    have_back(engine, state, parting).await;
+    report(engine, fault);
+}
+
+fn report(engine: &Engine, fault: &Fault) {
+    engine.report_event(&Event::Upgrade(Upgrade::Failed { fault: Fixed::new(fault.word()) }));
+    say::err(format_args!("the upgrade failed, and the gateway goes on as it was: {fault}"));
 }
 
 /// Has everything back that was let go of.
-async fn go_on(engine: &Arc<Engine>, state: &mut Opened, parting: Parting) {
+async fn have_back(engine: &Arc<Engine>, state: &mut Opened, parting: Parting) {
     engine.rejoin(parting);
     for _ in 1..TAKE_BACK_TRIES {
         if state.take_back(engine).await.is_ok() {

@@ -17,7 +17,7 @@
 //! 1. Somebody accepts at every moment: the sockets are the same ones, and the one that goes accepts
 //!    until the other one does.
 //! 2. Until "serving" everything can be taken back: what was started is killed, the state is opened
-//!    again, and nobody outside has noticed.
+//!    again, and nobody outside has noticed. So it can for a few seconds more, if the new process dies.
 //! 3. The socket between the two has no name: nobody else can speak on it. The one by which an
 //!    operator asks lies in a directory that only the gateway's user may enter.
 //!
@@ -28,6 +28,7 @@ mod bridge;
 mod control;
 mod enter;
 mod leave;
+mod steady;
 mod words;
 
 pub(super) use around::Begins;
@@ -35,4 +36,5 @@ pub(super) use ask::main;
 pub(super) use bridge::Leaving;
 pub(super) use control::{Asked, Control};
 pub(super) use enter::Entering;
-pub(super) use leave::{Fault, Left, Order, WITHIN, hand_over};
+pub(super) use leave::{Fault, Left, Order, WITHIN, go_on, hand_over};
+pub(super) use steady::{Probation, Reach};

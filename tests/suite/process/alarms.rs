@@ -8,7 +8,7 @@ use crate::alarms::receiver::{Credentials, Manner, Receiver, free_port};
 use crate::logs::eventually;
 
 /// A place whose gateway tells one webhook, with its own credentials.
-async fn place(port: u16) -> (Place, Credentials) {
+pub(super) async fn place(port: u16) -> (Place, Credentials) {
     let place = Place::new().await;
     let credentials = Credentials::new(&place.dir);
     let target = format!(

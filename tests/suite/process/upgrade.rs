@@ -1,6 +1,7 @@
 //! Another binary takes a process' place: what goes along, what is not lost, and what goes wrong.
 mod keys;
 mod shared;
+mod steady;
 mod told;
 
 use std::net::{SocketAddr, TcpListener};
@@ -220,7 +221,7 @@ async fn mon_2_two_processes_together_spend_no_more_than_one() {
 }
 
 /// Programs that are no gateway, what is said of them, and whether they had the state in hand.
-const BROKEN: [(&str, &str, &[&str]); 5] = [
+const BROKEN: [(&str, &str, &[&str]); 7] = [
     ("#!/nowhere/at/all\n", "can't be started", &[]),
     ("#!/bin/sh\necho no such library >&2\nexit 3\n", "exit status: 3", &["no such library"]),
     ("#!/bin/sh\nexec sleep 60\n", "was not prepared in time", &[]),
@@ -228,6 +229,16 @@ const BROKEN: [(&str, &str, &[&str]); 5] = [
     (
         "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\nexec sleep 60\n",
         "was not ready in time",
+        &[],
+    ),
+    (
+        "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\nexit 7\n",
+        "exit status: 7",
+        &[],
+    ),
+    (
+        "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\nread serve\nexit 8\n",
+        "exit status: 8",
         &[],
     ),
 ];

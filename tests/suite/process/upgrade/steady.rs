@@ -1,0 +1,130 @@
+//! What a new process that dies leaves behind: no outage, if it does so in its first seconds, and
+//! nobody in the dark, if it takes the state with it.
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process};
+use sekisho::mock::Alpn;
+use sekisho::store::FILE_NAME;
+
+use super::super::remembered::records;
+use super::super::{Place, alarms};
+use super::told::{WATCHED, api_of, lock};
+use super::{Line, caller, limited, orders, pid_of, program, spend, text, upgrade};
+use crate::alarms::receiver::{Receiver, free_port};
+use crate::logs::eventually;
+use crate::support::crowd::{Crowd, Habit};
+use crate::support::{ORDERS, get};
+
+/// Says that it serves, and dies as soon as the file `die` is there.
+const DIES: &str = "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\n\
+    read serve\necho '\"serving\"' >&0\nwhile [ ! -e {die} ]; do sleep 0.05; done\nexit 9\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_new_process_that_dies_at_once_gives_everything_back() {
+    let place = Place::new().await;
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\""));
+    let line = Line::start(&place).await;
+    let to = line.address().await;
+    let open = limited(&place, to).await;
+    assert_eq!(spend(&place, &limited(&place, to).await).await.status, 200);
+    let (die, mut answered) = (place.dir.join("die"), 0);
+    let dies = program(&place, "dies", &DIES.replace("{die}", die.to_str().unwrap()));
+    for round in 1..=2 {
+        let mut crowd = Crowd::new();
+        crowd.add(
+            4,
+            &Habit {
+                caller: caller(&place, Alpn::H1),
+                to,
+                call: || get(ORDERS),
+                every: Duration::from_millis(20),
+                keeps: false,
+            },
+        );
+        let output = upgrade(&place, &["--binary", &dies]).await;
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        // Somebody who connects now waits, as there is nobody who accepts.
+        let waits = tokio::spawn({
+            let printer = caller(&place, Alpn::H1);
+            async move { printer.call(to, orders()).await }
+        });
+        if round == 1 {
+            let reply = spend(&place, &open).await;
+            assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, Some("close")));
+        }
+        std::fs::write(&die, "").unwrap();
+        line.first.says("the upgrade failed, and the gateway goes on as it was", round).await;
+        let reply = waits.await.unwrap().unwrap();
+        assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, Some("keep-alive")));
+        let before = crowd.tally.ok.load(Ordering::Relaxed);
+        eventually("calls go on", || {
+            (crowd.tally.ok.load(Ordering::Relaxed) > before + 50).then_some(())
+        })
+        .await;
+        let tally = crowd.stop().await;
+        assert_eq!(tally.failed.load(Ordering::Relaxed), 0, "{:#?}", tally.faults.lock());
+        std::fs::remove_file(&die).unwrap();
+        answered += tally.ok.load(Ordering::Relaxed) + 1;
+    }
+    for status in [200, 429] {
+        assert_eq!(spend(&place, &limited(&place, to).await).await.status, status, "one was left");
+    }
+    let actions = place.actions();
+    let count = |wanted: &str| actions.iter().filter(|action| *action == wanted).count();
+    assert_eq!((count("upgrade-done"), count("upgrade-failed")), (2, 2));
+    line.stop().await;
+    // What was revealed meanwhile had been told to a process that took it along.
+    let revealed = records(&place.ledger().await);
+    assert!(revealed > 0 && revealed.is_multiple_of(answered), "{revealed} by {answered} answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_what_a_process_that_is_killed_at_once_has_locked_stays_locked() {
+    let place = Place::new().await;
+    std::fs::write(place.dir.join("canaries.txt"), "902-1111111-2222222\n").unwrap();
+    place.write(|text| {
+        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
+        text.replace("#more\n", WATCHED)
+    });
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    let api = api_of(&line).await;
+    line.upgrade(&place, &[]).await;
+    lock(&place, api, "limited-caller").await;
+    kill_process(pid_of(line.pid), Signal::KILL).unwrap();
+    line.first.says("the upgrade failed, and the gateway goes on as it was", 1).await;
+    line.all.retain(|pid| *pid == first);
+    line.pid = first;
+    assert_eq!(spend(&place, &limited(&place, to).await).await.status, 401);
+    let printer = caller(&place, Alpn::H2);
+    assert_eq!(printer.call(to, orders()).await.unwrap().status, 200);
+    // It can be tried again, and operators are heard as before.
+    line.upgrade(&place, &[]).await;
+    lock(&place, api, "label-printer").await;
+    assert_eq!(printer.call(to, orders()).await.unwrap().status, 401);
+    line.ended(first).await;
+    line.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_7_a_state_that_can_t_be_had_back_is_told_of() {
+    let address = free_port();
+    let (place, credentials) = alarms::place(address.port()).await;
+    let receiver = Receiver::start(address, Some(&credentials));
+    let line = Line::start(&place).await;
+    let (to, file) = (line.address().await, place.dir.join("state").join(FILE_NAME));
+    let script = "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\nmv {file} {file}.away\n\
+                  echo junk >{file}\nchmod 600 {file}\nexit 7\n";
+    let spoils = program(&place, "spoils", &script.replace("{file}", file.to_str().unwrap()));
+    let output = upgrade(&place, &["--binary", &spoils]).await;
+    assert_eq!(output.status.code(), Some(1));
+    line.first.says("the state can't be opened again", 1).await;
+    let printer = caller(&place, Alpn::H1);
+    assert_eq!(printer.call(to, orders()).await.unwrap().status, 200, "it serves all the same");
+    eventually("somebody is told", || {
+        receiver.alarms().iter().any(|alarm| alarm["kind"] == "store-faulty").then_some(())
+    })
+    .await;
+    line.stop().await;
+}
