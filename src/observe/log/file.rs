@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::medium::{Medium, Notes, Resume, fault_of};
 use crate::base::Moment;
@@ -140,11 +141,7 @@ impl FileMedium {
     fn rotate(&mut self, now: Moment, notes: &mut Notes) {
         let bytes = self.length;
         // Another process, or logrotate, may have moved it already: then only a new one is needed.
-        let moved = if self.in_place() {
-            free_name(&self.path, now).and_then(|to| fs::rename(&self.path, to))
-        } else {
-            Ok(())
-        };
+        let moved = if self.in_place() { move_aside(&self.path, now) } else { Ok(()) };
         let fault = match moved {
             Ok(()) => self.renew(now).err().map(LogOpenFault::word),
             Err(error) => Some(fault_of(&error)),
@@ -317,8 +314,9 @@ fn directory(path: &Path) -> &Path {
     }
 }
 
-/// `access.log.20261122T101500Z`, or with `.1`, `.2` … where that is taken.
-fn free_name(path: &Path, now: Moment) -> io::Result<PathBuf> {
+/// Renames to `access.log.20261122T101500Z`, or with `.1`, `.2` … where that is taken. Two processes may
+/// do so at once while one takes the other's place: no name is given twice.
+fn move_aside(path: &Path, now: Moment) -> io::Result<()> {
     let mut stamped = path.as_os_str().to_owned();
     stamped.push(".");
     stamped.push(Utc::of(now).compact());
@@ -327,9 +325,16 @@ fn free_name(path: &Path, now: Moment) -> io::Result<PathBuf> {
         if count > 0 {
             name.push(format!(".{count}"));
         }
-        let taken = fs::symlink_metadata(&name);
-        if taken.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            return Ok(name.into());
+        match renameat_with(CWD, path, CWD, &name, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EXIST) => {}
+            // A file system that knows no such thing; one process at a time is safe there.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                if fs::symlink_metadata(&name).is_err() {
+                    return fs::rename(path, &name);
+                }
+            }
+            Err(errno) => return Err(errno.into()),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
@@ -349,4 +354,44 @@ fn rotated_at(own: &str, name: &str) -> Option<u64> {
 fn modified_ms(meta: &fs::Metadata) -> Option<u64> {
     let since = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     u64::try_from(since.as_millis()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn log_4_no_name_is_given_twice_however_many_rotate_at_once() {
+        const THREADS: u32 = 4;
+        const ROUNDS: u32 = 100;
+        let dir = std::env::temp_dir().join(format!("sekisho-aside-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let (path, now) = (dir.join("access.log"), Moment::new(1_795_342_500_000, 0));
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                let path = &path;
+                scope.spawn(move || {
+                    for round in 0..ROUNDS {
+                        // Somebody else may have moved the file, or begun one, in between.
+                        let mut file = loop {
+                            match File::create_new(path) {
+                                Ok(file) => break file,
+                                Err(_there) => drop(move_aside(path, now)),
+                            }
+                        };
+                        write!(file, "{}", thread * ROUNDS + round).unwrap();
+                        let _moved = move_aside(path, now);
+                    }
+                });
+            }
+        });
+        let kept: BTreeSet<u32> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap().parse().unwrap())
+            .collect();
+        assert!(kept.into_iter().eq(0..THREADS * ROUNDS));
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }
