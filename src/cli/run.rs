@@ -46,10 +46,11 @@ const ORDERS_MAX: usize = 8;
 pub(super) fn main(words: &RunArgs) -> Result<ExitCode, Failure> {
     let clock = Clock::system();
     let panics = PanicHook::install(clock.clone());
+    let given = Given::by_environment()?;
     let watched = Watched::default();
     let loaded = load(&words.config, &watched, 1, &clock)?;
     let runtime = runtime(loaded.snapshot.threads).map_err(Failure::new)?;
-    let served = runtime.block_on(serve(&words.config, loaded, clock, &panics, watched));
+    let served = runtime.block_on(serve(&words.config, (loaded, given), clock, &panics, watched));
     // A reload that was under way may still wait for a program.
     runtime.shutdown_timeout(LAST_MAX);
     served.map(|()| ExitCode::SUCCESS)
@@ -89,7 +90,7 @@ pub(super) fn runtime(threads: Option<u16>) -> io::Result<tokio::runtime::Runtim
 
 async fn serve(
     path: &Path,
-    loaded: Loaded,
+    (loaded, given): (Loaded, Given),
     clock: Clock,
     panics: &PanicHook,
     watched: Watched,
@@ -97,7 +98,7 @@ async fn serve(
     let mut signals = Signals::install().map_err(Failure::new)?;
     let binary = binary::started_from().map_err(Failure::new)?;
     let notifier = Notifier::open(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let (mut running, before) = start(loaded, clock.clone()).await?;
+    let (mut running, before) = start(loaded, given, clock.clone()).await?;
     let metrics = Arc::clone(&running.engine.metrics);
     panics.attach(running.log.clone(), metrics.panics.clone());
     let framework =
@@ -166,16 +167,14 @@ async fn serve(
 
 /// Starts by itself, with a service manager's sockets, or in the place of another process, in which case
 /// there is a task that listens to it until it is gone.
-async fn start(loaded: Loaded, clock: Clock) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
+async fn start(
+    loaded: Loaded,
+    given: Given,
+    clock: Clock,
+) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
     if let Some((entering, given)) = Entering::find()? {
         return enter(loaded, clock, entering, given).await;
     }
-    let variable = |name: &str| std::env::var(name).ok();
-    let given = Given::by_manager(
-        variable("LISTEN_PID").as_deref(),
-        variable("LISTEN_FDS").as_deref(),
-        variable("LISTEN_FDNAMES").as_deref(),
-    )?;
     let prepared = Prepared::new(loaded, clock, given)?;
     let restored = Box::pin(prepared.restore(Look::Whole)).await?;
     Ok((restored.serve()?, None))
@@ -261,11 +260,7 @@ struct UnderWay<'d> {
 }
 
 impl<'d> Desk<'d> {
-    async fn work(
-        &'d self,
-        signals: &mut Signals,
-        asked: &mut mpsc::Receiver<Asked>,
-    ) -> End {
+    async fn work(&'d self, signals: &mut Signals, asked: &mut mpsc::Receiver<Asked>) -> End {
         let (mut tick, mut look) = (tokio::time::interval(TICK), tokio::time::interval(LOOK));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener as Socket};
 use std::os::fd::OwnedFd;
 
 use listenfd::ListenFd;
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::sockopt::socket_acceptconn;
 use tokio::net::TcpListener;
 
@@ -33,12 +34,22 @@ enum From {
 }
 
 impl Given {
-    /// The service manager's, if they are meant for this very process: `pid`, `count` and `names` are
-    /// the values of `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    /// The service manager's. First of all: until then programs that are started have them too.
     ///
     /// # Errors
     /// If one of them is no listening TCP socket.
-    pub(super) fn by_manager(
+    pub(super) fn by_environment() -> Result<Self, Failure> {
+        let variable = |name: &str| std::env::var(name).ok();
+        Self::by_manager(
+            variable("LISTEN_PID").as_deref(),
+            variable("LISTEN_FDS").as_deref(),
+            variable("LISTEN_FDNAMES").as_deref(),
+        )
+    }
+
+    /// The service manager's, if they are meant for this very process: `pid`, `count` and `names` are
+    /// the values of `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`.
+    fn by_manager(
         pid: Option<&str>,
         count: Option<&str>,
         names: Option<&str>,
@@ -69,6 +80,10 @@ impl Given {
                     "socket {place} of the service manager does not listen; the unit must have \
                      Accept=no"
                 )));
+            }
+            // Programs that this process starts must not find it.
+            if let Some(socket) = &taken {
+                fcntl_setfd(socket, FdFlags::CLOEXEC).map_err(Failure::new)?;
             }
             given.extend(taken.map(|socket| One { socket, from: From::Manager(name) }));
         }

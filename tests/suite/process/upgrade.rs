@@ -1,11 +1,11 @@
 //! Another binary takes a process' place: what goes along, what is not lost, and what goes wrong.
+mod given;
 mod keys;
 mod shared;
 mod steady;
 mod told;
 
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ use sekisho::devcerts::TokenClaims;
 use sekisho::mock::{Alpn, Call, Caller, CallerConfig, Reply, Scenario, Session};
 
 use super::remembered::records;
-use super::{Place, Sekisho, collect};
+use super::{Place, Sekisho};
 use crate::logs::{SOON, eventually};
 use crate::support::crowd::{Crowd, Habit};
 use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, get, now, until_some};
@@ -37,10 +37,14 @@ pub(super) fn pid_of(pid: u32) -> Pid {
 
 impl Line {
     pub(super) async fn start(place: &Place) -> Self {
+        let line = Self::of(Sekisho::run(place));
+        line.address().await;
+        line
+    }
+
+    fn of(first: Sekisho) -> Self {
         // Whoever loses its parent becomes a child of this test, which sees how it ends.
         set_child_subreaper(Some(rustix::process::getpid())).unwrap();
-        let first = Sekisho::run(place);
-        first.address().await;
         let pid = first.child.id();
         Self { first, pid, all: vec![pid] }
     }
@@ -364,13 +368,12 @@ async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
     let path = place.dir.join("notify");
     let manager = super::Manager(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
     manager.0.set_read_timeout(Some(SOON)).unwrap();
-    set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     let config = place.config();
     let first =
         Sekisho::start(&["run".as_ref(), config.as_ref()], &[("NOTIFY_SOCKET", path.as_ref())]);
     assert!(manager.hears().starts_with("READY=1"));
-    let pid = first.child.id();
-    let mut line = Line { first, pid, all: vec![pid] };
+    let mut line = Line::of(first);
+    let pid = line.pid;
     let to = line.address().await;
     place.amazon.script(&[Scenario::Delay { ms: 1_500 }]);
     let slow = {
@@ -392,46 +395,4 @@ async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
     kill_process(pid_of(last), Signal::TERM).unwrap();
     assert!(manager.hears().starts_with("STOPPING=1"));
     line.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
-    for (names, configured) in [("apps", "127.0.0.1:0"), ("some.socket", "{there}")] {
-        let place = Place::new().await;
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let there = socket.local_addr().unwrap();
-        let configured = configured.replace("{there}", &there.to_string());
-        let (from, to) =
-            ("name = \"apps\"\naddress = \"127.0.0.1:0\"", "name = \"apps\"\naddress = ");
-        place.write(|text| text.replace(from, &format!("{to}\"{configured}\"")));
-        // A connection that came before the gateway waits for it.
-        let early = std::net::TcpStream::connect(there).unwrap();
-        let mut command = Command::new("/bin/sh");
-        let run = "LISTEN_PID=$$ exec \"$0\" run \"$1\" 3<&0 </dev/null";
-        command.args(["-c", run, env!("CARGO_BIN_EXE_sekisho")]).arg(place.config());
-        command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", names);
-        command.stdin(OwnedFd::from(socket)).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        drop(command);
-        let (err, reader) = collect(child.stderr.take().unwrap());
-        let gateway = Sekisho { child, out: std::sync::Arc::default(), err, readers: vec![reader] };
-        assert_eq!(gateway.address().await, there, "{names}");
-        drop(early);
-        assert_eq!(place.orders(&gateway).await.status, 200);
-        gateway.told_to_end().await;
-    }
-    // What is meant for another process is let alone.
-    let place = Place::new().await;
-    let words: [&std::ffi::OsStr; 2] = ["run".as_ref(), &place.config().into_os_string()];
-    let other = [("LISTEN_PID", "1".as_ref()), ("LISTEN_FDS", "1".as_ref())];
-    let gateway = Sekisho::start(&words, &other);
-    assert_eq!(place.orders(&gateway).await.status, 200);
-    gateway.told_to_end().await;
-    // A number that is none of a listening socket stops the start.
-    let mut command = Command::new("/bin/sh");
-    let run = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" run \"$1\" 3</dev/null";
-    command.args(["-c", run, env!("CARGO_BIN_EXE_sekisho")]).arg(place.config());
-    let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("socket 0 of the service manager can't be used"));
 }

@@ -1,0 +1,82 @@
+//! A service manager's listening sockets: who gets them, who does not, and that they outlive the binary.
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+use sekisho::mock::Alpn;
+
+use super::super::{Place, Sekisho, collect};
+use super::{Line, caller, orders, program, text};
+
+/// Starts a gateway as a service manager does that has a socket for it.
+fn activated(place: &Place, socket: TcpListener, names: &str) -> Sekisho {
+    let mut command = Command::new("/bin/sh");
+    let run = "LISTEN_PID=$$ exec \"$0\" run \"$1\" 3<&0 </dev/null";
+    command.args(["-c", run, env!("CARGO_BIN_EXE_sekisho")]).arg(place.config());
+    command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", names);
+    command.stdin(OwnedFd::from(socket)).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (err, reader) = collect(child.stderr.take().unwrap());
+    Sekisho { child, out: std::sync::Arc::default(), err, readers: vec![reader] }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
+    for (names, configured) in [("apps", "127.0.0.1:0"), ("some.socket", "{there}")] {
+        let place = Place::new().await;
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = socket.local_addr().unwrap();
+        let configured = configured.replace("{there}", &there.to_string());
+        let (from, to) =
+            ("name = \"apps\"\naddress = \"127.0.0.1:0\"", "name = \"apps\"\naddress = ");
+        place.write(|text| text.replace(from, &format!("{to}\"{configured}\"")));
+        // A connection that came before the gateway waits for it.
+        let early = std::net::TcpStream::connect(there).unwrap();
+        let gateway = activated(&place, socket, names);
+        assert_eq!(gateway.address().await, there, "{names}");
+        drop(early);
+        assert_eq!(place.orders(&gateway).await.status, 200);
+        gateway.told_to_end().await;
+    }
+    // What is meant for another process is let alone.
+    let place = Place::new().await;
+    let words: [&std::ffi::OsStr; 2] = ["run".as_ref(), &place.config().into_os_string()];
+    let other = [("LISTEN_PID", "1".as_ref()), ("LISTEN_FDS", "1".as_ref())];
+    let gateway = Sekisho::start(&words, &other);
+    assert_eq!(place.orders(&gateway).await.status, 200);
+    gateway.told_to_end().await;
+    // A number that is none of a listening socket stops the start.
+    let mut command = Command::new("/bin/sh");
+    let run = "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" run \"$1\" 3</dev/null";
+    command.args(["-c", run, env!("CARGO_BIN_EXE_sekisho")]).arg(place.config());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("socket 0 of the service manager can't be used"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn net_1_a_service_manager_s_socket_is_handed_on_and_no_program_has_it() {
+    let place = Place::new().await;
+    let (seen, key) = (place.dir.join("seen"), place.dir.join("pki/server.key"));
+    let script = format!("#!/bin/sh\nls -l /proc/$$/fd >>{seen:?}\ncat {key:?}\n");
+    let reveals = program(&place, "reveals", &script);
+    let (from, to) = ("key = \"pki/server.key\" }]", "key = { command = [\"{program}\"] } }]");
+    place.write(|text| {
+        assert!(text.contains(from));
+        text.replace(from, &to.replace("{program}", &reveals))
+    });
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let there = socket.local_addr().unwrap();
+    let mut line = Line::of(activated(&place, socket, "apps"));
+    assert_eq!(line.address().await, there);
+    for _ in 0..2 {
+        let before = line.pid;
+        line.upgrade(&place, &[]).await;
+        assert_eq!(caller(&place, Alpn::H1).call(there, orders()).await.unwrap().status, 200);
+        line.ended(before).await;
+        assert_eq!(caller(&place, Alpn::H2).call(there, orders()).await.unwrap().status, 200);
+    }
+    line.stop().await;
+    let seen = std::fs::read_to_string(seen).unwrap();
+    assert!(seen.contains("/dev/null") && !seen.contains("socket:"), "{seen}");
+}
