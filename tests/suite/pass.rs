@@ -1,6 +1,6 @@
 //! TLS that ends at another gateway (TLS-3): a client goes through a host that holds no key, and is
 //! identified, limited and logged behind it by its own address.
-mod raw;
+pub mod raw;
 mod taken;
 mod targets;
 

@@ -19,14 +19,14 @@ use crate::upstream::{lead_to, lead_to_all, nobody_s, pin, upstream_tls};
 use crate::wire::{all_closed, until_closed};
 
 const STOCK: &str = "/stock/A";
-const HELLO: &[u8] = b"\x81\x05hello";
-const OPEN: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
+pub const HELLO: &[u8] = b"\x81\x05hello";
+pub const OPEN: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n\
                       upgrade: websocket\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 type Client = client::TlsStream<TcpStream>;
 type Store = server::TlsStream<TcpStream>;
 
-fn handshake(path: &str, upgrade: &str) -> String {
+pub fn handshake(path: &str, upgrade: &str) -> String {
     format!(
         "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: {upgrade}\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -56,7 +56,7 @@ fn id_of(head: &str) -> String {
     head.split("\r\n").find_map(field).expect("a request id")
 }
 
-async fn echoes(stream: &mut Client, frame: &[u8]) {
+pub async fn echoes(stream: &mut Client, frame: &[u8]) {
     stream.write_all(frame).await.unwrap();
     stream.flush().await.unwrap();
     expect(stream, frame).await;

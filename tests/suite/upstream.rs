@@ -81,7 +81,10 @@ impl Drop for Scripted {
 
 /// TLS as the world's upstreams speak it.
 pub fn upstream_tls(world: &World) -> tokio_rustls::TlsAcceptor {
-    let leaf = &world.pki.upstream;
+    tls_of(&world.pki.upstream)
+}
+
+pub fn tls_of(leaf: &Leaf) -> tokio_rustls::TlsAcceptor {
     let tls = rustls::ServerConfig::builder_with_provider(sekisho::engine::provider())
         .with_safe_default_protocol_versions()
         .unwrap()

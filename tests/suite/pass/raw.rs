@@ -37,7 +37,7 @@ impl Target {
     }
 
     /// The next one, behind its PROXY header.
-    async fn take_from(&self) -> (TcpStream, SocketAddr) {
+    pub async fn take_from(&self) -> (TcpStream, SocketAddr) {
         let mut tcp = self.take().await;
         let mut header = Vec::new();
         loop {

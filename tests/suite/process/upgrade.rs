@@ -3,6 +3,7 @@ mod given;
 mod keys;
 mod shared;
 mod steady;
+mod streams;
 mod told;
 
 use std::net::SocketAddr;

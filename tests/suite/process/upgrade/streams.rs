@@ -1,0 +1,221 @@
+//! What is under way when the binary is swapped, in every form that it can have: it goes on to its end.
+use std::cell::Cell;
+
+use sekisho::mock::{Alpn, Scenario};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::super::Place;
+use super::{Line, caller, limited, spend};
+use crate::logs::eventually;
+use crate::pass::raw::{Target, hear, hello, say};
+use crate::sockets::{HELLO, OPEN, echoes, handshake};
+use crate::streams::read_head;
+use crate::upstream::tls_of;
+use crate::wire::{DATA, GOAWAY, H2, WINDOW_UPDATE, until_closed};
+
+const END_STREAM: u8 = 1;
+/// Bytes of an answer that takes as long as its reader does.
+const LONG: u64 = 300_000;
+
+/// A place whose requests have time to end after a swap.
+async fn patient() -> Place {
+    let place = Place::new().await;
+    patiently(&place, str::to_owned);
+    place
+}
+
+fn patiently(place: &Place, edit: impl FnOnce(&str) -> String) {
+    place
+        .write(|text| edit(&text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"10 s\"")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_an_http_2_stream_ends_after_the_farewell() {
+    let place = patient().await;
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    place.amazon.script(&[Scenario::Endless { bytes: LONG }]);
+    let mut h2 = H2::open(&caller(&place, Alpn::H2), to).await;
+    let path = format!("/download/{LONG}");
+    let get =
+        [(":method", "GET"), (":scheme", "https"), (":path", &path), (":authority", "localhost")];
+    h2.headers(1, &get, true).await;
+    // No more of it comes than there is room for (RFC 9113 §6.9.2).
+    let mut came = 0;
+    while came < 65_535 {
+        let frame = h2.next().await.expect("a piece of the answer");
+        came += if frame.kind == DATA { frame.payload.len() } else { 0 };
+    }
+    line.upgrade(&place, &[]).await;
+    let farewell = loop {
+        let frame = h2.next().await.expect("a farewell");
+        if frame.kind == GOAWAY {
+            break frame.payload[4..8].to_vec();
+        }
+    };
+    assert_eq!(farewell, [0; 4], "without an error");
+    for stream in [0, 1] {
+        h2.send(WINDOW_UPDATE, 0, stream, &1_000_000_u32.to_be_bytes()).await;
+    }
+    loop {
+        let frame = h2.next().await.expect("the end of the stream");
+        came += if frame.kind == DATA { frame.payload.len() } else { 0 };
+        if (frame.kind, frame.stream, frame.flags & END_STREAM) == (DATA, 1, END_STREAM) {
+            break;
+        }
+    }
+    assert_eq!(came, usize::try_from(LONG).unwrap());
+    drop(h2);
+    line.ended(first).await;
+    line.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_web_socket_goes_on_until_it_pauses() {
+    let place = Place::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = listener.local_addr().unwrap().port();
+    let tls = tls_of(&place.pki.upstream);
+    let upstream = tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok(mut stream) = tls.accept(tcp).await else { continue };
+            tokio::spawn(async move {
+                read_head(&mut stream).await;
+                stream.write_all(OPEN).await.unwrap();
+                let mut buffer = [0; 1_024];
+                while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                    stream.write_all(&buffer[..count]).await.unwrap();
+                    stream.flush().await.unwrap();
+                }
+                let _closed = stream.shutdown().await;
+            });
+        }
+    });
+    let amazon = place.amazon.address().port();
+    let endpoint = |port: u16| format!("kind = \"https\"\nendpoint = \"https://localhost:{port}\"");
+    patiently(&place, |text| {
+        assert!(text.contains(&endpoint(amazon)));
+        text.replace(&endpoint(amazon), &endpoint(store))
+    });
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    let open = async || {
+        let mut stream = caller(&place, Alpn::H1).stream(to).await.unwrap();
+        stream.write_all(handshake("/ws", "websocket").as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        stream
+    };
+    let mut socket = open().await;
+    echoes(&mut socket, HELLO).await;
+    // Frames pass all the time, before, meanwhile and after.
+    let is_over = Cell::new(false);
+    let swap = async {
+        line.upgrade(&place, &[]).await;
+        is_over.set(true);
+    };
+    let talk = async {
+        while !is_over.get() {
+            echoes(&mut socket, HELLO).await;
+        }
+    };
+    tokio::join!(swap, talk);
+    let mut fresh = open().await;
+    for _ in 0..50 {
+        echoes(&mut socket, HELLO).await;
+        echoes(&mut fresh, HELLO).await;
+    }
+    // The one that goes ends it when nothing passes; the other one stays.
+    assert_eq!(until_closed(&mut socket).await, b"");
+    echoes(&mut fresh, HELLO).await;
+    line.ended(first).await;
+    drop(fresh);
+    line.stop().await;
+    upstream.abort();
+}
+
+const PASSES: &str = r#"
+[gateway]
+environment = "test"
+state_dir = "state"
+threads = 1
+shutdown_grace = "10 s"
+[network]
+loopback = ["127.0.0.0/8"]
+[[listener]]
+name = "apps"
+address = "127.0.0.1:0"
+networks = ["loopback"]
+[[listener.pass]]
+name = "behind"
+server_names = ["localhost"]
+targets = [{ name = "gw-1", address = "{target}" }]
+[log]
+access = { file = "access.log" }
+[admin]
+address = "127.0.0.1:0"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_what_is_passed_on_unread_passes_on_across_a_swap() {
+    let (place, target) = (Place::new().await, Target::start().await);
+    place.write(|_| PASSES.replace("{target}", &target.address().to_string()));
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    let hello = hello(Some("localhost"), 0);
+    let open = async || {
+        let mut client = TcpStream::connect(to).await.unwrap();
+        say(&mut client, &hello).await;
+        let (mut server, _client) = target.take_from().await;
+        assert_eq!(hear(&mut server, hello.len()).await, hello);
+        (client, server)
+    };
+    let (mut client, mut server) = open().await;
+    let mut both = async |text: &[u8]| {
+        say(&mut client, text).await;
+        assert_eq!(hear(&mut server, text.len()).await, text);
+        say(&mut server, text).await;
+        assert_eq!(hear(&mut client, text.len()).await, text);
+    };
+    both(b"before").await;
+    line.upgrade(&place, &[]).await;
+    both(b"meanwhile").await;
+    let (new, at_new) = open().await;
+    both(&vec![7; 100_000]).await;
+    drop((client, server));
+    line.ended(first).await;
+    drop((new, at_new));
+    line.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_calls_at_a_time_are_each_process_own() {
+    let place = Place::new().await;
+    patiently(&place, |text| {
+        let rates = "requests = [\"3/min\", \"100/day\"]";
+        assert!(text.contains(rates));
+        text.replace(rates, "concurrent = 2")
+    });
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    place.amazon.script(&[Scenario::Delay { ms: 3_000 }; 2]);
+    // Two are under way, and there is no third.
+    let slow = async || {
+        let open = limited(&place, to).await;
+        spend(&place, &open).await.status.as_u16()
+    };
+    let third = async {
+        eventually("both are under way", || (place.amazon.total() == 2).then_some(())).await;
+        assert_eq!(spend(&place, &limited(&place, to).await).await.status, 429);
+        line.upgrade(&place, &[]).await;
+        assert_eq!(place.amazon.total(), 2);
+        // Nobody is refused for what the one that goes still has.
+        let both = tokio::join!(slow(), slow());
+        assert_eq!(both, (200, 200));
+    };
+    let (one, other, ()) = tokio::join!(slow(), slow(), third);
+    assert_eq!((one, other), (200, 200));
+    line.ended(first).await;
+    line.stop().await;
+}
