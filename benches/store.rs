@@ -94,6 +94,7 @@ fn quota_granted(bencher: Bencher<'_, '_>) {
         wanted: 5,
         debt: 0,
         returned: 0,
+        late: Duration::ZERO,
     };
     let asked = Asked { by: Gateway(1), peers: 2, now_us: 1 << 50, reborn_us: None };
     bencher.bench(|| grant(None, black_box(&ask), black_box(&asked)));

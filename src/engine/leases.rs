@@ -34,8 +34,8 @@ const TOLD_AT_ONCE: usize = 64;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Leases {
-    store: Arc<dyn Store>,
-    secret: SharedSecret,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) secret: SharedSecret,
     /// Since when the store can't be had.
     pub(super) faulty_since: Mutex<Option<Moment>>,
 }
@@ -158,7 +158,7 @@ impl Engine {
         let rate = Rate::new(want.units.interval, want.units.burst).ok()?;
         let id = KeyId::of(&self.leases.secret, "quota", want.label().as_bytes());
         let key = LeaseKey { of: Metered::Identity, id, window: 0 };
-        Some(Ask { key, rate, wanted, debt: told, returned })
+        Some(Ask { key, rate, wanted, debt: told, returned, late: Duration::ZERO })
     }
 
     /// Tells what is owed and asks for units, if that is still needed when its turn comes.

@@ -219,7 +219,7 @@ impl Engine {
         let now = clock.now();
         let jwks = JwksStore::new(clock.clone(), Patience::default());
         let pacing = pacing::Pacing::start(
-            &pseudonym_master,
+            shared.hash_key("pacing"),
             clock.clone(),
             Limits::default(),
             metrics.pacing.clone(),
@@ -228,6 +228,9 @@ impl Engine {
         reload::number(&mut numbers, &mut snapshot)?;
         let built = reload::build(Arc::new(snapshot), &jwks, None, now, &metrics, pacing.key())?;
         jwks.adopt(built.keys);
+        if built.live.quotas.among() == crate::state::Among::Several {
+            pacing.share(crate::pacing::Among::Unheard);
+        }
         let mut random = [0_u8; 48];
         // aws-lc's generator fails only where the process can't run at all; zeros would make ids
         // and cache keys guessable, so start-up is refused.

@@ -7,6 +7,7 @@
 //!
 //! One lock for all quotas: a turn holds it for less than a microsecond, and what goes to Amazon is
 //! far less than that. What is learned outlives reloads, because nothing here knows of a snapshot.
+mod dealt;
 mod learned;
 mod plans;
 #[cfg(test)]
@@ -27,9 +28,7 @@ pub use plans::Terms;
 pub use waiting::Waiting;
 
 use super::{Engine, Live};
-use crate::base::{
-    Clock, Denial, HashKey, Moment, Name, OperationIx, PacingFault, Secret, UpstreamIx,
-};
+use crate::base::{Clock, Denial, HashKey, Moment, Name, OperationIx, PacingFault, UpstreamIx};
 use crate::evidence::Fixed;
 use crate::observe::PacingMetrics;
 use crate::pacing::{
@@ -49,6 +48,8 @@ pub(super) struct Pacing {
     clock: Clock,
     metrics: PacingMetrics,
     state: Mutex<State>,
+    /// Calls that were sent while nobody could be asked for their units.
+    owed: Mutex<HashMap<BucketKey, u32>>,
     /// The timer looks again.
     bell: Arc<Notify>,
     /// The moment at which nobody waits any more.
@@ -95,6 +96,8 @@ pub enum Offer {
 pub struct Admission {
     pacing: Arc<Pacing>,
     pass: Option<Pass>,
+    /// Where gateways take calls one by one.
+    unit: Option<dealt::Unit>,
     since: Moment,
     sent: Sent,
 }
@@ -107,7 +110,7 @@ enum Sent {
 
 impl Admission {
     fn new(pacing: &Arc<Pacing>, pass: Pass, since: Moment) -> Self {
-        Self { pacing: Arc::clone(pacing), pass: Some(pass), since, sent: Sent::No }
+        Self { pacing: Arc::clone(pacing), pass: Some(pass), unit: None, since, sent: Sent::No }
     }
 
     /// The call's first byte is about to leave.
@@ -117,6 +120,11 @@ impl Admission {
         if now.since(self.since) > LATE {
             let mut state = self.pacing.state.lock();
             self.pass = self.pass.take().map(|pass| state.pacer.depart(pass, now));
+        }
+        if let Some(unit) = &self.unit
+            && now.since(self.since) > dealt::LATE
+        {
+            unit.departs_late();
         }
     }
 
@@ -128,6 +136,9 @@ impl Admission {
     fn settle_as(&mut self, answer: Answer) {
         if let Some(pass) = self.pass.take() {
             self.pacing.settle(pass, answer);
+        }
+        if let Some(unit) = self.unit.take() {
+            unit.settle(answer);
         }
     }
 }
@@ -144,21 +155,18 @@ impl Drop for Admission {
 impl Pacing {
     /// Runs on a Tokio runtime, which keeps its timer.
     pub(super) fn start(
-        master: &Secret<[u8; 32]>,
+        key: HashKey,
         clock: Clock,
         limits: Limits,
         metrics: PacingMetrics,
     ) -> Arc<Self> {
-        let mut key = [0; 16];
-        for (to, from) in key.iter_mut().zip(master.derive("pacing keys")) {
-            *to = from;
-        }
         let state = State { pacer: Pacer::new(limits), waiters: HashMap::new(), due: Vec::new() };
         let pacing = Arc::new(Self {
-            key: HashKey::new(key),
+            key,
             clock,
             metrics,
             state: Mutex::new(state),
+            owed: Mutex::default(),
             bell: Arc::default(),
             ending: watch::Sender::new(None),
         });

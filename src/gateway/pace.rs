@@ -15,7 +15,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::ctx::Ctx;
 use super::request::{hold_body, resume_body};
-use crate::base::{Denial, HeadFault};
+use crate::base::{Denial, HeadFault, PacingFault};
 use crate::engine::{Admission, Offer, Terms, Unpaced, Waiting};
 use crate::pacing::{Answer, Patience, Standing, retry_after};
 
@@ -23,6 +23,8 @@ use crate::pacing::{Answer, Patience, Standing, retry_after};
 const MAX_WAIT: &str = "sekisho-max-wait";
 const LIMIT: &str = "x-amzn-ratelimit-limit";
 const RETRY_AFTER: &str = "retry-after";
+/// Turns that a call takes before other gateways have been quicker too often.
+const TRIES: u32 = 64;
 
 /// What a request has to do with Amazon's quotas; nothing, if it goes elsewhere.
 #[derive(Default)]
@@ -83,28 +85,38 @@ async fn go(
     terms: &Terms,
     patience: Patience,
 ) -> Result<Result<(), Denial>> {
-    let admitted = match ctx.engine.offer(&terms.ask(patience)) {
-        Offer::Go(admission) => Ok(admission),
-        Offer::Refuse(unpaced) => Err(unpaced),
-        Offer::Wait(waiting) => {
-            let began = ctx.engine.clock.now();
-            let ended = wait(session, ctx, waiting).await;
-            let waited = ctx.engine.clock.now().since(began);
-            ctx.pace.waited = Some(ctx.pace.waited.unwrap_or_default().saturating_add(waited));
-            ended?
+    let (mut left, mut tries) = (patience, 0..TRIES);
+    let unpaced = loop {
+        let began = ctx.engine.clock.now();
+        let admitted = match ctx.engine.offer(&terms.ask(left)) {
+            Offer::Go(admission) => Ok(admission),
+            Offer::Refuse(unpaced) => Err(unpaced),
+            Offer::Wait(waiting) => {
+                let ended = wait(session, ctx, waiting).await;
+                let waited = ctx.engine.clock.now().since(began);
+                ctx.pace.waited = Some(ctx.pace.waited.unwrap_or_default().saturating_add(waited));
+                ended?
+            }
+        };
+        match admitted {
+            Err(unpaced) => break unpaced,
+            Ok(admission) => {
+                if let Some(confirmed) = ctx.engine.confirm(terms.bucket(), admission).await {
+                    ctx.pace.admission = Some(confirmed);
+                    return Ok(Ok(()));
+                }
+            }
+        }
+        // Another gateway was quicker; what was waited is not waited again.
+        let waited = ctx.engine.clock.now().since(began);
+        left = Patience::new(left.duration().saturating_sub(waited));
+        if tries.next().is_none() {
+            return Ok(Err(Denial::UpstreamQuota(PacingFault::Late)));
         }
     };
-    Ok(match admitted {
-        Ok(admission) => {
-            ctx.pace.admission = Some(admission);
-            Ok(())
-        }
-        Err(unpaced) => {
-            ctx.wait_secs = unpaced.wait_secs();
-            ctx.pace.standing = unpaced.standing;
-            Err(unpaced.denial)
-        }
-    })
+    ctx.wait_secs = unpaced.wait_secs();
+    ctx.pace.standing = unpaced.standing;
+    Ok(Err(unpaced.denial))
 }
 
 async fn wait(

@@ -168,6 +168,14 @@ impl Bucket {
         self.full_ns = self.full_ns.max(now.saturating_add(empty));
     }
 
+    /// Somebody who knows better says when the next token is there.
+    pub(super) fn expect(&mut self, at: u64) {
+        let burst_ns = self.interval_ns.saturating_mul(u64::from(self.burst));
+        let taken = u64::from(self.in_flight).saturating_add(1);
+        let taken_ns = self.interval_ns.saturating_mul(taken);
+        self.full_ns = at.saturating_add(burst_ns).saturating_sub(taken_ns);
+    }
+
     /// Changes pace. Neither a faster rate nor a greater burst brings a token at once.
     pub(super) fn reshape(&mut self, rate: Rate, burst: u32, now: u64) {
         let interval_ns = rate.interval_ns();

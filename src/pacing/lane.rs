@@ -1,12 +1,16 @@
 //! One quota of Amazon's: its bucket, its throttle, and the callers that wait for it.
 use std::time::Duration;
 
+use super::among::{Among, Dealt, Portion};
 use super::bucket::{Bucket, Counted};
 use super::number::Patience;
 use super::pacer::{Answer, BucketKey, Limits};
 use super::queue::{Caller, Place, Queue, Weight};
 use super::rate::{Plan, Rate};
 use super::throttle::{Refusal, Throttle};
+
+/// After so long it is worth asking again whether a quota of which nothing falls to this gateway does.
+const CLOSED_NS: u64 = 1_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -15,6 +19,7 @@ pub(super) struct Lane {
     bucket: Bucket,
     throttle: Throttle,
     queue: Queue,
+    among: Among,
     /// The moment at which the pacer will look here.
     pub(super) wake_ns: Option<u64>,
 }
@@ -38,26 +43,80 @@ pub(super) enum Step {
 }
 
 impl Lane {
-    pub(super) fn new(key: BucketKey, plan: Plan, limits: &Limits, now: u64) -> Self {
-        Self {
+    /// `since` is when this gateway's part began, empty.
+    pub(super) fn new(
+        key: BucketKey,
+        plan: Plan,
+        limits: &Limits,
+        (among, since): (Among, u64),
+        now: u64,
+    ) -> Self {
+        let mut lane = Self {
             key,
             made_ns: now,
             bucket: Bucket::new(plan.rate(), plan.burst(), limits.counted_within),
             throttle: Throttle::new(plan),
             queue: Queue::default(),
+            among,
             wake_ns: None,
+        };
+        lane.reshape(now);
+        if matches!(lane.portion(), Portion::Part { .. }) {
+            lane.bucket.drain(since);
         }
+        lane
+    }
+
+    /// Others take from the quota as well, or do no more.
+    pub(super) fn share(&mut self, among: Among, now: u64) {
+        let was_part = matches!(self.portion(), Portion::Part { .. });
+        self.among = among;
+        self.advance(now);
+        if !was_part && matches!(self.portion(), Portion::Part { .. }) {
+            self.bucket.drain(now);
+        }
+    }
+
+    fn portion(&self) -> Portion {
+        self.among.portion(self.throttle.plan())
+    }
+
+    /// How its calls come to be allowed.
+    pub(super) fn dealt(&self) -> Dealt {
+        let (interval_ns, burst) = (self.throttle.rate().interval_ns(), self.throttle.burst());
+        match self.portion() {
+            Portion::Dealt => Dealt::Unit { interval_ns, burst },
+            Portion::Part { owed: true, .. } => Dealt::Owed { interval_ns, burst },
+            Portion::Whole | Portion::Part { .. } | Portion::Nothing => Dealt::Not,
+        }
+    }
+
+    /// The dealer had none, and says when the next is there.
+    pub(super) fn expect(&mut self, at: u64) {
+        self.bucket.expect(at);
+    }
+
+    fn reshape(&mut self, now: u64) {
+        let own = (self.throttle.rate(), self.throttle.burst());
+        let (rate, burst) = self.portion().of(self.throttle.plan(), own);
+        self.bucket.reshape(rate, burst, now);
+    }
+
+    fn rest_until_ns(&self, now: u64) -> u64 {
+        let closed = self.portion() == Portion::Nothing;
+        self.throttle.rest_until_ns().max(if closed { now.saturating_add(CLOSED_NS) } else { 0 })
     }
 
     /// Brings everything that time changes to `now`.
     pub(super) fn advance(&mut self, now: u64) {
         self.bucket.advance(now);
         let idle_since = now.saturating_sub(self.bucket.interval_ns().saturating_mul(2));
-        if self.bucket.is_full(idle_since) {
+        // What others are served is not seen here, so nothing is measured among them.
+        if self.bucket.is_full(idle_since) || self.among != Among::Alone {
             self.throttle.overflowed();
         }
         self.throttle.recover(now);
-        self.bucket.reshape(self.throttle.rate(), self.throttle.burst(), now);
+        self.reshape(now);
     }
 
     /// What Amazon said last.
@@ -85,7 +144,7 @@ impl Lane {
         patience: Patience,
         now: u64,
     ) -> Chance {
-        if self.queue.is_empty() && self.throttle.rest_until_ns() <= now {
+        if self.queue.is_empty() && self.rest_until_ns(now) <= now {
             let alone = self.bucket.is_full(now);
             if let Some(call) = self.bucket.take(now) {
                 if alone {
@@ -138,7 +197,7 @@ impl Lane {
         if let Some(place) = self.queue.overdue(now) {
             return Some(Step::Overdue(place));
         }
-        if self.queue.is_empty() || self.throttle.rest_until_ns() > now {
+        if self.queue.is_empty() || self.rest_until_ns(now) > now {
             return None;
         }
         let call = self.bucket.take(now)?;
@@ -175,7 +234,7 @@ impl Lane {
                 let refusal = Refusal::Quota { spare: self.bucket.spare(now) };
                 self.bucket.settle(call, Counted::No, now);
                 self.throttle.refused(refusal, sent_ns, retry_after, now);
-                self.bucket.reshape(self.throttle.rate(), self.throttle.burst(), now);
+                self.reshape(now);
                 self.bucket.drain(now);
             }
             Answer::Overloaded { retry_after } => {
@@ -186,7 +245,7 @@ impl Lane {
             // It may still be on its way: it counts when `counted_within` is over.
             Answer::Lost => {}
         }
-        self.bucket.reshape(self.throttle.rate(), self.throttle.burst(), now);
+        self.reshape(now);
     }
 
     /// A new lane for the same key would be no more generous than this one is.
@@ -216,7 +275,7 @@ impl Lane {
     }
 
     fn ready_at(&self, now: u64) -> u64 {
-        self.bucket.ready_at(now).max(self.throttle.rest_until_ns())
+        self.bucket.ready_at(now).max(self.rest_until_ns(now))
     }
 
     /// When everybody who waits will have gone and one more token is there.
@@ -226,7 +285,7 @@ impl Lane {
     }
 
     fn served_at(&self, calls: u64, now: u64) -> u64 {
-        self.bucket.served_at(calls, self.throttle.rest_until_ns(), now)
+        self.bucket.served_at(calls, self.rest_until_ns(now), now)
     }
 }
 

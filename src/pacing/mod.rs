@@ -10,11 +10,14 @@
 //!    at once with the wait that is true. Fairness is among those who wait: a caller without
 //!    patience gets what they leave.
 //! 3. Amazon's 429 and 503 slow a bucket down; our own refusals never do.
-//! 4. Buckets, queues and calls under way are bounded. A bucket is only forgotten when a new one
+//! 4. Of what several gateways take from, this one has a part, or takes each call from a bucket that
+//!    all share ([`Among`]).
+//! 5. Buckets, queues and calls under way are bounded. A bucket is only forgotten when a new one
 //!    would be no fuller or faster; with nothing to forget, new quotas are refused.
 //!
 //! A shell calls [`Pacer::offer`], sends what is admitted and settles it, and calls
 //! [`Pacer::release`] after [`Pacer::next_wake`] and after each settle that may have changed it.
+mod among;
 mod bucket;
 mod lane;
 mod learned;
@@ -27,6 +30,7 @@ mod throttle;
 #[cfg(test)]
 mod tests;
 
+pub use among::{Among, Dealer, Dealt};
 pub use lane::Standing;
 pub use learned::{Learned, LearnedFault};
 pub use number::{LENGTH_MAX, NumberFault, Patience, REST_MAX, retry_after};

@@ -2,6 +2,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::among::{Among, Dealt};
 use super::lane::{Chance, Lane, Standing, Step, nanos};
 use super::learned::Learned;
 use super::number::Patience;
@@ -155,6 +156,9 @@ pub struct Pacer {
     waiting: usize,
     next_number: u64,
     latest_ns: u64,
+    /// Who else takes from the quotas, and since when that is so.
+    among: Among,
+    since_ns: u64,
     /// What Amazon said before the process began, of quotas that are not in use yet.
     recalled: HashMap<BucketKey, Rate>,
     /// Quotas of which it said something else since anybody asked.
@@ -177,9 +181,44 @@ impl Pacer {
             waiting: 0,
             next_number: 0,
             latest_ns: 0,
+            among: Among::Alone,
+            since_ns: 0,
             recalled: HashMap::new(),
             news: BTreeSet::new(),
         }
+    }
+
+    /// Tells who else takes from the quotas. Nothing that is let through after it is more than this
+    /// gateway's part.
+    pub fn share(&mut self, among: Among, now: Moment) {
+        if self.among == among {
+            return;
+        }
+        let now_ns = self.tick(now);
+        (self.among, self.since_ns) = (among, now_ns);
+        for at in (0..).take(self.lanes.len()) {
+            if let Some(lane) = self.lane(at) {
+                lane.share(among, now_ns);
+            }
+            self.reschedule(at, now_ns);
+        }
+    }
+
+    /// How calls of a quota come to be allowed; to be asked right after one was let through.
+    pub fn dealt(&mut self, bucket: BucketKey) -> Dealt {
+        let at = self.places.get(&bucket).copied();
+        at.and_then(|at| self.lane(at)).map_or(Dealt::Not, |lane| lane.dealt())
+    }
+
+    /// The bucket that gateways share is empty for so long.
+    pub fn emptied(&mut self, bucket: BucketKey, wait: Duration, now: Moment) {
+        let now_ns = self.tick(now);
+        let Some(at) = self.places.get(&bucket).copied() else { return };
+        if let Some(lane) = self.lane(at) {
+            lane.advance(now_ns);
+            lane.expect(now_ns.saturating_add(nanos(wait)));
+        }
+        self.reschedule(at, now_ns);
     }
 
     /// Lets a call through, gives it a place in the queue, or refuses it. O(log n); only where it is
@@ -367,7 +406,8 @@ impl Pacer {
         } else {
             self.forget_one(now_ns)?
         };
-        let mut lane = Lane::new(ask.bucket, ask.plan, &self.limits, now_ns);
+        let mut lane =
+            Lane::new(ask.bucket, ask.plan, &self.limits, (self.among, self.since_ns), now_ns);
         if let Some(rate) = self.recalled.remove(&ask.bucket) {
             lane.recall(rate);
         }

@@ -5,6 +5,7 @@
     clippy::cast_sign_loss,
     reason = "seconds are written as decimals here"
 )]
+mod among;
 mod properties;
 
 use std::time::Duration;

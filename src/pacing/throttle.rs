@@ -86,6 +86,10 @@ impl Throttle {
         Self { plan, learned: None, cut: None, rest_until_ns: 0 }
     }
 
+    pub(super) const fn plan(&self) -> Plan {
+        self.plan
+    }
+
     pub(super) const fn rest_until_ns(&self) -> u64 {
         self.rest_until_ns
     }

@@ -2,16 +2,17 @@
 //! `remote/lease.lua` does the same in Redis; a test holds the two together.
 //!
 //! Over any time `x` all gateways together are granted at most `burst + x / interval` units. A fast
-//! quota is handed out in shares, a slow one of our own unit by unit, and what is not needed comes
-//! back. Amazon's slow quotas have one owner at a time, because whoever paces calls must know what
-//! else leaves; the others are told for how long.
+//! quota is handed out in shares, a slow one unit by unit, and what is not needed comes back. Amazon
+//! counts a call later than its unit was granted ([`Ask::late`]): a unit counts as late as it can, so
+//! that the bucket here is never fuller than Amazon's. A duty has one owner at a time; the others are
+//! told for how long.
 use std::time::Duration;
 
 use super::key::{Gateway, LeaseKey, Metered};
 
-/// Slower than this between units: one owner at a time, but for our own quotas.
+/// A duty with more than this between units has one owner at a time.
 pub const SLOW: Duration = Duration::from_secs(60);
-/// How long an owner keeps a slow quota after it last asked.
+/// How long an owner keeps a duty after it last asked.
 pub const OWNED_FOR: Duration = Duration::from_secs(30);
 const INTERVAL_MAX: Duration = Duration::from_secs(366 * 86_400);
 const DRAIN_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
@@ -60,7 +61,7 @@ impl Rate {
     /// Whether one gateway at a time owns such a quota.
     #[must_use]
     pub fn has_owner(&self, of: Metered) -> bool {
-        of != Metered::Identity && self.interval() > SLOW
+        of == Metered::Duty && self.interval() > SLOW
     }
 
     pub(super) const fn interval_us(&self) -> u64 {
@@ -98,6 +99,8 @@ pub struct Ask {
     pub debt: u32,
     /// Units that were granted to this gateway and not spent. No quota is more than full.
     pub returned: u32,
+    /// A unit may be counted so much later than it was granted, by whoever counts in the end.
+    pub late: Duration,
 }
 
 /// Who may spend from the quota.
@@ -148,25 +151,40 @@ pub fn grant(known: Option<Bucket>, ask: &Ask, asked: &Asked) -> (Bucket, Lease)
     let (interval, drain) = (rate.interval_us(), rate.drain_us());
     let empty_at_birth = asked.reborn_us.map_or(0, |born| born.saturating_add(drain));
     let mut bucket = known.unwrap_or(Bucket { full_at_us: empty_at_birth, ..Bucket::default() });
+    let late = u64::try_from(ask.late.as_micros()).unwrap_or(u64::MAX);
+    let (empty, latest) = (now.saturating_add(drain), now.saturating_add(late));
     // A clock that went back, or a rate that was raised: no bucket is more than empty.
-    let empty = now.saturating_add(drain);
-    let debt = interval.saturating_mul(u64::from(ask.debt));
+    let last = empty.saturating_add(late);
+    bucket.full_at_us = bucket.full_at_us.clamp(now, last);
+    if ask.debt > 0 {
+        let debt = interval.saturating_mul(u64::from(ask.debt));
+        bucket.full_at_us = bucket.full_at_us.max(latest).saturating_add(debt).min(last);
+    }
     let returned = interval.saturating_mul(u64::from(ask.returned));
-    bucket.full_at_us = bucket.full_at_us.clamp(now, empty).saturating_add(debt).min(empty);
     bucket.full_at_us = bucket.full_at_us.saturating_sub(returned).max(now);
     let holder = if rate.has_owner(ask.key.of) { bucket.claim(asked) } else { Holder::All };
-    let left = empty.saturating_sub(bucket.full_at_us).checked_div(interval).unwrap_or(0);
+    let from = bucket.full_at_us.max(latest);
+    let mut left = empty.saturating_sub(from).checked_div(interval).unwrap_or(0);
+    if late > 0 && bucket.full_at_us <= now {
+        // Nothing that was granted can still be counted: one there is.
+        left = left.max(1);
+    }
     let most = match holder {
         Holder::All => left.div_ceil(u64::from(asked.peers.max(1))),
         Holder::Me(_) => left,
         Holder::Another(_) => 0,
     };
     let granted = u32::try_from(most).unwrap_or(u32::MAX).min(ask.wanted);
-    bucket.full_at_us =
-        bucket.full_at_us.saturating_add(interval.saturating_mul(u64::from(granted)));
+    if granted > 0 {
+        bucket.full_at_us = from.saturating_add(interval.saturating_mul(u64::from(granted)));
+    }
     let wait = match holder {
         _ if granted > 0 || ask.wanted == 0 => 0,
         Holder::Another(left) => u64::try_from(left.as_micros()).unwrap_or(u64::MAX),
+        // Where even the second unit would come too soon, the bucket has to be full.
+        Holder::All | Holder::Me(_) if late.saturating_add(interval) > drain => {
+            bucket.full_at_us.saturating_sub(now)
+        }
         Holder::All | Holder::Me(_) => {
             bucket.full_at_us.saturating_add(interval).saturating_sub(empty)
         }

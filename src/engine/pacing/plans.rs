@@ -81,6 +81,12 @@ impl Terms {
         }
     }
 
+    /// The quota that the call takes from.
+    #[must_use]
+    pub const fn bucket(&self) -> BucketKey {
+        self.bucket
+    }
+
     #[must_use]
     pub const fn ask(&self, patience: Patience) -> Ask {
         let Self { bucket, plan, caller, weight, .. } = *self;

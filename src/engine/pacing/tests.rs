@@ -18,8 +18,8 @@ impl Shell {
     fn new() -> Self {
         let (clock, hand) = Clock::manual(1_700_000_000_000);
         let metrics = Metrics::new("test", clock.now()).unwrap();
-        let master = Secret::new([7; 32]);
-        let pacing = Pacing::start(&master, clock, Limits::default(), metrics.pacing.clone());
+        let key = HashKey::new([7; 16]);
+        let pacing = Pacing::start(key, clock, Limits::default(), metrics.pacing.clone());
         Self { pacing, hand, metrics }
     }
 

@@ -250,6 +250,7 @@ impl Store for Remote {
             u64::from(link.peers().count),
             u64::try_from(OWNED_FOR.as_micros()).unwrap_or(u64::MAX),
             u64::from(ask.returned),
+            u64::try_from(ask.late.as_micros()).unwrap_or(u64::MAX),
         ];
         let args = numbers.iter().map(|number| number.to_string().into_bytes()).collect();
         let bucket = link.places.bucket(&ask.key.encode());

@@ -224,12 +224,13 @@ fn an_ask(rate: Rate) -> Ask {
         wanted: 1,
         debt: 0,
         returned: 0,
+        late: Duration::ZERO,
     }
 }
 
-fn a_paced_ask(rate: Rate) -> Ask {
+fn a_duty(rate: Rate) -> Ask {
     let ask = an_ask(rate);
-    Ask { key: LeaseKey { of: Metered::Upstream, ..ask.key }, ..ask }
+    Ask { key: LeaseKey { of: Metered::Duty, ..ask.key }, ..ask }
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn mon_2_nothing_opens_without_the_store() {
     let slow = Rate::new(Duration::from_secs(90), 4).unwrap();
     for fault in StoreFault::ALL {
         let sight = |peers, owned, since| Sight {
-            of: Metered::Upstream,
+            of: Metered::Duty,
             condition: Condition::Faulty(*fault),
             since: Duration::from_secs(since),
             peers,
@@ -261,19 +262,19 @@ fn mon_2_nothing_opens_without_the_store() {
 }
 
 #[test]
-fn mon_2_a_slow_quota_of_amazon_has_one_owner_at_a_time() {
+fn mon_2_a_duty_has_one_owner_at_a_time() {
     let rate = Rate::new(Duration::from_secs(61), 5).unwrap();
     let asked = |by, now_us| Asked { by: Gateway(by), peers: 2, now_us, reborn_us: None };
     let begin = 1_000_000_000;
     let term = u64::try_from(OWNED_FOR.as_micros()).unwrap();
-    let (bucket, lease) = grant(None, &a_paced_ask(rate), &asked(1, begin));
+    let (bucket, lease) = grant(None, &a_duty(rate), &asked(1, begin));
     assert_eq!((lease.granted, lease.holder), (1, Holder::Me(OWNED_FOR)));
-    let (bucket, lease) = grant(Some(bucket), &a_paced_ask(rate), &asked(2, begin + term - 1));
+    let (bucket, lease) = grant(Some(bucket), &a_duty(rate), &asked(2, begin + term - 1));
     assert_eq!((lease.granted, lease.holder), (0, Holder::Another(Duration::from_micros(1))));
-    let (bucket, lease) = grant(Some(bucket), &a_paced_ask(rate), &asked(2, begin + term));
+    let (bucket, lease) = grant(Some(bucket), &a_duty(rate), &asked(2, begin + term));
     assert_eq!((lease.granted, lease.holder), (1, Holder::Me(OWNED_FOR)));
     // The clock goes back by a year: the claim is not a year long.
-    let (_, lease) = grant(Some(bucket), &a_paced_ask(rate), &asked(1, 0));
+    let (_, lease) = grant(Some(bucket), &a_duty(rate), &asked(1, 0));
     assert_eq!(lease.holder, Holder::Another(OWNED_FOR));
 }
 
@@ -301,6 +302,64 @@ fn mon_2_a_slow_quota_of_ours_is_given_unit_by_unit_and_taken_back() {
         &Asked { peers: 1, ..asked(1, now) },
     );
     assert_eq!(lease.granted, 2);
+}
+
+proptest! {
+    /// Amazon's bucket, whose calls arrive at any time within `late` of their grant and in any order,
+    /// is never overdrawn; and where the burst outlasts the lateness, nothing but the last units of
+    /// it has to wait.
+    #[test]
+    fn mon_2_who_counts_late_is_never_overdrawn(
+        interval_us in 100..3_000_u64, burst in 1..30_u32, late_us in 1..2_000_u64,
+        asks in prop::collection::vec((0..4_000_u64, 0..2_000_u64, 1..4_u16), 1..150),
+    ) {
+        let rate = Rate::new(Duration::from_micros(interval_us), burst).unwrap();
+        let (mut known, mut now_us) = (None::<Bucket>, 1_000_000_000);
+        let mut arrivals = Vec::new();
+        for (later, delay, by) in asks {
+            now_us += later;
+            let ask = Ask { late: Duration::from_micros(late_us), ..an_ask(rate) };
+            let asked = Asked { by: Gateway(by), peers: 3, now_us, reborn_us: None };
+            let (after, lease) = grant(known, &ask, &asked);
+            if lease.granted == 0 {
+                let wait = u64::try_from(lease.wait.as_micros()).unwrap();
+                let then = Asked { now_us: now_us + wait, ..asked };
+                prop_assert_eq!(grant(Some(after), &ask, &then).1.granted, 1);
+                let before = Asked { now_us: now_us + wait - 1, ..asked };
+                prop_assert_eq!(grant(Some(after), &ask, &before).1.granted, 0);
+            } else {
+                arrivals.push(now_us + delay % (late_us + 1));
+            }
+            known = (!after.is_forgettable(now_us)).then_some(after);
+        }
+        arrivals.sort_unstable();
+        let mut full_us = 0_u64;
+        for at in arrivals {
+            full_us = full_us.max(at) + interval_us;
+            prop_assert!(full_us <= at + interval_us * u64::from(burst), "Amazon refuses");
+        }
+    }
+}
+
+#[test]
+fn mon_2_a_unit_that_counts_late_holds_back_the_last_of_the_burst_only() {
+    // getOrders: one in a minute, twenty at once.
+    let rate = Rate::new(Duration::from_secs(60), 20).unwrap();
+    let ask = Ask { late: Duration::from_secs(2), ..an_ask(rate) };
+    let (mut known, mut now_us, mut waits) = (None, 1_000_000_000, Vec::new());
+    for _ in 0..23 {
+        loop {
+            let asked = Asked { by: Gateway(1), peers: 2, now_us, reborn_us: None };
+            let (after, lease) = grant(known, &ask, &asked);
+            known = Some(after);
+            if lease.granted == 1 {
+                break;
+            }
+            waits.push(lease.wait.as_secs());
+            now_us += u64::try_from(lease.wait.as_micros()).unwrap();
+        }
+    }
+    assert_eq!(waits, [2, 60, 60, 60]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn faulty(condition: Condition) -> bool {
 fn a_quota() -> Ask {
     let key = LeaseKey { of: Metered::Identity, id: super::id("quota"), window: 0 };
     let rate = Rate::new(Duration::from_secs(10), 100).unwrap();
-    Ask { key, rate, wanted: 10, debt: 0, returned: 0 }
+    Ask { key, rate, wanted: 10, debt: 0, returned: 0, late: Duration::ZERO }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,7 @@ async fn holds(store: &dyn Store) {
     what_is_too_large_is_refused_whole(store).await;
     a_quota_is_never_overdrawn(store).await;
     debts_are_charged(store).await;
-    a_slow_quota_has_an_owner(store).await;
+    a_duty_has_an_owner(store).await;
     counters_add_up_and_are_forgotten(store).await;
     blobs_are_versioned_and_in_order(store).await;
     alarms_wait_in_order(store).await;
@@ -135,7 +135,14 @@ async fn what_is_too_large_is_refused_whole(store: &dyn Store) {
 
 fn ask(name: &str, interval: Duration, burst: u32, wanted: u32) -> Ask {
     let key = LeaseKey { of: Metered::Identity, id: id(name), window: 0 };
-    Ask { key, rate: Rate::new(interval, burst).unwrap(), wanted, debt: 0, returned: 0 }
+    Ask {
+        key,
+        rate: Rate::new(interval, burst).unwrap(),
+        wanted,
+        debt: 0,
+        returned: 0,
+        late: Duration::ZERO,
+    }
 }
 
 async fn a_quota_is_never_overdrawn(store: &dyn Store) {
@@ -173,10 +180,10 @@ async fn debts_are_charged(store: &dyn Store) {
     assert_eq!(store.lease(ten, now()).await.unwrap().granted, 2, "what was not needed");
 }
 
-async fn a_slow_quota_has_an_owner(store: &dyn Store) {
+async fn a_duty_has_an_owner(store: &dyn Store) {
     let slow = ask("slow", Duration::from_secs(61), 20, 1);
-    assert_eq!(store.lease(slow, now()).await.unwrap().holder, Holder::All, "ours has none");
-    let slow = Ask { key: LeaseKey { of: Metered::Upstream, ..slow.key }, ..slow };
+    assert_eq!(store.lease(slow, now()).await.unwrap().holder, Holder::All, "a quota has none");
+    let slow = Ask { key: LeaseKey { of: Metered::Duty, ..slow.key }, ..slow };
     let lease = store.lease(slow, now()).await.unwrap();
     assert_eq!(lease.granted, 1);
     assert!(matches!(lease.holder, Holder::Me(left) if left > Duration::from_secs(29)));

@@ -98,7 +98,7 @@ async fn acc_2_everything_survives_a_restart() {
     let counter = CounterKey { what: Tallied::Records, id: id("a"), part: 1 };
     let key = LeaseKey { of: Metered::Identity, id: id("a"), window: 0 };
     let rate = Rate::new(Duration::from_secs(10), 5).unwrap();
-    let ask = Ask { key, rate, wanted: 5, debt: 0, returned: 0 };
+    let ask = Ask { key, rate, wanted: 5, debt: 0, returned: 0, late: Duration::ZERO };
     let hour = Duration::from_secs(3_600);
     let store = open();
     let epoch = store.meta().await.unwrap().epoch;

@@ -186,6 +186,7 @@ fn a_lease() -> Ask {
         wanted: 3,
         debt: 0,
         returned: 0,
+        late: Duration::ZERO,
     }
 }
 

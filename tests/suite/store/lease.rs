@@ -10,8 +10,15 @@ use super::redis::{Server, memory};
 use super::{eventually, id, now, sound};
 
 fn ask(name: &str, interval: Duration, burst: u32, wanted: u32) -> Ask {
-    let key = LeaseKey { of: Metered::Upstream, id: id(name), window: 0 };
-    Ask { key, rate: Rate::new(interval, burst).unwrap(), wanted, debt: 0, returned: 0 }
+    let key = LeaseKey { of: Metered::Duty, id: id(name), window: 0 };
+    Ask {
+        key,
+        rate: Rate::new(interval, burst).unwrap(),
+        wanted,
+        debt: 0,
+        returned: 0,
+        late: Duration::ZERO,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +51,7 @@ async fn mon_2_gateways_share_one_limit() {
     let back = Ask { wanted: 0, returned: 1, ..ours };
     assert_eq!(two.lease(back, now()).await.unwrap().granted, 0);
     assert_eq!(one.lease(ours, now()).await.unwrap().granted, 1);
-    // Amazon's: one owner, and the other is told for how long.
+    // A duty: one owner, and the other is told for how long.
     let slow = ask("slow", Duration::from_secs(90), 4, 1);
     assert_eq!(two.lease(slow, now()).await.unwrap().granted, 1);
     let lease = one.lease(slow, now()).await.unwrap();
@@ -77,10 +84,10 @@ async fn mon_2_one_number_one_gateway() {
 fn script_at_given_times() -> redis::Script {
     let prelude = include_str!("../../../src/store/remote/lua/prelude.lua");
     let body = include_str!("../../../src/store/remote/lua/lease.lua");
-    let clock = "{string.sub(ARGV[11], 1, -7), string.sub(ARGV[11], -6)}";
+    let clock = "{string.sub(ARGV[12], 1, -7), string.sub(ARGV[12], -6)}";
     let text = [prelude, body].concat().replace("redis.call('TIME')", clock);
     let text = text.replace(", 'PX', digits(math.ceil(keep_us / 1000))", "");
-    assert!(text.contains("ARGV[11]") && !text.contains("'PX'"));
+    assert!(text.contains("ARGV[12]") && !text.contains("'PX'"));
     redis::Script::new(&text)
 }
 
@@ -116,10 +123,11 @@ async fn mon_2_the_script_and_the_model_agree() {
             let by = Gateway(u16::try_from(1 + random.below(3)).unwrap());
             let peers = u16::try_from(random.below(5)).unwrap();
             let returned = u32::try_from(random.below(12)).unwrap().saturating_sub(8);
-            let of = Metered::ALL[usize::try_from(random.below(2)).unwrap()];
+            let of = Metered::ALL[usize::try_from(random.below(3)).unwrap()];
             let model = ask("model", rate.interval(), burst, wanted);
             let key = LeaseKey { of, ..model.key };
-            let ask = Ask { key, rate, wanted, debt, returned };
+            let late = Duration::from_micros(random.below(2) * random.below(3 * interval_us));
+            let ask = Ask { key, rate, wanted, debt, returned, late };
             let asked = Asked { by, peers, now_us, reborn_us };
             let (after, expected) = bucket::grant(known, &ask, &asked);
             let mut call = script.prepare_invoke();
@@ -128,6 +136,7 @@ async fn mon_2_the_script_and_the_model_agree() {
             call.arg(wanted).arg(debt).arg(by.0).arg(peers);
             call.arg(u64::try_from(bucket::OWNED_FOR.as_micros()).unwrap())
                 .arg(returned)
+                .arg(u64::try_from(late.as_micros()).unwrap())
                 .arg(now_us);
             let answer: (u32, u64, u8, u64) = call.invoke_async(&mut admin).await.unwrap();
             let left = Duration::from_micros(answer.3);

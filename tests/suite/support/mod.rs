@@ -270,9 +270,11 @@ impl World {
             config.unwrap_or_else(|| MockConfig::new(personality, pki.upstream.clone()))
         };
         let mut amazon = mock(plan.amazon, Personality::Amazon);
-        if let (Some((clock, _hand)), true) = (&plan.clock, plan.throttling != Throttling::Off) {
+        if plan.throttling != Throttling::Off {
             amazon.throttling = plan.throttling;
-            amazon.clock = clock.clone();
+            if let Some((clock, _hand)) = &plan.clock {
+                amazon.clock = clock.clone();
+            }
         }
         let amazon = MockSpApi::start(amazon).await.unwrap();
         let warehouse =
