@@ -304,7 +304,7 @@ impl Engine {
     /// A credential was looked at and was not this identity's: slows down the pair of identity and
     /// source, and accuses where that was too often.
     pub fn login_failed(
-        &self,
+        self: &Arc<Self>,
         live: &Live,
         link: &ConnLink,
         (who, possession): (IdentityIx, Possession),
@@ -331,6 +331,7 @@ impl Engine {
         if let Some(accusation) = failed.accuses {
             self.accuse(live, &accusation);
         }
+        self.tell_failure(name, &failed, now);
     }
 }
 

@@ -15,6 +15,7 @@ mod conditions;
 mod conn;
 mod door;
 mod exposure;
+mod failures;
 mod forget;
 mod guard;
 mod histories;

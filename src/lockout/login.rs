@@ -34,6 +34,23 @@ pub struct Failed {
     pub wait: Duration,
     /// What is to be judged about the identity.
     pub accuses: Option<Accusation>,
+    /// Who failed, and how many failures of such callers are too many.
+    pub trust: Trust,
+    pub limit: u32,
+}
+
+impl Accusation {
+    /// Too many failed logins of such callers.
+    #[must_use]
+    pub const fn of_logins(identity: IdentityIx, trust: Trust, at: Moment) -> Self {
+        let (asks, backing, cause) = match trust {
+            Trust::Proof | Trust::KnownSource => {
+                (Step::Lock, Backing::Familiar, Cause::LoginFailures)
+            }
+            Trust::Stranger => (Step::StepUp, Backing::Stranger, Cause::Strangers),
+        };
+        Self { identity, asks, backing, shown: Shown::Bearer, cause, at }
+    }
 }
 
 /// The memory of logins: 192 bytes for each identity and 32 for each pair there is room for.
@@ -103,28 +120,19 @@ impl Logins {
         let free = rules.free_tries(probation);
         let wait = self.pairs.fail((identity, attempt.source), at, free, rules.wait_max);
         let trust = self.trust(attempt);
-        let Some(account) = self.accounts.get_mut(identity.index()) else {
-            return Failed { wait, accuses: None };
+        let window = rules.failures_window;
+        let limit = match trust {
+            Trust::Proof | Trust::KnownSource => rules.failures(probation),
+            Trust::Stranger => rules.stranger_failures,
         };
-        let (limit, window) = (rules.failures(probation), rules.failures_window);
-        let (reached, asks, backing, cause) = match trust {
-            Trust::Proof | Trust::KnownSource => (
-                account.familiar_failure(at, window, limit) >= limit,
-                Step::Lock,
-                Backing::Familiar,
-                Cause::LoginFailures,
-            ),
-            Trust::Stranger => (
-                account.stranger_failure(at, window, rules.stranger_failures)
-                    >= rules.stranger_failures,
-                Step::StepUp,
-                Backing::Stranger,
-                Cause::Strangers,
-            ),
-        };
-        let shown = Shown::Bearer;
-        let accuses = reached.then_some(Accusation { identity, asks, backing, shown, cause, at });
-        Failed { wait, accuses }
+        let reached = self.accounts.get_mut(identity.index()).is_some_and(|account| match trust {
+            Trust::Proof | Trust::KnownSource => {
+                account.familiar_failure(at, window, limit) >= limit
+            }
+            Trust::Stranger => account.stranger_failure(at, window, limit) >= limit,
+        });
+        let accuses = reached.then(|| Accusation::of_logins(identity, trust, at));
+        Failed { wait, accuses, trust, limit }
     }
 
     /// The pair is forgiven, and its source is no stranger from now on. Whether there is anything new

@@ -1,5 +1,6 @@
 //! What gateways share and do not forget: two real gateways, one real Redis.
 mod amazon;
+mod failures;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
