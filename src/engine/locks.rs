@@ -20,7 +20,7 @@ use crate::config::Snapshot;
 use crate::evidence::{Event, Fixed, LockSubject};
 use crate::lockout::{
     Asked, Attempt, GatewayId, LockTable, Logins, Places, Standing, Standings, Subject, TableFault,
-    Trust,
+    Told, Trust,
 };
 use crate::store::{
     Cursor, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Reach, Register, Scope, SharedSecret,
@@ -298,14 +298,14 @@ impl Locks {
     async fn restore(&self, now: Moment) -> Result<(), StoreFault> {
         // Whatever holds there is in force before the first request; a page that fails, fails all,
         // and so does a lock that can't be read: without it somebody would enter who must not.
-        match self.take_over(now).await? {
+        match self.take_over(Told::Before, now).await? {
             0 => Ok(()),
             _ => Err(StoreFault::Corrupt),
         }
     }
 
     /// What is new in the store. How many parts could not be read: they are a newer version's.
-    async fn take_over(&self, now: Moment) -> Result<u64, StoreFault> {
+    async fn take_over(&self, told: Told, now: Moment) -> Result<u64, StoreFault> {
         let mut cursor = self.cursor.lock().await;
         let mut unreadable = 0_u64;
         loop {
@@ -313,7 +313,9 @@ impl Locks {
             if !page.records.is_empty() {
                 let mut book = self.book.lock();
                 for record in &page.records {
-                    if book.table.take_over(&record.state.value, now).is_err() {
+                    // Its own locks come back by its own clock.
+                    let told = if record.key.by.0 == self.me.0 { Told::Before } else { told };
+                    if book.table.take_over(&record.state.value, told, now).is_err() {
                         unreadable = unreadable.saturating_add(1);
                     }
                 }
@@ -426,7 +428,7 @@ impl Engine {
         let mut bell = self.locks.store.bell();
         while bell.rung().await {
             // What fails now is read at the next ring; the store's condition tells that it fails.
-            if let Ok(count @ 1..) = self.locks.take_over(self.clock.now()).await {
+            if let Ok(count @ 1..) = self.locks.take_over(Told::Now, self.clock.now()).await {
                 self.metrics.state.refused.inc_by(count);
                 self.report_event(&Event::MemoryRefused { count });
             }

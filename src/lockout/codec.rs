@@ -45,6 +45,11 @@ impl LockTable {
     /// # Errors
     /// On anything but what [`encode`](Self::encode) wrote, whole.
     pub fn decode(bytes: &[u8], now: Moment) -> Result<Self, DecodeFault> {
+        Self::read(bytes, now).map(|(table, _tick)| table)
+    }
+
+    /// The table, and what stands in the tick's place.
+    pub(super) fn read(bytes: &[u8], now: Moment) -> Result<(Self, u64), DecodeFault> {
         let mut from = From { rest: bytes, now };
         if from.take::<4>().map_err(|_| DecodeFault::NotATable)? != MAGIC {
             return Err(DecodeFault::NotATable);
@@ -54,7 +59,8 @@ impl LockTable {
             newer if newer > VERSION => return Err(DecodeFault::Newer),
             _ => return Err(DecodeFault::Malformed),
         }
-        let mut tick = from.version()?;
+        let told = from.version()?;
+        let mut tick = told;
         let mut entries = BTreeMap::new();
         for _ in 0..from.count()? {
             let subject = from.subject()?;
@@ -68,7 +74,10 @@ impl LockTable {
                 return Err(DecodeFault::Malformed);
             }
         }
-        if from.rest.is_empty() { Ok(Self { tick, entries }) } else { Err(DecodeFault::Malformed) }
+        if !from.rest.is_empty() {
+            return Err(DecodeFault::Malformed);
+        }
+        Ok((Self { tick, entries }, told))
     }
 }
 

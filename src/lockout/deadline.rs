@@ -6,6 +6,8 @@ use crate::base::Moment;
 
 /// No lock with an end lasts longer, whatever a clock or another gateway says.
 const LONGEST: Duration = Duration::from_secs(400 * 86_400);
+/// Wall clocks of gateways differ by less. What ended longer ago than this is over, whoever tells it.
+const APART: Duration = Duration::from_secs(3_600);
 
 /// A time that is past only when the monotonic clock says so: it was fixed there when this process
 /// first learned of it. Written down, compared and merged by the wall clock.
@@ -13,18 +15,33 @@ const LONGEST: Duration = Duration::from_secs(400 * 86_400);
 pub struct Deadline {
     unix_ms: u64,
     mono_ns: u64,
+    /// How far it was away when it was fixed.
+    length: Duration,
 }
 
 impl Deadline {
     pub fn after(now: Moment, length: Duration) -> Self {
-        let end = now.plus(length.min(LONGEST));
-        Self { unix_ms: end.unix_ms(), mono_ns: end.mono_ns() }
+        let length = length.min(LONGEST);
+        let end = now.plus(length);
+        Self { unix_ms: end.unix_ms(), mono_ns: end.mono_ns(), length }
     }
 
     /// One that was written down, in milliseconds since 1970, read at `now`.
     pub fn learned(unix_ms: u64, now: Moment) -> Self {
-        let left = Duration::from_millis(unix_ms.saturating_sub(now.unix_ms())).min(LONGEST);
-        Self { unix_ms, mono_ns: now.plus(left).mono_ns() }
+        Self::heard(unix_ms, Duration::ZERO, now)
+    }
+
+    /// One that another gateway tells, by its own wall clock, and how far it was away when that gateway
+    /// fixed it: the longer counts, because the two clocks may differ.
+    pub fn heard(unix_ms: u64, length: Duration, now: Moment) -> Self {
+        let left = Duration::from_millis(unix_ms.saturating_sub(now.unix_ms()));
+        let over = Duration::from_millis(now.unix_ms().saturating_sub(unix_ms));
+        let left = if over > APART { left } else { left.max(length) }.min(LONGEST);
+        Self { unix_ms, mono_ns: now.plus(left).mono_ns(), length: left }
+    }
+
+    pub(super) const fn length(self) -> Duration {
+        self.length
     }
 
     pub const fn unix_ms(self) -> u64 {

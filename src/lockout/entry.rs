@@ -1,5 +1,6 @@
 //! What a table knows of one subject, and how two tables' knowledge of it becomes one.
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::base::{Moment, Name};
 
@@ -98,9 +99,10 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn merge(&mut self, other: &Self, now: Moment) {
+    /// `length` is how far its end was away when another gateway fixed it, if it tells.
+    pub(super) fn merge(&mut self, other: &Self, length: Duration, now: Moment) {
         for (place, lock) in &other.locks {
-            join(&mut self.locks, *place, lock, |lock| lock.learned(now));
+            join(&mut self.locks, *place, lock, |lock| lock.heard(length, now));
         }
         for (gateway, version) in &other.released {
             join(&mut self.released, *gateway, version, |version| version);
@@ -109,7 +111,7 @@ impl Entry {
             join(&mut self.attempts, *gateway, count, |count| count);
         }
         if other.release > self.release {
-            self.release = other.release.clone().map(|release| release.learned(now));
+            self.release = other.release.clone().map(|release| release.heard(length, now));
         }
     }
 
@@ -145,17 +147,17 @@ fn join<K: Ord, V: Ord + Clone>(
 }
 
 impl Lock {
-    fn learned(mut self, now: Moment) -> Self {
+    fn heard(mut self, length: Duration, now: Moment) -> Self {
         if let Until::At(deadline) = self.until {
-            self.until = Until::At(Deadline::learned(deadline.unix_ms(), now));
+            self.until = Until::At(Deadline::heard(deadline.unix_ms(), length, now));
         }
         self
     }
 }
 
 impl Release {
-    fn learned(mut self, now: Moment) -> Self {
-        self.probation = Deadline::learned(self.probation.unix_ms(), now);
+    fn heard(mut self, length: Duration, now: Moment) -> Self {
+        self.probation = Deadline::heard(self.probation.unix_ms(), length, now);
         self
     }
 }

@@ -38,7 +38,7 @@ pub use demand::Demand;
 pub use entry::{Author, GatewayId, Lock, Release, ReleaseReason};
 pub use ladder::{Accusation, Census, Probation, Rules, Verdict, judge};
 pub use login::{Attempt, Failed, Logins, Trust};
-pub use share::Part;
+pub use share::{Part, Told};
 pub use standing::{Asked, Places, Standing, Standings};
 pub use step::{Backing, Cause, Proof, Shown, Step};
 pub use table::{Imposed, LockTable, Subject, TableFault};

@@ -1,11 +1,25 @@
 //! What one gateway tells the others of one subject, in parts that fit the store.
 //!
 //! Each part is a table of one subject that holds nothing else, so that reading one is
-//! [`LockTable::decode`] and [`LockTable::merge`], which have no second way to go wrong.
+//! [`LockTable::decode`] and [`LockTable::merge`], which have no second way to go wrong. In the place
+//! of the tick stands how far the end of what it tells was away when it was fixed, in milliseconds:
+//! gateways' wall clocks may differ. Read as a tick it says nothing, being far below every version.
+use std::time::Duration;
+
 use crate::base::Moment;
 
+use super::Until;
 use super::entry::{Entry, GatewayId};
 use super::table::{LockTable, Subject};
+
+/// From where a part is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// From what this gateway had written down: its own clock tells what is left.
+    Before,
+    /// By another gateway, while this one runs.
+    Now,
+}
 
 /// One part. Of two with the same slot the one with the greater version is newer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,15 +44,20 @@ impl LockTable {
     /// What `me` has to tell of a subject.
     pub fn parts(&self, subject: &Subject, me: GatewayId) -> Vec<Part> {
         let Some(entry) = self.entries.get(subject) else { return Vec::new() };
-        let part = |slot, version, rank, entry| {
-            let table = Self { tick: 0, entries: [(subject.clone(), entry)].into() };
+        let part = |slot, version, rank, length: Duration, entry| {
+            let tick = u64::try_from(length.as_millis()).unwrap_or(0);
+            let table = Self { tick, entries: [(subject.clone(), entry)].into() };
             Part { slot, version, rank, bytes: table.encode() }
         };
         let mut parts = Vec::new();
         for ((by, step), lock) in entry.locks.iter().filter(|((by, _), _)| *by == me) {
             let locks = [((*by, *step), lock.clone())].into();
             let own = Entry { locks, ..Entry::default() };
-            parts.push(part(step.code(), lock.version, 1 + step.code(), own));
+            let length = match lock.until {
+                Until::At(deadline) => deadline.length(),
+                Until::Released => Duration::ZERO,
+            };
+            parts.push(part(step.code(), lock.version, 1 + step.code(), length, own));
         }
         if let Some(release) = &entry.release {
             let own = Entry {
@@ -46,11 +65,11 @@ impl LockTable {
                 release: Some(release.clone()),
                 ..Entry::default()
             };
-            parts.push(part(Part::RELEASES, release.at_ms, 0, own));
+            parts.push(part(Part::RELEASES, release.at_ms, 0, release.probation.length(), own));
         }
         if let Some(count) = entry.attempts.get(&me) {
             let own = Entry { attempts: [(me, *count)].into(), ..Entry::default() };
-            parts.push(part(Part::ATTEMPTS, *count, 0, own));
+            parts.push(part(Part::ATTEMPTS, *count, 0, Duration::ZERO, own));
         }
         parts
     }
@@ -59,13 +78,22 @@ impl LockTable {
     ///
     /// # Errors
     /// On anything but what [`parts`](Self::parts) makes.
-    pub fn take_over(&mut self, bytes: &[u8], now: Moment) -> Result<Subject, super::DecodeFault> {
-        let part = Self::decode(bytes, now)?;
+    pub fn take_over(
+        &mut self,
+        bytes: &[u8],
+        told: Told,
+        now: Moment,
+    ) -> Result<Subject, super::DecodeFault> {
+        let (part, length_ms) = Self::read(bytes, now)?;
         let mut subjects = part.entries.keys();
         let (Some(subject), None) = (subjects.next().cloned(), subjects.next()) else {
             return Err(super::DecodeFault::Malformed);
         };
-        self.merge(&part, now).map_err(|_full| super::DecodeFault::Malformed)?;
+        let length = match told {
+            Told::Before => Duration::ZERO,
+            Told::Now => Duration::from_millis(length_ms),
+        };
+        self.merge_part(&part, length, now).map_err(|_full| super::DecodeFault::Malformed)?;
         Ok(subject)
     }
 }

@@ -166,6 +166,16 @@ impl LockTable {
     /// # Errors
     /// If there was no room for some subjects; all others are merged.
     pub fn merge(&mut self, other: &Self, now: Moment) -> Result<(), TableFault> {
+        self.merge_part(other, Duration::ZERO, now)
+    }
+
+    /// The same, of one subject; see [`Entry::merge`].
+    pub(super) fn merge_part(
+        &mut self,
+        other: &Self,
+        length: Duration,
+        now: Moment,
+    ) -> Result<(), TableFault> {
         self.tick = self.tick.max(other.tick);
         let mut outcome = Ok(());
         for (subject, theirs) in &other.entries {
@@ -173,7 +183,7 @@ impl LockTable {
                 outcome = Err(TableFault::Full);
                 continue;
             }
-            self.entries.entry(subject.clone()).or_default().merge(theirs, now);
+            self.entries.entry(subject.clone()).or_default().merge(theirs, length, now);
         }
         outcome
     }

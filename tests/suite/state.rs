@@ -216,12 +216,7 @@ async fn mon_3_what_one_gateway_sent_counts_on_the_other() {
 }
 
 async fn eventually_refused(world: &World, who: &str) {
-    for _ in 0..20 {
-        if !passes(world, who).await {
-            return;
-        }
-    }
-    panic!("{who} is never refused");
+    until_some("it is refused", async || (ask(world, who).await.status != 200).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,6 +233,31 @@ async fn acc_2_a_lock_holds_on_the_other_gateway_within_a_second() {
     }
     assert_ne!(ask(&both[0], "slow").await.status, 200);
     assert!(passes(&both[1], "fast").await, "others go on");
+    Box::pin(finish(both)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_lock_holds_on_a_gateway_whose_clock_is_ahead_of_its_end() {
+    let server = Server::start().await;
+    let plan = |number| {
+        let plan = Plan::default().fill("identities", &identities());
+        plan.fill("more", &shared(&server, number)).by_hand()
+    };
+    let both = [World::with(plan(1)).await, World::with(plan(2)).await];
+    for world in &both {
+        world.amazon.set(Scenario::Echo);
+        eventually("both share", || two_share(world).then_some(())).await;
+    }
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    both[1].advance(minutes(31));
+    let lock = LockOrder { lasts: Some(minutes(30)), ..order("brisk") };
+    assert_eq!(both[0].gateway.engine.lock(&lock).await.unwrap(), Reach::Everywhere);
+    eventually_refused(&both[1], "brisk").await;
+    both[1].advance(minutes(29));
+    assert_ne!(ask(&both[1], "brisk").await.status, 200);
+    both[1].advance(minutes(2));
+    until_some("it is over", async || (ask(&both[1], "brisk").await.status == 200).then_some(()))
+        .await;
     Box::pin(finish(both)).await;
 }
 
