@@ -8,7 +8,7 @@ use super::{Engine, Live};
 use crate::base::{HashKey, IdentityIx, Moment, OperationIx, Secret};
 use crate::evidence::Fixed;
 use crate::exposure::{
-    Fault, FieldTree, Hour, Ledger, LedgerFault, PageId, Scanner, records_at_most,
+    Fault, FieldTree, Hour, Ledger, LedgerFault, PageId, Scanner, Tally, records_at_most,
 };
 use crate::store::{BlobKey, Shelf};
 
@@ -189,17 +189,7 @@ impl Engine {
         now: Moment,
     ) -> Exposed {
         let (tally, fault) = scanner.finish();
-        let names = &live.snapshot.names;
-        if let Some((who, operation)) = names.identity(who).zip(names.operation(operation)) {
-            let mut kept = self.exposures.kept.lock();
-            let hour = Hour::of(now);
-            if kept.tidied != hour {
-                kept.tidied = hour;
-                kept.ledger.compact(now);
-            }
-            kept.ledger.record(who, operation, now, tally);
-            self.metrics.ledger(kept.ledger.bytes(), kept.ledger.lost());
-        }
+        self.enter(live, (who, operation), tally, now);
         for (class, records) in tally.by_class.iter() {
             self.metrics.exposed(Fixed::new(class.as_str()), records);
         }
@@ -214,6 +204,41 @@ impl Engine {
         self.metrics.drift.inc_by(exposed.drift);
         self.exposures.take_back(scanner);
         exposed
+    }
+}
+
+impl Engine {
+    /// Enters an answer that nobody can read for as much as it may reveal.
+    pub fn report_unreadable(
+        &self,
+        live: &Live,
+        of: (IdentityIx, OperationIx),
+        bytes: u64,
+        now: Moment,
+    ) -> Exposed {
+        self.enter(live, of, &Tally { bytes, unread: bytes, ..Tally::default() }, now);
+        Exposed { records: records_at_most(bytes), drift: 0 }
+    }
+
+    fn enter(
+        &self,
+        live: &Live,
+        (who, operation): (IdentityIx, OperationIx),
+        tally: &Tally,
+        now: Moment,
+    ) {
+        let names = &live.snapshot.names;
+        let Some((who, operation)) = names.identity(who).zip(names.operation(operation)) else {
+            return;
+        };
+        let mut kept = self.exposures.kept.lock();
+        let hour = Hour::of(now);
+        if kept.tidied != hour {
+            kept.tidied = hour;
+            kept.ledger.compact(now);
+        }
+        kept.ledger.record(who, operation, now, tally);
+        self.metrics.ledger(kept.ledger.bytes(), kept.ledger.lost());
     }
 }
 

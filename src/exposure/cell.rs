@@ -1,7 +1,7 @@
 //! What was revealed in one hour or day, and its packed form.
 use super::class::PerClass;
 use super::sketch::Sketch;
-use super::tally::Tally;
+use super::tally::{Tally, records_at_most};
 use crate::base::Class;
 
 /// Sums of tallies.
@@ -17,6 +17,8 @@ pub struct Cell {
     pub by_class: PerClass,
     /// Different records.
     pub distinct: Sketch,
+    /// Records that may stand in what nobody could read, at most; in none of the counts above.
+    pub unread: u64,
 }
 
 impl Cell {
@@ -24,12 +26,14 @@ impl Cell {
         self.sum([1, tally.bytes, tally.records, tally.customers, tally.drift]);
         self.by_class.merge(&tally.by_class);
         self.distinct.merge(&tally.distinct);
+        self.unread = self.unread.saturating_add(records_at_most(tally.unread));
     }
 
     pub fn merge(&mut self, other: &Self) {
         self.sum(other.counts());
         self.by_class.merge(&other.by_class);
         self.distinct.merge(&other.distinct);
+        self.unread = self.unread.saturating_add(other.unread);
     }
 
     const fn counts(&self) -> [u64; 5] {
@@ -55,7 +59,7 @@ impl Cell {
     }
 
     /// Variable-length numbers: the five counts, a bit for each class, a count for each bit, the
-    /// sketch. About 15 bytes, and four for each different record; 1.7 KB at most.
+    /// sketch; where there were any, the unread. About 15 bytes, and four for each different record; 1.7 KB at most.
     pub(super) fn pack(&self, out: &mut Vec<u8>) {
         for count in self.counts() {
             put(out, count);
@@ -66,6 +70,9 @@ impl Cell {
             put(out, count);
         }
         self.distinct.pack(out);
+        if self.unread > 0 {
+            put(out, self.unread);
+        }
     }
 
     /// Reads what [`Self::pack`] wrote; nothing if it is anything else, or more.
@@ -88,6 +95,9 @@ impl Cell {
             return None;
         }
         cell.distinct = Sketch::unpack(from)?;
+        if !from.is_empty() {
+            cell.unread = take(from).filter(|unread| *unread > 0)?;
+        }
         bytes.is_empty().then_some(cell)
     }
 }

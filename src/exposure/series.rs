@@ -49,7 +49,9 @@ impl Packed {
 
 /// What an allocation and its place in a tree cost beside its bytes, about.
 const ALLOCATION: usize = 16;
-const VERSION: u8 = 1;
+/// The first version had no count of what could not be read; where there is none it is still written.
+const VERSION: u8 = 2;
+const WITHOUT_UNREAD: u8 = 1;
 /// Of no secrecy: the sum only tells damage.
 const SUM_KEY: [u8; 16] = *b"sekisho ledger 1";
 pub(super) const SUM_BYTES: usize = 8;
@@ -248,7 +250,8 @@ impl Series {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut closed = self.clone();
         closed.put_away();
-        let mut out = vec![VERSION];
+        let unread = closed.packed.iter().any(|packed| packed.cell().unread > 0);
+        let mut out = vec![if unread { VERSION } else { WITHOUT_UNREAD }];
         put(&mut out, closed.packed.len() as u64);
         let mut before = 0;
         for cell in &closed.packed {
@@ -277,7 +280,7 @@ impl Series {
             return None;
         }
         let (version, mut rest) = body.split_first()?;
-        if *version != VERSION {
+        if !(WITHOUT_UNREAD..=VERSION).contains(version) {
             return None;
         }
         let from = &mut rest;

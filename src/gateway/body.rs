@@ -9,7 +9,7 @@ use super::{guard, search};
 use crate::base::{Denial, Moment};
 use crate::engine::Exposed;
 use crate::evidence::Fixed;
-use crate::exposure::{self, Scanner};
+use crate::exposure::Scanner;
 
 /// Before the body: whether it can be read.
 pub(super) fn begin(headers: &HeaderMap, ctx: &mut Ctx) {
@@ -74,8 +74,8 @@ pub(super) fn end(
             Some(ctx.engine.report_exposure(&seen.live, who, ctx.operation?, scanner, now))
         }
         None if ctx.unread => {
-            let records = exposure::records_at_most(ctx.response_bytes);
-            Some(Exposed { records, drift: 0 })
+            let of = (who, ctx.operation?);
+            Some(ctx.engine.report_unreadable(&seen.live, of, ctx.response_bytes, now))
         }
         None => None,
     }
