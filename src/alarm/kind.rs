@@ -102,6 +102,10 @@ coded! {
         /// No TLS ends here, or not all that should.
         PermitMissing = 58 "permit-missing",
         PermitExpiring = 59 "permit-expiring",
+        /// Records in the shared store that no gateway wrote.
+        StoreForged = 70 "store-forged",
+        /// What was revealed to whom could not be kept.
+        LedgerLost = 71 "ledger-lost",
         /// Somebody tries out whether alarms arrive.
         Test = 60 "test",
     }
@@ -146,9 +150,14 @@ impl Kind {
             Self::Logins => Detector::Logins,
             Self::Sharing => Detector::Sharing,
             Self::IssuerKeys => return ControlId::Acc1,
-            Self::Locked | Self::Unlocked | Self::LockCap | Self::StoreFaulty => {
+            Self::Locked
+            | Self::Unlocked
+            | Self::LockCap
+            | Self::StoreFaulty
+            | Self::StoreForged => {
                 return ControlId::Acc2;
             }
+            Self::LedgerLost => return ControlId::Mon3,
             Self::Killed => return ControlId::Acc5,
             Self::UpstreamUntrusted => return ControlId::Tls2,
             Self::PermitMissing | Self::PermitExpiring => return ControlId::Tls3,
@@ -196,6 +205,10 @@ impl Kind {
             }
             Self::ConfigSuspect => "More fails under a new configuration, which stays in force",
             Self::StoreFaulty => "The state store can't be had; known locks hold, quotas shrink",
+            Self::StoreForged => {
+                "Somebody who is no gateway writes to the store that gateways share"
+            }
+            Self::LedgerLost => "Part of what was revealed to whom could not be kept",
             Self::CertificateExpiring => {
                 "A certificate, or what an authority says of certificates, ends soon"
             }
@@ -246,6 +259,13 @@ impl Kind {
                  back by itself."
             }
             Self::StoreFaulty => "Look at the state directory's volume, or at the Redis server.",
+            Self::StoreForged => {
+                "Find out who has access to the Redis server; change its passwords, then \
+                 `state.redis.secret`."
+            }
+            Self::LedgerLost => {
+                "Look at the state directory's volume: what is not written down has no room in memory."
+            }
             Self::CertificateExpiring => "Renew it; the gateway takes up the new file by itself.",
             Self::KeyTooOld => {
                 "Make a new key and have a certificate issued for it; the gateway takes both up by \

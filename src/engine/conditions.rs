@@ -1,5 +1,5 @@
 //! Conditions that no event tells of, looked at from time to time: a log without room, lost lines,
-//! panics, keys and certificates that age (MON-7, TLS-5).
+//! panics, forged records, keys and certificates that age (MON-7, TLS-5).
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub(super) struct Conditions {
     log_full: Lasting,
     lines_lost: u64,
     panics: u64,
+    forged: u64,
+    cells_lost: u64,
     ages: Told,
     /// When ages were looked at, and under which configuration.
     looked: Option<(Moment, u64)>,
@@ -75,7 +77,16 @@ impl Engine {
         if let Some(more @ 1..) = panics.checked_sub(seen.panics) {
             found.push(counted(Alarm::new(Kind::Panicked, Severity::High, now), more));
         }
+        let forged = self.store.forged();
+        if let Some(more @ 1..) = forged.checked_sub(seen.forged) {
+            found.push(counted(Alarm::new(Kind::StoreForged, Severity::Critical, now), more));
+        }
+        let cells_lost = self.exposures.lost();
+        if let Some(more @ 1..) = cells_lost.checked_sub(seen.cells_lost) {
+            found.push(counted(Alarm::new(Kind::LedgerLost, Severity::High, now), more));
+        }
         (seen.lines_lost, seen.panics) = (lost, panics);
+        (seen.forged, seen.cells_lost) = (forged, cells_lost);
         let generation = self.live().snapshot.generation;
         let due = seen
             .looked

@@ -117,6 +117,11 @@ impl Exposures {
         }
     }
 
+    /// Cells that went before anybody had written them down.
+    pub(super) fn lost(&self) -> u64 {
+        self.kept.lock().ledger.lost()
+    }
+
     fn take_back(&self, scanner: Scanner) {
         let mut idle = self.idle.lock();
         if idle.len() < IDLE_MAX {

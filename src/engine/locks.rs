@@ -121,6 +121,22 @@ impl NameTable {
     }
 }
 
+/// Subjects that are being written down. Until they are, they stay to be written, even if whoever
+/// waited for it goes away in the middle.
+struct Unwritten<'l> {
+    locks: &'l Locks,
+    subjects: BTreeSet<Subject>,
+}
+
+impl Drop for Unwritten<'_> {
+    fn drop(&mut self) {
+        if !self.subjects.is_empty() {
+            self.locks.book.lock().dirty.append(&mut self.subjects);
+            self.locks.unwritten.notify_one();
+        }
+    }
+}
+
 impl Locks {
     pub(super) fn new(
         gateway: Gateway,
@@ -331,12 +347,18 @@ impl Locks {
     /// Writes down what is not written yet.
     pub(super) async fn write(&self) -> Result<Reach, StoreFault> {
         let mut reached = self.writing.lock().await;
-        let dirty = std::mem::take(&mut self.book.lock().dirty);
+        let mut unwritten =
+            Unwritten { locks: self, subjects: std::mem::take(&mut self.book.lock().dirty) };
         let records: Vec<LockRecord> = {
             let book = self.book.lock();
-            dirty.iter().flat_map(|subject| self.records(&book.table, subject)).collect()
+            unwritten
+                .subjects
+                .iter()
+                .flat_map(|subject| self.records(&book.table, subject))
+                .collect()
         };
         if records.is_empty() {
+            unwritten.subjects.clear();
             return Ok(*reached);
         }
         let mut reach = Reach::Everywhere;
@@ -344,12 +366,10 @@ impl Locks {
             match self.store.put_locks(page).await {
                 Ok(Reach::Everywhere) => {}
                 Ok(Reach::HereOnly) => reach = Reach::HereOnly,
-                Err(fault) => {
-                    self.book.lock().dirty.extend(dirty);
-                    return Err(fault);
-                }
+                Err(fault) => return Err(fault),
             }
         }
+        unwritten.subjects.clear();
         *reached = reach;
         Ok(reach)
     }

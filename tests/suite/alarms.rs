@@ -1,5 +1,6 @@
 //! MON-7: alarms reach people, over real TLS, sockets and programs; through outages, in order, once.
 mod forms;
+mod week;
 pub mod receiver;
 
 use std::path::PathBuf;

@@ -1,6 +1,7 @@
 //! What gateways share and do not forget: two real gateways, one real Redis.
 mod amazon;
 mod failures;
+mod forged;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

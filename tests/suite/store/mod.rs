@@ -12,7 +12,7 @@ macro_rules! figure {
 mod chaos;
 mod contract;
 mod file;
-mod hostile;
+pub(crate) mod hostile;
 mod lease;
 pub(crate) mod redis;
 
