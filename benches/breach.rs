@@ -23,8 +23,9 @@ use sekisho::engine::{ConnFacts, ConnLink, Done, Engine, Live};
 use sekisho::evidence::{Protocol, TlsVersion};
 use sekisho::identity::Presented;
 
-/// Each is locked once.
-const IDENTITIES: usize = 2_000;
+const IDENTITIES: usize = 100_000;
+/// As many as may be locked by rule at once are locked before anything is measured.
+const LOCKED: usize = IDENTITIES / 20;
 
 fn main() {
     divan::main();
@@ -49,12 +50,12 @@ impl Drop for World {
     }
 }
 
-fn configuration() -> String {
-    let mut text = r#"
+const CONFIGURATION: &str = r#"
 [gateway]
 environment = "test"
 state_dir = "state"
 threads = 1
+policy = ["policy/*.toml"]
 [permit]
 file = "pki/permit/host.permit"
 issuers = ["pki/permit/issuer.pub"]
@@ -94,9 +95,14 @@ allow = ["orders/*"]
 access = { file = "access.log" }
 [admin]
 address = "127.0.0.1:0"
-"#
-    .to_owned();
-    for n in 0..IDENTITIES {
+"#;
+
+/// A file has bounds.
+const TOGETHER: usize = 10_000;
+
+fn identities(from: usize) -> String {
+    let mut text = String::new();
+    for n in from..from + TOGETHER {
         let _ = write!(
             text,
             "[identity.service-{n}]\nkind = \"service\"\nowner = \"platform@example.com\"\n\
@@ -118,7 +124,12 @@ impl World {
         let plan = PkiPlan { environment: "test".to_owned(), ..PkiPlan::default() };
         let pki = DevPki::generate(&plan, clock.now()).expect("certificates");
         pki.write(&dir.join("pki"), Existing::Replace).expect("files");
-        std::fs::write(dir.join("sekisho.toml"), configuration()).expect("a file");
+        std::fs::write(dir.join("sekisho.toml"), CONFIGURATION).expect("a file");
+        std::fs::create_dir_all(dir.join("policy")).expect("a directory");
+        for from in (0..IDENTITIES).step_by(TOGETHER) {
+            let file = dir.join(format!("policy/from-{from}.toml"));
+            std::fs::write(file, identities(from)).expect("a file");
+        }
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let running = runtime.block_on(async {
             let loaded = config::load(&dir.join("sekisho.toml"), 1, clock.now());
@@ -184,6 +195,11 @@ fn from_the_breach_to_the_lock(bencher: divan::Bencher<'_, '_>) {
     let live: Arc<Live> = engine.live();
     // What a lock sets off in the background belongs to the runtime.
     let _within = world.runtime.enter();
+    let now = engine.clock.now();
+    for n in 0..u32::try_from(LOCKED).expect("a number") {
+        engine.observe(&live, &theft(IdentityIx(n), now), None, None);
+    }
+    world.next.store(LOCKED, Ordering::Relaxed);
     bencher
         .with_inputs(|| {
             let n = world.next.fetch_add(1, Ordering::Relaxed) % IDENTITIES;

@@ -2,7 +2,8 @@
 //! `lockout`; here they are put in force, written down and told. Controls: ACC-2, ACC-5, PRIV-3.
 use std::time::Duration;
 
-use super::locks::written;
+use super::locks::Effect;
+use super::subjects::written;
 use super::{Engine, Live};
 use crate::base::{ClientAddr, Moment, Name};
 use crate::evidence::{Event, Fixed, Held};
@@ -257,10 +258,10 @@ impl Engine {
         let subject = Subject::Identity(name.clone());
         let identities = u32::try_from(live.snapshot.identities.len()).unwrap_or(u32::MAX);
         let rules = &live.snapshot.lockout;
-        let judged = self.locks.change(&subject, now, |table, me| {
+        let judged = self.locks.judge(&subject, now, |table, me| {
             let probation = table.probation(&subject, now);
             let verdict = judge(accusation, probation, table.census(identities, now), rules);
-            let Some(until) = verdict.until else { return Ok(verdict) };
+            let Some(until) = verdict.until else { return Ok((verdict, Effect::Nothing)) };
             // Who is held already is not told of again.
             let known = table.held(&subject, now).is_some_and(|(step, _)| step >= verdict.step);
             let lock = Imposed {
@@ -271,7 +272,8 @@ impl Engine {
                 shown: (accusation.backing == Backing::Credential).then_some(accusation.shown),
             };
             table.impose(&subject, &lock, me, now)?;
-            Ok(if known { crate::lockout::Verdict { until: None, ..verdict } } else { verdict })
+            let told = if known { None } else { verdict.until };
+            Ok((crate::lockout::Verdict { until: told, ..verdict }, Effect::Changed))
         });
         let held = |step: Step, until: Option<Until>| Held {
             subject: written(&subject),

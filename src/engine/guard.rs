@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{ConnLink, Engine, Live};
 use crate::base::{
-    ClosedFault, Denial, IdentityIx, LockFault, Moment, Name, OperationIx, StepUpFault, UpstreamIx,
+    ClosedFault, Denial, IdentityIx, LockFault, Moment, OperationIx, StepUpFault, UpstreamIx,
 };
 use crate::detect::Sought;
 use crate::identity::{Possession, Proven};
@@ -204,13 +204,7 @@ impl Engine {
         let mut changes = self.locks.changes();
         while changes.changed().await.is_ok() {
             let now = self.clock.now();
-            let is_killed = |name: &Name| {
-                let subject = Subject::Identity(name.clone());
-                self.locks.read(|table| {
-                    table.held(&subject, now).is_some_and(|(step, _)| step == Step::Kill)
-                })
-            };
-            if link.identities().iter().any(is_killed) {
+            if link.identities().iter().any(|name| self.locks.is_killed(name, now)) {
                 return;
             }
         }

@@ -5,7 +5,7 @@
 //!    ones and open connections are woken.
 //! 2. Nothing lifts a lock but its own end and a release; a store that can't be had lifts none.
 //! 3. An operator's act returns when it can't be lost any more, or says that it is not there yet.
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,13 +14,14 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::subjects::{Denied, LockKeys, NameTable};
 use super::{Engine, Live};
-use crate::base::{HashKey, IdentityIx, Moment, Name, OperationIx, UpstreamIx};
+use crate::base::{IdentityIx, Moment, Name};
 use crate::config::Snapshot;
-use crate::evidence::{Event, Fixed, LockSubject};
+use crate::evidence::{Event, Fixed};
 use crate::lockout::{
-    Asked, Attempt, GatewayId, LockTable, Logins, Places, Standing, Standings, Subject, TableFault,
-    Told, Trust,
+    Asked, Attempt, GatewayId, LockTable, Logins, Standing, Standings, Subject, TableFault, Told,
+    Trust,
 };
 use crate::store::{
     Cursor, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Reach, Register, Scope, SharedSecret,
@@ -29,6 +30,8 @@ use crate::store::{
 
 /// Pairs of identity and source whose failed logins are remembered, at 32 bytes each.
 const PAIRS_MAX: usize = 65_536;
+/// Subjects of which it is looked at a time whether they are over.
+const LOOKED_AT_ONCE: usize = 1_024;
 /// Until locks that could not be written down are tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How often attempts during locks are written down.
@@ -58,13 +61,12 @@ pub(super) struct Locks {
     cursor: tokio::sync::Mutex<Cursor>,
 }
 
-/// Under which subjects are hashed. The same on every gateway of the environment, over restarts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LockKeys {
-    pub(super) source: HashKey,
-    account: HashKey,
-    order: HashKey,
-    pub(super) token: HashKey,
+/// What came of a judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Changed,
+    /// A note changes nothing.
+    Nothing,
 }
 
 struct Book {
@@ -72,6 +74,8 @@ struct Book {
     logins: Logins,
     /// Subjects of which the store has not been told the latest.
     dirty: BTreeSet<Subject>,
+    /// Up to where it was looked whether something is over.
+    looked: Option<Subject>,
 }
 
 /// What holds, under one configuration.
@@ -80,45 +84,6 @@ struct Compiled {
     standings: Standings,
     names: Arc<NameTable>,
     tokens: Arc<Denied>,
-}
-
-/// Tokens that the configuration denies, by the hash of their id: until when, in seconds since 1970.
-type Denied = HashMap<u64, u64>;
-
-/// Where one configuration keeps its names.
-#[derive(Debug, Default)]
-struct NameTable {
-    identities: BTreeMap<Name, IdentityIx>,
-    operations: BTreeMap<Name, OperationIx>,
-    upstreams: BTreeMap<Name, UpstreamIx>,
-}
-
-impl NameTable {
-    fn of(snapshot: &Snapshot) -> Self {
-        let names = &snapshot.names;
-        Self {
-            identities: (0..)
-                .map(IdentityIx)
-                .map_while(|ix| Some((names.identity(ix)?.clone(), ix)))
-                .collect(),
-            operations: (0..)
-                .map(OperationIx)
-                .map_while(|ix| Some((names.operation(ix)?.clone(), ix)))
-                .collect(),
-            upstreams: (0..)
-                .map(UpstreamIx)
-                .map_while(|ix| Some((names.upstream(ix)?.clone(), ix)))
-                .collect(),
-        }
-    }
-
-    fn places(&self) -> Places<'_> {
-        Places {
-            identities: &self.identities,
-            operations: &self.operations,
-            upstreams: &self.upstreams,
-        }
-    }
 }
 
 /// Subjects that are being written down. Until they are, they stay to be written, even if whoever
@@ -149,12 +114,7 @@ impl Locks {
         let table = LockTable::new(now);
         let standings = Standings::compile(&table, names.places(), now);
         let identities = snapshot.identities.len();
-        let keys = LockKeys {
-            source: secret.hash_key("lock sources"),
-            account: secret.hash_key("lock accounts"),
-            order: secret.hash_key("lock orders"),
-            token: secret.hash_key("lock tokens"),
-        };
+        let keys = LockKeys::new(&secret);
         let tokens = Arc::new(keys.denied(snapshot));
         let compiled = Compiled { generation: snapshot.generation, standings, names, tokens };
         Self {
@@ -166,6 +126,7 @@ impl Locks {
                 table,
                 logins: Logins::new(identities, PAIRS_MAX),
                 dirty: BTreeSet::new(),
+                looked: None,
             }),
             compiled: ArcSwap::from_pointee(compiled),
             changed: watch::Sender::new(0),
@@ -239,28 +200,43 @@ impl Locks {
         self.compiled.load().standings.holds_orders()
     }
 
-    /// Changes the table; what holds is compiled anew if that succeeded.
+    /// Changes the table, and what holds with it.
     pub(super) fn change<T>(
         &self,
         subject: &Subject,
         now: Moment,
         change: impl FnOnce(&mut LockTable, GatewayId) -> Result<T, TableFault>,
     ) -> Result<T, TableFault> {
-        let mut book = self.book.lock();
-        let changed = change(&mut book.table, self.me)?;
-        book.dirty.insert(subject.clone());
-        self.compile(&book, now);
-        drop(book);
-        self.unwritten.notify_one();
-        Ok(changed)
+        self.judge(subject, now, |table, me| {
+            change(table, me).map(|changed| (changed, Effect::Changed))
+        })
     }
 
-    fn compile(&self, book: &Book, now: Moment) {
+    /// The same, where it turns out that there may be nothing to be done.
+    pub(super) fn judge<T>(
+        &self,
+        subject: &Subject,
+        now: Moment,
+        judge: impl FnOnce(&mut LockTable, GatewayId) -> Result<(T, Effect), TableFault>,
+    ) -> Result<T, TableFault> {
+        let mut book = self.book.lock();
+        let (judged, effect) = judge(&mut book.table, self.me)?;
+        if effect == Effect::Nothing {
+            return Ok(judged);
+        }
+        book.dirty.insert(subject.clone());
+        self.compile(&book, std::iter::once(subject), now);
+        drop(book);
+        self.unwritten.notify_one();
+        Ok(judged)
+    }
+
+    fn compile<'s>(&self, book: &Book, subjects: impl Iterator<Item = &'s Subject>, now: Moment) {
         let before = self.compiled.load();
         let (names, tokens) = (Arc::clone(&before.names), Arc::clone(&before.tokens));
-        let standings = Standings::compile(&book.table, names.places(), now);
+        let standings = before.standings.changed(&book.table, subjects, names.places(), now);
         let generation = before.generation;
-        let denied: Vec<u64> = standings.tokens_since(&before.standings).collect();
+        let denied: Vec<u64> = standings.tokens_since(&before.standings, now).collect();
         self.compiled.store(Arc::new(Compiled { generation, standings, names, tokens }));
         if !denied.is_empty() {
             self.denied.lock().extend(denied);
@@ -286,6 +262,32 @@ impl Locks {
         let fresh = tokens.keys().filter(|token| !before.tokens.contains_key(token));
         self.denied.lock().extend(fresh);
         self.compiled.store(Arc::new(Compiled { generation, standings, names, tokens }));
+    }
+
+    /// Forgets what is over, some of it at each call, so that nobody waits for it.
+    fn tidy(&self, now: Moment) {
+        let book = &mut *self.book.lock();
+        if !book.dirty.is_empty() {
+            // What is forgotten here must be written down.
+            return;
+        }
+        let (over, next) = book.table.prune_some(book.looked.as_ref(), LOOKED_AT_ONCE, now);
+        book.looked = next;
+        if !over.is_empty() {
+            let before = self.compiled.load();
+            let (names, tokens) = (Arc::clone(&before.names), Arc::clone(&before.tokens));
+            let (table, generation) = (&book.table, before.generation);
+            let standings = before.standings.changed(table, over.iter(), names.places(), now);
+            // What holds is what held: nobody is woken.
+            self.compiled.store(Arc::new(Compiled { generation, standings, names, tokens }));
+        }
+    }
+
+    /// Whether an identity of this name is killed.
+    pub(super) fn is_killed(&self, name: &Name, now: Moment) -> bool {
+        let compiled = self.compiled.load();
+        let place = compiled.names.identities.get(name);
+        place.is_some_and(|identity| compiled.standings.is_killed(*identity, now))
     }
 
     /// Reads the table, for people and for judging.
@@ -328,14 +330,16 @@ impl Locks {
             let page = self.store.locks_since(*cursor).await?;
             if !page.records.is_empty() {
                 let mut book = self.book.lock();
+                let mut subjects = Vec::with_capacity(page.records.len());
                 for record in &page.records {
                     // Its own locks come back by its own clock.
                     let told = if record.key.by.0 == self.me.0 { Told::Before } else { told };
-                    if book.table.take_over(&record.state.value, told, now).is_err() {
-                        unreadable = unreadable.saturating_add(1);
+                    match book.table.take_over(&record.state.value, told, now) {
+                        Ok(subject) => subjects.push(subject),
+                        Err(_newer) => unreadable = unreadable.saturating_add(1),
                     }
                 }
-                self.compile(&book, now);
+                self.compile(&book, subjects.iter(), now);
             }
             *cursor = page.next;
             if !page.more {
@@ -398,42 +402,6 @@ impl Locks {
     }
 }
 
-impl LockKeys {
-    /// A seller account, by its name in the configuration.
-    pub(super) fn account(&self, seller: &Name) -> u64 {
-        self.account.hash(seller.as_str().as_bytes())
-    }
-
-    /// An order, by its id.
-    pub(super) fn order(&self, id: &[u8]) -> u64 {
-        self.order.hash(id)
-    }
-
-    fn denied(&self, snapshot: &Snapshot) -> Denied {
-        let denied = snapshot.token.denied.iter();
-        denied.map(|one| (self.token(&one.digest), one.until_unix_secs)).collect()
-    }
-
-    /// A token, by the digest of its id.
-    pub(super) fn token(&self, digest: &[u8; 32]) -> u64 {
-        self.token.hash(digest)
-    }
-}
-
-/// A subject as it may be written down.
-#[must_use]
-pub const fn written(subject: &Subject) -> LockSubject<'_> {
-    match subject {
-        Subject::Identity(name) => LockSubject::Identity(name),
-        Subject::Operation(name) => LockSubject::Operation(name),
-        Subject::Upstream(name) => LockSubject::Upstream(name),
-        Subject::Source(_) => LockSubject::Source,
-        Subject::Account(_) => LockSubject::Account,
-        Subject::Order(_) => LockSubject::Order,
-        Subject::Token(_) => LockSubject::Token,
-    }
-}
-
 impl Engine {
     /// Brings back the locks that held when the process ended. Before this nobody may be served.
     ///
@@ -475,6 +443,7 @@ impl Engine {
                 }
             }
             failing = false;
+            self.locks.tidy(self.clock.now());
         }
     }
 

@@ -34,6 +34,7 @@ mod remember;
 mod report;
 mod revoke;
 mod revoked;
+mod subjects;
 mod tls;
 mod traffic;
 mod usual;
@@ -58,7 +59,7 @@ pub use exposure::Exposed;
 pub use forget::FORGOTTEN_AFTER_DAYS;
 pub use guard::{Caller, LockedOrders, Pace};
 pub use live::{Live, Reader, Route, Speaks};
-pub use locks::written;
+pub use subjects::written;
 pub use memory::{
     ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
 };

@@ -1,6 +1,7 @@
 //! The table compiled for the request path: read by index, never written.
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
@@ -77,88 +78,124 @@ impl Hasher for AsIs {
     }
 }
 
-type ByHash = HashMap<u64, Hold, BuildHasherDefault<AsIs>>;
+type Shard = HashMap<u64, Hold, BuildHasherDefault<AsIs>>;
 
-/// Holds by place in a list; places without one cost four bytes.
-#[derive(Debug, Default)]
-struct ByIndex {
-    /// Place in `holds`, counted from one.
-    places: Box<[u32]>,
-    holds: Vec<Hold>,
+/// Parts of one map: who changes one copies the rest of its part and no other.
+const SHARDS: usize = 64;
+
+/// Holds by keyed hash, or by place in a list. A copy shares its parts.
+#[derive(Clone, Debug, Default)]
+struct Holds {
+    /// None where there is nothing.
+    shards: Option<Arc<[Arc<Shard>; SHARDS]>>,
+    count: usize,
 }
 
-/// All that holds, under one configuration. Immutable: a change of the table makes another.
-#[derive(Debug, Default)]
+/// All that holds, under one configuration. Immutable: a change of the table makes another, which
+/// shares what did not change.
+#[derive(Clone, Debug, Default)]
 pub struct Standings {
-    identities: ByIndex,
-    operations: ByIndex,
-    upstreams: ByIndex,
-    sources: ByHash,
-    accounts: ByHash,
-    orders: ByHash,
-    tokens: ByHash,
+    identities: Holds,
+    operations: Holds,
+    upstreams: Holds,
+    sources: Holds,
+    accounts: Holds,
+    orders: Holds,
+    tokens: Holds,
 }
 
 impl Standings {
     /// Subjects whose names this configuration does not have are left out; the table keeps them.
     pub fn compile(table: &LockTable, places: Places<'_>, now: Moment) -> Self {
-        let mut all = Self {
-            identities: ByIndex::new(places.identities.len()),
-            operations: ByIndex::new(places.operations.len()),
-            upstreams: ByIndex::new(places.upstreams.len()),
-            ..Self::default()
-        };
+        let mut all = Self::default();
         for (subject, entry) in &table.entries {
-            let Some(hold) = Hold::of(subject, entry, now) else { continue };
-            match subject {
-                Subject::Identity(name) => {
-                    all.identities.put(places.identities.get(name).map(|ix| ix.index()), hold);
-                }
-                Subject::Operation(name) => {
-                    all.operations.put(places.operations.get(name).map(|ix| ix.index()), hold);
-                }
-                Subject::Upstream(name) => {
-                    all.upstreams.put(places.upstreams.get(name).map(|ix| ix.index()), hold);
-                }
-                Subject::Source(hash) => drop(all.sources.insert(*hash, hold)),
-                Subject::Account(hash) => drop(all.accounts.insert(*hash, hold)),
-                Subject::Order(hash) => drop(all.orders.insert(*hash, hold)),
-                Subject::Token(hash) => drop(all.tokens.insert(*hash, hold)),
-            }
+            all.put(subject, Some(entry), places, now);
         }
         all
     }
 
+    /// The same, where these subjects may have changed.
+    #[must_use]
+    pub fn changed<'s>(
+        &self,
+        table: &LockTable,
+        subjects: impl Iterator<Item = &'s Subject>,
+        places: Places<'_>,
+        now: Moment,
+    ) -> Self {
+        let mut all = self.clone();
+        for subject in subjects {
+            all.put(subject, table.entries.get(subject), places, now);
+        }
+        all
+    }
+
+    fn put(&mut self, subject: &Subject, entry: Option<&Entry>, places: Places<'_>, now: Moment) {
+        let hold = entry.and_then(|entry| Hold::of(subject, entry, now));
+        let (holds, key) = match subject {
+            Subject::Identity(name) => {
+                (&mut self.identities, places.identities.get(name).map(|ix| spread(ix.index())))
+            }
+            Subject::Operation(name) => {
+                (&mut self.operations, places.operations.get(name).map(|ix| spread(ix.index())))
+            }
+            Subject::Upstream(name) => {
+                (&mut self.upstreams, places.upstreams.get(name).map(|ix| spread(ix.index())))
+            }
+            Subject::Source(hash) => (&mut self.sources, Some(*hash)),
+            Subject::Account(hash) => (&mut self.accounts, Some(*hash)),
+            Subject::Order(hash) => (&mut self.orders, Some(*hash)),
+            Subject::Token(hash) => (&mut self.tokens, Some(*hash)),
+        };
+        if let Some(key) = key {
+            holds.put(key, hold);
+        }
+    }
+
+    /// Whether an identity is killed.
+    pub fn is_killed(&self, identity: IdentityIx, now: Moment) -> bool {
+        let hold = self.identities.at(spread(identity.index()));
+        let hardest = hold.and_then(|hold| hold.hardest(Trust::Proof, now));
+        hardest.is_some_and(|(step, _, _)| step == Step::Kill)
+    }
+
     /// Whether an order is locked, by its hash.
     pub fn is_order_locked(&self, order: u64, now: Moment) -> bool {
-        is_locked(by_hash(&self.orders, Some(order)), now)
+        is_locked(self.orders.at(order), now)
     }
 
     /// Whether a token is locked, by the hash of its id.
     pub fn is_token_locked(&self, token: u64, now: Moment) -> bool {
-        is_locked(by_hash(&self.tokens, Some(token)), now)
+        is_locked(self.tokens.at(token), now)
     }
 
-    /// Tokens that are locked here and not in `before`.
-    pub fn tokens_since<'t>(&'t self, before: &'t Self) -> impl Iterator<Item = u64> + 't {
-        self.tokens.keys().filter(|token| !before.tokens.contains_key(token)).copied()
+    /// Tokens that are locked here and were not in `before`.
+    pub fn tokens_since<'t>(
+        &'t self,
+        before: &'t Self,
+        now: Moment,
+    ) -> impl Iterator<Item = u64> + 't {
+        let keys = self.tokens.keys_of_changed(&before.tokens);
+        keys.filter(move |key| {
+            is_locked(self.tokens.at(*key), now) && !is_locked(before.tokens.at(*key), now)
+        })
     }
 
     /// Whether any order is locked.
     pub fn holds_orders(&self) -> bool {
-        !self.orders.is_empty()
+        self.orders.count > 0
     }
 
     /// The strictest of all that holds for a request. No lock, no allocation; six look-ups.
     pub fn standing(&self, asked: &Asked, now: Moment) -> Standing {
-        let own = asked.identity.and_then(|ix| self.identities.at(ix.index()));
+        let own = asked.identity.and_then(|ix| self.identities.at(spread(ix.index())));
         let holds = [
             own,
-            asked.operation.and_then(|ix| self.operations.at(ix.index())),
-            asked.upstream.and_then(|ix| self.upstreams.at(ix.index())),
-            by_hash(&self.sources, Some(asked.source)),
-            by_hash(&self.accounts, asked.account),
-            by_hash(&self.orders, asked.order),
+            asked.operation.and_then(|ix| self.operations.at(spread(ix.index()))),
+            asked.upstream.and_then(|ix| self.upstreams.at(spread(ix.index()))),
+            self.sources.at(asked.source),
+            asked.account.and_then(|account| self.accounts.at(account)),
+            asked.order.and_then(|order| self.orders.at(order)),
         ];
         let mut standing = Standing {
             on_probation: own.is_some_and(|hold| hold.probation_ns > now.mono_ns()),
@@ -181,7 +218,7 @@ impl Standings {
 
     /// For [`judge`](super::judge) and the login rules.
     pub fn probation(&self, identity: IdentityIx, now: Moment) -> Probation {
-        match self.identities.at(identity.index()) {
+        match self.identities.at(spread(identity.index())) {
             Some(hold) if hold.probation_ns > now.mono_ns() => Probation::Running,
             _ => Probation::Over,
         }
@@ -228,30 +265,58 @@ impl Hold {
     }
 }
 
-impl ByIndex {
-    fn new(length: usize) -> Self {
-        Self { places: vec![0; length].into_boxed_slice(), holds: Vec::new() }
+impl Holds {
+    fn at(&self, key: u64) -> Option<&Hold> {
+        // Almost always there is nothing to look up.
+        self.shards.as_ref()?.get(shard(key))?.get(&key)
     }
 
-    fn put(&mut self, index: Option<usize>, hold: Hold) {
-        if let Some(place) = index.and_then(|index| self.places.get_mut(index)) {
-            self.holds.push(hold);
-            *place = u32::try_from(self.holds.len()).unwrap_or(0);
+    fn put(&mut self, key: u64, hold: Option<Hold>) {
+        if self.at(key).is_none() && hold.is_none() {
+            return;
+        }
+        let shards = self
+            .shards
+            .get_or_insert_with(|| Arc::new(std::array::from_fn(|_| Arc::new(Shard::default()))));
+        let Some(shard) = Arc::make_mut(shards).get_mut(shard(key)) else { return };
+        let shard = Arc::make_mut(shard);
+        let was = match hold {
+            Some(hold) => shard.insert(key, hold),
+            None => shard.remove(&key),
+        };
+        match (was, hold) {
+            (None, Some(_)) => self.count = self.count.saturating_add(1),
+            (Some(_), None) => self.count = self.count.saturating_sub(1),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if self.count == 0 {
+            self.shards = None;
         }
     }
 
-    fn at(&self, index: usize) -> Option<&Hold> {
-        let place = self.places.get(index).copied()?.checked_sub(1)?;
-        self.holds.get(usize::try_from(place).ok()?)
+    /// Keys of parts that are others than before.
+    fn keys_of_changed<'h>(&'h self, before: &'h Self) -> impl Iterator<Item = u64> + 'h {
+        let own = self.shards.iter().flat_map(|shards| shards.iter().enumerate());
+        own.filter(|(place, own)| {
+            let theirs = before.shards.as_ref().and_then(|shards| shards.get(*place));
+            theirs.is_none_or(|theirs| !Arc::ptr_eq(own, theirs))
+        })
+        .flat_map(|(_, own)| own.keys())
+        .copied()
     }
+}
+
+/// A part by bits that the map inside of it does not go by.
+fn shard(key: u64) -> usize {
+    usize::try_from(key >> 40).unwrap_or(0) % SHARDS
+}
+
+/// Places in a list as if they were hashes (Fibonacci's multiplier).
+fn spread(index: usize) -> u64 {
+    (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn is_locked(hold: Option<&Hold>, now: Moment) -> bool {
     let hardest = hold.and_then(|hold| hold.hardest(Trust::Proof, now));
     hardest.is_some_and(|(step, _, _)| step >= Step::Lock)
-}
-
-fn by_hash(map: &ByHash, hash: Option<u64>) -> Option<&Hold> {
-    // Almost always there is nothing to look up.
-    if map.is_empty() { None } else { map.get(&hash?) }
 }

@@ -198,6 +198,31 @@ impl LockTable {
         self.entries.keys()
     }
 
+    /// The same, of so many subjects after one; which were forgotten, and where to go on.
+    pub fn prune_some(
+        &mut self,
+        after: Option<&Subject>,
+        most: usize,
+        now: Moment,
+    ) -> (Vec<Subject>, Option<Subject>) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let mut over = Vec::new();
+        let (mut looked, mut last) = (0, None);
+        for (subject, entry) in self.entries.range((from, Unbounded)).take(most) {
+            looked += 1;
+            last = Some(subject);
+            if entry.held(now).next().is_none() && !entry.on_probation(now) {
+                over.push(subject.clone());
+            }
+        }
+        let next = last.filter(|_| looked == most).cloned();
+        for subject in &over {
+            self.entries.remove(subject);
+        }
+        (over, next)
+    }
+
     /// The strictest lock that holds.
     pub fn held(&self, subject: &Subject, now: Moment) -> Option<(Step, &Lock)> {
         self.entries.get(subject)?.held(now).max_by_key(|(step, lock)| (*step, lock.until))
@@ -230,11 +255,11 @@ impl LockTable {
 
     /// For [`judge`](super::judge): `identities` is how many the configuration has.
     pub fn census(&self, identities: u32, now: Moment) -> Census {
-        let locked = self.entries.iter().filter(|(subject, entry)| {
-            let automatic =
-                |(step, lock): (Step, &Lock)| step >= Step::Lock && lock.author == Author::Detector;
-            matches!(subject, Subject::Identity(_)) && entry.held(now).any(automatic)
-        });
+        let automatic =
+            |(step, lock): (Step, &Lock)| step >= Step::Lock && lock.author == Author::Detector;
+        // Identities come first.
+        let of_identities = self.entries.range(..Subject::Source(0));
+        let locked = of_identities.filter(|(_, entry)| entry.held(now).any(automatic));
         let locked_automatically = u32::try_from(locked.count()).unwrap_or(u32::MAX);
         Census { identities, locked_automatically }
     }

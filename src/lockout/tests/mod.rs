@@ -1,3 +1,4 @@
+mod compiled;
 mod ladder;
 mod tables;
 
@@ -30,13 +31,32 @@ fn lock(step: Step, until: Until, author: Author) -> Imposed {
     Imposed { step, until, cause: Cause::Volume, author, shown: None }
 }
 
+/// Where a configuration keeps its names.
+struct Owned {
+    identities: BTreeMap<Name, IdentityIx>,
+    operations: BTreeMap<Name, OperationIx>,
+    upstreams: BTreeMap<Name, UpstreamIx>,
+}
+
+impl Owned {
+    fn new() -> Self {
+        Self {
+            identities: [("labels", 0), ("orders", 1)]
+                .map(|(id, ix)| (name(id), IdentityIx(ix)))
+                .into(),
+            operations: BTreeMap::from([(name("orders/getOrder"), OperationIx(0))]),
+            upstreams: BTreeMap::from([(name("amazon-eu"), UpstreamIx(0))]),
+        }
+    }
+
+    fn places(&self) -> Places<'_> {
+        let Self { identities, operations, upstreams } = self;
+        Places { identities, operations, upstreams }
+    }
+}
+
 fn standings(table: &LockTable, now: Moment) -> Standings {
-    let identities: BTreeMap<_, _> =
-        [("labels", 0), ("orders", 1)].map(|(id, ix)| (name(id), IdentityIx(ix))).into();
-    let operations = BTreeMap::from([(name("orders/getOrder"), OperationIx(0))]);
-    let upstreams = BTreeMap::from([(name("amazon-eu"), UpstreamIx(0))]);
-    let places = Places { identities: &identities, operations: &operations, upstreams: &upstreams };
-    Standings::compile(table, places, now)
+    Standings::compile(table, Owned::new().places(), now)
 }
 
 fn asked(identity: u32, trust: Trust, source: u64) -> Asked {
