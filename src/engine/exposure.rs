@@ -1,19 +1,23 @@
 //! What answers reveal, added up over all of them (MON-3): lends scanners, keeps the ledger.
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::memory::{Memory, Piece, Source, Unreadable};
+use super::revealed::{Sum, Sums};
 use super::{Engine, Live};
-use crate::base::{HashKey, IdentityIx, Moment, OperationIx, Secret};
+use crate::base::{HashKey, IdentityIx, Moment, Name, OperationIx, Secret};
 use crate::evidence::Fixed;
 use crate::exposure::{
-    Fault, FieldTree, Hour, Ledger, LedgerFault, PageId, Scanner, Tally, records_at_most,
+    Fault, FieldTree, Hour, Ledger, LedgerFault, PageId, Range, Scanner, Tally, records_at_most,
 };
 use crate::store::{BlobKey, Shelf};
 
-/// What the ledger may take of memory, in bytes: some 100,000 cells of an hour or a day.
-const LEDGER_BYTES: usize = 32 << 20;
+/// What the ledger may take of memory, in bytes: some 200,000 cells of an hour or a day. Older ones are
+/// in the store alone.
+const LEDGER_BYTES: usize = 64 << 20;
 /// Pages that are asked for at a time.
 const PAGES_AT_ONCE: usize = 256;
 /// Scanners that wait for their next answer, at about 3 KB each.
@@ -23,6 +27,8 @@ pub(super) struct Exposures {
     key: HashKey,
     idle: Mutex<Vec<Scanner>>,
     kept: Mutex<Kept>,
+    /// Pages that no store took.
+    unkept: AtomicU64,
 }
 
 struct Kept {
@@ -58,6 +64,7 @@ impl Exposures {
                 before: None,
                 tidied: Hour::of(now),
             }),
+            unkept: AtomicU64::new(0),
         }
     }
 
@@ -119,7 +126,47 @@ impl Exposures {
 
     /// Cells that went before anybody had written them down.
     pub(super) fn lost(&self) -> u64 {
-        self.kept.lock().ledger.lost()
+        let lost = self.kept.lock().written().lost();
+        lost.saturating_add(self.unkept.load(Ordering::Relaxed))
+    }
+
+    /// No store took so many pages.
+    pub(super) fn unkept(&self, pages: u64) {
+        self.unkept.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    /// Where what is in memory begins.
+    pub(super) fn floor(&self) -> Hour {
+        self.kept.lock().written().floor()
+    }
+
+    /// What is in memory of the hours from `from` on, and where it begins. One pair at a time, so that
+    /// answers are not held up.
+    pub(super) fn sum_up(&self, identity: Option<&Name>, from: Hour, sums: &mut Sums) -> Hour {
+        let wanted = |pair: &(&Name, &Name)| identity.is_none_or(|wanted| wanted == pair.0);
+        let (pairs, floor) = {
+            let mut kept = self.kept.lock();
+            let mut pairs: BTreeSet<(Name, Name)> = BTreeSet::new();
+            let both = [Some(&kept.ledger), kept.before.as_ref()];
+            for ledger in both.into_iter().flatten() {
+                let series = ledger.series().filter(&wanted);
+                pairs.extend(series.map(|(who, what)| (who.clone(), what.clone())));
+            }
+            (pairs, kept.written().floor())
+        };
+        for (who, what) in pairs {
+            let mut kept = self.kept.lock();
+            let mut sum = Sum::since(kept.written().floor());
+            let range =
+                Range { identity: Some(&who), operation: Some(&what), from, until: Hour(u32::MAX) };
+            let both = [Some(&kept.ledger), kept.before.as_ref()];
+            for ledger in both.into_iter().flatten() {
+                ledger.visit(range, |hour, span, cell| sum.add(hour, span, cell));
+            }
+            drop(kept);
+            sums.insert((who, what), sum);
+        }
+        floor
     }
 
     fn take_back(&self, scanner: Scanner) {

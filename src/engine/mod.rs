@@ -32,6 +32,7 @@ mod prove;
 mod reload;
 mod remember;
 mod report;
+mod revealed;
 mod revoke;
 mod revoked;
 mod subjects;
@@ -59,7 +60,6 @@ pub use exposure::Exposed;
 pub use forget::FORGOTTEN_AFTER_DAYS;
 pub use guard::{Caller, LockedOrders, Pace};
 pub use live::{Live, Reader, Route, Speaks};
-pub use subjects::written;
 pub use memory::{
     ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
 };
@@ -74,6 +74,8 @@ pub use reload::{
 };
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
+pub use revealed::{ExposureView, HOURS_DAYS, KEPT_DAYS};
+pub use subjects::written;
 pub use tls::{TlsFault, provider, server_config};
 pub use traffic::{Done, UnderWay};
 pub use view::{

@@ -133,6 +133,7 @@ impl Engine {
         let saved = self.memory.save(sources, now).await;
         let metrics = &self.metrics.state;
         metrics.refused.inc_by(saved.dropped);
+        self.exposures.unkept(saved.dropped);
         let waiting = saved.waiting.map_or(0, |(pieces, _)| pieces);
         metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         if saved.waiting.is_none() && extent == Extent::All {
@@ -176,7 +177,10 @@ impl Engine {
             let extent = if round.is_multiple_of(ALL_EVERY) { Extent::All } else { Extent::Urgent };
             self.save(extent, now).await;
             let today = Some(now.unix_day());
-            if looked != today && self.forget_unknown(now).await.is_ok() {
+            if looked != today
+                && self.forget_unknown(now).await.is_ok()
+                && self.tidy_exposure(now).await.is_ok()
+            {
                 looked = today;
             }
         }

@@ -79,8 +79,10 @@ pub enum LedgerFault {
 
 /// The ledger. It holds names of configuration and counts, nothing of any answer.
 ///
-/// It never outgrows its bound: at the bound, days take the place of hours, then the oldest cells
-/// go, and [`Self::lost`] says how many.
+/// It never outgrows its bound: at the bound the oldest days leave it that are written down, all of
+/// what is before [`Self::floor`], and can be had from the store. Only what was not written down yet
+/// can be lost: then days take the place of hours, the oldest cells go, and [`Self::lost`] says how
+/// many.
 #[derive(Debug)]
 pub struct Ledger {
     identities: BTreeMap<Name, BTreeMap<Name, Series>>,
@@ -89,6 +91,8 @@ pub struct Ledger {
     lost: u64,
     /// What is before it is gone.
     horizon: Option<Hour>,
+    /// What is before it is in the store alone; the beginning of a day.
+    floor: Hour,
     pub(super) changes: Changes,
 }
 
@@ -102,6 +106,7 @@ impl Ledger {
             bytes: 0,
             lost: 0,
             horizon: None,
+            floor: Hour(0),
             changes: Changes::default(),
         }
     }
@@ -109,7 +114,7 @@ impl Ledger {
     /// Counts one answer. A moment before the horizon counts as the horizon's hour, so that a clock
     /// set back hides nothing.
     pub fn record(&mut self, identity: &Name, operation: &Name, at: Moment, tally: &Tally) {
-        let hour = Hour::of(at).max(self.horizon.unwrap_or(Hour(0)));
+        let hour = Hour::of(at).max(self.horizon.unwrap_or(Hour(0))).max(self.floor);
         self.change(identity, operation, |series| series.add(hour, tally));
         if self.bytes > self.bytes_max {
             self.shrink();
@@ -154,6 +159,12 @@ impl Ledger {
             series.forget(horizon);
             series.fold(fold);
         });
+    }
+
+    /// Where what is in memory begins: of all times before it the store tells, and it alone.
+    #[must_use]
+    pub const fn floor(&self) -> Hour {
+        self.floor
     }
 
     /// Bytes of memory, about.
@@ -206,6 +217,9 @@ impl Ledger {
 
     /// Adds cells that are in the store already.
     pub(super) fn insert(&mut self, identity: &Name, operation: &Name, page: Series) {
+        if page.oldest().is_some_and(|from| from < self.floor) {
+            return;
+        }
         self.change(identity, operation, |own| own.insert(page));
         if self.bytes > self.bytes_max {
             self.shrink();
@@ -214,10 +228,15 @@ impl Ledger {
 
     /// Adds cells that were counted elsewhere at the same time.
     pub(super) fn merge(&mut self, identity: &Name, operation: &Name, page: &Series) {
-        self.change(identity, operation, |own| own.merge(page));
+        let floor = self.floor;
+        self.change(identity, operation, |own| own.merge(page, floor));
         if self.bytes > self.bytes_max {
             self.shrink();
         }
+    }
+
+    pub(super) fn fold_all(&mut self) {
+        self.change_all(|series| series.fold(Hour(u32::MAX)));
     }
 
     fn oldest(&self) -> Option<Hour> {
@@ -259,9 +278,36 @@ impl Ledger {
         self.bytes = bytes;
     }
 
+    /// Lets the oldest days go that are written down, but never the latest.
+    fn release(&mut self, goal: usize) {
+        let unwritten = self.changes.oldest().map(Hour::day);
+        let all = || self.identities.values().flat_map(BTreeMap::values);
+        let latest = all().filter_map(Series::latest).max().map(Hour::day);
+        let Some(end) = latest.into_iter().chain(unwritten).min() else { return };
+        let mut days: BTreeMap<Hour, usize> = BTreeMap::new();
+        for cell in all().flat_map(|series| &series.packed).filter(|cell| cell.from.day() < end) {
+            *days.entry(cell.from.day()).or_default() += cell.size();
+        }
+        let mut excess = self.bytes.saturating_sub(goal);
+        let mut floor = self.floor;
+        for (day, size) in days {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(size);
+            floor = floor.max(day.plus(DAY));
+        }
+        self.floor = floor;
+        self.change_all(|series| series.release(floor));
+    }
+
     /// Makes room: an eighth more than is needed, so that it is not needed again at once.
     fn shrink(&mut self) {
         let goal = self.bytes_max - self.bytes_max / 8;
+        self.release(goal);
+        if self.bytes <= self.bytes_max {
+            return;
+        }
         self.change_all(|series| {
             series.close(Hour(u32::MAX));
             series.fold(Hour(u32::MAX));

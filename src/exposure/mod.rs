@@ -45,7 +45,7 @@ pub use answers::{ERRORS, contract, field_set, field_sets, operations};
 pub use cell::Cell;
 pub use class::{PerClass, RecordKind, Subject};
 pub use ledger::{HOURS_DAYS, Hour, KEPT_DAYS, Ledger, LedgerFault, Range, Span};
-pub use pages::PageId;
+pub use pages::{Page, PageId};
 pub use scan::{DEPTH_MAX, KEY_MAX, Scan};
 pub use sketch::Sketch;
 pub use tally::{Scanner, Tally, records_at_most};

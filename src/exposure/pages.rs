@@ -5,7 +5,8 @@
 //! one cell, and a sum over all of it (8).
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ledger::{Hour, Ledger, LedgerFault};
+use super::cell::Cell;
+use super::ledger::{Hour, Ledger, LedgerFault, Range, Span};
 use super::series::{SUM_BYTES, Series, check_sum};
 use crate::base::Name;
 
@@ -33,6 +34,12 @@ impl Changes {
     ) {
         let operations = self.0.entry(identity.clone()).or_default();
         operations.entry(operation.clone()).or_default().extend(hours);
+    }
+
+    /// The earliest of them.
+    pub(super) fn oldest(&self) -> Option<Hour> {
+        let hours = self.0.values().flat_map(BTreeMap::values);
+        hours.filter_map(BTreeSet::first).min().copied()
     }
 
     fn pop(&mut self) -> Option<PageId> {
@@ -100,6 +107,50 @@ impl Ledger {
         let (identity, operation, page) = page(bytes)?;
         self.merge(&identity, &operation, &page);
         Ok(())
+    }
+}
+
+/// One page that was read, by itself.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub identity: Name,
+    pub operation: Name,
+    series: Series,
+}
+
+impl Page {
+    /// # Errors
+    /// See [`LedgerFault`].
+    pub fn read(bytes: &[u8]) -> Result<Self, LedgerFault> {
+        let (identity, operation, series) = page(bytes)?;
+        Ok(Self { identity, operation, series })
+    }
+
+    /// Whether it tells of a whole day.
+    #[must_use]
+    pub fn is_day(&self) -> bool {
+        self.series.packed.iter().any(|cell| cell.span() == Span::Day)
+    }
+
+    /// The cell, and when it begins.
+    pub fn visit(&self, mut show: impl FnMut(Hour, Span, &Cell)) {
+        let all = Range { identity: None, operation: None, from: Hour(0), until: Hour(u32::MAX) };
+        self.series.visit(all, &mut show);
+    }
+
+    /// Pages of one day's hours as one of the day.
+    #[must_use]
+    pub fn fold(hours: &[Self]) -> Option<Vec<u8>> {
+        let first = hours.first()?;
+        let mut ledger = Ledger::new(usize::MAX);
+        for Self { identity, operation, series } in hours {
+            ledger.insert(identity, operation, series.clone());
+        }
+        ledger.fold_all();
+        let (identity, operation) = (first.identity.clone(), first.operation.clone());
+        let from = first.series.oldest()?.day();
+        let page = ledger.page(&PageId { identity, operation, from });
+        (!page.is_empty()).then_some(page)
     }
 }
 

@@ -42,6 +42,10 @@ impl Packed {
         self.from.plus(self.span.hours())
     }
 
+    pub(super) const fn span(&self) -> Span {
+        self.span
+    }
+
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.bytes.len() + ALLOCATION
     }
@@ -64,6 +68,21 @@ impl Series {
     pub(super) fn oldest(&self) -> Option<Hour> {
         let open = self.open.as_ref().map(|(hour, _)| *hour);
         self.packed.first().map(|cell| cell.from).into_iter().chain(open).min()
+    }
+
+    pub(super) fn latest(&self) -> Option<Hour> {
+        let open = self.open.as_ref().map(|(hour, _)| *hour);
+        self.packed.last().map(|cell| cell.from).into_iter().chain(open).max()
+    }
+
+    /// Lets go of what is before `floor`, which the store keeps.
+    pub(super) fn release(&mut self, floor: Hour) {
+        if self.open.as_ref().is_some_and(|(hour, _)| *hour < floor) {
+            self.open = None;
+        }
+        self.packed.retain(|cell| cell.from >= floor);
+        self.packed.shrink_to_fit();
+        self.weigh();
     }
 
     pub(super) fn size(&self) -> usize {
@@ -141,9 +160,9 @@ impl Series {
     }
 
     /// Adds what was counted elsewhere at the same time. A day counts in its first hour.
-    pub(super) fn merge(&mut self, other: &Self) {
+    pub(super) fn merge(&mut self, other: &Self, floor: Hour) {
         for packed in &other.packed {
-            self.count(packed.from, |cell| cell.merge(&packed.cell()));
+            self.count(packed.from.max(floor), |cell| cell.merge(&packed.cell()));
         }
     }
 

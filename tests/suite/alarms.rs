@@ -1,7 +1,7 @@
 //! MON-7: alarms reach people, over real TLS, sockets and programs; through outages, in order, once.
 mod forms;
-mod week;
 pub mod receiver;
+mod week;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -149,6 +149,10 @@ async fn mon_3_an_answer_that_nobody_can_read_is_charged_for_what_it_may_hold() 
         assert_eq!(error_of(&reply).0, "Sekisho.QuotaExceeded");
         world.advance(std::time::Duration::from_secs(7_200));
     }
+    // And entered, apart from what could be read.
+    let shown = world.gateway.engine.view_exposure(None, 1).await.unwrap();
+    let [row] = &shown[..] else { panic!("{shown:?}") };
+    assert_eq!((row.sum.requests, row.sum.customers, row.sum.unread), (2, 1, 64));
     world.finish().await;
 }
 

@@ -33,6 +33,7 @@ pub use openapi::document;
 pub use problem::{Fault, Problem};
 pub use routes::{Does, ROUTES, Route, Verb};
 pub use shape::{
-    ActOut, AlarmOut, DetectorOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut,
-    Paged, PendingOut, TargetOut, TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
+    ActOut, AlarmOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut,
+    LockOut, MeOut, Paged, PendingOut, TargetOut, TargetStatusOut, TrafficOut, TrafficRow,
+    WindowOut, Word,
 };

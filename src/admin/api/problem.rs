@@ -111,6 +111,8 @@ faults! {
         "confirm or withdraw some";
     LogFull = 503 "log-unavailable" Log1 "The log can't be written, so nothing is released",
         "locks and kill switches work all the same; free the log's volume first";
+    StoreUnavailable = 503 "store-unavailable" Mon3 "What is older can't be had from the store",
+        "ask for fewer days, and look at the state directory's volume";
     Internal = 500 "internal" Log1 "The gateway failed",
         "report this, with the request's id";
 }

@@ -5,12 +5,15 @@ use super::acts::{acts_of, ended_by, out};
 use super::problem::Fault;
 use super::service::Call;
 use super::shape::{
-    AlarmOut, DetectorOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut, Paged,
-    PendingOut, TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
+    AlarmOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut,
+    Paged, PendingOut, TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
 };
 use crate::alarm::Aspect;
+use crate::base::Name;
 use crate::config::IdentityKind;
-use crate::engine::{Done, LimitsView, PAGE_MAX, Page, Recent, TargetStatus};
+use crate::engine::{
+    Done, ExposureView, HOURS_DAYS, KEPT_DAYS, LimitsView, PAGE_MAX, Page, Recent, TargetStatus,
+};
 use crate::policy::{Mode, Sharing};
 
 /// Entries of a page, where nothing is said.
@@ -114,6 +117,23 @@ impl Call<'_> {
     pub(super) fn pending(&self) -> Paged<PendingOut> {
         let mut pending = self.state.pending.lock();
         Paged::whole(pending.all(self.now).map(|(id, one)| out(id, one)).collect())
+    }
+
+    pub(super) async fn exposure(&self, query: &Query<'_>) -> Result<Paged<ExposureOut>, Fault> {
+        let (from, most) = query.page()?;
+        let kept = usize::try_from(KEPT_DAYS).unwrap_or(usize::MAX);
+        let days = query.number("days", usize::try_from(HOURS_DAYS).unwrap_or(kept))?;
+        let days = u32::try_from(days).ok().filter(|days| (1..=KEPT_DAYS).contains(days));
+        let days = days.ok_or(Fault::QueryMalformed)?;
+        // Of somebody who was taken out of the configuration as well.
+        let identity = query.text("identity").map(Name::parse).transpose();
+        let identity = identity.map_err(|_fault| Fault::TargetUnknown)?;
+        let viewed = self.state.engine.view_exposure(identity.as_ref(), days).await;
+        let all = viewed.map_err(|_fault| Fault::StoreUnavailable)?;
+        let total = all.len();
+        let items: Vec<_> = all.iter().skip(from).take(most).map(exposure).collect();
+        let end = from.saturating_add(items.len());
+        Ok(Paged { items, next: (end < total).then(|| count(end)), total: count(total) })
     }
 
     pub(super) fn limits(&self, query: &Query<'_>) -> Result<Paged<LimitsOut>, Fault> {
@@ -243,6 +263,23 @@ impl Call<'_> {
             locks: count(gateway.locks),
             rows: rows.collect(),
         })
+    }
+}
+
+fn exposure(view: &ExposureView) -> ExposureOut {
+    let sum = &view.sum;
+    ExposureOut {
+        identity: (&view.identity).into(),
+        operation: (&view.operation).into(),
+        from: Word::time(view.from_ms),
+        until: Word::time(view.until_ms),
+        answers: sum.requests,
+        bytes: sum.bytes,
+        records: sum.records,
+        customers: sum.customers,
+        distinct: sum.distinct.estimate(),
+        unread: sum.unread,
+        classes: sum.by_class.iter().map(|(class, n)| (class.as_str().into(), n)).collect(),
     }
 }
 

@@ -3,8 +3,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::change::{DryRunOut, TrialOut};
 use super::shape::{
-    ActOut, AlarmOut, DetectorOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut,
-    Paged, PendingOut, TargetStatusOut, TrafficOut,
+    ActOut, AlarmOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut,
+    LockOut, MeOut, Paged, PendingOut, TargetStatusOut, TrafficOut,
 };
 use super::typed::{KillBody, LockBody, ReloadBody, UnlockBody};
 use crate::config::{OperatorAct, OperatorRole};
@@ -34,6 +34,7 @@ pub enum Does {
     Locks,
     Pending,
     Limits,
+    Exposure,
     Identities,
     Keys,
     Detectors,
@@ -61,6 +62,7 @@ impl Does {
             | Self::Locks
             | Self::Pending
             | Self::Limits
+            | Self::Exposure
             | Self::Identities
             | Self::Keys
             | Self::Detectors
@@ -98,6 +100,7 @@ impl Does {
             | Self::Locks
             | Self::Pending
             | Self::Limits
+            | Self::Exposure
             | Self::Identities
             | Self::Keys
             | Self::Detectors
@@ -130,6 +133,8 @@ const FROM: Param = Param { name: "from", about: "Place of the first entry, from
 const MOST: Param =
     Param { name: "most", about: "Entries at most: 1 to 500; 100 if left out.", words: &[] };
 const IDENTITY: Param = Param { name: "identity", about: "One identity's name.", words: &[] };
+const DAYS: Param =
+    Param { name: "days", about: "The last so many days: 1 to 400; 35 if left out.", words: &[] };
 const BY: Param = Param {
     name: "by",
     about: "What is sorted by; requests if left out.",
@@ -215,6 +220,12 @@ pub const ROUTES: &[Route] = &[
         Does::Limits,
         &[IDENTITY, FROM, MOST],
         "Where identities stand in their limits.",
+    ),
+    get::<Paged<ExposureOut>>(
+        "/v1/exposure",
+        Does::Exposure,
+        &[IDENTITY, DAYS, FROM, MOST],
+        "What was revealed to whom: records with personal data, by class.",
     ),
     get::<Paged<IdentityOut>>("/v1/identities", Does::Identities, &[FROM, MOST], "Identities."),
     get::<Paged<KeyOut>>(

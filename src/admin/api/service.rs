@@ -186,6 +186,7 @@ impl Call<'_> {
             Does::Locks => json(&self.locks(query)?),
             Does::Pending => json(&self.pending()),
             Does::Limits => json(&self.limits(query)?),
+            Does::Exposure => json(&self.exposure(query).await?),
             Does::Identities => json(&self.identities(query)?),
             Does::Keys => json(&self.keys()),
             Does::Detectors => json(&self.detectors()),

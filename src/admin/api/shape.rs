@@ -302,6 +302,29 @@ pub struct LimitsOut {
     pub windows: Vec<WindowOut>,
 }
 
+/// What one identity was shown by one operation.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Exposure")]
+pub struct ExposureOut {
+    pub identity: Word,
+    pub operation: Word,
+    /// The beginning of the first hour or day that is counted, and the end of the last.
+    pub from: Word,
+    pub until: Word,
+    pub answers: u64,
+    pub bytes: u64,
+    /// Records with personal data of anyone; one that was read twice counts twice.
+    pub records: u64,
+    /// Of these, records of a buyer or recipient.
+    pub customers: u64,
+    /// Different records among them, within 5 % or so.
+    pub distinct: u64,
+    /// Records that may stand in answers nobody could read, at most; in none of the other counts.
+    pub unread: u64,
+    /// For each class the records it occurs in.
+    pub classes: BTreeMap<Word, u64>,
+}
+
 /// One window of one limit.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Window")]

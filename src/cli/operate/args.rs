@@ -15,6 +15,7 @@ pub(in crate::cli) enum Operate {
     Confirm(ConfirmArgs),
     Reload(ReloadArgs),
     Limits(LimitsArgs),
+    Exposure(ExposureArgs),
     Identities(IdentitiesArgs),
     Keys(KeysArgs),
     Detectors(DetectorsArgs),
@@ -32,6 +33,7 @@ impl Operate {
             Self::Confirm(words) => &words.api,
             Self::Reload(words) => &words.api,
             Self::Limits(words) => &words.api,
+            Self::Exposure(words) => &words.api,
             Self::Identities(words) => &words.api,
             Self::Keys(words) => &words.api,
             Self::Detectors(words) => &words.api,
@@ -229,6 +231,28 @@ pub(in crate::cli) struct ConfirmArgs {
 pub(in crate::cli) struct LimitsArgs {
     /// One identity; all without it.
     pub(super) identity: Option<String>,
+    #[command(flatten)]
+    pub(super) api: ApiArgs,
+}
+
+/// Show what was revealed to whom: records with personal data, by identity and operation.
+///
+/// On a terminal a table; else one line each, columns apart by tabs: identity, operation, answers, bytes,
+/// records, of these customers', different ones (within 5 % or so), records that may stand in what
+/// could not be read, classes, from, until. Each gateway tells what it revealed itself.
+///
+/// Examples:
+///   sekisho exposure                             everybody, the last 35 days
+///   sekisho exposure label-printer --since 400   one identity, all that is kept
+#[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(in crate::cli) struct ExposureArgs {
+    /// One identity; all without it.
+    pub(super) identity: Option<String>,
+    /// How many days back: 1 to 400.
+    #[arg(long, value_name = "DAYS", default_value_t = 35,
+          value_parser = clap::value_parser!(u32).range(1..=400))]
+    pub(super) since: u32,
     #[command(flatten)]
     pub(super) api: ApiArgs,
 }

@@ -95,9 +95,10 @@ impl Client {
 
     /// All pages of a list, one after the other.
     pub(super) async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Paged<T>, Refused> {
-        let mut whole: Paged<T> = self.get(&format!("{path}?most=500")).await?;
+        let and = if path.contains('?') { '&' } else { '?' };
+        let mut whole: Paged<T> = self.get(&format!("{path}{and}most=500")).await?;
         while let Some(from) = whole.next.filter(|_| whole.items.len() < LISTED_MAX) {
-            let page: Paged<T> = self.get(&format!("{path}?from={from}&most=500")).await?;
+            let page: Paged<T> = self.get(&format!("{path}{and}from={from}&most=500")).await?;
             // A list that shrank meanwhile ends.
             whole.next = page.next.filter(|next| *next > from);
             whole.items.extend(page.items);

@@ -1,10 +1,12 @@
 //! The verbs that only look.
-use super::args::{AlarmsArgs, DetectorsArgs, IdentitiesArgs, KeysArgs, LimitsArgs, LocksArgs};
+use super::args::{
+    AlarmsArgs, DetectorsArgs, ExposureArgs, IdentitiesArgs, KeysArgs, LimitsArgs, LocksArgs,
+};
 use super::client::{Client, Refused};
 use super::table::{self, Cell, left, right};
 use crate::admin::api::{
-    AlarmOut, DetectorOut, IdentityOut, KeyOut, LimitsOut, LockOut, Paged, TargetStatusOut,
-    WindowOut, Word,
+    AlarmOut, DetectorOut, ExposureOut, IdentityOut, KeyOut, LimitsOut, LockOut, Paged,
+    TargetStatusOut, WindowOut, Word,
 };
 use crate::cli::say::{Colour, Failure};
 
@@ -79,13 +81,65 @@ pub(super) async fn identities(client: &Client, words: &IdentitiesArgs) -> Resul
     Ok(())
 }
 
+/// A name as it may stand in a query.
+fn named(name: &str) -> Result<&str, Refused> {
+    if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b)) {
+        Ok(name)
+    } else {
+        Err(Failure::new("no identity has such a name").into())
+    }
+}
+
+pub(super) async fn exposure(client: &Client, words: &ExposureArgs) -> Result<(), Refused> {
+    let days = words.since;
+    let path = match &words.identity {
+        None => format!("/v1/exposure?days={days}"),
+        Some(name) => format!("/v1/exposure?days={days}&identity={}", named(name)?),
+    };
+    let list: Paged<ExposureOut> = client.list(&path).await?;
+    if words.api.json {
+        return Ok(super::print(&list)?);
+    }
+    let columns = [
+        left("IDENTITY"),
+        left("OPERATION"),
+        right("ANSWERS"),
+        right("BYTES"),
+        right("RECORDS"),
+        right("CUSTOMERS"),
+        right("DISTINCT"),
+        right("UNREAD"),
+        left("CLASSES"),
+        left("FROM"),
+        left("UNTIL"),
+    ];
+    let row = |shown: &ExposureOut| {
+        let classes: Vec<String> =
+            shown.classes.iter().map(|(class, records)| format!("{class}={records}")).collect();
+        let colour = (shown.unread > 0).then_some(Colour::Yellow);
+        vec![
+            Cell::of(&shown.identity),
+            Cell::of(&shown.operation),
+            Cell::of(shown.answers),
+            Cell::of(table::bytes(shown.bytes)),
+            Cell::of(shown.records),
+            Cell::of(shown.customers),
+            Cell::of(shown.distinct),
+            Cell::of(shown.unread).in_colour(colour),
+            Cell::maybe((!classes.is_empty()).then(|| classes.join(" "))),
+            Cell::of(&shown.from),
+            Cell::of(&shown.until),
+        ]
+    };
+    let rows: Vec<_> = list.items.iter().map(row).collect();
+    table::print(&columns, &rows, "nothing was revealed");
+    Ok(())
+}
+
 pub(super) async fn limits(client: &Client, words: &LimitsArgs) -> Result<(), Refused> {
     let list: Paged<LimitsOut> = match &words.identity {
         None => client.list("/v1/limits").await?,
-        Some(name) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b)) => {
-            client.get(&format!("/v1/limits?identity={name}")).await?
-        }
-        Some(_) => return Err(Failure::new("no identity has such a name").into()),
+        Some(name) => client.get(&format!("/v1/limits?identity={}", named(name)?)).await?,
     };
     if words.api.json {
         return Ok(super::print(&list)?);

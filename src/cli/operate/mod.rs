@@ -1,4 +1,4 @@
-//! `sekisho locks lock kill unlock revoke confirm reload limits identities keys alarms detectors top`: clients of a
+//! `sekisho locks lock kill unlock revoke confirm reload limits exposure identities keys alarms detectors top`: clients of a
 //! running gateway's API, in the name of the person whose certificate they show (PRIV-3).
 mod act;
 pub(super) mod args;
@@ -28,6 +28,7 @@ pub(super) fn main(verb: &Operate) -> Result<ExitCode, Failure> {
             Operate::Locks(words) => look::locks(&client, words).await,
             Operate::Identities(words) => look::identities(&client, words).await,
             Operate::Limits(words) => look::limits(&client, words).await,
+            Operate::Exposure(words) => look::exposure(&client, words).await,
             Operate::Keys(words) => look::keys(&client, words).await,
             Operate::Detectors(words) => look::detectors(&client, words).await,
             Operate::Top(words) => top::top(&client, words).await,

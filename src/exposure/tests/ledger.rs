@@ -154,6 +154,80 @@ fn mon_3_the_ledger_keeps_to_its_bound_and_says_what_it_lost() {
     assert_eq!((none.bytes(), none.lost()), (0, 1));
 }
 
+/// What is written down leaves memory when it is full, and is lost to nobody.
+#[test]
+fn mon_3_what_leaves_memory_stays_in_the_store_for_its_400_days() {
+    let mut ledger = Ledger::new(200_000);
+    let what = name("orders/v0/getOrders");
+    let one = tally(&(0..50).collect::<Vec<_>>());
+    let mut store = std::collections::BTreeMap::new();
+    for n in 0..4_000_u64 {
+        let who = name(&format!("service-{}", n % 40));
+        ledger.record(&who, &what, at(START + n / 4), &one);
+        ledger.compact(at(START + n / 4));
+        for page in ledger.take_changed(usize::MAX) {
+            let value = ledger.page(&page);
+            let key = (page.identity, page.from);
+            if value.is_empty() {
+                store.remove(&key)
+            } else {
+                store.insert(key, value)
+            };
+        }
+        assert!(ledger.bytes() <= 200_000, "{}", ledger.bytes());
+    }
+    assert_eq!(ledger.lost(), 0);
+    let floor = ledger.floor();
+    assert!(floor > hour(START) && floor.0.is_multiple_of(24));
+    let mut requests = ledger.sum(all()).requests;
+    assert!(requests < 4_000);
+    for ((_, from), page) in &store {
+        Page::read(page).unwrap().visit(|_, _, cell| {
+            requests += if *from < floor { cell.requests } else { 0 };
+        });
+    }
+    assert_eq!(requests, 4_000, "memory from the floor on, and the store before it");
+    // A process that starts takes back what there is room for, and no more.
+    let mut read = Ledger::new(200_000);
+    for page in store.values() {
+        read.take_page(page).unwrap();
+        assert!(read.bytes() <= 200_000);
+    }
+    assert_eq!(
+        (read.lost(), read.take_changed(9).len()),
+        (0, 0),
+        "nothing is taken out of the store"
+    );
+    let mut requests = read.sum(all()).requests;
+    for ((_, from), page) in &store {
+        Page::read(page).unwrap().visit(|_, _, cell| {
+            requests += if *from < read.floor() { cell.requests } else { 0 };
+        });
+    }
+    assert_eq!(requests, 4_000);
+    // A clock that is set back does not write over what is in the store.
+    read.record(&name("service-1"), &what, at(START), &one);
+    assert!(read.take_changed(9).iter().all(|page| page.from >= read.floor()));
+}
+
+#[test]
+fn mon_3_hours_in_the_store_become_days_there() {
+    let mut ledger = Ledger::new(ROOM);
+    let (who, what) = (name("a"), name("b"));
+    for n in [3, 3, 7, 20] {
+        ledger.record(&who, &what, at(START + n), &tally(&[1, 2]));
+    }
+    let pages: Vec<_> = ledger.take_changed(9).iter().map(|page| ledger.page(page)).collect();
+    let hours: Vec<_> = pages.iter().map(|page| Page::read(page).unwrap()).collect();
+    assert!(hours.len() == 3 && !hours.iter().any(Page::is_day));
+    let day = Page::read(&Page::fold(&hours).unwrap()).unwrap();
+    assert!(day.is_day());
+    let mut cells = Vec::new();
+    day.visit(|from, span, cell| cells.push((from, span, cell.clone())));
+    assert_eq!(cells, [(hour(START), Span::Day, ledger.sum(all()))]);
+    assert_eq!(Page::fold(&[]), None);
+}
+
 #[test]
 fn mon_3_what_nobody_could_read_is_entered_as_what_it_may_hold() {
     let mut ledger = Ledger::new(ROOM);
@@ -167,7 +241,9 @@ fn mon_3_what_nobody_could_read_is_entered_as_what_it_may_hold() {
     let pages = ledger.take_changed(9);
     let bytes: Vec<_> = pages.iter().map(|page| ledger.page(page)).collect();
     let mut read = Ledger::new(ROOM);
-    bytes.iter().for_each(|page| read.take_page(page).unwrap());
+    for page in &bytes {
+        read.take_page(page).unwrap();
+    }
     assert_eq!(read.sum(all()), sum);
     // Where there is nothing of the kind the bytes are those of before.
     let stored = |n: usize| {

@@ -17,7 +17,7 @@ use crate::store::{ALARMS_MAX, Blob, LockRecord, Put};
 const LOCKS_MAX: u64 = 1_000_000;
 const BUCKETS_MAX: u64 = 1_000_000;
 const COUNTERS_MAX: u64 = 1_000_000;
-const BLOBS_MAX: u64 = 1_000_000;
+const BLOBS_MAX: u64 = 8_000_000;
 /// Rows that mean nothing any more are looked for at most this often.
 const SWEEP_EVERY_US: u64 = 60_000_000;
 const SUM_MAX: u64 = i64::MAX.unsigned_abs();

@@ -63,7 +63,8 @@ async fn mon_7_a_target_that_is_down_for_a_week_is_told_everything_there_was_roo
     until("the oldest are given up", || status().lost == 11).await;
     assert_eq!(world.metric("sekisho_alarms_lost_total{target=\"down\"}"), 11.0);
     world.gateway.flush_log();
-    let lost: u64 = world.events("alarms-lost").iter().map(|l| l["sekisho.count"].as_u64().unwrap()).sum();
+    let lost: u64 =
+        world.events("alarms-lost").iter().map(|l| l["sekisho.count"].as_u64().unwrap()).sum();
     assert_eq!(lost, 11);
 
     // It is back: everything that waited, in order, once.

@@ -71,7 +71,11 @@ async fn priv_5_another_environment_is_neither_let_in_nor_believed() {
 }
 
 /// Puts bytes in a lock's place, and rings.
-pub(crate) async fn plant(admin: &mut redis::aio::MultiplexedConnection, place: &[u8], bytes: &[u8]) {
+pub(crate) async fn plant(
+    admin: &mut redis::aio::MultiplexedConnection,
+    place: &[u8],
+    bytes: &[u8],
+) {
     let sequence: u64 = redis::cmd("HINCRBY")
         .arg(&["sekisho:{test}:meta", "sequence", "1"])
         .query_async(admin)
