@@ -9,7 +9,7 @@ use super::say::{self, Colour, Stream};
 use super::watch::{Salt, Watched};
 use crate::admin::api::JudgedOut;
 use crate::base::Moment;
-use crate::config::{self, Apply, Outside, Severity};
+use crate::config::{self, Apply, Outside, Severity, Snapshot};
 use crate::engine::{
     Again, Engine, Files, Judged, Order, Origin, Outcome, Read, Reading, Ruling, Then, Trigger,
     Why, Widening,
@@ -23,10 +23,12 @@ struct OnDisk {
 }
 
 impl Files for OnDisk {
-    fn read(&self, reading: Reading<'_>, generation: u64, now: Moment) -> Read {
+    fn read(&self, reading: Reading<'_>, generation: u64, now: Moment, before: &Snapshot) -> Read {
         // Looking must not make a change look old to those who watch for it.
         let aside = Watched::default();
-        let load = |outside: &dyn Outside| config::load_from(outside, &self.path, generation, now);
+        let load = |outside: &dyn Outside| {
+            config::reload_from(outside, &self.path, generation, now, before)
+        };
         let (watched, loaded) = match reading {
             Reading::ToApply => {
                 self.watched.forget();

@@ -34,7 +34,7 @@ use std::path::Path;
 
 use crate::base::Moment;
 
-pub use compile::{Loaded, load_from};
+pub use compile::{Loaded, load_from, reload_from};
 pub use error::{ConfigError, ConfigErrors, ERRORS_MAX, Paint, Severity, counted};
 pub use numbers::{ListenerNumbers, NoNumberLeft};
 pub use operating::{

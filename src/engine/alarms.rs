@@ -260,6 +260,9 @@ fn of_permit(news: &PermitNews<'_>, now: Moment) -> Option<Alarm> {
     Some(match news {
         PermitNews::Accepted { .. } => return None,
         PermitNews::Refused { fault } => detail(missing(Critical), *fault),
+        PermitNews::Kept { fault, .. } => {
+            detail(Alarm::new(Kind::PermitExpiring, Medium, now), *fault)
+        }
         PermitNews::Ended { .. } => detail(missing(Critical), Fixed::new("expired")),
         PermitNews::Withheld { listener } => missing(High).about(Aspect::Listener, listener),
         PermitNews::Ending { left, .. } => {

@@ -69,17 +69,6 @@ impl Permits {
     }
 }
 
-/// Refuses a configuration whose permit is none for this host, while the one before it still is one:
-/// a file that was copied wrongly takes no listener down. Without a file the permit is withdrawn.
-pub(super) fn keeps(before: &Live, after: &Snapshot, now: Moment) -> Result<(), PermitFault> {
-    let holds = before.until().is_some_and(|until| !until.is_over(now));
-    match &after.permit.standing {
-        Err(PermitFault::Missing) | Ok(_) => Ok(()),
-        Err(fault) if holds => Err(*fault),
-        Err(_) => Ok(()),
-    }
-}
-
 /// Whether TLS is to end anywhere here; a host that only passes it on needs no permit.
 fn wants_permit(snapshot: &Snapshot) -> bool {
     snapshot.api.is_some() || snapshot.listeners.iter().any(|listener| listener.tls.is_some())
@@ -96,8 +85,16 @@ impl Engine {
     /// Says what a configuration's permit is worth.
     pub(super) fn report_permit(&self, live: &Live, before: Option<&Live>) {
         let now = self.steady_now();
-        let standing = &live.snapshot.permit.standing;
-        let same = before.is_some_and(|before| before.snapshot.permit.standing == *standing);
+        let permit = &live.snapshot.permit;
+        let standing = &permit.standing;
+        let known = before.map(|before| &before.snapshot.permit);
+        let same = known.is_some_and(|known| known.standing == *standing);
+        let told = known.and_then(|known| known.refused);
+        if let (Ok(kept), Some(fault)) = (standing, permit.refused.filter(|new| told != Some(*new)))
+        {
+            let (serial, fault) = (kept.serial(), Fixed::new(fault.as_str()));
+            self.report_event(&Event::Permit(PermitNews::Kept { serial, fault }));
+        }
         match standing {
             Ok(permit) if !same => {
                 let left = live.until().map(|until| until.left(now)).unwrap_or_default();

@@ -16,7 +16,6 @@ use std::sync::{Arc, Weak};
 use super::Engine;
 use super::live::Live;
 use super::peers;
-use super::permit::keeps;
 use super::tls::TlsFault;
 use crate::base::{HashKey, Moment, Name};
 use crate::config::{
@@ -27,7 +26,6 @@ use crate::evidence::Event;
 use crate::https;
 use crate::keys::{IssuerKeys, JwksFault, JwksSource, JwksStore, JwksUrl, Prepared};
 use crate::observe::Metrics;
-use crate::permit::PermitFault;
 use crate::state::{Among, QuotaError, Quotas};
 use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
@@ -46,8 +44,6 @@ pub use turn::{Again, Order, Outcome, Preview, Trigger, Why, Widening};
 #[derive(Debug)]
 pub enum ReloadFault {
     Tls(TlsFault),
-    /// The permit that is there is none for this host; the one before is good for a while yet.
-    Permit(PermitFault),
     Quotas(Vec<QuotaError>),
     /// Issuers whose key file can't be read.
     Keys(Vec<(Name, JwksFault)>),
@@ -70,7 +66,6 @@ impl ReloadFault {
     const fn word(&self) -> &'static str {
         match self {
             Self::Tls(_) => "tls",
-            Self::Permit(_) => "permit",
             Self::Quotas(_) => "quotas",
             Self::Keys(_) => "keys",
             Self::Random => "no-randomness",
@@ -86,9 +81,6 @@ impl fmt::Display for ReloadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tls(fault) => fault.fmt(f),
-            Self::Permit(fault) => {
-                write!(f, "{fault}; the permit before it stays in force until it ends")
-            }
             Self::Quotas(errors) => {
                 write!(f, "{} quotas can't be built:", errors.len())?;
                 errors.iter().try_for_each(|error| write!(f, " {} ({:?});", error.at, error.fault))
@@ -131,9 +123,6 @@ pub(super) fn build(
     metrics: &Metrics,
     pacing: &HashKey,
 ) -> Result<Built, ReloadFault> {
-    if let Some(before) = before {
-        keeps(before, &snapshot, now).map_err(ReloadFault::Permit)?;
-    }
     let keys = jwks.prepare(issuers(&snapshot)).map_err(ReloadFault::Keys)?;
     let among = if snapshot.state.redis.is_some() { Among::Several } else { Among::One };
     let mut quotas = Quotas::build_among(&snapshot.quotas.limits, &snapshot.quotas.accounts, among)

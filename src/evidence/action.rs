@@ -29,6 +29,7 @@ words! {
         TlsWithheld = "tls-withheld",
         PermitAccepted = "permit-accepted",
         PermitRefused = "permit-refused",
+        PermitKept = "permit-kept",
         PermitEnding = "permit-ending",
         PermitEnded = "permit-ended",
         ProtocolRefused = "protocol-refused",

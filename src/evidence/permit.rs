@@ -13,6 +13,8 @@ pub enum PermitNews<'a> {
     Accepted { serial: &'a Name, left: Duration },
     /// There is none that counts, and no listener ends TLS.
     Refused { fault: Fixed },
+    /// What is in the file is none that counts; the one before it does, until its own end.
+    Kept { serial: &'a Name, fault: Fixed },
     /// It ends soon. Written 14, 7 and 1 days ahead.
     Ending { serial: &'a Name, left: Duration },
     /// It is over: no new connection is taken where TLS would end here.
@@ -26,6 +28,7 @@ impl<'a> PermitNews<'a> {
     pub const fn serial(&self) -> Option<&'a Name> {
         match self {
             Self::Accepted { serial, .. }
+            | Self::Kept { serial, .. }
             | Self::Ending { serial, .. }
             | Self::Ended { serial } => Some(serial),
             Self::Refused { .. } | Self::Withheld { .. } => None,
@@ -43,7 +46,7 @@ impl<'a> PermitNews<'a> {
     #[must_use]
     pub const fn fault(&self) -> Option<Fixed> {
         match self {
-            Self::Refused { fault } => Some(*fault),
+            Self::Refused { fault } | Self::Kept { fault, .. } => Some(*fault),
             _ => None,
         }
     }
@@ -60,6 +63,7 @@ impl<'a> PermitNews<'a> {
         match self {
             Self::Accepted { .. } => (Action::PermitAccepted, Severity::Info),
             Self::Refused { .. } => (Action::PermitRefused, Severity::Error),
+            Self::Kept { .. } => (Action::PermitKept, Severity::Error),
             Self::Ending { .. } => (Action::PermitEnding, Severity::Warning),
             Self::Ended { .. } => (Action::PermitEnded, Severity::Error),
             Self::Withheld { .. } => (Action::TlsWithheld, Severity::Warning),

@@ -215,6 +215,7 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::TlsNotPermitted(door.clone()),
         Event::Permit(PermitNews::Accepted { serial: name, left: Duration::from_secs(number) }),
         Event::Permit(PermitNews::Refused { fault: text }),
+        Event::Permit(PermitNews::Kept { serial: name, fault: text }),
         Event::Permit(PermitNews::Ending { serial: name, left: Duration::from_secs(number) }),
         Event::Permit(PermitNews::Ended { serial: name }),
         Event::Permit(PermitNews::Withheld { listener: name }),

@@ -5,11 +5,11 @@ mod process;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sekisho::base::Name;
+use sekisho::base::{Name, Secret};
 use sekisho::mock::Session;
-use sekisho::permit::Claims;
+use sekisho::permit::{Claims, Signer};
 
-use crate::support::{ORDERS, Plan, World, get, until};
+use crate::support::{ORDERS, Plan, World, bearing, get, until};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -126,11 +126,29 @@ async fn tls_3_a_permit_that_is_none_here_replaces_no_valid_one() {
     let mut flipped = whole.clone();
     let at = flipped.len() / 2;
     flipped[at] ^= 1;
-    for bad in [&whole[..whole.len() / 2], &flipped, other.as_bytes(), &vec![b'x'; 1 << 20]] {
-        assert!(!install(&world, bad).await);
+    for (bad, why) in [
+        (&whole[..whole.len() / 2], "torn"),
+        (&flipped, "signature"),
+        (other.as_bytes(), "other_environment"),
+        (&vec![b'x'; 1 << 20], "too_large"),
+    ] {
+        assert!(install(&world, bad).await);
         serves(&open(&world).await).await;
+        let told = world.events("permit-kept");
+        assert_eq!(told.last().unwrap()["sekisho.detail"], why);
     }
-    assert_eq!(world.events("config-refused").len(), 4);
+    assert_eq!(world.events("permit-kept").len(), 4);
+    // Whatever else changes is taken, so that a leaver is out all the same; nothing is told twice.
+    let token = world.token("analyst");
+    let analyst = async || {
+        let reply = world.call(&world.nobody(), bearing(get(ORDERS), &token)).await;
+        reply.status.as_u16()
+    };
+    let allowed = analyst().await;
+    assert!(world.reload(|text| text.replace("\"analyst\" }", "\"another\" }")).await);
+    assert_eq!((allowed, analyst().await), (200, 401));
+    assert_eq!(world.events("permit-kept").len(), 4);
+    assert_eq!(world.events("config-refused").len(), 0);
     // Taken away, it is withdrawn.
     std::fs::remove_file(path(&world)).unwrap();
     assert!(world.reload(|text| text).await);
@@ -140,6 +158,28 @@ async fn tls_3_a_permit_that_is_none_here_replaces_no_valid_one() {
     assert!(install(&world, &flipped).await);
     closed(&world, "signature").await;
     assert!(install(&world, &whole).await);
+    serves(&open(&world).await).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_an_issuer_that_is_trusted_no_more_ends_its_permits() {
+    let world = World::start().await;
+    let session = open(&world).await;
+    let (own, other) = ("pki/permit/issuer.pub", Signer::new(Secret::new([9; 32])).unwrap());
+    let successor = other.public().to_string();
+    // While both are trusted, a permit of either counts.
+    let both = format!("{own}\", \"{successor}");
+    assert!(world.reload(|text| text.replace(own, &both)).await);
+    serves(&open(&world).await).await;
+    assert!(world.reload(|text| text.replace(&both, &successor)).await);
+    closed(&world, "unknown_issuer").await;
+    assert_eq!(world.events("permit-refused")[0]["sekisho.detail"], "unknown_issuer");
+    serves(&session).await;
+    let now = world.gateway.engine.clock.now();
+    let names = ["localhost", "gateway.test"].map(str::to_owned);
+    let claims = world.pki.host.claims("test", &["apps"], &names, now).unwrap();
+    assert!(install(&world, other.sign(&claims)).await);
     serves(&open(&world).await).await;
     world.finish().await;
 }

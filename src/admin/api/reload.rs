@@ -121,7 +121,6 @@ const fn fault(why: &Why) -> Fault {
         Why::Fault(ReloadFault::Parting | ReloadFault::Stopping) => Fault::Leaving,
         Why::Fault(
             ReloadFault::Tls(_)
-            | ReloadFault::Permit(_)
             | ReloadFault::Quotas(_)
             | ReloadFault::Keys(_)
             | ReloadFault::Random,

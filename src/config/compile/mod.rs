@@ -60,11 +60,36 @@ pub fn load_from(
     generation: u64,
     now: Moment,
 ) -> Result<Loaded, ConfigErrors> {
+    load(outside, main, generation, now, None)
+}
+
+/// Reads it again. What `before`, the one in force, holds and the files don't any more stays where
+/// only time or a careless copy spoilt a file: a permit, a certificate, a list of revoked ones.
+///
+/// # Errors
+/// As [`load_from`].
+pub fn reload_from(
+    outside: &dyn Outside,
+    main: &Path,
+    generation: u64,
+    now: Moment,
+    before: &Snapshot,
+) -> Result<Loaded, ConfigErrors> {
+    load(outside, main, generation, now, Some(before))
+}
+
+fn load(
+    outside: &dyn Outside,
+    main: &Path,
+    generation: u64,
+    now: Moment,
+    before: Option<&Snapshot>,
+) -> Result<Loaded, ConfigErrors> {
     let mut report = Report::default();
     let document = read::read(outside, main, &SCHEMA, &mut report);
     report.extent = document.extent();
     let host = PermitSettings::none();
-    let mut ctx = Ctx { outside, report: &mut report, document: &document, now, host };
+    let mut ctx = Ctx { outside, report: &mut report, document: &document, now, before, host };
     let snapshot = ctx.snapshot(generation);
     let Some(snapshot) = snapshot else {
         if report.is_clean() {
@@ -83,6 +108,8 @@ struct Ctx<'c> {
     report: &'c mut Report,
     document: &'c Document,
     now: Moment,
+    /// What is in force, where it is read again.
+    before: Option<&'c Snapshot>,
     /// Whether this host may end TLS. No key of a listener is opened without it.
     host: PermitSettings,
 }

@@ -1,6 +1,6 @@
 //! `[permit]`: judged before anything of a listener's is opened (TLS-3, PRIV-5).
 use super::{Ctx, days};
-use crate::base::{ControlId, Name};
+use crate::base::{ControlId, Moment, Name};
 use crate::config::outside::ReadFault;
 use crate::config::raw::RawPermit;
 use crate::config::raw::value::{IssuerText, quoted};
@@ -41,8 +41,23 @@ impl HostFacts for Host {
 impl PermitSettings {
     /// Nothing may be ended here.
     pub(super) const fn none() -> Self {
-        let standing = Err(PermitFault::Missing);
-        Self { standing, issuers: Vec::new(), host_key: None, latest: None }
+        Self {
+            standing: Err(PermitFault::Missing),
+            refused: None,
+            issuers: Vec::new(),
+            host_key: None,
+            latest: None,
+        }
+    }
+
+    /// Whether this permit counts on although the file holds none, because of `fault`: whoever wants
+    /// it withdrawn takes the file away, or its issuer out of `issuers`.
+    fn outlasts(&self, fault: PermitFault, issuers: &[IssuerKey], now: Moment) -> bool {
+        fault != PermitFault::Missing
+            && self.standing.as_ref().is_ok_and(|permit| {
+                now.unix_secs() < permit.expires()
+                    && issuers.iter().any(|issuer| issuer.id() == permit.issuer())
+            })
     }
 
     /// The record that this host has seen this time, in seconds since 1970, or the later one that it
@@ -75,12 +90,19 @@ impl Ctx<'_> {
         let standing = latest
             .and_then(|latest| self.host_standing(entry, environment, &host, &issuers, latest));
         let place = entry.at(&entry.raw.file.span);
-        match &standing {
-            Err(fault) => {
+        let before = self.before.map(|before| &before.permit);
+        match (&standing, before) {
+            (Err(fault), Some(before)) if before.outlasts(*fault, &issuers, self.now) => {
+                let found = format!("{fault}; the permit before it counts until its own end");
+                self.report.warning(&place, ControlId::Tls3, found, fault.advice());
+                let latest = latest.ok().flatten().max(before.latest);
+                return PermitSettings { refused: Some(*fault), issuers, latest, ..before.clone() };
+            }
+            (Err(fault), _) => {
                 let found = format!("{fault}; no listener ends TLS here");
                 self.report.warning(&place, ControlId::Tls3, found, fault.advice());
             }
-            Ok(permit) => {
+            (Ok(permit), _) => {
                 let left = permit.expires().saturating_sub(self.now.unix_secs());
                 if left <= RENEW_SECS {
                     let found = format!("the permit expires in {}", days(left / 86_400 * 86_400));
@@ -88,7 +110,8 @@ impl Ctx<'_> {
                 }
             }
         }
-        PermitSettings { standing, issuers, host_key: host.key, latest: latest.ok().flatten() }
+        let (host_key, latest) = (host.key, latest.ok().flatten());
+        PermitSettings { standing, refused: None, issuers, host_key, latest }
     }
 
     fn no_permit(&mut self) {

@@ -13,6 +13,8 @@ use crate::seal::{self, HostKey, SealFault};
 pub struct PermitSettings {
     /// The permit, or why there is none.
     pub standing: Result<HostPermit, PermitFault>,
+    /// Why what is in the file does not count, where the permit that was there before still does.
+    pub refused: Option<PermitFault>,
     /// Whose permits count.
     pub issuers: Vec<IssuerKey>,
     /// The host's own key; `None` where it can't be read.

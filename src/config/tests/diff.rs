@@ -65,6 +65,16 @@ fn log_1_what_is_written_otherwise_and_means_the_same_is_no_change() {
 }
 
 #[test]
+fn tls_3_whoever_signs_permits_is_told_of() {
+    let own = "issuers = [\"permit/issuer.pub\"]";
+    let more = "issuers = [\"permit/issuer.pub\", \"ed25519:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"]";
+    expect(own, more, &["widens gateway [] trusts permits of: 66687aadf862bd77"]);
+    let (old, new) = (GOOD.replace(own, more), GOOD.to_owned());
+    let told: Vec<String> = diff(&old, &new).lines.iter().map(said).collect();
+    assert_eq!(told, ["narrows gateway [] trusts permits no more of: 66687aadf862bd77"]);
+}
+
+#[test]
 fn priv_1_grants_are_told_by_operation() {
     expect(
         "allow = [\"orders/getOrders\", ",

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use crate::base::Moment;
-use crate::config::{ConfigErrors, Loaded, Texts};
+use crate::config::{ConfigErrors, Loaded, Snapshot, Texts};
 
 /// Stands for everything that was read for a configuration: equal where all of it was equal. Keyed by
 /// the process, so that it says nothing of secrets among what was read.
@@ -36,6 +36,6 @@ pub struct Read {
 
 /// The configuration's files.
 pub trait Files: Send + Sync + 'static {
-    /// Reads and compiles everything again. Blocks.
-    fn read(&self, reading: Reading<'_>, generation: u64, now: Moment) -> Read;
+    /// Reads and compiles everything again, in the place of `before`. Blocks.
+    fn read(&self, reading: Reading<'_>, generation: u64, now: Moment, before: &Snapshot) -> Read;
 }

@@ -141,7 +141,6 @@ impl Why {
             Self::Fault(ReloadFault::Fixed(keys)) => keys.len(),
             Self::Fault(
                 ReloadFault::Tls(_)
-                | ReloadFault::Permit(_)
                 | ReloadFault::Random
                 | ReloadFault::Numbers
                 | ReloadFault::Parting
@@ -255,7 +254,8 @@ impl Engine {
         let done = tokio::task::spawn_blocking(move || {
             let (live, now) = (engine.live(), engine.steady_now());
             let generation = live.snapshot.generation;
-            let read = files.read(Reading::ToLook, generation.saturating_add(1), now);
+            let (next, before) = (generation.saturating_add(1), &live.snapshot);
+            let read = files.read(Reading::ToLook, next, now, before);
             let loaded = read.loaded.map_err(Why::Errors)?;
             let diff = compare(&live.snapshot, &loaded.snapshot);
             Ok(Preview {
@@ -301,7 +301,8 @@ impl Engine {
         let (generation, began) = (self.live().snapshot.generation, self.steady_now());
         let refuse = |why| Outcome::Refused { generation, why };
         let Some(files) = self.reloads.files.lock().clone() else { return refuse(Why::NoFiles) };
-        let read = files.read(Reading::ToApply, self.next(turn), began);
+        let live = self.live();
+        let read = files.read(Reading::ToApply, self.next(turn), began, &live.snapshot);
         let seen = read.origin.print;
         if read.loaded.is_ok() && order.expect.is_some_and(|expected| expected != seen) {
             return refuse(Why::Changed);
@@ -327,7 +328,8 @@ impl Engine {
     /// The texts in force with what they refer to as it is now; none, if that is as it was.
     fn renewed(&self, turn: &Turn, files: &dyn Files, now: Moment) -> Option<Read> {
         let origin = self.reloads.origin.lock().clone()?;
-        let read = files.read(Reading::Again(&origin.texts), self.next(turn), now);
+        let again = Reading::Again(&origin.texts);
+        let read = files.read(again, self.next(turn), now, &self.live().snapshot);
         let same = read.origin.print == origin.print
             || self.reloads.barred.lock().why(&read.origin).is_some();
         (!same).then_some(read)
@@ -394,7 +396,9 @@ impl Engine {
             return proven;
         }
         let again = Reading::Again(&origin.texts);
-        let Read { loaded, origin } = files.read(again, self.next(turn), self.steady_now());
+        let (now, before) = (self.steady_now(), self.live());
+        let read = files.read(again, self.next(turn), now, &before.snapshot);
+        let Read { loaded, origin } = read;
         let snapshot = loaded.ok().and_then(|loaded| self.numbered(loaded.snapshot).ok());
         let Some(snapshot) = snapshot else { return proven };
         turn.generation = snapshot.generation;

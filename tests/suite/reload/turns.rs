@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use sekisho::base::{Moment, Name};
-use sekisho::config;
+use sekisho::config::{self, Machine, Snapshot};
 use sekisho::engine::{
     Again, Files, Order, Origin, Outcome, Print, Read, Reading, ReloadFault, Trigger, Why, Widening,
 };
@@ -21,10 +21,10 @@ struct Slow {
 }
 
 impl Files for Slow {
-    fn read(&self, _reading: Reading<'_>, generation: u64, now: Moment) -> Read {
+    fn read(&self, _: Reading<'_>, generation: u64, now: Moment, before: &Snapshot) -> Read {
         let nth = self.reads.fetch_add(1, Ordering::SeqCst);
         let text = std::fs::read(&self.path).unwrap();
-        let loaded = config::load(&self.path, generation, now);
+        let loaded = config::reload_from(&Machine, &self.path, generation, now, before);
         let _open = self.gate.lock();
         let mut print = [0; 16];
         print[..8].copy_from_slice(&(text.len() + nth).to_be_bytes());
