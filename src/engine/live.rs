@@ -13,13 +13,14 @@ use super::door::DoorFault;
 use super::pacing::Plans;
 use super::pass::{self, PassRoute};
 use super::peers::{self, Anchors, Sharing};
-use super::permit::Until;
+use super::permit::{Believed, Until};
 use super::reload::Tally;
 use super::tls::{Judge, TlsFault, Verifier, server_config, verifier};
 use super::traffic::Traffic;
 use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
 use crate::config::{
-    Endpoint, ListenerSettings, Roots, Snapshot, UpstreamKind, UpstreamProtocol, UpstreamSettings,
+    Endpoint, ListenerSettings, Roots, Snapshot, TlsSettings, UpstreamKind, UpstreamProtocol,
+    UpstreamSettings,
 };
 use crate::evidence::Fixed;
 use crate::exposure::{self, FieldTree};
@@ -199,12 +200,16 @@ impl Live {
         before: Option<&Self>,
         metrics: &Metrics,
         pacing: &HashKey,
-        now: Moment,
+        time: &Believed,
     ) -> Result<Self, TlsFault> {
+        let now = time.now();
+        let ends = |tls: Option<&TlsSettings>| {
+            Ok(tls.map(|tls| server_config(tls, time)).transpose()?.flatten())
+        };
         let tls = snapshot
             .listeners
             .iter()
-            .map(|listener| Ok(listener.tls.as_ref().map(server_config).transpose()?.flatten()))
+            .map(|listener| ends(listener.tls.as_ref()))
             .collect::<Result<_, TlsFault>>()?;
         let judges = snapshot
             .listeners
@@ -231,7 +236,7 @@ impl Live {
         let until = permit.ok().map(|permit| Until::of(permit, now));
         let api = snapshot.api.as_ref().map(|api| &api.tls);
         Ok(Self {
-            api_tls: api.map(server_config).transpose()?.flatten(),
+            api_tls: ends(api)?,
             api_verifier: api.map(verifier).transpose()?.flatten(),
             tally: Tally::of(&snapshot),
             since: now,

@@ -76,7 +76,7 @@ pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
 pub use revealed::{ExposureView, HOURS_DAYS, KEPT_DAYS};
 pub use subjects::written;
-pub use tls::{TlsFault, provider, server_config};
+pub use tls::{TlsFault, provider};
 pub use traffic::{Done, UnderWay};
 pub use view::{
     DetectorView, GatewayView, IdentityView, LimitsView, NameKind, PAGE_MAX, Page, TrafficView,
@@ -230,7 +230,8 @@ impl Engine {
         );
         let mut numbers = ListenerNumbers::default();
         reload::number(&mut numbers, &mut snapshot)?;
-        let built = reload::build(Arc::new(snapshot), &jwks, None, now, &metrics, pacing.key())?;
+        let time = permit::Believed::of(&clock);
+        let built = reload::build(Arc::new(snapshot), &jwks, None, &time, &metrics, pacing.key())?;
         jwks.adopt(built.keys);
         if built.live.quotas.among() == crate::state::Among::Several {
             pacing.share(crate::pacing::Among::Unheard);
@@ -266,7 +267,7 @@ impl Engine {
                 built.live.snapshot.alarms.windows,
             )),
             conditions: Mutex::default(),
-            permits: permit::Permits::new(now),
+            permits: permit::Permits::new(time),
             store,
             tokens: TokenCache::new(&Secret::new(token_key), locks.keys().token, TOKENS_MAX),
             locks,

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::Engine;
 use super::live::Live;
-use crate::base::{Moment, Name};
+use crate::base::{Clock, Moment, Name};
 use crate::config::Snapshot;
 use crate::evidence::{Event, Fixed, PermitNews};
 use crate::permit::clock::Steady;
@@ -46,10 +46,28 @@ impl Until {
     }
 }
 
+/// The time that this process believes: the wall clock, but never less than what has passed since its
+/// start.
+#[derive(Clone, Debug)]
+pub(super) struct Believed {
+    clock: Clock,
+    steady: Steady,
+}
+
+impl Believed {
+    pub(super) fn of(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), steady: Steady::from(clock.now()) }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.steady.of(self.clock.now())
+    }
+}
+
 /// What is kept over configurations.
 #[derive(Debug)]
 pub(super) struct Permits {
-    steady: Steady,
+    pub(super) time: Believed,
     told: Mutex<Told>,
     /// When the configuration was last read for the permit's sake.
     again: Mutex<Moment>,
@@ -64,8 +82,9 @@ struct Told {
 }
 
 impl Permits {
-    pub(super) fn new(start: Moment) -> Self {
-        Self { steady: Steady::from(start), told: Mutex::default(), again: Mutex::new(start) }
+    pub(super) fn new(time: Believed) -> Self {
+        let start = time.now();
+        Self { time, told: Mutex::default(), again: Mutex::new(start) }
     }
 }
 
@@ -75,11 +94,10 @@ fn wants_permit(snapshot: &Snapshot) -> bool {
 }
 
 impl Engine {
-    /// The time that this process believes: the wall clock, but never less than what has passed since
-    /// its start.
+    /// See [`Believed`].
     #[must_use]
     pub fn steady_now(&self) -> Moment {
-        self.permits.steady.of(self.clock.now())
+        self.permits.time.now()
     }
 
     /// Says what a configuration's permit is worth.

@@ -16,8 +16,9 @@ use std::sync::{Arc, Weak};
 use super::Engine;
 use super::live::Live;
 use super::peers;
+use super::permit::Believed;
 use super::tls::TlsFault;
-use crate::base::{HashKey, Moment, Name};
+use crate::base::{HashKey, Name};
 use crate::config::{
     Addresses as Where, Endpoint, IssuerSettings, JwksSource as From, ListenerNumbers, Roots,
     Snapshot, UpstreamSettings,
@@ -119,7 +120,7 @@ pub(super) fn build(
     snapshot: Arc<Snapshot>,
     jwks: &JwksStore,
     before: Option<&Live>,
-    now: Moment,
+    time: &Believed,
     metrics: &Metrics,
     pacing: &HashKey,
 ) -> Result<Built, ReloadFault> {
@@ -128,10 +129,10 @@ pub(super) fn build(
     let mut quotas = Quotas::build_among(&snapshot.quotas.limits, &snapshot.quotas.accounts, among)
         .map_err(ReloadFault::Quotas)?;
     if let Some(before) = before {
-        quotas.carry_over(&before.quotas, now);
+        quotas.carry_over(&before.quotas, time.now());
     }
     let system = peers::system_anchors();
-    let live = Live::build(snapshot, quotas, &system, before, metrics, pacing, now)
+    let live = Live::build(snapshot, quotas, &system, before, metrics, pacing, time)
         .map_err(ReloadFault::Tls)?;
     Ok(Built { live, keys })
 }
@@ -177,8 +178,8 @@ impl Engine {
         snapshot: Arc<Snapshot>,
         bound: Option<Serve>,
     ) -> Result<Arc<Live>, ReloadFault> {
-        let (now, key) = (self.steady_now(), self.pacing.key());
-        let built = build(snapshot, &self.jwks, Some(before), now, &self.metrics, key)?;
+        let (time, key) = (&self.permits.time, self.pacing.key());
+        let built = build(snapshot, &self.jwks, Some(before), time, &self.metrics, key)?;
         // To the end of this function: whoever stops the gateway closes what serves afterwards.
         let may_swap = self.reloads.may_swap.lock();
         if *may_swap == MaySwap::No {

@@ -14,9 +14,13 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
+use super::permit::Believed;
 use super::revoked::{Revoked, Verdict};
 use crate::base::{Moment, Use};
-use crate::config::{Alpn, ClientAuth, RevocationList, TlsSettings, TlsVersion};
+use crate::config::{Alpn, CertifiedChain, ClientAuth, RevocationList, TlsSettings, TlsVersion};
+
+/// How far the clocks of an authority and of this machine may differ.
+const SKEW_SECS: u64 = 300;
 
 /// Why a listener's TLS could not be made. The configuration's checks find these first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,10 @@ pub fn provider() -> Arc<CryptoProvider> {
 ///
 /// # Errors
 /// See [`TlsFault`].
-pub fn server_config(settings: &TlsSettings) -> Result<Option<Arc<ServerConfig>>, TlsFault> {
+pub(super) fn server_config(
+    settings: &TlsSettings,
+    time: &Believed,
+) -> Result<Option<Arc<ServerConfig>>, TlsFault> {
     if settings.certificates.is_empty() {
         return Ok(None);
     }
@@ -71,7 +78,7 @@ pub fn server_config(settings: &TlsSettings) -> Result<Option<Arc<ServerConfig>>
             builder.with_client_cert_verifier(client_verifier(settings, lists, &provider)?)
         }
     };
-    let resolver = BySni::build(settings, &provider)?;
+    let resolver = BySni::build(settings, &provider, time)?;
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = settings.alpn.iter().map(|alpn| Alpn::wire(*alpn).to_vec()).collect();
     // No resumption: a ticket would outlive the revocation of the certificate that earned it, and
@@ -200,36 +207,69 @@ fn client_verifier(
 
 /// Chooses a certificate by the name in the client's hello; the first one where none fits.
 struct BySni {
-    default: Arc<CertifiedKey>,
+    time: Believed,
+    default: Arc<Shown>,
     exact: HashMap<String, Served>,
     /// By the part behind `*.`.
     wildcard: HashMap<String, Served>,
 }
 
 /// `None`: the name's key is closed on this host, and no other certificate stands in for it (TLS-3).
-type Served = Option<Arc<CertifiedKey>>;
+type Served = Option<Arc<Shown>>;
+
+/// A certificate, and the same with what its authority says of it.
+struct Shown {
+    bare: Arc<CertifiedKey>,
+    stapled: Option<Stapled>,
+}
+
+struct Stapled {
+    with: Arc<CertifiedKey>,
+    from: u64,
+    until: u64,
+}
+
+impl Shown {
+    fn build(chain: &CertifiedChain, provider: &CryptoProvider) -> Result<Self, TlsFault> {
+        let key = provider
+            .key_provider
+            .load_private_key(chain.key.reveal_for(Use::Verify).clone_key())
+            .map_err(|_error| TlsFault::Key)?;
+        let bare = CertifiedKey::new(chain.chain.clone(), key);
+        bare.keys_match().map_err(|_error| TlsFault::Key)?;
+        let stapled = chain.staple.as_ref().map(|staple| Stapled {
+            with: Arc::new(CertifiedKey { ocsp: Some(staple.der.to_vec()), ..bare.clone() }),
+            from: staple.this_update_unix_secs.saturating_sub(SKEW_SECS),
+            until: staple.next_update_unix_secs,
+        });
+        Ok(Self { bare: Arc::new(bare), stapled })
+    }
+
+    /// Out of its time an answer helps nobody, and strict clients turn away from it.
+    fn at(&self, now: Moment) -> &Arc<CertifiedKey> {
+        let counts = |stapled: &&Stapled| (stapled.from..stapled.until).contains(&now.unix_secs());
+        self.stapled.as_ref().filter(counts).map_or(&self.bare, |stapled| &stapled.with)
+    }
+}
 
 impl BySni {
-    fn build(settings: &TlsSettings, provider: &CryptoProvider) -> Result<Self, TlsFault> {
+    fn build(
+        settings: &TlsSettings,
+        provider: &CryptoProvider,
+        time: &Believed,
+    ) -> Result<Self, TlsFault> {
         let mut default = None;
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
         for chain in &settings.certificates {
-            let key = provider
-                .key_provider
-                .load_private_key(chain.key.reveal_for(Use::Verify).clone_key())
-                .map_err(|_error| TlsFault::Key)?;
-            let mut certified = CertifiedKey::new(chain.chain.clone(), key);
-            certified.ocsp = chain.staple.as_ref().map(|staple| staple.der.to_vec());
-            certified.keys_match().map_err(|_error| TlsFault::Key)?;
-            let certified = Arc::new(certified);
+            let shown = Arc::new(Shown::build(chain, provider)?);
             for name in &chain.server_names {
-                let served = Some(Arc::clone(&certified));
+                let served = Some(Arc::clone(&shown));
                 match name.strip_prefix("*.") {
                     Some(parent) => wildcard.entry(parent.to_owned()).or_insert(served),
                     None => exact.entry(name.clone()).or_insert(served),
                 };
             }
-            default.get_or_insert(certified);
+            default.get_or_insert(shown);
         }
         for name in &settings.withheld {
             match name.strip_prefix("*.") {
@@ -237,7 +277,7 @@ impl BySni {
                 None => exact.entry(name.clone()).or_insert(None),
             };
         }
-        Ok(Self { default: default.ok_or(TlsFault::Key)?, exact, wildcard })
+        Ok(Self { time: time.clone(), default: default.ok_or(TlsFault::Key)?, exact, wildcard })
     }
 }
 
@@ -249,7 +289,8 @@ impl ResolvesServerCert for BySni {
                 name.split_once('.').and_then(|(_label, parent)| self.wildcard.get(parent))
             })
         });
-        found.cloned().unwrap_or_else(|| Some(Arc::clone(&self.default)))
+        let shown = found.map_or(Some(&self.default), Option::as_ref)?;
+        Some(Arc::clone(shown.at(self.time.now())))
     }
 }
 

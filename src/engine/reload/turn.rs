@@ -286,7 +286,8 @@ impl Engine {
         drop(self.bind(&snapshot)?);
         // Of their own: what is only looked at has no series.
         let Ok(metrics) = Metrics::new("", now) else { return Ok(()) };
-        build(snapshot, &self.jwks, Some(before), now, &metrics, self.pacing.key()).map(drop)
+        let (time, key) = (&self.permits.time, self.pacing.key());
+        build(snapshot, &self.jwks, Some(before), time, &metrics, key).map(drop)
     }
 
     /// A configuration was found to be unusable before it was somebody's turn: told and counted alike.

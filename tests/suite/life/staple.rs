@@ -2,6 +2,7 @@
 //! are wrong, with the authority's word stapled (TLS-5).
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -114,6 +115,20 @@ async fn tls_5_clients_are_shown_what_the_authority_says() {
         assert!(!world.reload(|text| text).await);
         assert_eq!(stapled(&world).await, good, "{says}: the one before does not stay");
     }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_a_staple_is_shown_in_its_time_only() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let good = world.pki.ca.ocsp_response(&world.pki.server, Says::Good, around_now()).unwrap();
+    std::fs::write(world.dir.join("server.ocsp"), &good).unwrap();
+    assert!(world.reload(|text| text.replacen(CERTIFIED, STAPLED, 1)).await);
+    world.advance(Duration::from_secs(DAY - 60));
+    assert_eq!(stapled(&world).await, good);
+    // Nobody has renewed it, and nothing is read again.
+    world.advance(Duration::from_secs(120));
+    assert_eq!(stapled(&world).await, b"");
     world.finish().await;
 }
 
