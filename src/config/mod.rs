@@ -46,11 +46,12 @@ pub use schema::schema;
 pub use settings::{
     AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Apply, Barred,
     Bounds, Breaker, CertifiedChain, ClientAuth, ClientKey, DeniedToken, DetectSettings, Endpoint,
-    IdentityKind, IdentitySettings, IssuerSettings, JwksSource, KeyFault, ListenerSettings,
-    LogSettings, Nameless, Names, OnErrors, PacingSettings, PassProxy, PassSettings, PassTable,
-    PassTarget, PermitSettings, Posted, QuotaSettings, Rate, RedisSettings, Region, ReloadSettings,
-    RevocationList, Roots, Stage, Staple, StateSettings, TlsKey, TlsSettings, TlsVersion,
-    TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol, UpstreamSettings, Way,
+    Expired, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, KeyFault,
+    ListenerSettings, LogSettings, Nameless, Names, OnErrors, PacingSettings, PassProxy,
+    PassSettings, PassTable, PassTarget, PermitSettings, Posted, QuotaSettings, Rate,
+    RedisSettings, Region, ReloadSettings, RevocationList, Roots, Stage, Staple, StateSettings,
+    TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol,
+    UpstreamSettings, Way,
 };
 pub use snapshot::Snapshot;
 pub use texts::Texts;

@@ -242,6 +242,10 @@ impl List {
 
     fn tls(&mut self, whose: Whose<'_>, tls: &TlsSettings) {
         self.certified(whose, tls.certificates.iter());
+        for one in &tls.expired {
+            let dates = (Some(one.not_before_unix_secs), Some(one.not_after_unix_secs));
+            self.push(AgedKind::Certificate, whose, dates);
+        }
         self.authorities(whose, tls.client_ca.as_deref().unwrap_or_default());
         for list in &tls.client_crl {
             let dates = (Some(list.this_update_unix_secs), Some(list.next_update_unix_secs));

@@ -52,6 +52,8 @@ pub enum Speaks {
 
 /// Why no TLS ends on a listener of a host that has a permit.
 const NOT_LISTED: &str = "not_listed";
+/// Why none ends where every certificate's time is over.
+const OUT_OF_DATE: &str = "certificate_expired";
 
 /// See the module.
 #[derive(Debug)]
@@ -291,18 +293,20 @@ impl Live {
     ) -> Result<&Arc<ServerConfig>, DoorFault> {
         let place = self.snapshot.names.listener_place(ix).ok_or(DoorFault::Gone)?;
         let config = self.tls.get(place).ok_or(DoorFault::Gone)?;
-        self.permitted(config.as_ref(), now)
+        let settings = self.snapshot.listeners.get(place).and_then(|one| one.tls.as_ref());
+        self.permitted(config.as_ref(), settings, now)
     }
 
     /// The same for the API of operators; `None` where there is none.
     #[must_use]
     pub fn api_tls(&self, now: Moment) -> Option<&Arc<ServerConfig>> {
-        self.permitted(self.api_tls.as_ref(), now).ok()
+        self.permitted(self.api_tls.as_ref(), None, now).ok()
     }
 
     fn permitted<'l>(
         &self,
         config: Option<&'l Arc<ServerConfig>>,
+        settings: Option<&TlsSettings>,
         now: Moment,
     ) -> Result<&'l Arc<ServerConfig>, DoorFault> {
         let over = self.until.as_ref().is_none_or(|until| until.is_over(now));
@@ -312,13 +316,14 @@ impl Live {
         Err(DoorFault::NotPermitted(match &self.snapshot.permit.standing {
             Err(fault) => fault.as_str(),
             Ok(_) if over => PermitFault::Expired.as_str(),
+            Ok(_) if settings.is_some_and(|tls| !tls.expired.is_empty()) => OUT_OF_DATE,
             Ok(_) => NOT_LISTED,
         }))
     }
 
     /// Whether TLS may end on any listener now, or is passed on.
     pub(super) fn serves_any(&self, now: Moment) -> bool {
-        let ends = self.tls.iter().any(|config| self.permitted(config.as_ref(), now).is_ok());
+        let ends = self.tls.iter().any(|config| self.permitted(config.as_ref(), None, now).is_ok());
         ends || self.passes.iter().any(|routes| !routes.is_empty())
     }
 

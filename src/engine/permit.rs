@@ -195,7 +195,7 @@ impl Engine {
         metrics.left.set(i64::try_from(left).unwrap_or(i64::MAX));
         for listener in &live.snapshot.listeners {
             let Some(tls) = &listener.tls else { continue };
-            let whole = tls.withheld.is_empty();
+            let whole = tls.closed_names().next().is_none();
             metrics.ends_tls(&listener.name, whole && live.may_end_tls(listener.ix, now).is_ok());
         }
     }

@@ -3,6 +3,7 @@
 //! never resumes under another's rules.
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +19,6 @@ use super::permit::Believed;
 use super::revoked::{Revoked, Verdict};
 use crate::base::{Moment, Use};
 use crate::config::{Alpn, CertifiedChain, ClientAuth, RevocationList, TlsSettings, TlsVersion};
-
-/// How far the clocks of an authority and of this machine may differ.
-const SKEW_SECS: u64 = 300;
 
 /// Why a listener's TLS could not be made. The configuration's checks find these first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,13 +218,8 @@ type Served = Option<Arc<Shown>>;
 /// A certificate, and the same with what its authority says of it.
 struct Shown {
     bare: Arc<CertifiedKey>,
-    stapled: Option<Stapled>,
-}
-
-struct Stapled {
-    with: Arc<CertifiedKey>,
-    from: u64,
-    until: u64,
+    /// And when that counts.
+    stapled: Option<(Arc<CertifiedKey>, Range<u64>)>,
 }
 
 impl Shown {
@@ -237,18 +230,18 @@ impl Shown {
             .map_err(|_error| TlsFault::Key)?;
         let bare = CertifiedKey::new(chain.chain.clone(), key);
         bare.keys_match().map_err(|_error| TlsFault::Key)?;
-        let stapled = chain.staple.as_ref().map(|staple| Stapled {
-            with: Arc::new(CertifiedKey { ocsp: Some(staple.der.to_vec()), ..bare.clone() }),
-            from: staple.this_update_unix_secs.saturating_sub(SKEW_SECS),
-            until: staple.next_update_unix_secs,
+        let stapled = chain.staple.as_ref().map(|staple| {
+            let with = CertifiedKey { ocsp: Some(staple.der.to_vec()), ..bare.clone() };
+            (Arc::new(with), staple.time())
         });
         Ok(Self { bare: Arc::new(bare), stapled })
     }
 
-    /// Out of its time an answer helps nobody, and strict clients turn away from it.
     fn at(&self, now: Moment) -> &Arc<CertifiedKey> {
-        let counts = |stapled: &&Stapled| (stapled.from..stapled.until).contains(&now.unix_secs());
-        self.stapled.as_ref().filter(counts).map_or(&self.bare, |stapled| &stapled.with)
+        match &self.stapled {
+            Some((stapled, time)) if time.contains(&now.unix_secs()) => stapled,
+            _ => &self.bare,
+        }
     }
 }
 
@@ -271,7 +264,7 @@ impl BySni {
             }
             default.get_or_insert(shown);
         }
-        for name in &settings.withheld {
+        for name in settings.closed_names() {
             match name.strip_prefix("*.") {
                 Some(parent) => wildcard.entry(parent.to_owned()).or_insert(None),
                 None => exact.entry(name.clone()).or_insert(None),

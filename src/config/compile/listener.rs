@@ -12,7 +12,8 @@ use crate::config::raw::{
 };
 use crate::config::read::Entry;
 use crate::config::settings::{
-    Alpn, Bounds, CertifiedChain, ClientAuth, ListenerSettings, Rate, TlsSettings, TlsVersion,
+    Alpn, Bounds, CertifiedChain, ClientAuth, Expired, ListenerSettings, Rate, TlsSettings,
+    TlsVersion,
 };
 use crate::policy::NetworkMask;
 
@@ -24,18 +25,27 @@ enum ClientCa {
     Unusable,
 }
 
-/// Those that are opened, and the names of the others; `None` if one has a mistake.
-pub(super) fn parted(
-    all: impl IntoIterator<Item = Option<Certified>>,
-) -> Option<(Vec<CertifiedChain>, Vec<String>)> {
-    let (mut opened, mut withheld) = (Vec::new(), Vec::new());
-    for one in all {
-        match one? {
-            Certified::Opened(chain) => opened.push(chain),
-            Certified::Withheld(names) => withheld.extend(names),
+/// A listener's certificates, by what becomes of their keys.
+#[derive(Default)]
+pub(super) struct Parted {
+    pub(super) opened: Vec<CertifiedChain>,
+    pub(super) withheld: Vec<String>,
+    pub(super) expired: Vec<Expired>,
+}
+
+impl Parted {
+    /// `None` if one has a mistake.
+    pub(super) fn of(all: impl IntoIterator<Item = Option<Certified>>) -> Option<Self> {
+        let mut parted = Self::default();
+        for one in all {
+            match one? {
+                Certified::Opened(chain) => parted.opened.push(chain),
+                Certified::Withheld(names) => parted.withheld.extend(names),
+                Certified::Expired(expired) => parted.expired.push(expired),
+            }
         }
+        Some(parted)
     }
-    Some((opened, withheld))
 }
 
 /// The most listeners.
@@ -189,7 +199,9 @@ impl Ctx<'_> {
             .collect();
         let client_ca = self.client_ca(entry, raw);
         let client_crl = match &client_ca {
-            ClientCa::Loaded(list) => self.revocation_lists(entry, &raw.client_crl, list),
+            ClientCa::Loaded(list) => {
+                self.revocation_lists(entry, &raw.client_crl, list, &entry.name)
+            }
             ClientCa::None if !raw.client_crl.is_empty() => {
                 let found = "`client_crl` is set, and no client certificate is asked for";
                 let instead = "add client_ca and client_auth, or remove client_crl";
@@ -224,10 +236,11 @@ impl Ctx<'_> {
                 TlsVersion::V1_2
             }
         };
-        let (certificates, withheld) = parted(certificates)?;
+        let Parted { opened: certificates, withheld, expired } = Parted::of(certificates)?;
         Some(TlsSettings {
             certificates,
             withheld,
+            expired,
             client_ca: match client_ca {
                 ClientCa::None => None,
                 ClientCa::Loaded(list) => Some(list),

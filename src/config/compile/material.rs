@@ -11,13 +11,14 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
+use super::operator::API_LISTENER;
 use super::{Ctx, days};
 use crate::base::{ControlId, Use};
 use crate::config::outside::{CommandFault, ReadFault};
 use crate::config::raw::value::{PathText, quoted};
 use crate::config::raw::{RawCertified, SecretRef};
 use crate::config::read::Entry;
-use crate::config::settings::{CertifiedChain, ClientKey, KeyFault, TlsKey};
+use crate::config::settings::{CertifiedChain, ClientKey, Expired, KeyFault, TlsKey, TlsSettings};
 use crate::config::source::Place;
 use crate::seal;
 
@@ -32,6 +33,8 @@ pub(super) enum Certified {
     Opened(CertifiedChain),
     /// Its key stays closed on this host; the names it holds.
     Withheld(Vec<String>),
+    /// So does that of one whose time is over.
+    Expired(Expired),
 }
 
 /// What of a leaf certificate matters here.
@@ -41,7 +44,7 @@ struct Leaf {
     not_after: u64,
 }
 
-impl Ctx<'_> {
+impl<'c> Ctx<'c> {
     /// A listener's certificate with its key, found to belong together and to be in force. The key is
     /// opened only where this host's permit covers the listener and every name of the certificate.
     pub(super) fn server_certificate<T>(
@@ -69,6 +72,9 @@ impl Ctx<'_> {
             self.report.warning(&certificate_at, ControlId::Tls3, found, instead);
             return Some(Certified::Withheld(leaf.server_names));
         }
+        if leaf.not_after <= self.now.unix_secs() {
+            return Some(self.expired(leaf, listener, &certificate_at));
+        }
         let key_at = entry.at(&raw.key.span);
         let material = self.secret(&raw.key.value, &key_at)?;
         self.lies_open(&raw.key.value, &material, &key_at);
@@ -89,6 +95,38 @@ impl Ctx<'_> {
         }))
     }
 
+    /// An old file takes no certificate down that counts: the one in force stays. Where that is over,
+    /// too, clients would turn away from it: its names are refused, and nothing else waits for it.
+    fn expired(&mut self, leaf: Leaf, listener: &str, place: &Place) -> Certified {
+        let now = self.now.unix_secs();
+        let known = self.in_force(listener).into_iter().flat_map(|tls| &tls.certificates);
+        let kept = known
+            .filter(|own| own.server_names == leaf.server_names && own.not_after_unix_secs > now)
+            .max_by_key(|own| own.not_after_unix_secs);
+        let found = match kept {
+            Some(_) => "the certificate has expired; the one before it stays until its own end",
+            None => "the certificate has expired: its key stays closed, its names are refused",
+        };
+        self.report.warning(place, ControlId::Tls5, found, "renew it; its key is due, too");
+        match kept {
+            Some(kept) => Certified::Opened(kept.clone()),
+            None => Certified::Expired(Expired {
+                server_names: leaf.server_names,
+                not_before_unix_secs: u64::try_from(leaf.not_before).unwrap_or(0),
+                not_after_unix_secs: leaf.not_after,
+            }),
+        }
+    }
+
+    /// How a listener, or the operators' API, speaks TLS now.
+    pub(super) fn in_force(&self, listener: &str) -> Option<&'c TlsSettings> {
+        let before = self.before?;
+        if listener == API_LISTENER {
+            return before.api.as_ref().map(|api| &api.tls);
+        }
+        before.listeners.iter().find(|own| own.name.as_str() == listener)?.tls.as_ref()
+    }
+
     /// The same for one that the gateway shows to others, which needs no permit.
     pub(super) fn client_certificate<T>(
         &mut self,
@@ -101,6 +139,11 @@ impl Ctx<'_> {
         let key = ClientKey::open(&material, self.host.host_key.as_ref());
         let key = key.map_err(|fault| self.unopened(&key_at, fault)).ok()?;
         let (chain, leaf) = read?;
+        if leaf.not_after <= self.now.unix_secs() {
+            let place = entry.at(&raw.certificate.span);
+            let found = "the certificate has expired: whoever is shown it turns away";
+            self.report.warning(&place, ControlId::Tls5, found, "renew it; its key is due, too");
+        }
         self.fits(&chain, key.reveal_for(Use::Verify), &key_at)?;
         Some(CertifiedChain {
             staple: None,
@@ -187,10 +230,8 @@ impl Ctx<'_> {
             let found = "the certificate is not in force yet";
             let instead = "use one that is, or set this machine's clock";
             self.report.error(place, ControlId::Tls5, found, instead);
-        } else if leaf.not_after <= now {
-            let found = "the certificate has expired";
-            self.report.error(place, ControlId::Tls5, found, "renew it; its key is due, too");
-        } else if leaf.not_after < now.saturating_add(RENEW_SECS) {
+        } else if (now.saturating_add(1)..now.saturating_add(RENEW_SECS)).contains(&leaf.not_after)
+        {
             let left = days((leaf.not_after - now) / 86_400 * 86_400);
             let found = format!("the certificate expires in {left}");
             self.report.warning(place, ControlId::Tls5, found, "renew it");

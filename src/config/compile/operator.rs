@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 
 use super::Ctx;
-use super::listener::parted;
+use super::listener::Parted;
 use crate::base::{ControlId, Name};
 use crate::config::operating::{
     ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators,
@@ -21,7 +21,7 @@ use crate::identity::{
 const OPERATORS_MAX: usize = 1_000;
 
 /// How a permit names the API.
-const API_LISTENER: &str = "admin.api";
+pub(super) const API_LISTENER: &str = "admin.api";
 
 /// The API can't be served; it was told why.
 pub(super) struct Unusable;
@@ -65,12 +65,13 @@ impl Ctx<'_> {
         let certified = self.server_certificate(entry, &own, API_LISTENER);
         let ca_at = entry.at(&tls.client_ca.span);
         let client_ca = self.authorities(&tls.client_ca.value, &ca_at, ControlId::Priv3);
-        let (certificates, withheld) = parted([certified])?;
+        let Parted { opened: certificates, withheld, expired } = Parted::of([certified])?;
         let client_ca = client_ca?;
-        let client_crl = self.revocation_lists(entry, &tls.client_crl, &client_ca);
+        let client_crl = self.revocation_lists(entry, &tls.client_crl, &client_ca, API_LISTENER);
         Some(TlsSettings {
             certificates,
             withheld,
+            expired,
             client_crl: client_crl?,
             client_ca: Some(client_ca),
             client_auth: ClientAuth::Required,

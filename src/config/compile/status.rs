@@ -19,8 +19,6 @@ use crate::config::source::Place;
 
 const LIST_BYTES_MAX: u64 = 16 << 20;
 const STAPLE_BYTES_MAX: u64 = 64 << 10;
-/// How far the clocks of an authority and of this machine may differ.
-const SKEW_SECS: u64 = 300;
 
 /// Why a file is no list that can be used.
 enum ListFault {
@@ -38,10 +36,15 @@ impl Ctx<'_> {
         entry: &Entry<T>,
         paths: &At<Vec<At<PathText>>>,
         authorities: &[CertificateDer<'static>],
+        listener: &str,
     ) -> Option<Vec<RevocationList>> {
+        let known = self.in_force(listener).map_or(&[][..], |tls| &tls.client_crl);
         let lists: Vec<_> = paths
             .iter()
-            .map(|path| self.revocation_list(&path.value, &entry.at(&path.span), authorities))
+            .map(|path| {
+                let place = entry.at(&path.span);
+                self.revocation_list(&path.value, &place, authorities, known)
+            })
             .collect();
         let lists: Vec<RevocationList> = lists.into_iter().collect::<Option<_>>()?;
         let listed =
@@ -61,6 +64,7 @@ impl Ctx<'_> {
         path: &PathText,
         place: &Place,
         authorities: &[CertificateDer<'static>],
+        known: &[RevocationList],
     ) -> Option<RevocationList> {
         let path = self.path(path, place);
         let bytes = match self.outside.read(&path, LIST_BYTES_MAX) {
@@ -74,15 +78,7 @@ impl Ctx<'_> {
         let der = CertificateRevocationListDer::from_pem_slice(&bytes)
             .unwrap_or_else(|_no_pem| CertificateRevocationListDer::from(bytes));
         let (found, instead) = match judge_list(der, authorities) {
-            Ok(list) => {
-                let now = self.now.unix_secs();
-                if list.next_update_unix_secs > now {
-                    return Some(list);
-                }
-                let since = days((now - list.next_update_unix_secs) / 86_400 * 86_400);
-                let found = format!("{shown} is out of date since {since}");
-                (found, "fetch it anew: out of date it would shut everybody out")
-            }
+            Ok(list) => return Some(self.in_time(list, known, &shown, place)),
             Err(ListFault::Form) => {
                 (format!("{shown} is no list of revoked certificates"), "write a CRL, PEM or DER")
             }
@@ -103,6 +99,31 @@ impl Ctx<'_> {
         None
     }
 
+    /// A list that is out of date lets nobody in of whom it speaks, as it would have done had nothing
+    /// been read again; the one in force counts on if that is not.
+    fn in_time(
+        &mut self,
+        list: RevocationList,
+        known: &[RevocationList],
+        shown: &str,
+        place: &Place,
+    ) -> RevocationList {
+        let now = self.now.unix_secs();
+        if list.next_update_unix_secs > now {
+            return list;
+        }
+        let counts = |one: &&RevocationList| one.next_update_unix_secs > now && alike(one, &list);
+        let kept = known.iter().filter(counts).max_by_key(|one| one.this_update_unix_secs);
+        let since = days((now - list.next_update_unix_secs) / 86_400 * 86_400);
+        let then = match kept {
+            Some(_) => "the list before it stays until its own end",
+            None => "nobody of whom it speaks gets in",
+        };
+        let found = format!("{shown} is out of date since {since}: {then}");
+        self.report.warning(place, ControlId::Acc3, found, "fetch it anew from the authority");
+        kept.cloned().unwrap_or(list)
+    }
+
     /// What the authority says of a leaf, to be shown with it.
     pub(super) fn staple(
         &mut self,
@@ -121,18 +142,23 @@ impl Ctx<'_> {
         let shown = quoted(&path.display().to_string());
         let (found, instead) = match judge_staple(&der, chain) {
             Ok((this_update, next_update)) => {
-                let now = self.now.unix_secs();
-                if this_update > now.saturating_add(SKEW_SECS) {
-                    (format!("{shown} begins to count later"), "set this machine's clock")
-                } else if next_update <= now {
-                    (format!("{shown} is out of date"), "fetch it anew, or remove `ocsp`")
-                } else {
-                    return Some(Staple {
-                        der: Arc::from(der),
-                        this_update_unix_secs: this_update,
-                        next_update_unix_secs: next_update,
-                    });
+                let staple = Staple {
+                    der: Arc::from(der),
+                    this_update_unix_secs: this_update,
+                    next_update_unix_secs: next_update,
+                };
+                // Each handshake looks whether its time is.
+                let (now, time) = (self.now.unix_secs(), staple.time());
+                if now < time.start {
+                    let found = format!("{shown} begins to count later, and is not shown before");
+                    let instead = "set this machine's clock";
+                    self.report.warning(place, ControlId::Tls5, found, instead);
+                } else if time.end <= now {
+                    let found = format!("{shown} is out of date, and not shown");
+                    let instead = "fetch it anew, or remove `ocsp`";
+                    self.report.warning(place, ControlId::Tls5, found, instead);
                 }
+                return Some(staple);
             }
             Err(fault) => told(fault, &shown),
         };
@@ -222,6 +248,14 @@ fn parse_list<'d>(
 ) -> Option<CertificateRevocationList<'d>> {
     let (rest, list) = x509_parser::parse_x509_crl(der).ok()?;
     rest.is_empty().then_some(list)
+}
+
+/// Whether two lists are of one authority.
+fn alike(one: &RevocationList, other: &RevocationList) -> bool {
+    let (Some(one), Some(other)) = (parse_list(&one.der), parse_list(&other.der)) else {
+        return false;
+    };
+    one.issuer().as_raw() == other.issuer().as_raw()
 }
 
 fn is_of(list: &CertificateRevocationListDer<'_>, authority: &CertificateDer<'_>) -> bool {

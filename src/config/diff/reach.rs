@@ -117,6 +117,7 @@ pub(super) fn tls(
     let TlsSettings {
         certificates: _,
         withheld: _,
+        expired: _,
         client_ca: _,
         client_crl: _,
         client_auth: _,
@@ -128,7 +129,7 @@ pub(super) fn tls(
     if leaves(was) != leaves(now) {
         out.add(line(Direction::Neutral, "certificate").was(leaves(was)).is(leaves(now)));
     }
-    let closed = |of: &TlsSettings| of.withheld.iter().map(Said::place).collect::<Vec<_>>();
+    let closed = |of: &TlsSettings| of.closed_names().map(Said::place).collect::<Vec<_>>();
     // What is closed no more is opened.
     sets(line, ("opens keys of", "keeps closed keys of"), &closed(now), &closed(was), out);
     let authorities = |of: &TlsSettings| -> Vec<Said> {

@@ -40,6 +40,7 @@ fn judge(authorities: &[&DevCa], lists: Vec<RevocationList>) -> Judge {
     let settings = TlsSettings {
         certificates: Vec::new(),
         withheld: Vec::new(),
+        expired: Vec::new(),
         client_ca: Some(authorities.iter().map(|ca| ca.certificate()).collect()),
         client_crl: lists,
         client_auth: ClientAuth::Optional,

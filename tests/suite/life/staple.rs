@@ -11,11 +11,12 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use sekisho::base::Use;
 use sekisho::config;
 use sekisho::devcerts::{Leaf, LeafPlan, Says};
+use sekisho::mock::Session;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::DAY;
-use crate::support::{ORDERS, Plan, World, get, now};
+use crate::support::{ORDERS, Plan, World, bearing, get, now, until};
 
 /// Verifies as usual, and keeps what was stapled.
 #[derive(Debug)]
@@ -102,8 +103,6 @@ async fn tls_5_clients_are_shown_what_the_authority_says() {
     let (path, from) = (world.dir.join("sekisho.toml"), now().unix_secs());
     let other = world.pki.ca.ocsp_response(&world.pki.upstream, Says::Good, around_now()).unwrap();
     for (bytes, says) in [
-        (answer(Says::Good, (from - 2 * DAY, from - DAY)), "is out of date"),
-        (answer(Says::Good, (from + DAY, from + 2 * DAY)), "begins to count later"),
         (answer(Says::Revoked(from - DAY), around_now()), "says that the certificate is revoked"),
         (answer(Says::Unknown, around_now()), "does not know the certificate"),
         (other, "speaks of another certificate"),
@@ -129,6 +128,39 @@ async fn tls_5_a_staple_is_shown_in_its_time_only() {
     // Nobody has renewed it, and nothing is read again.
     world.advance(Duration::from_secs(120));
     assert_eq!(stapled(&world).await, b"");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_a_staple_out_of_its_time_holds_nothing_up() {
+    let world = World::start().await;
+    let from = now().unix_secs();
+    let answer = |times| world.pki.ca.ocsp_response(&world.pki.server, Says::Good, times).unwrap();
+    let token = world.token("analyst");
+    let mut on_list = "subject = \"analyst\"".to_owned();
+    for (times, says) in [
+        ((from - 2 * DAY, from - DAY), "is out of date, and not shown"),
+        ((from + DAY, from + 2 * DAY), "begins to count later"),
+    ] {
+        std::fs::write(world.dir.join("server.ocsp"), answer(times)).unwrap();
+        // Somebody leaves, and is out.
+        let (before, after) = (on_list.clone(), on_list.replace("analyst", "analyst-no-more"));
+        on_list.clone_from(&after);
+        let change = |text: String| text.replacen(CERTIFIED, STAPLED, 1).replace(&before, &after);
+        assert!(world.reload(change).await, "{says}");
+        let reply = world.call(&world.nobody(), bearing(get(ORDERS), &token)).await;
+        assert_eq!(reply.status, 401, "{says}");
+        assert_eq!(stapled(&world).await, b"", "{says}");
+        let loaded = config::load(&world.dir.join("sekisho.toml"), 9, now()).unwrap();
+        assert!(
+            loaded.warnings.iter().any(|one| one.found.contains(says)),
+            "{:?}",
+            loaded.warnings
+        );
+        world.gateway.engine.check_conditions();
+        let critical = world.metric("sekisho_alarms_raised_total{severity=\"critical\"}");
+        assert!(critical >= 1.0, "{says}");
+    }
     world.finish().await;
 }
 
@@ -175,7 +207,7 @@ async fn tls_5_a_wrong_certificate_is_not_swapped_in_and_the_reason_is_told() {
     let (own, above) = (good.certificate_pem().to_owned(), ca.certificate_pem());
     let stranger = world.pki.rogue.ca.certificate_pem();
     let path = world.dir.join("sekisho.toml");
-    let cases: [(String, &Leaf, u32, &str); 6] = [
+    let cases: [(String, &Leaf, u32, &str); 5] = [
         (own.clone(), &over, 0o600, "the private key does not belong to the certificate"),
         (
             above.clone() + &own,
@@ -190,7 +222,6 @@ async fn tls_5_a_wrong_certificate_is_not_swapped_in_and_the_reason_is_told() {
             "certificate 1 of the file is not signed by certificate 2, but by certificate 3",
         ),
         (later.certificate_pem().to_owned(), &later, 0o600, "the certificate is not in force yet"),
-        (over.certificate_pem().to_owned(), &over, 0o600, "the certificate has expired"),
         (own.clone(), &good, 0o644, "can be read or changed by others"),
     ];
     for (certificate, leaf, mode, says) in &cases {
@@ -210,5 +241,60 @@ async fn tls_5_a_wrong_certificate_is_not_swapped_in_and_the_reason_is_told() {
     // Whoever was connected has noticed nothing of all this.
     assert_eq!(open.call(get(ORDERS)).await.unwrap().status, 200);
     assert_eq!(open.certificate(), Some(&shown));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_an_expired_certificate_takes_nothing_down_and_holds_nothing_up() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let (at, ca) = (now().unix_secs(), &world.pki.ca);
+    let plan = |name: &str, to: u64| LeafPlan {
+        not_before: at - 30 * DAY,
+        not_after: to,
+        ..LeafPlan::server(&[name.to_owned()], now())
+    };
+    let write = |leaf: &Leaf| {
+        std::fs::write(world.dir.join("own.pem"), leaf.certificate_pem()).unwrap();
+        let key = world.dir.join("own.key");
+        std::fs::write(&key, leaf.key_pem().reveal_for(Use::Forward)).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let caller = |name: &str| {
+        world.caller(|config| {
+            config.server_name = name.to_owned();
+            config.identity = world.pki.client("label-printer").cloned();
+        })
+    };
+    let good = ca.issue(&plan("own.shop.test", at + 2 * DAY)).unwrap();
+    write(&good);
+    let two = "key = \"pki/server.key\" }, { certificate = \"own.pem\", key = \"own.key\" }";
+    assert!(world.reload(|text| text.replacen(CERTIFIED, two, 1)).await);
+    let shown = |session: &Session| session.certificate().cloned();
+    let own = caller("own.shop.test").connect(world.address()).await.unwrap();
+    assert_eq!(shown(&own), good.chain().first().cloned());
+    // An older one is copied over it: the one in force goes on, and the rest is taken.
+    write(&ca.issue(&plan("own.shop.test", at - DAY)).unwrap());
+    let out = |text: String| text.replace("\"analyst\" }", "\"another\" }");
+    assert!(world.reload(out).await);
+    let token = world.token("analyst");
+    let reply = world.call(&world.nobody(), bearing(get(ORDERS), &token)).await;
+    assert_eq!(reply.status, 401, "a leaver is still in");
+    let own = caller("own.shop.test").connect(world.address()).await.unwrap();
+    assert_eq!(shown(&own), good.chain().first().cloned());
+    // Both are over: its own name is refused, and no other.
+    world.advance(Duration::from_secs(3 * DAY));
+    assert!(world.reload(|text| text).await);
+    assert!(caller("own.shop.test").connect(world.address()).await.is_err());
+    let other = caller("localhost").connect(world.address()).await.unwrap();
+    assert_eq!(shown(&other), world.pki.server.chain().first().cloned());
+    world.gateway.engine.check_conditions();
+    let critical = "sekisho_alarms_raised_total{severity=\"critical\"}";
+    until("the alarm", || world.metric(critical) >= 1.0).await;
+    // Nothing was found wrong with the permit.
+    assert_eq!(world.events("tls-withheld").len(), 0);
+    // And a start is no different.
+    let world = world.restart().await;
+    let caller = world.printer();
+    assert!(caller.connect(world.address()).await.is_ok());
     world.finish().await;
 }
