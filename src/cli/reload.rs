@@ -65,8 +65,12 @@ impl Running {
     /// A file changed. Whether that is enough is the configuration's to say.
     pub async fn files_changed(&self) -> bool {
         if self.engine.live().snapshot.reload.apply == Apply::OnRequest {
-            say::err("files changed; they wait for SIGHUP or `sekisho reload`");
-            return false;
+            let taken = self.engine.look_at_permit().await;
+            let permit = if taken { "the permit is taken up; other " } else { "" };
+            say::err(format_args!(
+                "{permit}files that changed wait for SIGHUP or `sekisho reload`"
+            ));
+            return taken;
         }
         self.reload_by(Trigger::File, Again::No).await
     }

@@ -48,7 +48,7 @@ pub use settings::{
     Bounds, Breaker, CertifiedChain, ClientAuth, ClientKey, DeniedToken, DetectSettings, Endpoint,
     Expired, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, KeyFault,
     ListenerSettings, LogSettings, Nameless, Names, OnErrors, PacingSettings, PassProxy,
-    PassSettings, PassTable, PassTarget, PermitSettings, Posted, QuotaSettings, Rate,
+    PassSettings, PassTable, PassTarget, PermitPaper, PermitSettings, Posted, QuotaSettings, Rate,
     RedisSettings, Region, ReloadSettings, RevocationList, Roots, Stage, Staple, StateSettings,
     TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol,
     UpstreamSettings, Way,

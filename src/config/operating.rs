@@ -8,6 +8,9 @@ use crate::base::{Moment, Name};
 use crate::identity::{PeerCertificate, Trust};
 use crate::policy::NetworkMask;
 
+/// How a permit names the API.
+pub(super) const API_LISTENER: &str = "admin.api";
+
 /// `[admin.api]`.
 #[derive(Clone, Debug)]
 pub struct ApiSettings {
@@ -107,7 +110,7 @@ pub enum Stranger {
 }
 
 /// All operators, by their certificates. The default knows nobody.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Operators {
     /// The same registry as for identities, and of its own: nobody is known in both.
     pub(super) trust: Option<Trust>,

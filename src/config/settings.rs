@@ -24,7 +24,7 @@ use crate::policy::{LimitSpec, NetworkMask};
 
 pub use alarm::{AlarmSettings, AlarmTarget, AlarmWay, Posted};
 pub use pass::{Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way};
-pub use permit::{ClientKey, KeyFault, PermitSettings, TlsKey};
+pub use permit::{ClientKey, KeyFault, PermitPaper, PermitSettings, TlsKey};
 pub use reload::{Apply, OnErrors, ReloadSettings};
 pub use state::{RedisSettings, StateSettings};
 pub use tls::{

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::operating::{ApiSettings, Operators};
+use super::operating::{API_LISTENER, ApiSettings, Operators};
 use super::settings::{
     AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
     ListenerSettings, LogSettings, Names, PacingSettings, PermitSettings, QuotaSettings,
@@ -17,7 +17,7 @@ use crate::policy::{NetTable, OperationTable, Policy, Prefixes, StepUp};
 
 /// Everything a request is judged by. A request holds one of these from its first byte to its last,
 /// so no two decisions about it come from different configurations.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// Differs between any two snapshots of a process.
     pub generation: u64,
@@ -31,7 +31,7 @@ pub struct Snapshot {
     pub shutdown_grace: Duration,
     /// How old a private key may become before people are told (TLS-5).
     pub key_max_age: Duration,
-    pub networks: NetTable,
+    pub networks: Arc<NetTable>,
     /// What each named network holds, by `NetworkIx`.
     pub prefixes: Vec<Prefixes>,
     /// In the order of the file; see [`listener`](Self::listener).
@@ -71,7 +71,7 @@ pub struct Snapshot {
 }
 
 /// The operations of one listener.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tables {
     /// For connections opened for another name, or none.
     pub(super) default: Arc<OperationTable>,
@@ -93,6 +93,27 @@ impl Snapshot {
     #[must_use]
     pub fn listener(&self, ix: ListenerIx) -> Option<&ListenerSettings> {
         self.listeners.get(self.names.listener_place(ix)?)
+    }
+
+    /// The same under another permit: what that does not cover is closed, and what was closed stays
+    /// so, for nothing is opened here.
+    #[must_use]
+    pub fn under(&self, permit: PermitSettings, generation: u64) -> Self {
+        let mut next = Self { generation, permit, ..self.clone() };
+        let permit = next.permit.standing.as_ref().ok();
+        let listeners = next.listeners.iter_mut();
+        let listeners = listeners.filter_map(|one| Some((one.name.as_str(), one.tls.as_mut()?)));
+        let api = next.api.iter_mut().map(|api| (API_LISTENER, &mut api.tls));
+        for (name, tls) in listeners.chain(api) {
+            let permit = permit.filter(|permit| permit.allows_listener(name));
+            let covers = |name: &String| permit.is_some_and(|permit| permit.allows_name(name));
+            let (open, closed): (Vec<_>, Vec<_>) = std::mem::take(&mut tls.certificates)
+                .into_iter()
+                .partition(|one| permit.is_some() && one.server_names.iter().all(covers));
+            tls.certificates = open;
+            tls.withheld.extend(closed.into_iter().flat_map(|one| one.server_names));
+        }
+        next
     }
 
     /// The operation of that name.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::Engine;
 use super::live::Live;
 use crate::base::{Clock, Moment, Name};
-use crate::config::Snapshot;
+use crate::config::{Apply, Machine, PermitSettings, Snapshot};
 use crate::evidence::{Event, Fixed, PermitNews};
 use crate::permit::clock::Steady;
 use crate::permit::{HostPermit, PermitFault};
@@ -19,7 +19,7 @@ use crate::permit::{HostPermit, PermitFault};
 /// How far ahead of its end people are told: 14, 7 and 1 days.
 const AHEAD_SECS: [u64; 3] = [14 * 86_400, 7 * 86_400, 86_400];
 /// How often a permit is looked at again that only waits for its time, or for the clock.
-const AGAIN: Duration = Duration::from_secs(600);
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Until when TLS may end here, by both clocks: whichever says first that it is over.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ impl Believed {
 pub(super) struct Permits {
     pub(super) time: Believed,
     told: Mutex<Told>,
-    /// When the configuration was last read for the permit's sake.
+    /// When it was last looked at although nothing of it changed.
     again: Mutex<Moment>,
 }
 
@@ -172,20 +172,37 @@ impl Engine {
     }
 
     /// Whether the configuration should be read again although no file of it changed: the permit is
-    /// over, and what it opened is to be forgotten; or it may have become good.
+    /// over, and what it opened is to be forgotten; or its time has come, or the clock came back.
     pub fn permit_is_due(&self) -> bool {
         let (live, now) = (self.live(), self.clock.now());
-        let due = match &live.snapshot.permit.standing {
-            Ok(_) => live.until().is_some_and(|until| until.is_over(now)),
-            Err(PermitFault::NotYet | PermitFault::ClockWentBack) => true,
-            Err(_) => false,
+        let permit = &live.snapshot.permit;
+        let over = live.until().is_some_and(|until| until.is_over(now));
+        let waits = |fault| {
+            use PermitFault::{ClockWentBack, Expired, NotYet};
+            matches!(fault, NotYet | Expired | ClockWentBack)
         };
-        let mut again = self.permits.again.lock();
-        let due = due && now.since(*again) >= AGAIN;
-        if due {
+        let fault = permit.standing.as_ref().err().copied().or(permit.refused);
+        {
+            let mut again = self.permits.again.lock();
+            if !(over || fault.is_some_and(waits)) || now.since(*again) < AGAIN {
+                return false;
+            }
             *again = now;
         }
-        due
+        self.permit_now(&live).is_some()
+    }
+
+    /// What became of the permit alone since a configuration was read, if that is anything else. One
+    /// that is over needs nothing done where files wait to be asked for: its end is felt at the door,
+    /// and a clock that comes back opens it.
+    pub(super) fn permit_now(&self, live: &Live) -> Option<PermitSettings> {
+        let (known, environment) = (&live.snapshot.permit, &live.snapshot.environment);
+        let now = known.again(&Machine, environment, self.steady_now());
+        let same = (&now.standing, now.refused) == (&known.standing, known.refused);
+        let rests = live.snapshot.reload.apply == Apply::OnRequest
+            && known.standing.is_ok()
+            && now.standing == Err(PermitFault::Expired);
+        (!same && !rests).then_some(now)
     }
 
     pub(super) fn meter_permit(&self) {

@@ -4,6 +4,7 @@ mod apart;
 mod barred;
 mod files;
 mod hold;
+mod permit;
 mod tally;
 mod trial;
 mod turn;

@@ -139,6 +139,7 @@ pub enum Standing {
 }
 
 /// The compiled registry: immutable, shared, replaced whole.
+#[derive(Clone)]
 pub struct Trust {
     pub(super) generation: u64,
     pub(super) token_bytes_max: usize,
@@ -150,6 +151,7 @@ pub struct Trust {
     pub(super) spki: HashMap<[u8; 32], IdentityIx>,
 }
 
+#[derive(Clone)]
 pub(super) struct Issuer {
     pub(super) spec: IssuerSpec,
     pub(super) skew_secs: u64,
@@ -158,6 +160,7 @@ pub(super) struct Issuer {
     pub(super) subjects: HashMap<Box<str>, IdentityIx>,
 }
 
+#[derive(Clone)]
 struct Identity {
     name: Name,
     /// Active and of this gateway's environment.

@@ -185,6 +185,98 @@ async fn tls_3_an_issuer_that_is_trusted_no_more_ends_its_permits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_permit_is_withdrawn_and_renewed_whatever_waits_or_is_broken() {
+    let world = World::start().await;
+    let token = world.token("analyst");
+    let analyst = async || {
+        let reply = world.call(&world.nobody(), bearing(get(ORDERS), &token)).await;
+        reply.status.as_u16()
+    };
+    let edit = |from: &str, to: &str| {
+        let path = world.dir.join("sekisho.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    };
+    let on_request = "\n[reload]\napply = \"on-request\"\n";
+    assert!(world.reload(|text| text + on_request).await);
+    // Files changed that wait to be asked for: they do, and the permit is renewed.
+    edit("subject = \"analyst\"", "subject = \"another\"");
+    let renewed = issued(&world, |claims| claims.expires = claims.issued + 60 * 86_400);
+    std::fs::write(path(&world), &renewed).unwrap();
+    assert!(world.gateway.files_changed().await);
+    assert!(!world.gateway.files_changed().await, "it was taken twice");
+    assert!(world.metric("sekisho_permit_seconds") > 55.0 * 86_400.0);
+    serves(&open(&world).await).await;
+    assert_eq!(analyst().await, 200);
+    // One that leaves a name out closes it.
+    let narrow = issued(&world, |claims| claims.server_names.truncate(1));
+    std::fs::write(path(&world), narrow).unwrap();
+    assert!(world.gateway.files_changed().await);
+    closed(&world, "not_listed").await;
+    std::fs::write(path(&world), &renewed).unwrap();
+    assert!(world.reload_as_it_is().await);
+    assert_eq!(analyst().await, 401);
+    // What can't be used withdraws nothing, and keeps nothing from being withdrawn.
+    edit("[log]", "[lag]");
+    assert!(!world.reload_as_it_is().await);
+    serves(&open(&world).await).await;
+    std::fs::remove_file(path(&world)).unwrap();
+    assert!(!world.reload_as_it_is().await);
+    closed(&world, "missing").await;
+    std::fs::write(path(&world), &renewed).unwrap();
+    edit("[lag]", "[log]");
+    assert!(world.reload_as_it_is().await);
+    serves(&open(&world).await).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_permit_whose_time_comes_is_taken_up_by_itself() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let soon = issued(&world, |claims| claims.not_before += 3_660);
+    assert!(install(&world, &soon).await);
+    assert_eq!(world.events("permit-kept")[0]["sekisho.detail"], "not_yet");
+    serves(&open(&world).await).await;
+    world.advance(Duration::from_secs(30));
+    assert!(!world.gateway.engine.permit_is_due());
+    world.advance(Duration::from_secs(60));
+    assert!(world.gateway.engine.permit_is_due());
+    assert!(world.gateway.files_changed().await);
+    let accepted = world.events("permit-accepted");
+    assert_eq!(accepted.len(), 2, "{accepted:?}");
+    assert!(!world.gateway.engine.permit_is_due());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_clock_that_jumps_ahead_and_comes_back_ends_nothing_for_good() {
+    for apply in ["on-change", "on-request"] {
+        let lines = format!("[reload]\napply = \"{apply}\"");
+        let world = World::with(Plan::default().fill("more", &lines).by_hand()).await;
+        let hand = world.hand.as_ref().unwrap();
+        // Written down by now, the wrong time will not be.
+        let record = world.dir.join("state/permit.clock");
+        until("the record of the time", || record.exists()).await;
+        world.advance(Duration::from_secs(60));
+        let now = world.gateway.engine.clock.now().unix_ms();
+        hand.jump_wall_to(now + 40 * 86_400_000);
+        assert!(world.printer().connect(world.address()).await.is_err(), "{apply}");
+        if world.gateway.engine.permit_is_due() {
+            assert!(world.gateway.files_changed().await);
+        }
+        world.advance(Duration::from_secs(3));
+        hand.jump_wall_to(now + 3_000);
+        world.advance(Duration::from_secs(10));
+        if world.gateway.engine.permit_is_due() {
+            assert!(world.gateway.files_changed().await);
+        }
+        serves(&open(&world).await).await;
+        world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tls_3_a_listener_or_name_that_is_not_in_the_permit_is_closed() {
     let world = World::start().await;
     let other = issued(&world, |claims| claims.listeners.clear());

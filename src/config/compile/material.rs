@@ -11,9 +11,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
-use super::operator::API_LISTENER;
 use super::{Ctx, days};
 use crate::base::{ControlId, Use};
+use crate::config::operating::API_LISTENER;
 use crate::config::outside::{CommandFault, ReadFault};
 use crate::config::raw::value::{PathText, quoted};
 use crate::config::raw::{RawCertified, SecretRef};

@@ -27,6 +27,7 @@ mod table;
 mod upstream;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Snapshot;
 use super::error::{ConfigError, ConfigErrors, Report};
@@ -153,7 +154,7 @@ impl Ctx<'_> {
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
             key_max_age: gateway.raw.key_max_age.0,
-            networks,
+            networks: Arc::new(networks),
             prefixes,
             listeners: listeners?,
             upstreams: upstreams?,

@@ -5,7 +5,7 @@ use super::Ctx;
 use super::listener::Parted;
 use crate::base::{ControlId, Name};
 use crate::config::operating::{
-    ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators,
+    API_LISTENER, ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators,
 };
 use crate::config::raw::value::quoted;
 use crate::config::raw::{
@@ -19,9 +19,6 @@ use crate::identity::{
 
 /// The most operators.
 const OPERATORS_MAX: usize = 1_000;
-
-/// How a permit names the API.
-pub(super) const API_LISTENER: &str = "admin.api";
 
 /// The API can't be served; it was told why.
 pub(super) struct Unusable;

@@ -1,11 +1,11 @@
 //! `[permit]`: judged before anything of a listener's is opened (TLS-3, PRIV-5).
 use super::{Ctx, days};
 use crate::base::{ControlId, Moment, Name};
-use crate::config::outside::ReadFault;
+use crate::config::outside::{Outside, ReadFault};
 use crate::config::raw::RawPermit;
 use crate::config::raw::value::{IssuerText, quoted};
 use crate::config::read::Entry;
-use crate::config::settings::PermitSettings;
+use crate::config::settings::{PermitPaper, PermitSettings};
 use crate::permit::clock::{RECORD_BYTES_MAX, RECORD_FILE};
 use crate::permit::{
     DOCUMENT_BYTES_MAX, Expected, Fact, FactKind, HostFacts, HostPermit, IssuerKey, PermitFault,
@@ -23,16 +23,16 @@ const ISSUER_BYTES_MAX: u64 = 1_024;
 const RENEW_SECS: u64 = 14 * 86_400;
 
 /// What a gateway can show: its machine's id, and that it has the host's key.
-struct Host {
+struct Host<'h> {
     machine: Option<Fact>,
-    key: Option<HostKey>,
+    key: Option<&'h HostKey>,
 }
 
-impl HostFacts for Host {
+impl HostFacts for Host<'_> {
     fn fact(&self, kind: FactKind) -> Option<Fact> {
         match kind {
             FactKind::Machine => self.machine.clone(),
-            FactKind::SealingKey => Fact::parse(&self.key.as_ref()?.public().to_string()),
+            FactKind::SealingKey => Fact::parse(&self.key?.public().to_string()),
             FactKind::Instance | FactKind::Tpm => None,
         }
     }
@@ -44,6 +44,7 @@ impl PermitSettings {
         Self {
             standing: Err(PermitFault::Missing),
             refused: None,
+            paper: None,
             issuers: Vec::new(),
             host_key: None,
             latest: None,
@@ -60,6 +61,21 @@ impl PermitSettings {
             })
     }
 
+    /// The same when the permit's own files are looked at again, whatever became of all others.
+    #[must_use]
+    pub fn again(&self, outside: &dyn Outside, environment: &Name, now: Moment) -> Self {
+        let Some(paper) = &self.paper else { return self.clone() };
+        let key = self.host_key.as_ref();
+        let (standing, latest) = paper.judge(outside, environment, &self.issuers, key, now);
+        let latest = latest.max(self.latest);
+        match standing {
+            Err(fault) if self.outlasts(fault, &self.issuers, now) => {
+                Self { refused: Some(fault), latest, ..self.clone() }
+            }
+            standing => Self { standing, refused: None, latest, ..self.clone() },
+        }
+    }
+
     /// The record that this host has seen this time, in seconds since 1970, or the later one that it
     /// had seen already. None without a key, and none in place of a record that was tampered with.
     #[must_use]
@@ -73,6 +89,55 @@ impl PermitSettings {
     }
 }
 
+impl PermitPaper {
+    /// What it is worth on this host, and the latest time that the host has seen.
+    fn judge(
+        &self,
+        outside: &dyn Outside,
+        environment: &Name,
+        issuers: &[IssuerKey],
+        key: Option<&HostKey>,
+        now: Moment,
+    ) -> (Result<HostPermit, PermitFault>, Option<u64>) {
+        let latest = self.latest(outside, key);
+        let standing = self.read(outside).and_then(|document| {
+            let machine = outside.read(&self.machine_id, MACHINE_ID_BYTES_MAX).ok();
+            let host = Host { machine: machine.and_then(|id| machine_fact(&id)), key };
+            let expected = Expected { environment, issuers, host: &host, latest: latest? };
+            verify(&document, &expected, now)
+        });
+        (standing, latest.ok().flatten())
+    }
+
+    fn read(&self, outside: &dyn Outside) -> Result<Vec<u8>, PermitFault> {
+        let bytes_max = u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX);
+        outside.read(&self.file, bytes_max).map_err(|fault| match fault {
+            ReadFault::Missing => PermitFault::Missing,
+            ReadFault::TooLarge => PermitFault::TooLarge,
+            ReadFault::Forbidden
+            | ReadFault::NotAFile
+            | ReadFault::Exposed { .. }
+            | ReadFault::Unreadable => PermitFault::Unreadable,
+        })
+    }
+
+    /// The latest time this host has seen.
+    fn latest(
+        &self,
+        outside: &dyn Outside,
+        key: Option<&HostKey>,
+    ) -> Result<Option<u64>, PermitFault> {
+        let Some(key) = key else { return Ok(None) };
+        match outside.read_own(&self.record, RECORD_BYTES_MAX) {
+            Ok(record) => {
+                clock::read(&record, &key.public().to_string(), &key.derive(CLOCK_PURPOSE))
+            }
+            Err(ReadFault::Missing) => Ok(None),
+            Err(_) => Err(PermitFault::ClockRecord),
+        }
+    }
+}
+
 impl Ctx<'_> {
     pub(super) fn permit(&mut self, environment: Option<&Name>) -> PermitSettings {
         let document = self.document;
@@ -80,23 +145,24 @@ impl Ctx<'_> {
             self.no_permit();
             return PermitSettings::none();
         };
-        let machine_at = entry.at(&entry.raw.machine_id.span);
-        let machine = self.path(&entry.raw.machine_id.value, &machine_at);
-        let machine = self.outside.read(&machine, MACHINE_ID_BYTES_MAX).ok();
-        let host =
-            Host { machine: machine.and_then(|id| machine_fact(&id)), key: self.host_key(entry) };
         let issuers = self.permit_issuers(entry);
-        let latest = self.latest(&host);
-        let standing = latest
-            .and_then(|latest| self.host_standing(entry, environment, &host, &issuers, latest));
+        let host_key = self.host_key(entry);
+        let Some(paper) = self.paper(entry) else { return PermitSettings::none() };
+        let (standing, latest) = match environment {
+            Some(environment) => {
+                paper.judge(self.outside, environment, &issuers, host_key.as_ref(), self.now)
+            }
+            None => (Err(PermitFault::Environment), None),
+        };
         let place = entry.at(&entry.raw.file.span);
         let before = self.before.map(|before| &before.permit);
         match (&standing, before) {
             (Err(fault), Some(before)) if before.outlasts(*fault, &issuers, self.now) => {
                 let found = format!("{fault}; the permit before it counts until its own end");
                 self.report.warning(&place, ControlId::Tls3, found, fault.advice());
-                let latest = latest.ok().flatten().max(before.latest);
-                return PermitSettings { refused: Some(*fault), issuers, latest, ..before.clone() };
+                let latest = latest.max(before.latest);
+                let (paper, refused) = (Some(paper), Some(*fault));
+                return PermitSettings { refused, paper, issuers, latest, ..before.clone() };
             }
             (Err(fault), _) => {
                 let found = format!("{fault}; no listener ends TLS here");
@@ -110,8 +176,8 @@ impl Ctx<'_> {
                 }
             }
         }
-        let (host_key, latest) = (host.key, latest.ok().flatten());
-        PermitSettings { standing, refused: None, issuers, host_key, latest }
+        let paper = Some(paper);
+        PermitSettings { standing, refused: None, paper, issuers, host_key, latest }
     }
 
     fn no_permit(&mut self) {
@@ -141,41 +207,13 @@ impl Ctx<'_> {
         Some(self.path(&gateway.raw.state_dir, &gateway.place).join(name))
     }
 
-    fn host_standing(
-        &mut self,
-        entry: &Entry<RawPermit>,
-        environment: Option<&Name>,
-        host: &Host,
-        issuers: &[IssuerKey],
-        latest: Option<u64>,
-    ) -> Result<HostPermit, PermitFault> {
-        let file = self.path(&entry.raw.file.value, &entry.at(&entry.raw.file.span));
-        let bytes_max = u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX);
-        let document = self.outside.read(&file, bytes_max).map_err(|fault| match fault {
-            ReadFault::Missing => PermitFault::Missing,
-            ReadFault::TooLarge => PermitFault::TooLarge,
-            ReadFault::Forbidden
-            | ReadFault::NotAFile
-            | ReadFault::Exposed { .. }
-            | ReadFault::Unreadable => PermitFault::Unreadable,
-        })?;
-        let environment = environment.ok_or(PermitFault::Environment)?;
-        let expected = Expected { environment, issuers, host, latest };
-        verify(&document, &expected, self.now)
-    }
-
-    /// The latest time this host has seen.
-    fn latest(&self, host: &Host) -> Result<Option<u64>, PermitFault> {
-        let (Some(key), Some(path)) = (&host.key, self.state_file(RECORD_FILE)) else {
-            return Ok(None);
-        };
-        match self.outside.read_own(&path, RECORD_BYTES_MAX) {
-            Ok(record) => {
-                clock::read(&record, &key.public().to_string(), &key.derive(CLOCK_PURPOSE))
-            }
-            Err(ReadFault::Missing) => Ok(None),
-            Err(_) => Err(PermitFault::ClockRecord),
-        }
+    fn paper(&self, entry: &Entry<RawPermit>) -> Option<PermitPaper> {
+        let raw = &entry.raw;
+        Some(PermitPaper {
+            file: self.path(&raw.file.value, &entry.at(&raw.file.span)),
+            machine_id: self.path(&raw.machine_id.value, &entry.at(&raw.machine_id.span)),
+            record: self.state_file(RECORD_FILE)?,
+        })
     }
 
     fn permit_issuers(&mut self, entry: &Entry<RawPermit>) -> Vec<IssuerKey> {

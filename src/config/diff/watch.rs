@@ -84,7 +84,7 @@ fn log(old: &Snapshot, new: &Snapshot, out: &mut Out) {
 
 /// Whoever signs permits decides where keys are opened.
 fn permit_issuers(old: &Snapshot, new: &Snapshot, out: &mut Out) {
-    let PermitSettings { standing: _, refused: _, issuers: _, host_key: _, latest: _ } =
+    let PermitSettings { standing: _, refused: _, paper: _, issuers: _, host_key: _, latest: _ } =
         &new.permit;
     let issuers = |of: &Snapshot| -> Vec<Said> {
         of.permit.issuers.iter().map(|issuer| Said::place(issuer.id().as_str())).collect()

@@ -1,5 +1,6 @@
 //! Whether this host may end TLS, and the private keys that follow from it (TLS-3).
 use std::fmt;
+use std::path::PathBuf;
 
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -15,12 +16,23 @@ pub struct PermitSettings {
     pub standing: Result<HostPermit, PermitFault>,
     /// Why what is in the file does not count, where the permit that was there before still does.
     pub refused: Option<PermitFault>,
+    /// Where it is looked for; `None` without a `[permit]`.
+    pub paper: Option<PermitPaper>,
     /// Whose permits count.
     pub issuers: Vec<IssuerKey>,
     /// The host's own key; `None` where it can't be read.
     pub host_key: Option<HostKey>,
     /// The latest time this host had seen, in seconds since 1970, as far as it is known.
     pub latest: Option<u64>,
+}
+
+/// Where a permit is, and what it is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitPaper {
+    pub(in crate::config) file: PathBuf,
+    pub(in crate::config) machine_id: PathBuf,
+    /// The latest time that this host has seen.
+    pub(in crate::config) record: PathBuf,
 }
 
 /// Why a private key can't be opened.

@@ -231,6 +231,9 @@ impl Engine {
         let done = tokio::task::spawn_blocking(move || {
             let outcome = engine.attempt(&mut turn, &order);
             engine.tell_of(&order, &outcome);
+            if matches!(outcome, Outcome::Refused { .. }) {
+                engine.take_permit(&mut turn);
+            }
             let outcome = Arc::new(outcome);
             if shared {
                 turn.last = Some((covers, Arc::clone(&outcome)));
@@ -322,7 +325,7 @@ impl Engine {
     }
 
     /// The number that the next configuration gets.
-    fn next(&self, turn: &Turn) -> u64 {
+    pub(super) fn next(&self, turn: &Turn) -> u64 {
         turn.generation.max(self.live().snapshot.generation).saturating_add(1)
     }
 
@@ -406,7 +409,7 @@ impl Engine {
         Proven { snapshot, origin: Some(origin) }
     }
 
-    fn tell_of(&self, order: &Order, outcome: &Outcome) {
+    pub(super) fn tell_of(&self, order: &Order, outcome: &Outcome) {
         match outcome {
             Outcome::Applied { generation, diff, .. } => {
                 let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
