@@ -279,6 +279,7 @@ fn unmoved(before: &Snapshot, after: &Snapshot) -> Result<(), ReloadFault> {
         (log.rotate_bytes != other.rotate_bytes, "[log] rotate_bytes"),
         (log.rotate_every != other.rotate_every, "[log] rotate_every"),
         (log.keep != other.keep, "[log] keep"),
+        (before.environment != after.environment, "gateway.environment"),
         (before.state_dir != after.state_dir, "gateway.state_dir"),
         (before.threads != after.threads, "gateway.threads"),
     ]

@@ -308,3 +308,22 @@ async fn tls_3_a_clock_that_was_moved_back_over_a_restart_is_noticed() {
     serves(&open(&world).await).await;
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_5_the_environment_of_a_process_that_runs_stays_what_it_is() {
+    let world = World::start().await;
+    let to = |from: &str, to: &str| {
+        let [from, to] = [from, to].map(|name| format!("environment = \"{name}\""));
+        move |text: String| text.replace(&from, &to)
+    };
+    // Even with a permit for the other one.
+    let other = issued(&world, |claims| {
+        claims.environment = Name::parse("production").unwrap();
+    });
+    std::fs::write(path(&world), other).unwrap();
+    assert!(!world.reload(to("test", "production")).await);
+    assert_eq!(world.events("config-refused")[0]["sekisho.reason"], "restart-needed");
+    serves(&open(&world).await).await;
+    assert_eq!(world.gateway.engine.live().snapshot.environment.as_str(), "test");
+    world.finish().await;
+}
