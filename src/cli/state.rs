@@ -96,6 +96,14 @@ impl Opened {
                 _ = looks.wait_for(|rest| *rest) => {}
             }
         });
+        let Some(shared) = self.shared.clone() else { return };
+        let (engine, mut resting) = (Arc::clone(engine), self.rest.subscribe());
+        self.keepers.spawn(async move {
+            tokio::select! {
+                () = keep_proofs(engine, shared) => {}
+                _ = resting.wait_for(|rest| *rest) => {}
+            }
+        });
     }
 
     /// Ends those who look after the store.
@@ -241,6 +249,24 @@ async fn connected(both: &Shared) {
 async fn written_down(engine: &Engine) -> Result<(), StoreFault> {
     engine.save_all().await?;
     engine.flush_state().await
+}
+
+/// Has certificates, authorities and the password of the shared server renewed as configurations
+/// renew them.
+async fn keep_proofs(engine: Arc<Engine>, shared: Arc<Shared>) {
+    let mut generations = engine.generations();
+    let mut before = engine.live();
+    while generations.changed().await.is_ok() {
+        let live = engine.live();
+        let same = match (&before.snapshot.state.redis, &live.snapshot.state.redis) {
+            (Some(was), Some(now)) => was.proves_as(now),
+            _ => true,
+        };
+        if !same && let Ok(Some(settings)) = remote(&live.snapshot) {
+            shared.renew(settings.endpoint, settings.login);
+        }
+        before = live;
+    }
 }
 
 async fn open_file(snapshot: &Snapshot, now: Moment, look: Look) -> Result<Embedded, Failure> {

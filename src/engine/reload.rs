@@ -14,6 +14,8 @@ use std::io;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Weak};
 
+use tokio::sync::watch;
+
 use super::Engine;
 use super::live::Live;
 use super::peers;
@@ -145,6 +147,12 @@ impl Engine {
     /// See [`ReloadFault`]; the configuration before it then stays in force.
     pub fn reload(&self, snapshot: Snapshot) -> Result<(), ReloadFault> {
         self.put(&self.live(), self.numbered(snapshot)?).map(drop)
+    }
+
+    /// Changes with each configuration that comes in force.
+    #[must_use]
+    pub fn generations(&self) -> watch::Receiver<u64> {
+        self.generations.subscribe()
     }
 
     /// Whoever owns the listening sockets follows the configuration from now on.

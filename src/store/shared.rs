@@ -19,7 +19,7 @@ use super::embedded::Embedded;
 use super::fault::{Condition, StoreFault};
 use super::key::{BlobKey, CounterKey, Shelf};
 use super::register::Register;
-use super::remote::{Memory, Remote, RemoteSettings};
+use super::remote::{Endpoint, Login, Memory, Remote, RemoteSettings};
 use super::stance::Peers;
 use super::{AlarmPage, Blob, Cursor, LockPage, LockRecord, Meta, Put, Reach, Store};
 use crate::base::Moment;
@@ -88,6 +88,11 @@ impl Shared {
             progress: Progress { epoch: memory.known_epoch, ..Progress::default() },
         };
         Ok(Self { own, remote, carrier: tokio::spawn(carrier.carry()), forged, condition })
+    }
+
+    /// See [`Remote::renew`].
+    pub fn renew(&self, endpoint: Endpoint, login: Login) {
+        self.remote.renew(endpoint, login);
     }
 
     /// Tells the other gateways that this one goes, if they can be told; nothing is carried after

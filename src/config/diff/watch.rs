@@ -16,6 +16,7 @@ pub(super) fn compare(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     log(old, new, out);
     gateway(old, new, out);
     permit_issuers(old, new, out);
+    state_proofs(old, new, out);
     pacing(old, new, out);
 }
 
@@ -92,6 +93,16 @@ fn permit_issuers(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     let line = |direction, what| Line::new(direction, Part::Gateway, what);
     let told = ("trusts permits of", "trusts permits no more of");
     sets(&line, told, &issuers(old), &issuers(new), out);
+}
+
+/// Whose server keeps the locks, and how the gateway proves itself to it.
+fn state_proofs(old: &Snapshot, new: &Snapshot, out: &mut Out) {
+    if let (Some(was), Some(now)) = (&old.state.redis, &new.state.redis)
+        && !was.proves_as(now)
+    {
+        let what = "[state.redis] ca, client_certificate or password";
+        out.add(Line::new(Direction::Widens, Part::Gateway, what));
+    }
 }
 
 fn gateway(old: &Snapshot, new: &Snapshot, out: &mut Out) {

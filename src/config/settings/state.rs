@@ -54,7 +54,6 @@ impl StateSettings {
 
 impl RedisSettings {
     fn is_like(&self, other: &Self) -> bool {
-        let leaf = |of: &Self| of.client_certificate.as_ref().map(|own| own.chain.clone());
         (&self.host, self.port, &self.server_name, &self.user, self.time_out, self.poll)
             == (
                 &other.host,
@@ -64,9 +63,19 @@ impl RedisSettings {
                 other.time_out,
                 other.poll,
             )
-            && self.authorities == other.authorities
-            && leaf(self) == leaf(other)
-            && self.password.reveal_for(Use::Match) == other.password.reveal_for(Use::Match)
             && self.secret.reveal_for(Use::Match) == other.secret.reveal_for(Use::Match)
+    }
+
+    /// Whether server and gateway prove themselves to each other by the same. These are renewed while
+    /// the gateway runs.
+    #[must_use]
+    pub fn proves_as(&self, other: &Self) -> bool {
+        self.authorities == other.authorities
+            && self.leaf() == other.leaf()
+            && self.password.reveal_for(Use::Match) == other.password.reveal_for(Use::Match)
+    }
+
+    fn leaf(&self) -> Option<&[CertificateDer<'static>]> {
+        self.client_certificate.as_ref().map(|own| own.chain.as_slice())
     }
 }

@@ -2,7 +2,7 @@
 //! waits for it; without a connection it fails at once.
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::answer;
 use super::guard::{Budget, Guarded};
 use super::scripts::{Places, Scripts};
-use super::{MEMBER_FOR, Memory, RemoteSettings};
+use super::{Endpoint, Login, MEMBER_FOR, Memory, RemoteSettings};
 use crate::base::Use;
 use crate::store::bell::Bell;
 use crate::store::fault::{Condition, StoreFault};
@@ -50,6 +50,9 @@ impl Drop for Wire {
 /// What verbs and the task share.
 pub(super) struct Link {
     pub(super) settings: RemoteSettings,
+    /// The proofs for the next connection, where they are others than `settings` began with.
+    proofs: Mutex<(Endpoint, Login)>,
+    renewed: AtomicBool,
     memory: Memory,
     pub(super) places: Places,
     pub(super) scripts: Scripts,
@@ -93,8 +96,18 @@ impl Link {
             flight: Semaphore::new(FLIGHT_MAX),
             look: Notify::new(),
             suspect: AtomicU32::new(0),
+            proofs: Mutex::new((settings.endpoint.clone(), settings.login.clone())),
+            renewed: AtomicBool::new(false),
             settings,
         }
+    }
+
+    /// From now on both sides prove themselves by these. The connection goes on until one under them
+    /// has taken its place.
+    pub(super) fn renew(&self, endpoint: Endpoint, login: Login) {
+        *self.proofs.lock() = (endpoint, login);
+        self.renewed.store(true, Ordering::Release);
+        self.look.notify_one();
     }
 
     pub(super) fn condition(&self) -> watch::Receiver<Condition> {
@@ -174,7 +187,7 @@ impl Link {
                     match self.settle_in(&wire).await {
                         Ok(()) => {
                             back_off = BACK_OFF_MIN;
-                            self.stay(&wire).await
+                            self.stay(wire).await
                         }
                         Err(fault) => fault,
                     }
@@ -189,12 +202,13 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Wire, StoreFault> {
+        self.renewed.store(false, Ordering::Release);
         let within = self.settings.time_out.saturating_mul(4);
         timeout(within, self.connect_untimed()).await.unwrap_or(Err(StoreFault::TimedOut))
     }
 
     async fn connect_untimed(&self) -> Result<Wire, StoreFault> {
-        let endpoint = &self.settings.endpoint;
+        let (endpoint, login) = self.proofs.lock().clone();
         let tcp = TcpStream::connect((endpoint.host.as_str(), endpoint.port))
             .await
             .map_err(|_unreachable| StoreFault::Unreachable)?;
@@ -208,7 +222,6 @@ impl Link {
             })?;
         let budget = Budget::new();
         let stream = Guarded::new(tls, Arc::clone(&budget));
-        let login = &self.settings.login;
         let info = RedisConnectionInfo::default()
             .set_username(&login.user)
             .set_password(login.password.reveal_for(Use::Forward))
@@ -292,8 +305,17 @@ impl Link {
     }
 
     /// Beats until something fails; tells what did.
-    async fn stay(&self, wire: &Arc<Wire>) -> StoreFault {
+    async fn stay(&self, mut wire: Arc<Wire>) -> StoreFault {
         loop {
+            if self.renewed.load(Ordering::Acquire) {
+                wire = match self.connect().await {
+                    Ok(next) => Arc::new(next),
+                    Err(fault) => return fault,
+                };
+                if let Err(fault) = self.settle_in(&wire).await {
+                    return fault;
+                }
+            }
             let suspect = self.suspect.load(Ordering::Relaxed);
             self.suspect.store(suspect.saturating_sub(1), Ordering::Relaxed);
             let condition = match suspect {
@@ -307,11 +329,11 @@ impl Link {
             if wire.driver.is_finished() {
                 return wire.budget.fault(StoreFault::Unreachable);
             }
-            let beaten = match self.beat(wire).await {
+            let beaten = match self.beat(&wire).await {
                 Err(StoreFault::Forgot) => {
                     self.condition.send_replace(Condition::Faulty(StoreFault::Forgot));
-                    match self.found(wire).await {
-                        Ok(()) => self.beat(wire).await,
+                    match self.found(&wire).await {
+                        Ok(()) => self.beat(&wire).await,
                         Err(fault) => Err(fault),
                     }
                 }

@@ -117,6 +117,12 @@ impl Remote {
         self.link.connections()
     }
 
+    /// From now on server and gateway prove themselves to each other by these. The connection there is
+    /// serves until one under them does.
+    pub fn renew(&self, endpoint: Endpoint, login: Login) {
+        self.link.renew(endpoint, login);
+    }
+
     /// Tells the other gateways that this one goes.
     ///
     /// # Errors
