@@ -36,8 +36,8 @@ impl Ctx<'_> {
         self.each_name_goes_one_way(entry, tls);
         let routes: Vec<PassSettings> =
             raw.iter().map(|pass| self.pass_route(entry, &pass.value)).collect();
-        let certified = tls.into_iter().flat_map(|tls| &tls.certificates);
-        PassTable::new(routes, certified.flat_map(|one| one.server_names.clone()))
+        // What is closed here is refused, rather than shown to whoever a wildcard leads to.
+        PassTable::new(routes, tls.into_iter().flat_map(TlsSettings::names).cloned())
     }
 
     fn pass_route(&mut self, entry: &Entry<RawListener>, raw: &RawPass) -> PassSettings {
@@ -118,11 +118,7 @@ impl Ctx<'_> {
     fn each_name_goes_one_way(&mut self, entry: &Entry<RawListener>, tls: Option<&TlsSettings>) {
         let raw = &entry.raw;
         let (mut passed, mut nameless) = (BTreeMap::new(), None);
-        let certified: BTreeSet<&String> = tls
-            .into_iter()
-            .flat_map(|tls| &tls.certificates)
-            .flat_map(|certified| &certified.server_names)
-            .collect();
+        let certified: BTreeSet<&String> = tls.into_iter().flat_map(TlsSettings::names).collect();
         for route in raw.pass.iter() {
             for name in route.server_names.iter() {
                 let place = entry.at(&name.span);

@@ -248,8 +248,7 @@ impl Ctx<'_> {
     ) {
         for listener in listeners.unwrap_or_default() {
             let Some(tls) = &listener.tls else { continue };
-            let opened = tls.certificates.iter().flat_map(|chain| &chain.server_names);
-            let proved: Vec<&String> = opened.chain(tls.closed_names()).collect();
+            let proved: Vec<&String> = tls.names().collect();
             for ix in &listener.upstreams {
                 let Some(upstream) = upstreams.and_then(|all| all.get(ix.index())) else {
                     continue;

@@ -6,7 +6,8 @@ use super::Out;
 use super::access::sets;
 use super::line::{Direction, Line, Said};
 use crate::config::settings::{
-    Addresses, ListenerSettings, Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way,
+    Addresses, ListenerSettings, Nameless, PassProxy, PassSettings, PassTable, PassTarget,
+    TlsSettings, Way,
 };
 
 /// What a route takes, and where to, is compared as one: each name goes to each target.
@@ -44,8 +45,7 @@ fn ended(
     }
     let names = |of: &'_ ListenerSettings| -> Vec<String> {
         let routed = of.pass.routes().iter().flat_map(|route| route.server_names.iter());
-        let certified = of.tls.iter().flat_map(|tls| &tls.certificates);
-        routed.chain(certified.flat_map(|chain| &chain.server_names)).cloned().collect()
+        routed.chain(of.tls.iter().flat_map(TlsSettings::names)).cloned().collect()
     };
     let all: BTreeSet<String> = names(was).into_iter().chain(names(now)).collect();
     // One with a wildcard stands for all that it fits and that are not written out.

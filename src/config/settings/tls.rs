@@ -27,6 +27,12 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
+    /// Names of all certificates, whatever becomes of their keys.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        let opened = self.certificates.iter().flat_map(|one| &one.server_names);
+        opened.chain(self.closed_names())
+    }
+
     /// Names that are refused here rather than answered with another certificate.
     pub fn closed_names(&self) -> impl Iterator<Item = &String> {
         self.withheld.iter().chain(self.expired.iter().flat_map(|one| &one.server_names))

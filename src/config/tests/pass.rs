@@ -1,4 +1,6 @@
 //! Listeners where TLS does not end: what may stand there, and what people write by mistake.
+use std::path::Path;
+
 use super::support::{GOOD, changed, position, world};
 use crate::base::ControlId;
 use crate::base::ControlId::{Log1, Mon5, Net3, Tls1, Tls3};
@@ -185,4 +187,25 @@ fn net_3_the_clients_address_is_told_unless_somebody_says_otherwise() {
     refused(name, v1, "'v1'", Net3, "can't be `v1`", "\"v2\"");
     let many = "name = \"shops\"\nconnections = 10001";
     refused(name, many, "10001", Mon5, "above the listener's bound", "10000");
+}
+
+#[test]
+fn tls_3_what_is_closed_here_is_not_passed_on_by_a_wildcard() {
+    let wide = world(&replaced("\"beside.example.net\"", "\"*.example.com\""));
+    let twice = world(&replaced("\"beside.example.net\"", "\"gateway.example.com\""));
+    for closed in [false, true] {
+        let [mut wide, mut twice] = [wide.clone(), twice.clone()];
+        if closed {
+            for world in [&mut wide, &mut twice] {
+                world.files.remove(Path::new("/conf/permit/host.permit"));
+            }
+        }
+        let loaded = wide.load().unwrap_or_else(|errors| panic!("{errors}"));
+        let apps = &loaded.snapshot.listeners[0];
+        assert_eq!(apps.tls.as_ref().unwrap().certificates.is_empty(), closed);
+        assert_eq!(apps.way(Some("gateway.example.com")), Way::End, "closed: {closed}");
+        assert_eq!(apps.way(Some("other.example.com")), Way::Pass(0));
+        let errors = twice.load().expect_err("it must be refused");
+        assert!(errors.errors[0].found.contains("holds `gateway.example.com` as well"), "{errors}");
+    }
 }
