@@ -1,7 +1,7 @@
 //! The world a configuration refers to: files, secrets, programs. Behind a trait, so that tests and
 //! fuzzing can read a whole configuration from memory.
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -98,7 +98,10 @@ impl Outside for Machine {
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
         let file = open_file(path)?;
         // Asked of the open file, so that it can't be exchanged in between.
-        if let Some(mode) = exposed(&file)? {
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        if let Some(mode) = mode(&file)?
+            && is_exposed(mode, path, credentials.as_deref())
+        {
             return Err(ReadFault::Exposed { mode });
         }
         read_bounded(file)
@@ -123,15 +126,23 @@ fn open_file(path: &Path) -> Result<std::fs::File, ReadFault> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(ReadFault::NotAFile) }
 }
 
+/// Whether a mode lets others in than the owner. In the directory of a service's credentials systemd
+/// (from 254 on) lets in the service's user by an entry of the access list, and shows the list's mask
+/// where the group's bits are: 0440.
+fn is_exposed(mode: u32, path: &Path, credentials: Option<&Path>) -> bool {
+    let credential = credentials.is_some_and(|own| own.is_absolute() && path.parent() == Some(own));
+    let others = if credential { 0o037 } else { 0o077 };
+    mode & others != 0
+}
+
 #[cfg(unix)]
-fn exposed(file: &std::fs::File) -> Result<Option<u32>, ReadFault> {
+fn mode(file: &std::fs::File) -> Result<Option<u32>, ReadFault> {
     use std::os::unix::fs::MetadataExt as _;
-    let mode = file.metadata()?.mode() & 0o7777;
-    Ok(Some(mode).filter(|mode| mode & 0o077 != 0))
+    Ok(Some(file.metadata()?.mode() & 0o7777))
 }
 
 #[cfg(not(unix))]
-fn exposed(_: &std::fs::File) -> Result<Option<u32>, ReadFault> {
+fn mode(_: &std::fs::File) -> Result<Option<u32>, ReadFault> {
     Ok(None)
 }
 
@@ -239,6 +250,23 @@ mod tests {
         // Closes its output, goes on: the second wait ends it.
         let silent = sh("exec >&-; sleep 600");
         assert_eq!(run(&silent, Duration::from_millis(50)).unwrap_err(), CommandFault::TimedOut);
+    }
+
+    #[test]
+    fn tls_5_a_credential_of_systemd_is_its_service_s_alone() {
+        let (of_ours, elsewhere) = (Path::new("/run/credentials/s.service"), Path::new("/run/c"));
+        let key = of_ours.join("host.key");
+        assert!(!is_exposed(0o440, &key, Some(of_ours)));
+        assert!(!is_exposed(0o400, &key, None));
+        for mode in [0o460, 0o444, 0o450, 0o640 | 0o020] {
+            assert!(is_exposed(mode, &key, Some(of_ours)), "{mode:o}");
+        }
+        for own in [None, Some(elsewhere), Some(Path::new("/run/credentials")), Some(&*key)] {
+            assert!(is_exposed(0o440, &key, own), "{own:?}");
+        }
+        let relative = Path::new("credentials");
+        assert!(is_exposed(0o440, &relative.join("host.key"), Some(relative)));
+        assert!(is_exposed(0o440, &of_ours.join("../other/host.key"), Some(of_ours)));
     }
 
     #[cfg(unix)]

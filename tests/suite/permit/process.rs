@@ -33,10 +33,15 @@ impl Host {
         std::fs::write(path, text.replace(from, to)).unwrap();
     }
 
-    fn sekisho(&self, words: &[&str]) -> Output {
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
         command.args(words).current_dir(&self.dir).env_remove("SEKISHO_CONFIG");
-        command.stdin(Stdio::null()).output().unwrap()
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn sekisho(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
     }
 
     /// Standard output of a verb that is done.
@@ -182,6 +187,22 @@ fn tls_3_what_can_not_be_used_is_refused_with_a_reason() {
     std::fs::set_permissions(host.dir.join("pki/permit/host.key"), exposed).unwrap();
     let said = host.refused(&["permit", "verify", "sekisho.toml"]);
     assert!(said.contains("others can read it"), "{said}");
+}
+
+#[test]
+fn tls_3_the_host_s_key_may_be_a_credential_of_systemd() {
+    let host = Host::new();
+    host.install_permit();
+    let own = host.dir.join("credentials");
+    std::fs::create_dir(&own).unwrap();
+    let key = own.join("host.key");
+    std::fs::rename(host.dir.join("pki/permit/host.key"), &key).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o440)).unwrap();
+    host.edit("pki/permit/host.key", key.to_str().unwrap());
+    let verify = ["permit", "verify", "sekisho.toml"];
+    assert!(host.refused(&verify).contains("others can read it"));
+    let verified = host.command(&verify).env("CREDENTIALS_DIRECTORY", &own).output().unwrap();
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
 }
 
 /// Every file that a run of the program opened until it listened, by the kernel's word. `None` where
