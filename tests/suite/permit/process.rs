@@ -205,15 +205,15 @@ fn tls_3_the_host_s_key_may_be_a_credential_of_systemd() {
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
 }
 
-/// Every file that a run of the program opened until it listened, by the kernel's word. `None` where
-/// nobody can be watched.
-async fn opened(host: &Host) -> Option<String> {
+/// Every file that a run of the program opened until it listened, by the kernel's word.
+async fn opened(host: &Host) -> String {
     let trace = host.dir.join("trace");
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-e", "trace=open,openat,openat2", "-o"]).arg(&trace);
     command.arg(env!("CARGO_BIN_EXE_sekisho")).arg("run").arg(host.dir.join("sekisho.toml"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().ok()?;
+    let mut child =
+        command.spawn().expect("this test needs strace: apt-get install strace, or tests/run");
     let log = host.dir.join("access.log");
     let started = eventually("the start under strace", || {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
@@ -229,7 +229,8 @@ async fn opened(host: &Host) -> Option<String> {
     }
     let end = tokio::task::spawn_blocking(move || child.wait());
     let _ = tokio::time::timeout(Duration::from_secs(20), end).await;
-    started.then(read)
+    assert!(started, "it ended, or nobody can be watched here: {}", read());
+    read()
 }
 
 fn holds(trace: &str, path: &Path) -> bool {
@@ -240,17 +241,25 @@ fn holds(trace: &str, path: &Path) -> bool {
 async fn tls_3_without_a_permit_the_process_opens_no_private_key() {
     let host = Host::new();
     let (key, certificate) = (host.dir.join("pki/server.key"), host.dir.join("pki/server.pem"));
+    let client = host.dir.join("client.key");
+    std::fs::copy(&key, &client).unwrap();
+    host.edit(
+        "#warehouse\n",
+        "client_certificate = { certificate = \"pki/server.pem\", key = \"client.key\" }\n",
+    );
     // It could not even be opened: it is not there, and nobody misses it.
     let aside = host.dir.join("aside");
     std::fs::rename(&key, &aside).unwrap();
     let checked = text(&host.sekisho(&["check", "sekisho.toml"]).stderr);
     assert!(checked.contains("there is no permit") && !checked.contains("server.key"), "{checked}");
     std::fs::rename(&aside, &key).unwrap();
-    let Some(without) = opened(&host).await else { return };
+    let without = opened(&host).await;
     assert!(holds(&without, &certificate), "the trace shows nothing:\n{without}");
     assert!(!holds(&without, &key), "a private key was opened");
+    // What the gateway proves itself with to others ends no TLS.
+    assert!(holds(&without, &client), "a client's key is opened as ever");
     host.install_permit();
     std::fs::remove_file(host.dir.join("access.log")).unwrap();
-    let with = opened(&host).await.unwrap();
+    let with = opened(&host).await;
     assert!(holds(&with, &key), "with a permit it is");
 }
