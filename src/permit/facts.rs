@@ -1,7 +1,7 @@
 //! What a host can show of itself, and what a permit asks it to show.
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 
 use crate::base::base64url;
 
@@ -12,7 +12,7 @@ pub enum FactKind {
     Machine,
     /// The public key to which the host's private keys are sealed. Every permit asks for it.
     SealingKey,
-    /// A cloud provider's instance document.
+    /// A document that the platform put on the host, hashed; see [`instance_fact`].
     Instance,
     /// A key that never leaves the host's TPM.
     Tpm,
@@ -78,4 +78,15 @@ pub fn machine_fact(id: &[u8]) -> Option<Fact> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, id);
     let tag = hmac::sign(&key, b"sekisho host permit 1");
     Fact::parse(&format!("hmac-sha256:{}", base64url::encode(tag.as_ref())))
+}
+
+/// Stands for a document by which a platform tells its hosts apart: its SHA-256. It proves as much as
+/// whoever wrote the file does. None for an empty one.
+#[must_use]
+pub fn instance_fact(document: &[u8]) -> Option<Fact> {
+    if document.is_empty() {
+        return None;
+    }
+    let hash = digest::digest(&digest::SHA256, document);
+    Fact::parse(&format!("sha256:{}", base64url::encode(hash.as_ref())))
 }

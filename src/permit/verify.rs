@@ -180,7 +180,10 @@ impl PermitFault {
             Self::Unproved(FactKind::SealingKey) => {
                 "make the host's key with `sekisho permit host`, as the gateway's user"
             }
-            Self::Unproved(FactKind::Instance | FactKind::Tpm) => {
+            Self::Unproved(FactKind::Instance) => {
+                "name the platform's document under `instance_document`, or issue one without"
+            }
+            Self::Unproved(FactKind::Tpm) => {
                 "issue one that asks for no more than this host can show"
             }
             Self::NotYet => "wait until it begins, or set this host's clock",

@@ -65,7 +65,7 @@ impl HostKeyArgs {
 /// Print this host's request for a permit; make its key first, if there is none.
 ///
 /// Run it on the host, as the gateway's user. The key is written with mode 0600 and never leaves the
-/// host; the request (the key's public half, and a hash of the machine id) is no secret.
+/// host; the request (the key's public half, and hashes of machine id and document) is no secret.
 ///
 /// Exit codes: 0 printed; 1 the key can't be made or read.
 #[derive(Args, Debug)]
@@ -76,6 +76,10 @@ pub(super) struct HostArgs {
     /// The file with the machine's id, as under `[permit] machine_id`.
     #[arg(long, value_name = "FILE", default_value = "/etc/machine-id")]
     pub(super) machine_id: PathBuf,
+    /// A document that the platform puts on the host, as under `[permit] instance_document`: the
+    /// permit then asks for it, too.
+    #[arg(long, value_name = "FILE")]
+    pub(super) instance_document: Option<PathBuf>,
     /// Print JSON instead of TOML; `issue` reads both.
     #[arg(long)]
     pub(super) json: bool,

@@ -1,4 +1,5 @@
 //! Keys: a host's, the platform team's, and listeners' keys that are sealed to a host.
+use std::collections::BTreeMap;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use super::args::{HostArgs, KeygenArgs, SealArgs};
 use super::files::{self, Existing, Mode, failed};
 use crate::base::Secret;
 use crate::cli::say::{self, Colour, Failure, Stream};
-use crate::permit::{Signer, machine_fact};
+use crate::permit::{FactKind, Signer, instance_fact, machine_fact};
 use crate::seal::{self, HostKey, RANDOM_BYTES, Recipient};
 
 pub(super) fn host(words: &HostArgs) -> Result<ExitCode, Failure> {
@@ -24,15 +25,25 @@ pub(super) fn host(words: &HostArgs) -> Result<ExitCode, Failure> {
     let id = files::read(&words.machine_id)?;
     let machine =
         machine_fact(&id).ok_or_else(|| failed(&words.machine_id, "it holds no machine id"))?;
-    let (machine, sealing_key) = (machine.as_str(), key.public().to_string());
+    let mut facts = vec![
+        (FactKind::Machine, machine.as_str().to_owned()),
+        (FactKind::SealingKey, key.public().to_string()),
+    ];
+    if let Some(path) = &words.instance_document {
+        let fact = instance_fact(&files::read(path)?).ok_or_else(|| failed(path, "it is empty"))?;
+        facts.push((FactKind::Instance, fact.as_str().to_owned()));
+    }
+    let facts = facts.iter().map(|(kind, text)| (kind.as_str(), text));
     if words.json {
-        say::out(json!({ "machine": machine, "sealing_key": sealing_key }));
+        say::out(json!(facts.collect::<BTreeMap<_, _>>()));
     } else {
+        let lines: Vec<String> = facts.map(|(kind, text)| format!("{kind} = \"{text}\"")).collect();
         say::out(format_args!(
             "# This host's request for a permit; it is no secret. The platform team, offline:\n\
              # sekisho permit issue --key platform.key --request host.request --environment … \\\n\
              #   --listener … --name … --out host.permit\n\
-             machine = \"{machine}\"\nsealing_key = \"{sealing_key}\""
+             {}",
+            lines.join("\n")
         ));
     }
     Ok(ExitCode::SUCCESS)

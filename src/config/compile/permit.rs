@@ -9,7 +9,7 @@ use crate::config::settings::{PermitPaper, PermitSettings};
 use crate::permit::clock::{RECORD_BYTES_MAX, RECORD_FILE};
 use crate::permit::{
     DOCUMENT_BYTES_MAX, Expected, Fact, FactKind, HostFacts, HostPermit, IssuerKey, PermitFault,
-    clock, machine_fact, verify,
+    clock, instance_fact, machine_fact, verify,
 };
 use crate::seal::HostKey;
 
@@ -18,13 +18,15 @@ const HOST_KEY_FILE: &str = "host.key";
 /// What the code of the record of the latest time is made under.
 const CLOCK_PURPOSE: &str = "sekisho permit clock 1";
 const MACHINE_ID_BYTES_MAX: u64 = 256;
+const INSTANCE_BYTES_MAX: u64 = 64 << 10;
 const ISSUER_BYTES_MAX: u64 = 1_024;
 /// How long before its end a permit is warned about.
 const RENEW_SECS: u64 = 14 * 86_400;
 
-/// What a gateway can show: its machine's id, and that it has the host's key.
+/// What a gateway can show: its machine's id, what the platform told it, and that it has the host's key.
 struct Host<'h> {
     machine: Option<Fact>,
+    instance: Option<Fact>,
     key: Option<&'h HostKey>,
 }
 
@@ -33,7 +35,8 @@ impl HostFacts for Host<'_> {
         match kind {
             FactKind::Machine => self.machine.clone(),
             FactKind::SealingKey => Fact::parse(&self.key?.public().to_string()),
-            FactKind::Instance | FactKind::Tpm => None,
+            FactKind::Instance => self.instance.clone(),
+            FactKind::Tpm => None,
         }
     }
 }
@@ -102,7 +105,13 @@ impl PermitPaper {
         let latest = self.latest(outside, key);
         let standing = self.read(outside).and_then(|document| {
             let machine = outside.read(&self.machine_id, MACHINE_ID_BYTES_MAX).ok();
-            let host = Host { machine: machine.and_then(|id| machine_fact(&id)), key };
+            let instance = self.instance_document.as_ref();
+            let instance = instance.and_then(|path| outside.read(path, INSTANCE_BYTES_MAX).ok());
+            let host = Host {
+                machine: machine.and_then(|id| machine_fact(&id)),
+                instance: instance.and_then(|document| instance_fact(&document)),
+                key,
+            };
             let expected = Expected { environment, issuers, host: &host, latest: latest? };
             verify(&document, &expected, now)
         });
@@ -212,6 +221,10 @@ impl Ctx<'_> {
         Some(PermitPaper {
             file: self.path(&raw.file.value, &entry.at(&raw.file.span)),
             machine_id: self.path(&raw.machine_id.value, &entry.at(&raw.machine_id.span)),
+            instance_document: raw
+                .instance_document
+                .as_ref()
+                .map(|path| self.path(&path.value, &entry.at(&path.span))),
             record: self.state_file(RECORD_FILE)?,
         })
     }

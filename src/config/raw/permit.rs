@@ -27,6 +27,9 @@ pub(crate) struct RawPermit {
     /// The file with the machine's id.
     #[serde(default = "machine_id")]
     pub(crate) machine_id: At<PathText>,
+    /// A document that the platform puts on the host at its start, for permits that ask for one.
+    /// Default: none.
+    pub(crate) instance_document: Option<At<PathText>>,
 }
 
 fn machine_id() -> At<PathText> {

@@ -31,6 +31,7 @@ pub struct PermitSettings {
 pub struct PermitPaper {
     pub(in crate::config) file: PathBuf,
     pub(in crate::config) machine_id: PathBuf,
+    pub(in crate::config) instance_document: Option<PathBuf>,
     /// The latest time that this host has seen.
     pub(in crate::config) record: PathBuf,
 }

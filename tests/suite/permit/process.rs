@@ -190,6 +190,40 @@ fn tls_3_what_can_not_be_used_is_refused_with_a_reason() {
 }
 
 #[test]
+fn tls_3_a_permit_may_ask_for_the_platform_s_document() {
+    let host = Host::new();
+    host.edit("pki/permit/issuer.pub", "platform.pub");
+    host.edit("pki/permit/host.permit", "host.permit");
+    host.done(&["permit", "keygen", "--out", "platform.key"]);
+    let document = |text: &str| std::fs::write(host.dir.join("instance.json"), text).unwrap();
+    document("{\"instanceId\":\"i-1\"}");
+    let request = host.done(&[
+        "permit",
+        "host",
+        "--host-key",
+        "pki/permit/host.key",
+        "--machine-id",
+        "pki/permit/machine-id",
+        "--instance-document",
+        "instance.json",
+    ]);
+    assert!(request.contains("\ninstance = \"sha256:"), "{request}");
+    std::fs::write(host.dir.join("host.request"), request).unwrap();
+    let names = ["--name", "localhost", "--name", "gateway.test", "--out", "host.permit"];
+    let rest = ["--environment", "test", "--listener", "apps"];
+    host.done(&issue(&[&rest[..], &names].concat()));
+    let verify = ["permit", "verify", "sekisho.toml"];
+    assert!(host.refused(&verify).contains("a proof that this host can't give"));
+    host.edit("[network]", "instance_document = \"instance.json\"\n[network]");
+    host.done(&verify);
+    // The disk of the same host, copied to another one.
+    document("{\"instanceId\":\"i-2\"}");
+    assert!(host.refused(&verify).contains("the permit is for another host"));
+    std::fs::remove_file(host.dir.join("instance.json")).unwrap();
+    assert!(host.refused(&verify).contains("a proof that this host can't give"));
+}
+
+#[test]
 fn tls_3_the_host_s_key_may_be_a_credential_of_systemd() {
     let host = Host::new();
     host.install_permit();
