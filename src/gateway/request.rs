@@ -56,7 +56,7 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     let who = prove(ctx, &live, &link, presented).await?;
     let identity = who.identity();
 
-    // Locked, waiting, or asked for more: ACC-2. Told as a stranger is, after the same work.
+    // Locked, waiting, or asked for more: ACC-2. Whoever is locked or waits is told what a wrong credential is.
     let (mut caller, pace) = ctx.engine.admit_caller(&live, &link, &who, ctx.started)?;
     ctx.token = ctx.engine.count_connection(&live, &link, &who, ctx.started)?;
 

@@ -32,7 +32,7 @@ impl Engine {
         let done = tokio::task::spawn_blocking(move || {
             let (before, now) = (engine.live(), engine.steady_now());
             let generation = before.snapshot.generation.saturating_add(1);
-            let read = files.read(Reading::ToLook, generation, now);
+            let read = files.read(Reading::ToLook, generation, now, &before.snapshot);
             let loaded = read.loaded.map_err(Why::Errors)?;
             let known = engine.reloads.origin.lock().as_ref().map(|origin| origin.print);
             if known == Some(read.origin.print) && follow == Follow::IfOther {

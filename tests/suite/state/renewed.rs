@@ -25,20 +25,16 @@ async fn priv_4_a_renewed_password_or_authority_needs_no_restart() {
     let mut admin = server.admin().await;
     let mut before = connection(&mut admin).await.unwrap();
     for step in ["password", "authority"] {
-        match step {
-            "password" => {
-                // The one before is good no more.
-                let mut change = redis::cmd("ACL");
-                change.arg("SETUSER").arg("gateway").arg("resetpass").arg(">other-horse");
-                let _: String = change.query_async(&mut admin).await.unwrap();
-                put(server.dir(), "password", b"other-horse\n");
-            }
-            _ => {
-                let path = server.dir().join("ca.pem");
-                let both =
-                    std::fs::read_to_string(&path).unwrap() + &world.pki.ca.certificate_pem();
-                std::fs::write(path, both).unwrap();
-            }
+        if step == "password" {
+            // The one before is good no more.
+            let mut change = redis::cmd("ACL");
+            change.arg("SETUSER").arg("gateway").arg("resetpass").arg(">other-horse");
+            let _: String = change.query_async(&mut admin).await.unwrap();
+            put(server.dir(), "password", b"other-horse\n");
+        } else {
+            let path = server.dir().join("ca.pem");
+            let both = std::fs::read_to_string(&path).unwrap() + &world.pki.ca.certificate_pem();
+            std::fs::write(path, both).unwrap();
         }
         assert!(world.reload(|text| text).await, "{step}");
         before =

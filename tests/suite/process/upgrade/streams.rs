@@ -15,6 +15,8 @@ use crate::upstream::tls_of;
 use crate::wire::{DATA, GOAWAY, H2, WINDOW_UPDATE, until_closed};
 
 const END_STREAM: u8 = 1;
+/// How a target's answer begins.
+const RECORD: &[u8] = &[22, 3, 3, 0, 1, 0];
 /// Bytes of an answer that takes as long as its reader does.
 const LONG: u64 = 300_000;
 
@@ -169,6 +171,9 @@ async fn tls_3_what_is_passed_on_unread_passes_on_across_a_swap() {
         say(&mut client, &hello).await;
         let (mut server, _client) = target.take_from().await;
         assert_eq!(hear(&mut server, hello.len()).await, hello);
+        // What answers no TLS is no gateway.
+        say(&mut server, RECORD).await;
+        assert_eq!(hear(&mut client, RECORD.len()).await, RECORD);
         (client, server)
     };
     let (mut client, mut server) = open().await;

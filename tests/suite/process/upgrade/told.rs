@@ -25,6 +25,7 @@ async fn lock_many(place: &Place, count: u64) {
         until: Until::Released,
         cause: Cause::Emergency,
         author: Author::Operator(Name::parse("operator").unwrap()),
+        shown: None,
     };
     let ids = SharedSecret::derive(&Secret::new([7; 32]), &Name::parse("test").unwrap());
     let mut table = LockTable::new(now);
