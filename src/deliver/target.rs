@@ -98,6 +98,13 @@ impl Teller {
         if caught_up != place {
             self.lose(&mut place, caught_up).await;
         }
+        // Whoever never had a sign of life is not read for yet.
+        if self.oldest_ms.is_none()
+            && place.done < head
+            && let Ok(page) = self.queue.page(place.done).await
+        {
+            self.oldest_ms = page.iter().find_map(|(_, alarm)| Some(alarm.as_ref()?.first_ms));
+        }
         self.show(place, head, now);
         if self.retry_at.is_some_and(|at| at.since(now) > Duration::ZERO) {
             return Turn::Idle;

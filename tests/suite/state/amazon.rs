@@ -146,7 +146,8 @@ async fn mon_2_without_redis_each_gateway_has_its_part_of_amazon_s_quota() {
     for turn in 0..8 {
         passed[turn % 2] += u32::from(served(&both[turn % 2]).await);
     }
-    assert!((2..=4).contains(&passed.iter().sum::<u32>()), "{passed:?}");
+    // Some of a small burst is held back, since Amazon may count a call later than it was sent.
+    assert!((1..=4).contains(&passed.iter().sum::<u32>()), "{passed:?}");
     server.kill();
     for world in &both {
         eventually("the outage is told", || told(world, "store-faulty").pop()).await;
