@@ -94,7 +94,7 @@ fn wants_permit(snapshot: &Snapshot) -> bool {
 }
 
 impl Engine {
-    /// See [`Believed`].
+    /// The time that this process believes: the wall clock, but never less than what has passed.
     #[must_use]
     pub fn steady_now(&self) -> Moment {
         self.permits.time.now()

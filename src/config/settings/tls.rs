@@ -86,7 +86,7 @@ impl Alpn {
 }
 
 /// A certificate with its chain and key, already found to belong together. A listener's, or, with a
-/// [`ClientKey`], one that the gateway shows to others.
+/// [`ClientKey`](super::ClientKey), one that the gateway shows to others.
 #[derive(Clone, Debug)]
 pub struct CertifiedChain<K = TlsKey> {
     /// Leaf first.

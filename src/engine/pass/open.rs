@@ -69,7 +69,7 @@ pub struct PassFacts {
     pub addr: ClientAddr,
     pub source: Pseudonym,
     pub source_day: u32,
-    /// As in [`ConnFacts`](super::ConnFacts).
+    /// As in [`ConnFacts`](crate::engine::ConnFacts).
     pub source_hash: u64,
     /// A named network that holds the address.
     pub network: Option<Name>,
