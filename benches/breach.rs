@@ -181,7 +181,7 @@ fn connection(engine: &Engine) -> Arc<ConnLink> {
 }
 
 /// A request that touched a planted record: what its sender did is a theft, whoever sent it.
-fn theft(who: IdentityIx, at: Moment) -> Event {
+fn theft(who: IdentityIx, at: Moment) -> Event<'static> {
     Event {
         at,
         identity: Some(who),
@@ -193,6 +193,7 @@ fn theft(who: IdentityIx, at: Moment) -> Event {
         bytes: 2_000,
         records: 3,
         object: None,
+        named: &[],
         fingerprint: 1,
         canary: Some(Canary { number: 1, planted_for: None }),
     }

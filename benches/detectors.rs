@@ -56,7 +56,7 @@ fn observe(bencher: divan::Bencher<'_, '_>) {
     let mut watches = vec![Watch::default(); 100_000];
     let (peers, settings) = (Peers::new(4), enforced());
     let mut caller = Caller::new(0, 7);
-    let events: Vec<Event> = (0..1_000).map(|n| caller.event(0, n * 3_600)).collect();
+    let events: Vec<Event<'static>> = (0..1_000).map(|n| caller.event(0, n * 3_600)).collect();
     for watch in &mut watches {
         watch.observe(IdentityIx(0), &events[0], &peers, &settings);
     }
@@ -72,7 +72,7 @@ fn observe(bencher: divan::Bencher<'_, '_>) {
 fn observe_one_identity(bencher: divan::Bencher<'_, '_>) {
     let (mut watch, peers, settings) = (Watch::default(), Peers::new(4), enforced());
     let mut caller = Caller::new(0, 7);
-    let events: Vec<Event> = (0..1_000).map(|n| caller.event(0, n * 3_600)).collect();
+    let events: Vec<Event<'static>> = (0..1_000).map(|n| caller.event(0, n * 3_600)).collect();
     let mut step = 0_usize;
     bencher.bench_local(|| {
         step += 1;

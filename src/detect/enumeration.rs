@@ -52,10 +52,15 @@ impl Enumeration {
         objects: &mut Objects,
         age: u16,
     ) -> Option<Signal> {
-        let object = beat.event.object.filter(|_| beat.event.is_served())?;
+        if !beat.event.is_served() {
+            return None;
+        }
         // Most of the time an object changes no sketch, and then there is nothing to judge.
-        let (hour, day) = (objects.hour.add(object), objects.day.add(object));
-        if !hour && !day {
+        let mut changed = false;
+        for object in beat.event.object.iter().chain(beat.event.named) {
+            changed |= objects.hour.add(*object) | objects.day.add(*object);
+        }
+        if !changed {
             return None;
         }
         let settings = &beat.settings.enumeration;

@@ -26,7 +26,7 @@ pub enum Outcome {
 /// One finished request. Hashes are keyed, under a key that lives as long as the state does; none
 /// of them is ever written to a log.
 #[derive(Clone, Copy, Debug)]
-pub struct Event {
+pub struct Event<'a> {
     pub at: Moment,
     /// Proved, or only claimed where the outcome is `NotAuthenticated`.
     pub identity: Option<IdentityIx>,
@@ -42,15 +42,17 @@ pub struct Event {
     pub bytes: u64,
     /// Personal records that the answer revealed.
     pub records: u64,
-    /// Keyed hash of the object that was asked for.
+    /// Keyed hash of the object that the path names.
     pub object: Option<u64>,
+    /// The same of what else was asked for by name, in the query.
+    pub named: &'a [u64],
     /// Hash of what the client's TLS looks like.
     pub fingerprint: u64,
     /// A canary was in the request or the answer.
     pub canary: Option<super::Canary>,
 }
 
-impl Event {
+impl Event<'_> {
     /// Whether the request was served, so that its bytes and records count.
     pub(super) const fn is_served(&self) -> bool {
         matches!(self.outcome, Outcome::Allowed | Outcome::NotFound)
@@ -84,7 +86,7 @@ impl Metric {
         }
     }
 
-    pub(super) const fn of(self, event: &Event) -> u64 {
+    pub(super) const fn of(self, event: &Event<'_>) -> u64 {
         match self {
             Self::Requests => 1,
             Self::Bytes => event.bytes,

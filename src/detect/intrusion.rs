@@ -25,7 +25,7 @@ impl SourceCounts {
     /// Intrusion and logins.
     pub(super) fn observe(
         &mut self,
-        event: &Event,
+        event: &Event<'_>,
         settings: &Settings,
     ) -> (Option<Signal>, Option<Signal>) {
         if event.at.mono_ns().saturating_sub(self.began_ns) > WINDOW_NS || self.began_ns == 0 {
@@ -46,7 +46,7 @@ impl SourceCounts {
         (self.intrusion(subject, event.at, settings), self.logins(subject, event.at, settings))
     }
 
-    fn try_identity(&mut self, event: &Event) {
+    fn try_identity(&mut self, event: &Event<'_>) {
         let Some(identity) = event.identity else { return };
         let mixed = u64::from(identity.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
         let word = usize::try_from(mixed >> 6).unwrap_or(0);

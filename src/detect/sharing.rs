@@ -116,7 +116,7 @@ impl Sharing {
     }
 }
 
-fn place_of(event: &Event) -> u32 {
+fn place_of(event: &Event<'_>) -> u32 {
     // A named network is one place, however many addresses it has.
     let network = match event.network {
         Some(NetworkIx(network)) => u64::from(network) + 1,

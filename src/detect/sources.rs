@@ -31,7 +31,7 @@ impl Sources {
     }
 
     /// Cheap for what is not bad: such an event touches nothing.
-    pub fn observe(&mut self, event: &Event, settings: &Settings) -> Signals {
+    pub fn observe(&mut self, event: &Event<'_>, settings: &Settings) -> Signals {
         let mut signals = Signals::default();
         let bad = matches!(
             event.outcome,

@@ -48,7 +48,7 @@ pub struct Watched {
 /// One event as the detectors see it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beat<'a> {
-    pub(super) event: &'a Event,
+    pub(super) event: &'a Event<'a>,
     pub(super) settings: &'a Settings,
     pub(super) identity: IdentityIx,
     pub(super) quarter: Window,
@@ -72,7 +72,7 @@ impl Watch {
     pub fn observe(
         &mut self,
         identity: IdentityIx,
-        event: &Event,
+        event: &Event<'_>,
         peers: &Peers,
         settings: &Settings,
     ) -> Watched {

@@ -132,7 +132,7 @@ impl Engine {
     pub fn observe(
         &self,
         live: &Live,
-        event: &Seen,
+        event: &Seen<'_>,
         proof: Option<Proof>,
         source: Option<(Pseudonym, u32)>,
     ) {
@@ -173,6 +173,7 @@ impl Engine {
             bytes: 0,
             records: 0,
             object: None,
+            named: &[],
             fingerprint: conn.fingerprint,
             canary: None,
         };
@@ -183,7 +184,7 @@ impl Engine {
         &self,
         live: &Live,
         signal: &Signal,
-        (event, shown): (&Seen, Shown),
+        (event, shown): (&Seen<'_>, Shown),
         source: Option<(Pseudonym, u32)>,
     ) {
         let level = match signal.level {

@@ -30,20 +30,49 @@ impl<'a> Asked<'a> {
         self.template.into_iter().flat_map(move |template| template.parameters(path))
     }
 
+    /// What the query asks for, with the names of its parameters.
+    fn values(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.query.split(|byte| *byte == b'&').filter_map(|pair| {
+            let (name, value) = pair.split_at(memchr::memchr(b'=', pair)?);
+            Some((name, value.get(1..)?))
+        })
+    }
+
+    /// Shows each object that the query names, where several may stand with commas. A time names none, nor
+    /// does a place in a list that is paged through; both are others with every call.
+    pub(super) fn named(&self, mut see: impl FnMut(&[u8])) {
+        for (_, value) in self.values().filter(|(name, _)| !is_token(name)) {
+            let plain = plain(value);
+            let each = plain.split(|byte| *byte == b',').filter(|one| !is_time(one));
+            each.for_each(|one| each_id(one, &mut see));
+        }
+    }
+
     /// Shows everything that may be the id of a record: parameters of the path, each value of the query,
     /// where several may stand with commas, and each run of an id's bytes in them, as in `id:902-…`.
     pub(super) fn ids(&self, mut see: impl FnMut(&[u8])) {
-        let values = self.query.split(|byte| *byte == b'&').filter_map(|pair| {
-            let at = memchr::memchr(b'=', pair)?;
-            pair.get(at.saturating_add(1)..)
-        });
-        for value in self.parameters().chain(values) {
+        for value in self.parameters().chain(self.values().map(|(_, value)| value)) {
             let plain = plain(value);
             each_id(&plain, &mut see);
             // Another store's may have other bytes in it.
             plain.split(|byte| *byte == b',').filter(|id| !is_id(id)).for_each(&mut see);
         }
     }
+}
+
+/// Amazon's names for the place in a list: `nextToken`, `pageToken`, `NextToken`.
+fn is_token(name: &[u8]) -> bool {
+    let end = name.len().checked_sub(5).and_then(|at| name.get(at..));
+    end.is_some_and(|end| end.eq_ignore_ascii_case(b"token"))
+}
+
+/// A date, or a date and a time (RFC 3339 §5.6).
+fn is_time(value: &[u8]) -> bool {
+    let Some((date, time)) = value.split_first_chunk::<10>() else { return false };
+    let fits =
+        |(byte, like): (&u8, &u8)| if *like == b'-' { byte == like } else { byte.is_ascii_digit() };
+    date.iter().zip(b"yyyy-mm-dd").all(fits)
+        && matches!(time.first(), None | Some(b'T' | b't' | b' '))
 }
 
 /// The bytes that escapes stand for. `policy` has found that there is one way to read them.

@@ -71,8 +71,10 @@ pub(super) struct Seen {
 /// What of a request the detectors look at. No word of it.
 #[derive(Default)]
 pub(super) struct Traits {
-    /// Stands for the object that was asked for.
+    /// Stands for the object that the path names.
     pub(super) object: Option<u64>,
+    /// For each that the query names.
+    pub(super) named: Vec<u64>,
     /// The path is one that scanners try.
     pub(super) scanner: bool,
     /// A planted record was touched.

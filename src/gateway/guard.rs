@@ -77,6 +77,7 @@ pub(super) fn observe(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Mom
         bytes: ctx.response_bytes,
         records: exposed.map_or(0, |exposed| exposed.records),
         object: ctx.traits.object,
+        named: &ctx.traits.named,
         fingerprint: conn.fingerprint,
         canary: ctx.traits.canary,
     };

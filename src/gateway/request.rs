@@ -83,6 +83,7 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     // Closed to everybody, or a record that nobody has a reason to ask for: ACC-5, MON-4.
     let asked = Asked::of(&facts, &live, permit.operation());
     ctx.traits.object = ctx.engine.object(asked.parameters());
+    asked.named(|one| ctx.traits.named.extend(ctx.engine.object(std::iter::once(one))));
     let (orders, untouched) = search::named(ctx, &live, &asked);
     let target = (permit.operation(), permit.upstream());
     let at_target = ctx.engine.admit_target(&live, &mut caller, target, orders, ctx.started)?;

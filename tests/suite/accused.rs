@@ -69,6 +69,26 @@ async fn acc_2_whoever_has_a_service_s_certificate_is_stopped_too() {
     world.finish().await;
 }
 
+/// Twenty orders in one call are as many as in twenty. Twenty times are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_3_ids_in_the_query_are_objects() {
+    let world = world().await;
+    let printer = world.printer();
+    for minute in 10..30 {
+        let since =
+            format!("{ORDERS}&LastUpdatedAfter=2026-11-01T00:{minute}:00Z&NextToken=a{minute}");
+        assert_eq!(world.call(&printer, get(&since)).await.status, 200);
+    }
+    until("their lines", || world.requests().len() == 20).await;
+    assert_eq!(world.gateway.engine.list_locks().len(), 0);
+    let ids: Vec<String> = (0..20).map(|nth| format!("902-4395497-01{nth:05}")).collect();
+    let all = format!("{ORDERS}&AmazonOrderIds={}", ids.join(","));
+    assert_eq!(world.call(&printer, get(&all)).await.status, 200);
+    until("it is acted upon", || !world.gateway.engine.list_locks().is_empty()).await;
+    assert_eq!(world.events("locked")[0]["sekisho.cause"], "enumeration");
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_a_login_from_before_the_accusation_meets_no_step_up() {
     let world = world().await;

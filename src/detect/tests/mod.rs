@@ -15,7 +15,7 @@ fn at(hour: u64, ms: u64) -> Moment {
     Moment::new(START_MS + ms, (ms + 60_000) * 1_000_000)
 }
 
-fn event(at: Moment) -> Event {
+fn event(at: Moment) -> Event<'static> {
     Event {
         at,
         identity: Some(IdentityIx(0)),
@@ -27,6 +27,7 @@ fn event(at: Moment) -> Event {
         bytes: 4_000,
         records: 2,
         object: None,
+        named: &[],
         fingerprint: 1,
         canary: None,
     }
@@ -45,7 +46,7 @@ fn enforced() -> Settings {
     all
 }
 
-fn see(watch: &mut Watch, event: &Event, settings: &Settings) -> Vec<Signal> {
+fn see(watch: &mut Watch, event: &Event<'_>, settings: &Settings) -> Vec<Signal> {
     let watched = watch.observe(IdentityIx(0), event, &Peers::new(1), settings);
     watched.signals.iter().copied().collect()
 }

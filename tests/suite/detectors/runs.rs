@@ -294,7 +294,7 @@ fn mix(
     caller: &mut Caller,
     normal: f64,
     hour: u64,
-    events: &mut Vec<Event>,
+    events: &mut Vec<Event<'static>>,
     dice: &mut Dice,
 ) {
     if attack == Attack::SlowShare {

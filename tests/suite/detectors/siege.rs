@@ -84,7 +84,7 @@ impl Wall {
     }
 }
 
-fn bad(outcome: Outcome, identity: Option<IdentityIx>, source: u64, ms: u64) -> Event {
+fn bad(outcome: Outcome, identity: Option<IdentityIx>, source: u64, ms: u64) -> Event<'static> {
     let mut event = Caller::new(identity.map_or(0, |ix| ix.0), 1).event(0, 0);
     (event.at, event.identity, event.network, event.source) = (at(0, ms), identity, None, source);
     event.outcome = outcome;

@@ -167,7 +167,7 @@ impl Caller {
     }
 
     /// All events of one hour of the simulation, in order of time.
-    pub fn hour(&mut self, hour: u64, into: &mut Vec<Event>) {
+    pub fn hour(&mut self, hour: u64, into: &mut Vec<Event<'static>>) {
         into.clear();
         let summer = u64::from(hour >= SUMMER_TIME_HOUR);
         let local = hour + self.offset + summer;
@@ -242,7 +242,7 @@ impl Caller {
         (self.scale * self.share * self.page * rise * shape(hour).max(mean)).max(1.0)
     }
 
-    fn even(&mut self, hour: u64, mean: f64, into: &mut Vec<Event>) {
+    fn even(&mut self, hour: u64, mean: f64, into: &mut Vec<Event<'static>>) {
         for _ in 0..self.dice.poisson(mean) {
             let at = self.dice.below(HOUR_MS);
             let event = self.event(hour, at);
@@ -250,7 +250,7 @@ impl Caller {
         }
     }
 
-    fn job(&mut self, hour: u64, begin: u64, mean: f64, into: &mut Vec<Event>) {
+    fn job(&mut self, hour: u64, begin: u64, mean: f64, into: &mut Vec<Event<'static>>) {
         let length = 300_000 + self.dice.below(600_000);
         for _ in 0..self.dice.poisson(mean) {
             let at = (begin + self.dice.below(length)).min(HOUR_MS - 1);
@@ -260,7 +260,7 @@ impl Caller {
     }
 
     /// A new version: retries, refusals at a few operations, and old and new at once for a while.
-    fn deployment(&mut self, hour: u64, into: &mut Vec<Event>) {
+    fn deployment(&mut self, hour: u64, into: &mut Vec<Event<'static>>) {
         let minutes = 3 + self.dice.below(5);
         let begin = self.dice.below(50) * 60_000;
         let storm = self.scale.min(300.0) / 60.0 * 8.0 * minutes as f64;
@@ -283,7 +283,7 @@ impl Caller {
     }
 
     /// One ordinary request, `ms` into the hour.
-    pub fn event(&mut self, hour: u64, ms: u64) -> Event {
+    pub fn event(&mut self, hour: u64, ms: u64) -> Event<'static> {
         let personal = self.dice.chance(self.share);
         let records = if personal { 1 + self.dice.poisson(self.page - 1.0) } else { 0 };
         let fresh = self.dice.chance(0.4);
@@ -302,6 +302,7 @@ impl Caller {
             bytes: 800 + records * 900 + self.dice.below(1_000),
             records,
             object: Some(hash(object)),
+            named: &[],
             fingerprint: if phone { 5 } else { self.fingerprint },
             canary: None,
         }
