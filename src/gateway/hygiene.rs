@@ -2,11 +2,16 @@
 //!
 //! Never sees: values. A name decides.
 //! 1. What a client says of addresses, identities or methods in headers is dropped, never believed.
-//! 2. The header that carried the gateway's own credential never travels on.
-//! 3. Amazon's token travels to Amazon only.
-//! 4. What the upstream says of itself (banner, hops, cookies) stays inside.
-//! 5. Cookies travel neither way, to internal stores neither: a session would stand beside the
+//! 2. So is a name with another byte than `a-z 0-9 -`: behind CGI, WSGI, Rack and PHP `_` is `-`, so that
+//!    `X_Remote_User` would be believed where `X-Remote-User` is.
+//! 3. The header that carried the gateway's own credential never travels on.
+//! 4. Amazon's token travels to Amazon only.
+//! 5. What the upstream says of itself (banner, hops, cookies) stays inside.
+//! 6. Cookies travel neither way, to internal stores neither: a session would stand beside the
 //!    credential that is checked here, and outlive it (ACC-1).
+//! 7. Nobody asks for a part of an answer, a difference or another charset: an id that is cut apart is
+//!    not found (MON-4, ACC-5), and half a document is not counted (MON-3). No operation needs one, and a
+//!    lock may come while an answer is under way, so this holds always.
 use http::HeaderName;
 
 use crate::engine::Reader;
@@ -19,55 +24,133 @@ pub(super) fn may_go_up(name: &HeaderName, reader: Reader, token: &HeaderName) -
     }
     let text = name.as_str();
     match text {
-        // Hop-by-hop (RFC 9110 §7.6.1). `transfer-encoding` is the engine's to keep or drop, because
-        // it frames the message; a WebSocket's handshake is made anew (`forward::handshake_head`).
-        "connection"
-        | "upgrade"
-        | "http2-settings"
-        | "keep-alive"
-        | "proxy-connection"
-        | "te"
-        | "trailer"
-        | "proxy-authorization"
-        | "proxy-authenticate"
-        // Answered by the gateway (`respond::go_on`).
-        | "expect"
-        // Where the request came from (RFC 7239 and its predecessors).
-        | "forwarded"
-        | "via"
-        | "x-real-ip"
-        | "true-client-ip"
-        | "client-ip"
-        | "x-client-ip"
-        | "x-cluster-client-ip"
-        | "cf-connecting-ip"
-        | "fastly-client-ip"
-        // What the request "really" is: routers and frameworks believe these.
-        | "x-http-method"
-        | "x-http-method-override"
-        | "x-method-override"
-        | "x-rewrite-url"
-        | "x-host"
-        | "cookie" => false,
         "authorization" => matches!(reader, Reader::Internal),
         "x-amz-access-token" => matches!(reader, Reader::Amazon),
         _ => {
-            !(text.starts_with("x-forwarded")
-                || text.starts_with("x-original-")
-                || text.starts_with("x-originating-")
-                || text.starts_with("x-azure-")
-                || text.starts_with("x-sekisho-")
-                || text.starts_with("sekisho-")
-                || text.starts_with("x-envoy-")
-                || text.starts_with("x-client-cert")
-                || text.starts_with("x-ssl-")
-                || text.starts_with("ssl-client")
-                || text.starts_with("x-remote-")
-                || text.starts_with("x-authenticated-")
-                || text.starts_with("x-auth-request-"))
+            NEVER.binary_search(&text).is_err()
+                && !is_of_family(text)
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         }
     }
 }
+
+/// Whether a name begins with one of [`FAMILIES`].
+fn is_of_family(name: &str) -> bool {
+    // None of them begins with another, so only the last one that is not greater can be the beginning.
+    let last = FAMILIES.partition_point(|family| *family <= name).checked_sub(1);
+    last.and_then(|at| FAMILIES.get(at)).is_some_and(|family| name.starts_with(family))
+}
+
+/// Names that never go up, in order. Hop-by-hop ones (RFC 9110 §7.6.1) are among them, but
+/// `transfer-encoding`, which is the engine's to keep or drop, because it frames the message; a
+/// `WebSocket`'s handshake is made anew (`forward::handshake_head`), and `expect` is answered by the gateway
+/// (`respond::go_on`).
+const NEVER: [&str; 46] = [
+    "a-im",
+    "accept-charset",
+    "client-ip",
+    "connection",
+    "cookie",
+    "expect",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "forwarded",
+    "front-end-https",
+    "http2-settings",
+    "if-range",
+    "keep-alive",
+    "range",
+    "request-range",
+    "te",
+    "trailer",
+    "true-client-ip",
+    "upgrade",
+    "via",
+    "x-client-dn",
+    "x-client-ip",
+    "x-client-verify",
+    "x-cluster-client-ip",
+    "x-forward-for",
+    "x-host",
+    "x-method-override",
+    "x-ms-range",
+    "x-nf-client-connection-ip",
+    "x-path-info",
+    "x-real-ip",
+    "x-rewrite-url",
+    "x-scheme",
+    "x-script-name",
+    "x-source-ip",
+    "x-true-client-ip",
+    "x-uri",
+    "x-url-scheme",
+    "x-user",
+    "x-user-email",
+    "x-user-groups",
+    "x-user-id",
+    "x-user-name",
+    "x-user-roles",
+    "x-userid",
+    "x-username",
+];
+
+/// Beginnings of names that never go up, in order: what proxies and login services say of addresses,
+/// certificates, users and the request that it "really" is, to those behind them.
+const FAMILIES: [&str; 53] = [
+    "cf-",
+    "client-cert",
+    "cloudfront-",
+    "impersonate-",
+    "iv-",
+    "oidc-",
+    "proxy",
+    "remote-",
+    "sekisho-",
+    "shib-",
+    "sm-",
+    "ssl-client",
+    "tailscale-user-",
+    "wl-proxy-",
+    "x-accel-",
+    "x-amzn-mtls-",
+    "x-amzn-oidc-",
+    "x-amzn-tls-",
+    "x-apigateway-api-userinfo",
+    "x-appengine-",
+    "x-arr-",
+    "x-auth-email",
+    "x-auth-groups",
+    "x-auth-request-",
+    "x-auth-roles",
+    "x-auth-subject",
+    "x-auth-user",
+    "x-authenticated-",
+    "x-azure-",
+    "x-client-cert",
+    "x-consumer-",
+    "x-credential-",
+    "x-endpoint-api-userinfo",
+    "x-envoy-",
+    "x-forwarded",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-http-host",
+    "x-http-method",
+    "x-internal-",
+    "x-middleware-",
+    "x-ms-client-principal",
+    "x-ms-token-aad-",
+    "x-original-",
+    "x-originating-",
+    "x-pomerium-",
+    "x-remote-",
+    "x-sekisho-",
+    "x-sendfile",
+    "x-ssl-",
+    "x-userinfo",
+    "x-vouch-",
+    "x-webauth-",
+];
 
 /// Whether a response header may travel to the caller.
 pub(super) fn may_go_down(name: &HeaderName) -> bool {
@@ -139,6 +222,27 @@ mod tests {
         assert!(up("x-amz-access-token", Reader::Amazon));
         assert!(!up("x-amz-access-token", Reader::Internal));
         assert!(!up("x-amz-access-token", Reader::TokenServer));
+    }
+
+    #[test]
+    fn net_3_both_lists_are_in_order() {
+        assert!(NEVER.is_sorted() && FAMILIES.is_sorted());
+        for (one, other) in FAMILIES.iter().zip(FAMILIES.iter().skip(1)) {
+            assert!(!other.starts_with(one), "{one} {other}");
+        }
+        for name in NEVER {
+            assert!(!is_of_family(name), "{name} twice");
+        }
+        for family in FAMILIES {
+            assert!(is_of_family(family) && is_of_family(&format!("{family}zz")), "{family}");
+        }
+    }
+
+    #[test]
+    fn net_3_an_underscore_is_no_way_round() {
+        for name in ["x_forwarded_for", "x-forwarded_for", "x.real.ip", "a_b"] {
+            assert!(!up(name, Reader::Internal), "{name}");
+        }
     }
 
     #[test]
