@@ -42,9 +42,10 @@ impl<'a> Asked<'a> {
     /// does a place in a list that is paged through; both are others with every call.
     pub(super) fn named(&self, mut see: impl FnMut(&[u8])) {
         for (_, value) in self.values().filter(|(name, _)| !is_token(name)) {
-            let plain = plain(value);
-            let each = plain.split(|byte| *byte == b',').filter(|one| !is_time(one));
-            each.for_each(|one| each_id(one, &mut see));
+            each_reading(value, |text| {
+                let each = text.split(|byte| *byte == b',').filter(|one| !is_time(one));
+                each.for_each(|one| each_id(one, &mut see));
+            });
         }
     }
 
@@ -52,10 +53,11 @@ impl<'a> Asked<'a> {
     /// where several may stand with commas, and each run of an id's bytes in them, as in `id:902-…`.
     pub(super) fn ids(&self, mut see: impl FnMut(&[u8])) {
         for value in self.parameters().chain(self.values().map(|(_, value)| value)) {
-            let plain = plain(value);
-            each_id(&plain, &mut see);
-            // Another store's may have other bytes in it.
-            plain.split(|byte| *byte == b',').filter(|id| !is_id(id)).for_each(&mut see);
+            each_reading(value, |text| {
+                each_id(text, &mut see);
+                // Another store's may have other bytes in it.
+                text.split(|byte| *byte == b',').filter(|id| !is_id(id)).for_each(&mut see);
+            });
         }
     }
 }
@@ -75,7 +77,19 @@ fn is_time(value: &[u8]) -> bool {
         && matches!(time.first(), None | Some(b'T' | b't' | b' '))
 }
 
-/// The bytes that escapes stand for. `policy` has found that there is one way to read them.
+/// Shows a text as it is when its escapes are read, and when those that come of it are read again:
+/// `policy` lets no third layer pass, and a store may read either.
+pub(super) fn each_reading(escaped: &[u8], mut see: impl FnMut(&[u8])) {
+    let once = plain(escaped);
+    let twice = plain(&once);
+    see(&once);
+    // Reading shortens exactly where an escape was.
+    if twice.len() < once.len() {
+        see(&twice);
+    }
+}
+
+/// The bytes that escapes stand for.
 fn plain(escaped: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', escaped).is_none() {
         return Cow::Borrowed(escaped);

@@ -16,14 +16,14 @@ use crate::wire::until_closed;
 
 const PLANTED: &str = "902-4395497-0000029";
 
-async fn world() -> World {
+pub async fn world() -> World {
     let plan = Plan::default()
         .file("canaries.txt", PLANTED)
         .fill("more", "[detect.canary]\nfile = \"canaries.txt\"\n");
     World::with(plan).await
 }
 
-async fn is_locked(world: &World) {
+pub async fn is_locked(world: &World) {
     until("the lock holds", || !world.gateway.engine.list_locks().is_empty()).await;
     let seen = &world.events("noticed")[0];
     assert_eq!(seen["sekisho.detector"], "canary");
@@ -43,6 +43,19 @@ async fn mon_4_a_planted_id_is_seen_within_a_value() {
         is_locked(&world).await;
         world.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_4_a_doubly_encoded_id_is_found() {
+    let world = world().await;
+    let before = world.warehouse.total();
+    let call = Call::get("/stock/902%252D4395497%252D0000029");
+    let reply = world.call(&world.printer(), call).await;
+    assert_eq!(reply.status, 401, "{}", reply.text());
+    assert_eq!(world.line_of(&reply)["sekisho.denial"], "Canary");
+    assert_eq!(world.warehouse.total(), before);
+    is_locked(&world).await;
+    world.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
