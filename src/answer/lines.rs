@@ -1,6 +1,6 @@
 //! Rows of the table for heads, paths and upstreams, each of which may fail in many ways.
 use super::{FIX_REQUEST, Line, TRY_LATER, row};
-use crate::base::{HeadFault, PathFault, UpstreamFault};
+use crate::base::{HeadFault, PathFault, UpstreamFault, WithheldFault};
 
 pub(super) const fn head_line(fault: HeadFault) -> Line {
     match fault {
@@ -85,6 +85,47 @@ pub(super) const fn path_words(fault: PathFault) -> &'static str {
         PathFault::IllegalByte => "the path or query holds a byte that must be escaped",
         PathFault::NotAbsolute => "the request target is not a path",
         PathFault::Query => "the query can be read in more than one way",
+    }
+}
+
+pub(super) const fn withheld_line(fault: WithheldFault) -> Line {
+    match fault {
+        WithheldFault::RequestCoding => row(
+            415,
+            "UnsupportedMediaType",
+            "the request body is compressed, and the gateway has to look into it",
+            "send it without Content-Encoding",
+        ),
+        WithheldFault::RequestCharset => row(
+            415,
+            "UnsupportedMediaType",
+            "the request body is in a charset that the gateway can't look into",
+            "send it in UTF-8",
+        ),
+        WithheldFault::Coding => row(
+            403,
+            "AccessDenied",
+            "the upstream of {operation} answered with something compressed, and the gateway has to look into it",
+            "have the upstream answer without Content-Encoding, as Accept-Encoding asked",
+        ),
+        WithheldFault::Charset => row(
+            403,
+            "AccessDenied",
+            "the upstream of {operation} answered in a charset that the gateway can't look into",
+            "ask for UTF-8",
+        ),
+        WithheldFault::Partial => row(
+            403,
+            "AccessDenied",
+            "the upstream of {operation} answered with a part of something, and the gateway has to see the whole",
+            "have the upstream answer with the whole, as it was asked to",
+        ),
+        WithheldFault::Frames => row(
+            403,
+            "AccessDenied",
+            "a frame of the socket is compressed, and the gateway has to look into it",
+            "open the socket without extensions",
+        ),
     }
 }
 

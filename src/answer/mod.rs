@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::base::{ClosedFault, Denial, HeadFault, Name, RequestId, StepUpFault, TokenFault};
 use crate::evidence::codes;
 use crate::pacing::Standing;
-use lines::{head_line, path_words, upstream_line};
+use lines::{head_line, path_words, upstream_line, withheld_line};
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +173,7 @@ pub const fn line(denial: Denial) -> Line {
             "the gateway can't write its access log and lets nothing pass unwritten",
             TRY_LATER,
         ),
+        Denial::Withheld(fault) => withheld_line(fault),
         Denial::Upstream(fault) => upstream_line(fault),
         Denial::Internal => row(
             500,

@@ -53,6 +53,9 @@ pub enum Denial {
     IdentityConnections,
     /// The access log can't take another line; what can't be written down does not pass (LOG-1).
     LogUnavailable,
+    /// It is in a form that nobody can look into, where planted records or locked orders are looked for
+    /// (MON-4, ACC-5). No failure of the upstream's.
+    Withheld(WithheldFault),
     /// The upstream failed (TLS-2 where it could not be verified).
     Upstream(UpstreamFault),
     /// What the request stood on was taken away while it was under way, and its connection with it
@@ -219,6 +222,23 @@ pub enum PacingFault {
     Draining,
 }
 
+/// What can't be looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithheldFault {
+    /// The request's body, which is compressed.
+    RequestCoding,
+    /// The request's body, in a charset where ASCII's bytes may stand for something else.
+    RequestCharset,
+    /// The answer, which is compressed.
+    Coding,
+    /// The answer, in such a charset.
+    Charset,
+    /// The answer, which is a part of something whole and may cut an id apart.
+    Partial,
+    /// A frame of a `WebSocket`, which is compressed.
+    Frames,
+}
+
 /// How an upstream failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamFault {
@@ -264,7 +284,7 @@ impl Denial {
             Self::StepUp(StepUpFault::Demanded) => ControlId::Acc4,
             Self::Revoked(_) => ControlId::Acc3,
             Self::Closed(_) => ControlId::Acc5,
-            Self::Canary => ControlId::Mon4,
+            Self::Canary | Self::Withheld(_) => ControlId::Mon4,
             Self::NetworkNotListed | Self::AddressRevoked => ControlId::Net1,
             Self::OperationUnknown
             | Self::OperationNotGranted

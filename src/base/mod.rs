@@ -22,7 +22,7 @@ pub use clock::{Clock, ManualClock, Moment};
 pub use control::ControlId;
 pub use denial::{
     ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, RevokedFault, StepUpFault,
-    TokenFault, UpstreamFault,
+    TokenFault, UpstreamFault, WithheldFault,
 };
 pub use detector::Detector;
 pub use marks::Marks;

@@ -2,7 +2,7 @@
 //! added to, never changed.
 use crate::base::{
     ClosedFault, Denial, HeadFault, LockFault, PacingFault, PathFault, RevokedFault, StepUpFault,
-    TokenFault, UpstreamFault,
+    TokenFault, UpstreamFault, WithheldFault,
 };
 
 use super::words::{Outcome, words};
@@ -33,6 +33,7 @@ words! {
         UpstreamQuota = "UpstreamQuotaExceeded",
         IdentityConnections = "TooManyConnections",
         LogUnavailable = "LogUnavailable",
+        Withheld = "Withheld",
         Upstream = "UpstreamFailed",
         Revoked = "AccessRevoked",
         Internal = "Internal",
@@ -66,6 +67,7 @@ impl DenialCode {
             Denial::UpstreamQuota(_) => Self::UpstreamQuota,
             Denial::IdentityConnections => Self::IdentityConnections,
             Denial::LogUnavailable => Self::LogUnavailable,
+            Denial::Withheld(_) => Self::Withheld,
             Denial::Upstream(_) => Self::Upstream,
             Denial::Revoked(_) => Self::Revoked,
             Denial::Internal => Self::Internal,
@@ -98,6 +100,7 @@ impl DenialCode {
             | Self::BodyTooSlow
             | Self::QuotaExceeded
             | Self::UpstreamQuota
+            | Self::Withheld
             | Self::Revoked
             | Self::IdentityConnections => Outcome::Denied,
         }
@@ -163,6 +166,9 @@ denials! {
     StepUp = step_up(StepUpFault) [ Suspected Demanded ]
     Closed = closed(ClosedFault) [ Operation Upstream Account Record ]
     UpstreamQuota = upstream_quota(PacingFault) [Patience Places Buckets Late Draining]
+    Withheld = withheld(WithheldFault) [
+        RequestCoding RequestCharset Coding Charset Partial Frames
+    ]
     Upstream = upstream(UpstreamFault) [
         Unreachable Untrusted TimedOut Malformed CircuitOpen Closed
     ]

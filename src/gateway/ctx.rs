@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::form::Form;
 use super::pace::Pace;
 use crate::base::{
     Denial, IdentityIx, LimitIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx,
@@ -79,8 +80,9 @@ pub(super) struct Traits {
     pub(super) scanner: bool,
     /// A planted record was touched.
     pub(super) canary: Option<Canary>,
-    /// The answer is in a coding, so that nobody can look into it.
-    pub(super) coded: bool,
+    /// What the heads say of the bodies' forms.
+    pub(super) asked: Form,
+    pub(super) answered: Form,
     /// Looks for planted records, and orders that are locked, in the bodies.
     pub(super) search: Option<Box<Search>>,
 }

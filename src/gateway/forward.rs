@@ -18,7 +18,7 @@ use super::hygiene;
 use super::pace;
 use super::respond::{self, REQUEST_ID};
 use super::search;
-use crate::base::{Denial, UpstreamFault};
+use crate::base::{Denial, UpstreamFault, WithheldFault};
 use crate::engine::{Route, Speaks};
 use crate::evidence::SafeToken;
 use crate::upstream::{Idempotence, Outcome, Retry, Sent, may_retry};
@@ -105,6 +105,7 @@ pub(super) fn request_head(
     if counted {
         head.insert_header(ACCEPT_ENCODING, "identity").map_err(|_error| Denial::Internal)?;
     }
+    search::request_head(&original.method, &head.headers, ctx)?;
     ctx.tries.sent = true;
     Ok(())
 }
@@ -147,10 +148,13 @@ pub(super) fn response_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<
 pub(super) fn switching_head(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
     // One protocol was asked for, so it can't be another (RFC 6455 §4.1); HTTP/1.0 has no 101.
     let opens = head.version == http::Version::HTTP_11 && is_websocket(&head.headers);
-    let extended = head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
-    let opens = opens && !(extended && ctx.traits.search.is_some());
     if !opens || drop_hop(head).is_err() {
         return Err(malformed(ctx));
+    }
+    // One may have been asked for before there was anything to look for.
+    if head.headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) && ctx.traits.search.is_some() {
+        ctx.report(Outcome::Ok);
+        return Err(Denial::Withheld(WithheldFault::Frames));
     }
     // Nothing frames what follows (RFC 9110 §15.2).
     for name in FRAMING {
@@ -183,7 +187,7 @@ fn pass_down(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
         if ctx.tries.informational > INFORMATIONAL_MAX {
             return Err(malformed(ctx));
         }
-        return Ok(());
+        return search::fields(&head.headers, ctx);
     }
     pace::answered(status.as_u16(), &head.headers, ctx);
     let now = ctx.engine.clock.now();
@@ -196,7 +200,7 @@ fn pass_down(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
         502..=504 => Outcome::Unavailable,
         _ => Outcome::Ok,
     });
-    search::head(&head.headers, ctx)?;
+    search::head(status, &head.headers, ctx)?;
     guard::still_admitted(ctx)?;
     body::begin(&head.headers, ctx);
     head.insert_header(REQUEST_ID, ctx.request.as_str()).map_err(|_error| Denial::Internal)?;
@@ -237,12 +241,13 @@ struct Framing;
 const FRAMING: [HeaderName; 2] = [CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// Trailers are headers that come late: the same names stay inside, and none may frame the message.
-pub(super) fn trailers(trailers: &mut HeaderMap) {
+pub(super) fn trailers(trailers: &mut HeaderMap, ctx: &mut Ctx) -> Result<(), Denial> {
     let framing = [CONTENT_LENGTH, TRANSFER_ENCODING, HOST, CONNECTION, UPGRADE];
     for name in drop_fields(trailers, |name| hygiene::may_go_down(name) && !framing.contains(name))
     {
         trailers.remove(&name);
     }
+    search::fields(trailers, ctx)
 }
 
 /// Names to drop. Most messages have none, and then nothing is allocated.

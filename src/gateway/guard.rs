@@ -128,6 +128,7 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         | Denial::BodyTooSlow
         | Denial::IdentityConnections
         | Denial::LogUnavailable
+        | Denial::Withheld(_)
         | Denial::Upstream(_)
         | Denial::Internal => Outcome::Failed,
     })

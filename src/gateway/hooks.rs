@@ -127,10 +127,9 @@ impl ProxyHttp for Hooks {
         &self,
         _session: &mut Session,
         trailers: &mut HeaderMap,
-        _ctx: &mut Ctx,
+        ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::trailers(trailers);
-        Ok(())
+        forward::trailers(trailers, ctx).or_else(|denial| stop(ctx, denial))
     }
 
     fn fail_to_connect(

@@ -12,6 +12,7 @@ mod body;
 mod ctx;
 mod facts;
 mod finish;
+mod form;
 mod forward;
 mod frames;
 mod front;

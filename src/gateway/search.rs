@@ -2,14 +2,14 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, Method, StatusCode};
 
-use super::asked::Asked;
+use super::asked::{self, Asked};
 use super::ctx::{Ctx, Search, Way};
+use super::form::{Form, Hidden};
 use super::frames::{Frames, Unreadable};
-use crate::base::{ClosedFault, Denial, UpstreamFault};
-use crate::detect::{Canary, CanarySet, Mode, Scan, Scanned, Sought};
+use crate::base::{ClosedFault, Denial, WithheldFault};
+use crate::detect::{Canary, CanarySet, Mode, Scan, Scanned, Sought, each_id};
 use crate::engine::{Engine, Live};
 
 /// What a request names: orders, as locks see them. A planted record is touched by being named, MON-4:
@@ -61,7 +61,12 @@ fn touched(ctx: &mut Ctx, canary: Canary) -> Result<(), Denial> {
 /// clear that they are not, so that none goes up.
 pub(super) fn up(ctx: &mut Ctx, body: &mut Option<Bytes>, end: bool) -> Result<(), Denial> {
     let end = end || body.is_none();
-    pass(ctx, |search| &mut search.up, body, end)?;
+    if body.is_some() {
+        begin(ctx);
+        readable(ctx, ctx.traits.asked.hidden, asked_fault)?;
+    }
+    let text = ctx.traits.asked.text != Some(false);
+    pass(ctx, |search| &mut search.up, body, end, text.then_some(WithheldFault::RequestCharset))?;
     // No bytes at all would be the end to whoever sends them on.
     if !end {
         body.get_or_insert_default();
@@ -69,45 +74,109 @@ pub(super) fn up(ctx: &mut Ctx, body: &mut Option<Bytes>, end: bool) -> Result<(
     Ok(())
 }
 
-/// The answer's head is here. One that nobody can look into does not pass where something is guarded.
-pub(super) fn head(headers: &HeaderMap, ctx: &mut Ctx) -> Result<(), Denial> {
-    ctx.traits.coded = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    begin(ctx);
-    readable(ctx)
+const fn asked_fault(hidden: Hidden) -> WithheldFault {
+    match hidden {
+        Hidden::Charset => WithheldFault::RequestCharset,
+        Hidden::Coded | Hidden::Partial => WithheldFault::RequestCoding,
+    }
 }
 
-fn readable(ctx: &Ctx) -> Result<(), Denial> {
-    let (Some(seen), Some(search)) = (&ctx.seen, &ctx.traits.search) else { return Ok(()) };
-    let enforced = seen.live.snapshot.detect.settings.canary.0 == Mode::Enforce;
-    let guarded = (search.planted && enforced) || ctx.engine.holds_locked_orders();
-    if ctx.traits.coded && guarded {
-        Err(Denial::Upstream(UpstreamFault::Malformed))
-    } else {
-        Ok(())
+const fn answer_fault(hidden: Hidden) -> WithheldFault {
+    match hidden {
+        Hidden::Coded => WithheldFault::Coding,
+        Hidden::Charset => WithheldFault::Charset,
+        Hidden::Partial => WithheldFault::Partial,
     }
+}
+
+/// The request's head, as it is about to go up.
+pub(super) fn request_head(
+    method: &Method,
+    headers: &HeaderMap,
+    ctx: &mut Ctx,
+) -> Result<(), Denial> {
+    ctx.traits.asked = Form::of_request(headers);
+    fields(headers, ctx)?;
+    // Without a body, whatever is said of one says nothing.
+    if matches!(*method, Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    readable(ctx, ctx.traits.asked.hidden, asked_fault)
+}
+
+/// The answer's head is here. One that nobody can look into does not pass where something is guarded.
+pub(super) fn head(status: StatusCode, headers: &HeaderMap, ctx: &mut Ctx) -> Result<(), Denial> {
+    ctx.traits.answered = Form::of_answer(status, headers);
+    fields(headers, ctx)?;
+    readable(ctx, ctx.traits.answered.hidden, answer_fault)
+}
+
+/// Looks into what stands in headers or trailers, such as a link or the name of a file.
+pub(super) fn fields(headers: &HeaderMap, ctx: &mut Ctx) -> Result<(), Denial> {
+    begin(ctx);
+    let (Some(seen), Some(search)) = (&ctx.seen, &ctx.traits.search) else { return Ok(()) };
+    let locked = ctx.engine.locked_orders();
+    let planted = search.planted.then_some(&seen.live.snapshot.detect.canaries);
+    let (mut closed, mut touched_one) = (false, None);
+    for value in headers.values() {
+        asked::each_reading(value.as_bytes(), |text| {
+            each_id(text, |id| {
+                closed |= locked.find(id).is_some();
+                touched_one = touched_one.or_else(|| planted?.find(id));
+            });
+        });
+    }
+    if closed {
+        return Err(Denial::Closed(ClosedFault::Record));
+    }
+    touched_one.map_or(Ok(()), |canary| touched(ctx, canary))
+}
+
+fn readable(
+    ctx: &Ctx,
+    hidden: Option<Hidden>,
+    fault: fn(Hidden) -> WithheldFault,
+) -> Result<(), Denial> {
+    match hidden {
+        Some(hidden) if is_guarded(ctx) => Err(Denial::Withheld(fault(hidden))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether anything that is looked for may not pass.
+fn is_guarded(ctx: &Ctx) -> bool {
+    let (Some(seen), Some(search)) = (&ctx.seen, &ctx.traits.search) else { return false };
+    let enforced = seen.live.snapshot.detect.settings.canary.0 == Mode::Enforce;
+    (search.planted && enforced) || ctx.engine.holds_locked_orders()
 }
 
 /// Looks into the answer, and holds back likewise.
 pub(super) fn down(ctx: &mut Ctx, body: &mut Option<Bytes>, end: bool) -> Result<(), Denial> {
     begin(ctx);
-    readable(ctx)?;
-    pass(ctx, |search| &mut search.down, body, end)
+    readable(ctx, ctx.traits.answered.hidden, answer_fault)?;
+    let text = ctx.traits.answered.text == Some(true);
+    pass(ctx, |search| &mut search.down, body, end, text.then_some(WithheldFault::Charset))
 }
 
-/// Leaves of a body's next bytes what may pass now.
+/// Leaves of a body's next bytes what may pass now. `nul`: what a NUL among them would be.
 fn pass(
     ctx: &mut Ctx,
     way: fn(&mut Search) -> &mut Way,
     body: &mut Option<Bytes>,
     end: bool,
+    nul: Option<WithheldFault>,
 ) -> Result<(), Denial> {
     begin(ctx);
+    let guarded = is_guarded(ctx);
     let (Some(seen), Some(search)) = (&ctx.seen, &mut ctx.traits.search) else { return Ok(()) };
     let (is_planted, scans) = (search.planted, way(search));
     let chunk = body.take().unwrap_or_default();
+    if let Some(fault) = nul
+        && guarded
+        && memchr::memchr(0, &chunk).is_some()
+    {
+        return Err(Denial::Withheld(fault));
+    }
     let orders = look(&mut scans.orders, &ctx.engine.locked_orders(), &chunk, end);
     if orders.hit.is_some() {
         return Err(Denial::Closed(ClosedFault::Record));
@@ -202,6 +271,6 @@ impl Socket {
 impl From<Unreadable> for Denial {
     /// Whichever side it was: what the two have agreed upon is not what was negotiated here.
     fn from(Unreadable: Unreadable) -> Self {
-        Self::Upstream(UpstreamFault::Malformed)
+        Self::Withheld(WithheldFault::Frames)
     }
 }

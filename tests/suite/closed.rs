@@ -15,14 +15,14 @@ use crate::support::{Plan, World, error_of, get, until};
 use crate::upstream::{lead_to, upstream_tls};
 use crate::wire::until_closed;
 
-const ORDER: &str = "902-4395497-0000029";
+pub const ORDER: &str = "902-4395497-0000029";
 const OTHER: &str = "902-4395497-0000030";
 
 fn address(order: &str) -> String {
     format!("/orders/v0/orders/{order}/address")
 }
 
-async fn lock(world: &World) {
+pub async fn lock(world: &World) {
     let name = |text| Name::parse(text).unwrap();
     let target = Target::Order(OrderId::new(ORDER.to_owned()).unwrap());
     let (by, case) = (name("officer"), name("CASE-1"));

@@ -27,6 +27,7 @@ mod exposure;
 mod forward;
 mod front_door;
 mod front_door_tls;
+mod hidden;
 mod http2;
 mod hygiene;
 mod identity;

@@ -164,6 +164,7 @@ const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
         | Denial::Head(_)
         | Denial::WrongHost
         | Denial::LogUnavailable
+        | Denial::Withheld(_)
         | Denial::Upstream(_)
         | Denial::Internal => ("request", None),
     }
