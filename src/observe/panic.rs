@@ -41,7 +41,7 @@ impl PanicHook {
         say(&line);
         if let Some((log, panics)) = self.log.get() {
             panics.inc();
-            log.write_refusal(&record);
+            log.write_event(&record);
         }
     }
 }

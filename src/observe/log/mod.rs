@@ -30,8 +30,10 @@ pub struct LogSpec {
     pub target: LogTarget,
     /// Room for lines of admitted requests, from the promise until the line is written.
     pub lines_max: usize,
-    /// Room beside it for lines of refused requests and for events.
+    /// Room beside it for lines of refused requests.
     pub spare_max: usize,
+    /// Room for events, of which strangers' refusals take none.
+    pub events_max: usize,
     /// Once so many lines of what lasted wait to be written, nothing more of the kind is admitted.
     pub lasting_max: usize,
 }
@@ -40,6 +42,7 @@ impl LogSpec {
     /// At some 700 bytes a line this is 14 MB while nothing can be written: 8 s of 2,000 requests/s.
     pub const LINES_MAX: usize = 16_384;
     pub const SPARE_MAX: usize = 4_096;
+    pub const EVENTS_MAX: usize = 4_096;
     pub const LASTING_MAX: usize = 16_384;
 
     #[must_use]
@@ -48,6 +51,7 @@ impl LogSpec {
             target,
             lines_max: Self::LINES_MAX,
             spare_max: Self::SPARE_MAX,
+            events_max: Self::EVENTS_MAX,
             lasting_max: Self::LASTING_MAX,
         }
     }
@@ -96,6 +100,7 @@ enum Spent {
 enum Room {
     Promised,
     Spare,
+    Event,
     Lasting,
 }
 
@@ -104,18 +109,20 @@ enum Room {
 struct Rooms {
     promised: usize,
     spare: usize,
+    events: usize,
     lasting: usize,
 }
 
 impl Rooms {
     const fn all(self) -> usize {
-        self.promised + self.spare + self.lasting
+        self.promised + self.spare + self.events + self.lasting
     }
 
     const fn add(&mut self, room: Room) {
         match room {
             Room::Promised => self.promised += 1,
             Room::Spare => self.spare += 1,
+            Room::Event => self.events += 1,
             Room::Lasting => self.lasting += 1,
         }
     }
@@ -131,10 +138,12 @@ struct Shared {
     open: AtomicBool,
     promised: AtomicUsize,
     spare: AtomicUsize,
+    events: AtomicUsize,
     /// Lines of what lasted that wait to be written.
     lasting: AtomicUsize,
     lines_max: usize,
     spare_max: usize,
+    events_max: usize,
     lasting_max: usize,
     refused: AtomicU64,
     lost: AtomicU64,
@@ -204,9 +213,11 @@ impl LogSink {
             open: AtomicBool::new(true),
             promised: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
+            events: AtomicUsize::new(0),
             lasting: AtomicUsize::new(0),
             lines_max: spec.lines_max,
             spare_max: spec.spare_max,
+            events_max: spec.events_max,
             lasting_max: spec.lasting_max,
             refused: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -245,17 +256,16 @@ impl LogSink {
     /// Queues the line of a request that was refused before it had a slot. If even the spare room is
     /// used up the line is lost, counted, and the loss reported in the log.
     pub fn write_refusal(&self, record: &impl Record) {
-        let shared = &self.shared;
-        if take(&shared.spare, shared.spare_max) {
-            with_line(record, |line| shared.append(line, Room::Spare));
-        } else {
-            shared.lose(1);
-        }
+        self.shared.write_if_room(record, Room::Spare, self.shared.spare_max);
     }
 
-    /// Queues the line of an event, from the spare room.
+    /// Queues the line of an event, from the room that is theirs alone.
     pub fn event(&self, event: &Event<'_>) {
-        self.write_refusal(&EventRecord::new(self.shared.clock.now(), event));
+        self.write_event(&EventRecord::new(self.shared.clock.now(), event));
+    }
+
+    pub(super) fn write_event(&self, record: &EventRecord<'_>) {
+        self.shared.write_if_room(record, Room::Event, self.shared.events_max);
     }
 
     /// Whether the next [`LogSink::reserve`] or [`LogSink::reserve_lasting`] would fail.
@@ -329,7 +339,7 @@ impl LogSlot {
 
     fn give_back(&self) {
         match self.room {
-            Room::Promised | Room::Spare => self.shared.free(self.room),
+            Room::Promised | Room::Spare | Room::Event => self.shared.free(self.room),
             // Only lines that are there take room.
             Room::Lasting => {}
         }
@@ -365,12 +375,21 @@ impl Shared {
         match room {
             Room::Promised => &self.promised,
             Room::Spare => &self.spare,
+            Room::Event => &self.events,
             Room::Lasting => &self.lasting,
         }
     }
 
     fn free(&self, room: Room) {
         self.used(room).fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn write_if_room(&self, record: &impl Record, room: Room, most: usize) {
+        if take(self.used(room), most) {
+            with_line(record, |line| self.append(line, room));
+        } else {
+            self.lose(1);
+        }
     }
 
     fn append(&self, line: &[u8], room: Room) {
@@ -396,7 +415,7 @@ impl Shared {
     }
 
     fn meter(&self) {
-        let rooms = [Room::Promised, Room::Spare, Room::Lasting];
+        let rooms = [Room::Promised, Room::Spare, Room::Event, Room::Lasting];
         let queued: usize = rooms.map(|room| self.used(room).load(Ordering::Relaxed)).iter().sum();
         self.metrics.queued.set(i64::try_from(queued).unwrap_or(i64::MAX));
     }

@@ -88,13 +88,17 @@ impl Recorded {
     }
 
     pub(in crate::observe) fn with_room(lines_max: usize, spare_max: usize, disk: Disk) -> Self {
+        let spec =
+            LogSpec { lines_max, spare_max, lasting_max: 3, ..LogSpec::new(LogTarget::Stdout) };
+        Self::with(&spec, disk)
+    }
+
+    pub(in crate::observe) fn with(spec: &LogSpec, disk: Disk) -> Self {
         let (clock, hand) = Clock::manual(1_795_342_500_123);
         let metrics = Arc::new(Metrics::new("test", clock.now()).unwrap());
         let disk = Arc::new(Mutex::new(disk));
-        let spec =
-            LogSpec { lines_max, spare_max, lasting_max: 3, ..LogSpec::new(LogTarget::Stdout) };
         let medium = Box::new(DiskMedium(Arc::clone(&disk)));
-        let sink = LogSink::with_medium(&spec, medium, clock.clone(), metrics.log()).unwrap();
+        let sink = LogSink::with_medium(spec, medium, clock.clone(), metrics.log()).unwrap();
         Self { clock, disk, hand, metrics, sink }
     }
 

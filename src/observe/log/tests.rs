@@ -1,4 +1,5 @@
 mod lasting;
+mod rooms;
 
 use std::fs;
 use std::io;

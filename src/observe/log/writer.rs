@@ -171,6 +171,7 @@ impl Writer {
         shared.queue.lock().unwritten -= batch.rooms.all();
         shared.promised.fetch_sub(batch.rooms.promised, Ordering::AcqRel);
         shared.spare.fetch_sub(batch.rooms.spare, Ordering::AcqRel);
+        shared.events.fetch_sub(batch.rooms.events, Ordering::AcqRel);
         shared.lasting.fetch_sub(batch.rooms.lasting, Ordering::AcqRel);
         shared.meter();
         let mut bytes = std::mem::take(&mut batch.bytes);
