@@ -35,6 +35,7 @@ mod report;
 mod revealed;
 mod revoke;
 mod revoked;
+mod strangers;
 mod subjects;
 mod tls;
 mod traffic;
@@ -183,6 +184,7 @@ pub struct Engine {
     watches: watches::Watches,
     histories: histories::Histories,
     door: Mutex<DoorTally>,
+    strangers: Mutex<strangers::Strangers>,
     issuers: Mutex<IssuerTally>,
     exposures: exposure::Exposures,
     pacing: Arc<pacing::Pacing>,
@@ -283,6 +285,7 @@ impl Engine {
             pseudonym_master,
             live: ArcSwap::from_pointee(built.live),
             door: Mutex::new(DoorTally::default()),
+            strangers: Mutex::default(),
             issuers: Mutex::new(IssuerTally::default()),
             draining: AtomicBool::new(false),
             cut: watch::Sender::new(false),

@@ -1,11 +1,12 @@
 //! What is told to the log and the metrics. Controls: LOG-1, LOG-2, MON-5.
-//! What strangers can cause without a credential is counted and written now and then; what a request
-//! caused is written once per request.
+//! What strangers can cause without a credential is written whole up to a rate, and beyond it counted
+//! and written now and then; what somebody who is proved caused is written once per request.
 use super::Engine;
 use super::conn::ConnFacts;
 use super::door::DoorFault;
 use super::live::{Live, Route};
 use super::reload::Ended;
+use super::strangers::{Kept, Tallies};
 use crate::base::{Denial, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
 use crate::evidence::{AccessRecord, AtDoor, Event, Fixed};
 use crate::keys::IssuerStatus;
@@ -119,8 +120,28 @@ impl Engine {
         OpenGauge(metrics)
     }
 
-    /// Writes one line for each kind of thing that happened at the door since the last call.
+    /// Writes one line for each kind of thing that happened at the door since the last call, and once
+    /// a minute for each kind of refusal that was counted.
     pub fn flush_door(&self) {
+        let due = self.strangers.lock().take_due(self.clock.now());
+        self.write_gathered(&due);
+        self.write_door();
+    }
+
+    /// Writes all that was counted, before the log is closed or read.
+    pub fn flush_counts(&self) {
+        let all = self.strangers.lock().take_all();
+        self.write_gathered(&all);
+        self.write_door();
+    }
+
+    fn write_gathered(&self, tallies: &Tallies) {
+        for gathered in tallies.each() {
+            self.report_event(&Event::RequestsRefused(gathered));
+        }
+    }
+
+    fn write_door(&self) {
         let tally = std::mem::take(&mut self.door.lock().0);
         let live = self.live();
         for (listener, fault, count) in tally {
@@ -206,7 +227,14 @@ impl Engine {
     ) {
         match slot {
             Some(slot) => slot.write(record),
-            None => self.log.write_refusal(record),
+            None if record.proof.is_some() => self.log.write_refusal(record),
+            None => {
+                let kept = self.strangers.lock().note(record, self.clock.now());
+                match kept {
+                    Kept::Whole => self.log.write_refusal(record),
+                    Kept::Counted => self.metrics.gathered.inc(),
+                }
+            }
         }
         let metrics = &self.metrics;
         live.tally.request(denial);

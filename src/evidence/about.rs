@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::base::{ControlId, Name, Pseudonym, RequestId};
 
+use super::codes::DenialCode;
 use super::record::Fixed;
 
 /// What a detector saw.
@@ -160,6 +161,18 @@ pub struct AtDoor<'a> {
     /// Stands for the peer's address, where the event is about one peer.
     pub source: Option<(Pseudonym, u32)>,
     /// How often, since the last such event.
+    pub count: u64,
+}
+
+/// Requests of callers who proved nothing, beyond those that have a line each.
+#[derive(Clone, Debug)]
+pub struct Gathered<'a> {
+    pub listener: Option<&'a Name>,
+    /// The code of the answer; none where the caller went away before it.
+    pub denial: Option<DenialCode>,
+    /// Stands for their address; none where there were too many to tell them apart.
+    pub source: Option<(Pseudonym, u32)>,
+    /// How many, since the last such event.
     pub count: u64,
 }
 

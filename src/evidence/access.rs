@@ -128,4 +128,10 @@ impl AccessRecord<'_> {
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
+
+    /// Why it was not served, if it was refused or failed.
+    #[must_use]
+    pub const fn denial(&self) -> Option<DenialCode> {
+        self.denial
+    }
 }

@@ -33,6 +33,7 @@ words! {
         PermitEnding = "permit-ending",
         PermitEnded = "permit-ended",
         ProtocolRefused = "protocol-refused",
+        RequestsRefused = "requests-refused",
         BreakerOpened = "breaker-opened",
         BreakerClosed = "breaker-closed",
         UpstreamUnresolved = "upstream-unresolved",
@@ -98,6 +99,7 @@ pub(super) const fn kind(event: &Event<'_>) -> (Action, Severity, ControlId) {
             (action, severity, Tls3)
         }
         Event::ProtocolRefused(_) => (Action::ProtocolRefused, Warning, Mon5),
+        Event::RequestsRefused(_) => (Action::RequestsRefused, Warning, Log1),
         Event::BreakerOpened { .. } => (Action::BreakerOpened, Error, Log1),
         Event::BreakerClosed { .. } => (Action::BreakerClosed, Info, Log1),
         Event::UpstreamUnresolved { .. } => (Action::UpstreamUnresolved, Error, Log1),

@@ -7,9 +7,11 @@ use crate::__record as record;
 use crate::base::{ControlId, Moment, Name, Pseudonym, RequestId};
 
 use super::about::{
-    Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised, Upgrade,
+    Applied, AtDoor, Gathered, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised,
+    Upgrade,
 };
 use super::action::{Action, kind};
+use super::codes::DenialCode;
 use super::permit::PermitNews;
 use super::place::CodePlace;
 use super::record::Fixed;
@@ -75,6 +77,8 @@ pub enum Event<'a> {
     Permit(PermitNews<'a>),
     /// Traffic that no request owns: malformed heads, floods of HTTP/2 frames (MON-5).
     ProtocolRefused(AtDoor<'a>),
+    /// Requests that were refused before anybody was proved, and are counted instead of written whole.
+    RequestsRefused(Gathered<'a>),
     /// `endpoint`: main or token, which have a breaker each.
     BreakerOpened {
         upstream: &'a Name,
@@ -238,6 +242,7 @@ record! {
         route: Option<&'a Name> = "sekisho.route",
         upstream: Option<&'a Name> = "sekisho.upstream",
         issuer: Option<&'a Name> = "sekisho.issuer",
+        denial: Option<DenialCode> = "sekisho.denial",
         fault: Option<Fixed> = "sekisho.detail",
         source: Option<Pseudonym> = "sekisho.source",
         source_day: Option<u32> = "sekisho.source_day",
@@ -296,6 +301,7 @@ impl<'a> EventRecord<'a> {
                 count: Some(door.count),
                 ..bare
             },
+            Event::RequestsRefused(gathered) => bare.gathered(gathered),
             Event::ConnectionsCut { listener, identity, cause, count } => Self {
                 listener: Some(listener),
                 identity: *identity,
@@ -461,6 +467,7 @@ impl<'a> EventRecord<'a> {
             route: None,
             upstream: None,
             issuer: None,
+            denial: None,
             fault: None,
             source: None,
             source_day: None,

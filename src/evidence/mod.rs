@@ -24,7 +24,8 @@ mod words;
 pub use crate::__record as record;
 pub use crate::base::Utc;
 pub use about::{
-    Applied, AtDoor, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised, Upgrade,
+    Applied, AtDoor, Gathered, Held, JudgedConfig, LockSubject, Noticed, Operated, Passing, Raised,
+    Upgrade,
 };
 pub use access::AccessRecord;
 pub use action::Action;

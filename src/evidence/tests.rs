@@ -220,6 +220,12 @@ fn every_event(name: &Name, number: u64, text: Fixed) -> Vec<Event<'_>> {
         Event::Permit(PermitNews::Ended { serial: name }),
         Event::Permit(PermitNews::Withheld { listener: name }),
         Event::ProtocolRefused(door),
+        Event::RequestsRefused(Gathered {
+            listener: Some(name),
+            denial: Some(DenialCode::NoCredential),
+            source: Some((pseudonym(&number.to_be_bytes()), 20_779)),
+            count: number,
+        }),
         Event::BreakerOpened { upstream: name, endpoint: Fixed::new("token"), failures: number },
         Event::UpstreamUnresolved { upstream: name, endpoint: Fixed::new("main") },
         Event::UpstreamResolved { upstream: name, endpoint: Fixed::new("main") },

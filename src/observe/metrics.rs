@@ -87,6 +87,8 @@ pub struct Metrics {
     pub request_seconds: Histogram,
     pub request_bytes: IntCounter,
     pub response_bytes: IntCounter,
+    /// Refusals that were counted in the log, not written whole.
+    pub gathered: IntCounter,
     pub panics: IntCounter,
     pub config_generation: IntGauge,
     pub config_applied: IntCounter,
@@ -243,6 +245,7 @@ impl Metrics {
                 .with_label_values(NO_LABELS),
             request_bytes: counter(&registry, &table::REQUEST_BYTES)?,
             response_bytes: counter(&registry, &table::RESPONSE_BYTES)?,
+            gathered: counter(&registry, &table::LOG_GATHERED)?,
             panics: counter(&registry, &table::PANICS)?,
             config_generation: gauge(&registry, &table::CONFIG_GENERATION)?,
             config_applied: reloads.with_label_values(&["applied"]),

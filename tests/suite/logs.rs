@@ -1,6 +1,7 @@
 //! LOG-1 and LOG-2 from outside: one line for every request, with the documented keys and nothing of
 //! the request in it; nothing of a request in metrics, answers, events or state either.
 mod disk;
+mod flood;
 mod keeping;
 mod silence;
 

@@ -374,7 +374,7 @@ impl Running {
 
     /// Writes out what the log has, for tests that read it.
     pub fn flush_log(&self) {
-        self.engine.flush_door();
+        self.engine.flush_counts();
         let _ = self.log.flush(LOG_CLOSE_MAX);
     }
 }
@@ -391,7 +391,7 @@ async fn end_connections(engine: &Engine, grace: Duration) {
         engine.cut_connections();
         idle_within(engine, CUT_MAX).await;
     }
-    engine.flush_door();
+    engine.flush_counts();
 }
 
 /// Waits until no connection is open; false if that takes longer.

@@ -1,5 +1,5 @@
 //! What several events have in common, as fields of their lines.
-use super::super::about::{LockSubject, Operated, Raised};
+use super::super::about::{Gathered, LockSubject, Operated, Raised};
 use super::EventRecord;
 use crate::base::Name;
 
@@ -19,6 +19,17 @@ impl<'a> EventRecord<'a> {
             seen: raised.numbers.map(|[seen, _, _]| seen),
             expected: raised.numbers.map(|[_, expected, _]| expected),
             most: raised.numbers.map(|[_, _, most]| most),
+            ..self
+        }
+    }
+
+    pub(super) fn gathered(self, gathered: &Gathered<'a>) -> Self {
+        Self {
+            listener: gathered.listener,
+            denial: gathered.denial,
+            source: gathered.source.map(|(pseudonym, _)| pseudonym),
+            source_day: gathered.source.map(|(_, day)| day),
+            count: Some(gathered.count),
             ..self
         }
     }

@@ -121,6 +121,8 @@ metrics! {
         "Lines written to the access log.";
     LOG_LINES_LOST = Counter "sekisho_log_lines_lost_total" []
         "Lines that could not be kept; each loss is reported in the log as well. LOG-1.";
+    LOG_GATHERED = Counter "sekisho_log_gathered_total" []
+        "Refused requests of callers who proved nothing that were counted in the log, not written whole. LOG-1.";
     LOG_REFUSALS = Counter "sekisho_log_full_total" []
         "Requests turned away because the log had no room for their line. LOG-1.";
     LOG_QUEUE = Gauge "sekisho_log_queue_lines" []

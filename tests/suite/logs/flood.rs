@@ -1,0 +1,45 @@
+//! LOG-1 against strangers: whatever they send without a credential, the log grows by little.
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{World, error_of, get, until};
+
+/// Far more than are written whole in a minute.
+const FLOOD: usize = 2_000;
+
+fn count(line: &Value) -> usize {
+    usize::try_from(line["sekisho.count"].as_u64().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn log_1_a_flood_on_one_connection_leaves_a_bounded_log() {
+    let world = World::start().await;
+    let stranger = world.nobody().connect(world.address()).await.unwrap();
+    let mut first = None;
+    for _ in 0..FLOOD {
+        let reply = stranger.call(get("/x")).await.unwrap();
+        let id = reply.header("x-sekisho-request-id").map(str::to_owned);
+        first = first.or(id);
+    }
+    let gathered = |world: &World| world.events("requests-refused");
+    let told = |world: &World| -> usize {
+        world.requests().len() + gathered(world).iter().map(count).sum::<usize>()
+    };
+    until("every refusal is told of", || told(&world) == FLOOD).await;
+    let whole = world.requests();
+    assert!(whole.len() <= 240, "{} whole lines in two minutes at most", whole.len());
+    assert_eq!(whole[0]["sekisho.request_id"].as_str(), first.as_deref(), "the first are whole");
+    for line in gathered(&world) {
+        assert_eq!(line["sekisho.listener"], "apps");
+        assert_eq!(line["sekisho.source"], whole[0]["sekisho.source"]);
+        assert!(whole.iter().any(|whole| whole["sekisho.denial"] == line["sekisho.denial"]));
+    }
+    let few = u64::try_from(FLOOD - whole.len()).unwrap();
+    assert_eq!(world.metric("sekisho_log_gathered_total").to_string(), few.to_string());
+    // Whoever is proved has a line each, meanwhile as ever.
+    let reply = world.call(&world.printer(), get("/x")).await;
+    assert_eq!(error_of(&reply).0, "OperationUnknown");
+    assert_eq!(world.line_of(&reply)["user.name"], "label-printer");
+    tokio::time::timeout(Duration::from_secs(60), Box::pin(world.finish())).await.unwrap();
+}
