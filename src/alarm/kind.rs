@@ -106,6 +106,8 @@ coded! {
         StoreForged = 70 "store-forged",
         /// What was revealed to whom could not be kept.
         LedgerLost = 71 "ledger-lost",
+        /// The log's or the state's file system is nearly full.
+        SpaceLow = 72 "space-low",
         /// Somebody tries out whether alarms arrive.
         Test = 60 "test",
     }
@@ -166,6 +168,7 @@ impl Kind {
             Self::Panicked => return ControlId::Log2,
             Self::LogUnavailable
             | Self::LinesLost
+            | Self::SpaceLow
             | Self::UpstreamFailing
             | Self::UpstreamUnresolved
             | Self::ConfigRefused
@@ -195,6 +198,7 @@ impl Kind {
             Self::Killed => "An emergency lock is in force",
             Self::LogUnavailable => "The access log can't be written, and requests are refused",
             Self::LinesLost => "Lines of the access log were lost",
+            Self::SpaceLow => "Little room is left on the file system of the log or the state",
             Self::UpstreamUntrusted => "An upstream could not prove who it is",
             Self::UpstreamFailing => "An upstream fails, and its circuit breaker is open",
             Self::UpstreamUnresolved => "An upstream's name does not resolve",
@@ -242,6 +246,9 @@ impl Kind {
                 "Look at the alarms before this one: either an attack, or a bad limit."
             }
             Self::LogUnavailable | Self::LinesLost => "Free the volume of the access log.",
+            Self::SpaceLow => {
+                "Make room, or ship old log files elsewhere: without room nobody is served."
+            }
             Self::UpstreamUntrusted => {
                 "Find out who answers at its address before anything is changed: this may be an \
                  interception."

@@ -1,19 +1,20 @@
 //! Conditions that no event tells of, looked at from time to time: a log without room, lost lines,
-//! panics, forged records, keys and certificates that age (MON-7, TLS-5).
+//! panics, forged records, full file systems, keys and certificates that age (MON-7, TLS-5).
 use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Engine;
 use super::ages::{Aged, AgedKind, Owner, State as AgedState};
 use super::alarms::{counted, named};
+use super::space::Space;
 use crate::alarm::{Alarm, Aspect, Kind, Severity};
 use crate::base::{Moment, Name};
 use crate::evidence::Fixed;
 
 /// What lasts is told again so often.
 const REMIND: Duration = Duration::from_secs(3_600);
-/// How often ages are looked at.
-const LOOK_AT_AGES: Duration = Duration::from_secs(60);
+/// How often file systems and ages are looked at.
+const LOOK: Duration = Duration::from_secs(60);
 /// What ages is told of again so often.
 const REMIND_OF_AGES: Duration = Duration::from_secs(86_400);
 
@@ -25,8 +26,9 @@ pub(super) struct Conditions {
     panics: u64,
     forged: u64,
     cells_lost: u64,
+    space: [Space; 2],
     ages: Told,
-    /// When ages were looked at, and under which configuration.
+    /// When file systems and ages were looked at, and under which configuration.
     looked: Option<(Moment, u64)>,
 }
 
@@ -38,11 +40,11 @@ type Which = (AgedKind, Owner, Option<Name>, u32);
 
 /// A condition that holds for a while.
 #[derive(Debug, Default)]
-struct Lasting(Option<Moment>);
+pub(super) struct Lasting(Option<Moment>);
 
 impl Lasting {
     /// Whether it is to be told of now: when it begins, and once more each [`REMIND`].
-    fn is_news(&mut self, holds: bool, now: Moment) -> bool {
+    pub(super) fn is_news(&mut self, holds: bool, now: Moment) -> bool {
         let news = holds && self.0.is_none_or(|told| now.since(told) >= REMIND);
         match (holds, news) {
             (false, _) => self.0 = None,
@@ -88,11 +90,11 @@ impl Engine {
         (seen.lines_lost, seen.panics) = (lost, panics);
         (seen.forged, seen.cells_lost) = (forged, cells_lost);
         let generation = self.live().snapshot.generation;
-        let due = seen
-            .looked
-            .is_none_or(|(at, under)| under != generation || now.since(at) >= LOOK_AT_AGES);
+        let due =
+            seen.looked.is_none_or(|(at, under)| under != generation || now.since(at) >= LOOK);
         if due {
             seen.looked = Some((now, generation));
+            found.extend(self.look_at_space(&mut seen.space, now));
             found.extend(seen.ages.news(&self.view_keys(), now));
             self.report_ages();
         }

@@ -35,6 +35,7 @@ mod report;
 mod revealed;
 mod revoke;
 mod revoked;
+mod space;
 mod strangers;
 mod subjects;
 mod tls;

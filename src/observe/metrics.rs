@@ -78,6 +78,7 @@ pub struct Metrics {
     jwks_keys: IntGaugeVec,
     jwks_fetched: GaugeVec,
     certificate_expiry: GaugeVec,
+    space_free: IntGaugeVec,
     framework: [IntCounter; Severity::ALL.len()],
     pub pacing: PacingMetrics,
     pub life: LifeMetrics,
@@ -239,6 +240,7 @@ impl Metrics {
                 refused: counter(&registry, &table::LOG_REFUSALS)?,
                 queued: gauge(&registry, &table::LOG_QUEUE)?,
             },
+            space_free: gauges(&registry, &table::SPACE_FREE)?,
             alarms: AlarmMetrics::new(&registry)?,
             permit: PermitMetrics::new(&registry)?,
             request_seconds: histograms(&registry, &table::REQUEST_SECONDS)?
@@ -253,6 +255,12 @@ impl Metrics {
             config_rolled_back: reloads.with_label_values(&["rolled-back"]),
             registry,
         })
+    }
+
+    /// Room left on a file system; `of` is a word of the program.
+    pub fn space_free(&self, of: Fixed, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.space_free.with_label_values(&[of.as_str()]).set(bytes);
     }
 
     /// Handles for one operation; `None` for requests that fit none.

@@ -127,6 +127,8 @@ metrics! {
         "Requests turned away because the log had no room for their line. LOG-1.";
     LOG_QUEUE = Gauge "sekisho_log_queue_lines" []
         "Lines promised or queued and not yet written.";
+    SPACE_FREE = Gauge "sekisho_space_free_bytes" ["of"]
+        "Room left for the gateway on the file system of the log or the state. LOG-1.";
     CONFIG_GENERATION = Gauge "sekisho_config_generation" []
         "Generation of the configuration in force.";
     CONFIG_RELOADS = Counter "sekisho_config_reloads_total" ["result"]

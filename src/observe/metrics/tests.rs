@@ -38,6 +38,7 @@ fn touch_all(metrics: &Metrics) {
     metrics.state.fault(Fixed::new("unreachable"));
     metrics.state.asked(Fixed::new("given"));
     metrics.life.cut(Fixed::new("identity"), 1);
+    metrics.space_free(Fixed::new("log"), 1);
     let key = (Fixed::new("key"), Some(&name), Fixed::new("listener"));
     metrics.life.age(std::iter::once((key, Some(1), Some(2))));
 }
