@@ -1,5 +1,6 @@
 //! PRIV-3: the API of those who operate the gateway, through real TLS.
 mod acts;
+mod alarms;
 mod exposure;
 mod keys;
 mod reload;

@@ -14,6 +14,7 @@
 //! On failure: a problem document (RFC 9457); nothing was changed unless it says so. A restart forgets
 //! pending acts, which then are asked for anew.
 mod acts;
+mod alarmed;
 mod change;
 mod door;
 mod openapi;
@@ -27,13 +28,14 @@ mod service;
 mod shape;
 mod typed;
 
+pub use alarmed::AlarmOut;
 pub use change::{ChangeLine, ChangeOut, DryRunOut, JudgedOut, MistakeOut, ReloadedOut, TrialOut};
 pub use door::Api;
 pub use openapi::document;
 pub use problem::{Fault, Problem};
 pub use routes::{Does, ROUTES, Route, Verb};
 pub use shape::{
-    ActOut, AlarmOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut,
+    ActOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut,
     LockOut, MeOut, Paged, PendingOut, TargetOut, TargetStatusOut, TrafficOut, TrafficRow,
     WindowOut, Word,
 };

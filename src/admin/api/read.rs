@@ -2,17 +2,17 @@
 use std::collections::BTreeMap;
 
 use super::acts::{acts_of, ended_by, out};
+use super::alarmed::AlarmOut;
 use super::problem::Fault;
 use super::service::Call;
 use super::shape::{
-    AlarmOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut,
+    DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut,
     Paged, PendingOut, TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
 };
-use crate::alarm::Aspect;
 use crate::base::Name;
 use crate::config::IdentityKind;
 use crate::engine::{
-    Done, ExposureView, HOURS_DAYS, KEPT_DAYS, LimitsView, PAGE_MAX, Page, Recent, TargetStatus,
+    Done, ExposureView, HOURS_DAYS, KEPT_DAYS, LimitsView, PAGE_MAX, Page, TargetStatus,
 };
 use crate::policy::{Mode, Sharing};
 
@@ -202,23 +202,7 @@ impl Call<'_> {
         let (from, most) = query.page()?;
         let recent = self.state.engine.alarms.recent();
         let total = recent.len();
-        let out = |recent: &Recent| {
-            let alarm = &recent.alarm;
-            let why = alarm.why.as_ref();
-            AlarmOut {
-                at: Word::time(alarm.last_ms),
-                severity: alarm.severity.as_str().into(),
-                control: alarm.kind.control().as_str().into(),
-                kind: alarm.kind.as_str().into(),
-                identity: alarm.name(Aspect::Identity).map(Word::from),
-                count: alarm.count.into(),
-                seen: why.map(|why| why.seen),
-                expected: why.map(|why| why.expected),
-                limit: why.map(|why| why.limit),
-                sequence: recent.sequence,
-            }
-        };
-        let items: Vec<_> = recent.iter().rev().skip(from).take(most).map(out).collect();
+        let items: Vec<_> = recent.iter().rev().skip(from).take(most).map(AlarmOut::from).collect();
         let end = from.saturating_add(items.len());
         Ok(Paged { items, next: (end < total).then(|| count(end)), total: count(total) })
     }

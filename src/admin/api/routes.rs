@@ -1,9 +1,10 @@
 //! THE table: what there is, and who may. Authorisation and the `OpenAPI` document are made from it.
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::alarmed::AlarmOut;
 use super::change::{DryRunOut, TrialOut};
 use super::shape::{
-    ActOut, AlarmOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut,
+    ActOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut,
     LockOut, MeOut, Paged, PendingOut, TargetStatusOut, TrafficOut,
 };
 use super::typed::{KillBody, LockBody, ReloadBody, UnlockBody};

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::change::ReloadedOut;
+use crate::alarm::Phrase;
 use crate::base::{Moment, Name, RequestId};
 use crate::config::diff::Said;
 use crate::evidence::Utc;
@@ -37,6 +38,11 @@ impl Word {
 
     pub(super) fn hex_pair(upper: u64, lower: u64) -> Self {
         Self(format!("{upper:016x}{lower:016x}"))
+    }
+
+    /// A word of the program that went through the store; it has kept its form there.
+    pub(super) fn phrase(phrase: &Phrase) -> Self {
+        Self(phrase.as_str().to_owned())
     }
 
     /// A text of the configuration, or about it.
@@ -405,30 +411,4 @@ pub struct TargetStatusOut {
     /// When it last took a message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reached: Option<Word>,
-}
-
-/// An alarm that was raised since the gateway started.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Alarm")]
-pub struct AlarmOut {
-    /// When it happened last.
-    pub at: Word,
-    /// info, low, medium, high, critical.
-    pub severity: Word,
-    pub control: Word,
-    pub kind: Word,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Word>,
-    /// How often it happened.
-    pub count: u64,
-    /// What a detector saw, expected, and took for the limit (MON-8).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seen: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<u64>,
-    /// Its place in the queue; not there where nobody is told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sequence: Option<u64>,
 }

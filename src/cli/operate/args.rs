@@ -277,7 +277,12 @@ pub(in crate::cli) struct KeysArgs {
 }
 
 /// List the alarms of a gateway that runs, the latest first: up to 256 since it was started.
+///
+/// On a terminal a table; else one line each, columns apart by tabs: when, severity, control, kind, what
+/// it is about, how often, why (what was seen since when, what was expected, the limit, and the setting
+/// that moves it), what to do first.
 #[derive(clap::Args, Debug)]
+#[command(verbatim_doc_comment)]
 pub(in crate::cli) struct AlarmsArgs {
     #[command(flatten)]
     pub(super) api: ApiArgs,

@@ -5,7 +5,7 @@ use super::args::{
 use super::client::{Client, Refused};
 use super::table::{self, Cell, left, right};
 use crate::admin::api::{
-    AlarmOut, DetectorOut, ExposureOut, IdentityOut, KeyOut, LimitsOut, LockOut, Paged,
+    DetectorOut, ExposureOut, IdentityOut, KeyOut, LimitsOut, LockOut, Paged,
     TargetStatusOut, WindowOut, Word,
 };
 use crate::cli::say::{Colour, Failure};
@@ -272,44 +272,5 @@ pub(super) async fn alarm_targets(client: &Client, words: &AlarmsArgs) -> Result
     };
     let rows: Vec<_> = list.items.iter().map(row).collect();
     table::print(&columns, &rows, "nobody is told: there is no [[alarm]]");
-    Ok(())
-}
-
-pub(super) async fn alarms(client: &Client, words: &AlarmsArgs) -> Result<(), Refused> {
-    let list: Paged<AlarmOut> = client.list("/v1/alarms").await?;
-    if words.api.json {
-        return Ok(super::print(&list)?);
-    }
-    let columns = [
-        left("AT"),
-        left("SEVERITY"),
-        left("CONTROL"),
-        left("ALARM"),
-        left("IDENTITY"),
-        right("COUNT"),
-        left("WHY"),
-    ];
-    let row = |alarm: &AlarmOut| {
-        let colour = match alarm.severity.as_str() {
-            "high" | "critical" => Some(Colour::Red),
-            "medium" => Some(Colour::Yellow),
-            _ => None,
-        };
-        let why = alarm.seen.zip(alarm.expected).zip(alarm.limit);
-        let why = why.map(|((seen, expected), limit)| {
-            format!("seen {seen}, expected {expected}, at most {limit}")
-        });
-        vec![
-            Cell::of(&alarm.at),
-            Cell::of(&alarm.severity).in_colour(colour),
-            Cell::of(&alarm.control),
-            Cell::of(&alarm.kind),
-            Cell::maybe(alarm.identity.as_ref()),
-            Cell::of(alarm.count),
-            Cell::maybe(why),
-        ]
-    };
-    let rows: Vec<_> = list.items.iter().map(row).collect();
-    table::print(&columns, &rows, "there was no alarm");
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `sekisho locks lock kill unlock revoke confirm reload limits exposure identities keys alarms detectors top`: clients of a
 //! running gateway's API, in the name of the person whose certificate they show (PRIV-3).
 mod act;
+mod alarms;
 pub(super) mod args;
 mod client;
 mod look;
@@ -48,7 +49,7 @@ pub(super) fn main(verb: &Operate) -> Result<ExitCode, Failure> {
 pub(super) fn alarms(words: &args::AlarmsArgs) -> Result<ExitCode, Failure> {
     let client = Client::open(&words.api)?;
     let runtime = runtime(Some(1)).map_err(Failure::new)?;
-    let done = runtime.block_on(look::alarms(&client, words));
+    let done = runtime.block_on(alarms::alarms(&client, words));
     ended(done.map(|()| ExitCode::SUCCESS), words.api.json)
 }
 
