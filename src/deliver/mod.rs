@@ -16,22 +16,22 @@ mod program;
 mod queue;
 mod socket;
 mod target;
+mod tasks;
 mod way;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 use crate::alarm::{Alarm, Aspect};
 use crate::base::Name;
-use crate::config::AlarmTarget;
 use crate::engine::{Engine, Recent};
 use crate::evidence::{Event, Fixed, Raised};
 use queue::Queue;
 use target::Teller;
+use tasks::Tasks;
 
 pub use way::{Failed, Way};
 
@@ -39,8 +39,6 @@ pub use way::{Failed, Way};
 const TICK: Duration = Duration::from_millis(250);
 /// Alarms that wait in memory while the store can't be had.
 const UNKEPT_MAX: usize = 1_024;
-/// How long targets may take to end what they are at.
-const ENDING_MAX: Duration = Duration::from_millis(1_500);
 
 /// Works until `stopped` turns true; then keeps what was raised.
 pub async fn run(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
@@ -59,14 +57,7 @@ struct Desk {
     /// Lost and not told of yet.
     lost: u64,
     generation: Option<u64>,
-    targets: HashMap<Name, Running>,
-}
-
-/// A target's task.
-struct Running {
-    settings: AlarmTarget,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
+    targets: Tasks,
 }
 
 impl Desk {
@@ -77,7 +68,7 @@ impl Desk {
             unkept: VecDeque::new(),
             lost: 0,
             generation: None,
-            targets: HashMap::new(),
+            targets: Tasks::default(),
         }
     }
 
@@ -117,7 +108,7 @@ impl Desk {
         }
         self.count_lost();
         self.keep().await;
-        self.end().await;
+        self.targets.end().await;
     }
 
     /// Writes an alarm down, and puts it where it is kept from.
@@ -154,63 +145,23 @@ impl Desk {
         }
     }
 
-    /// Starts and ends targets' tasks as the configuration has them.
+    /// Begins and ends targets' tasks as the configuration has them, and begins anew what ended by
+    /// itself.
     async fn follow(&mut self) {
         let live = self.engine.live();
-        if self.generation == Some(live.snapshot.generation) {
+        if self.generation == Some(live.snapshot.generation) && !self.targets.lack_one() {
             return;
         }
         self.generation = Some(live.snapshot.generation);
-        let settings = &live.snapshot.alarms;
-        let names: Vec<Name> = settings.targets.iter().map(|target| target.name.clone()).collect();
+        let targets = &live.snapshot.alarms.targets;
+        let names: Vec<Name> = targets.iter().map(|target| target.name.clone()).collect();
         self.queue.only_for(&names).await;
-        let kinds = settings.targets.iter().map(|target| target.way.as_str());
+        let kinds = targets.iter().map(|target| target.way.as_str());
         self.engine.alarms.expect(names.into_iter().zip(kinds));
-        let mut before = std::mem::take(&mut self.targets);
-        for target in &settings.targets {
-            let known = before.remove(&target.name);
-            let running = match known {
-                Some(running) if running.settings == *target && !running.task.is_finished() => {
-                    running
-                }
-                known => self.start(target, known),
-            };
-            self.targets.insert(target.name.clone(), running);
-        }
-        for gone in before.into_values() {
-            gone.stop.send_replace(true);
-        }
-    }
-
-    /// The task of the same target before it ends first, so that nothing is told twice.
-    fn start(&self, target: &AlarmTarget, before: Option<Running>) -> Running {
-        let (stop, stopped) = watch::channel(false);
-        let ended = before.map(|before| {
-            before.stop.send_replace(true);
-            before.task
+        self.targets.follow(targets, |target, stopped| {
+            let (engine, queue) = (Arc::clone(&self.engine), Arc::clone(&self.queue));
+            Teller::new(engine, queue, target.clone()).work(stopped)
         });
-        let teller = Teller::new(Arc::clone(&self.engine), Arc::clone(&self.queue), target.clone());
-        let task = tokio::spawn(async move {
-            if let Some(ended) = ended {
-                // Its panic, if it had one, was counted.
-                let _ = ended.await;
-            }
-            teller.work(stopped).await;
-        });
-        Running { settings: target.clone(), stop, task }
-    }
-
-    async fn end(&mut self) {
-        for running in self.targets.values() {
-            running.stop.send_replace(true);
-        }
-        let ended = async {
-            for (_, running) in self.targets.drain() {
-                let _ = running.task.await;
-            }
-        };
-        // One that does not end is cut; what it was at is told again after the next start.
-        let _ = tokio::time::timeout(ENDING_MAX, ended).await;
     }
 }
 
