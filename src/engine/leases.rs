@@ -153,7 +153,11 @@ impl Engine {
         });
     }
 
-    fn ask_of(&self, want: &Want, (told, wanted, returned): (u32, u32, u32)) -> Option<Ask> {
+    pub(super) fn ask_of(
+        &self,
+        want: &Want,
+        (told, wanted, returned): (u32, u32, u32),
+    ) -> Option<Ask> {
         // No rate fails that passed the configuration.
         let rate = Rate::new(want.units.interval, want.units.burst).ok()?;
         let id = KeyId::of(&self.leases.secret, "quota", want.label().as_bytes());
@@ -197,7 +201,7 @@ impl Engine {
     }
 
     /// What may be spent of a quota while nobody can be asked.
-    async fn go_apart(&self, want: &Want, fault: StoreFault, now: Moment) {
+    pub(super) async fn go_apart(&self, want: &Want, fault: StoreFault, now: Moment) {
         let since = self.leases.since(now);
         let peers = self.leases.store.peers().await.unwrap_or_default();
         let sight = Sight {

@@ -20,6 +20,7 @@ mod forget;
 mod guard;
 mod histories;
 mod leases;
+mod limits;
 mod live;
 mod locks;
 mod memory;
@@ -61,6 +62,7 @@ pub use door::{DoorFault, HandshakeFault};
 pub use exposure::Exposed;
 pub use forget::FORGOTTEN_AFTER_DAYS;
 pub use guard::{Caller, LockedOrders, Pace};
+pub use limits::{LimitView, LimitsView};
 pub use live::{Live, Reader, Route, Speaks};
 pub use memory::{
     ALL_EVERY, Loaded, Memory, PIECES_AT_ONCE, Piece, SAVE_EVERY, Saved, Source, Unreadable,
@@ -80,9 +82,7 @@ pub use revealed::{ExposureView, HOURS_DAYS, KEPT_DAYS};
 pub use subjects::written;
 pub use tls::{TlsFault, provider};
 pub use traffic::{Done, UnderWay};
-pub use view::{
-    DetectorView, GatewayView, IdentityView, LimitsView, NameKind, PAGE_MAX, Page, TrafficView,
-};
+pub use view::{DetectorView, GatewayView, IdentityView, NameKind, PAGE_MAX, Page, TrafficView};
 
 use crate::base::{
     ClientAddr, Clock, Denial, IdentityIx, Moment, OperationIx, PseudonymKey, RequestIds, RoleIx,

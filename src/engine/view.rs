@@ -11,7 +11,6 @@ use crate::base::{IdentityIx, Moment, Name};
 use crate::config::{Barred, IdentityKind};
 use crate::detect::{Detector, Mode};
 use crate::lockout::{Step, Subject};
-use crate::state::WindowView;
 
 /// The most entries of one page.
 pub const PAGE_MAX: usize = 500;
@@ -39,13 +38,6 @@ pub struct IdentityView {
     pub review_by_unix_day: Option<u32>,
     /// Milliseconds since 1970; none if it did not come since this process began.
     pub last_seen_ms: Option<u64>,
-}
-
-/// Where one identity stands in all its limits.
-#[derive(Clone, Debug)]
-pub struct LimitsView {
-    pub identity: Name,
-    pub windows: Vec<WindowView>,
 }
 
 /// One detector: what it is set to.
@@ -169,25 +161,6 @@ impl Engine {
         })
     }
 
-    /// Where each identity stands in its limits.
-    #[must_use]
-    pub fn view_limits(&self, from: usize, most: usize) -> Page<LimitsView> {
-        let (live, now) = (self.live(), self.clock.now());
-        page(&live, from, most, |ix, name| {
-            let windows = live.quotas.view(ix, now);
-            Some(LimitsView { identity: name.clone(), windows })
-        })
-    }
-
-    /// The same for the identity of that name.
-    #[must_use]
-    pub fn view_limits_of(&self, name: &str) -> Option<LimitsView> {
-        let live = self.live();
-        let ix = identity_called(&live, name)?;
-        let identity = live.snapshot.names.identity(ix)?.clone();
-        Some(LimitsView { identity, windows: live.quotas.view(ix, self.clock.now()) })
-    }
-
     /// Every detector as the configuration has it.
     #[must_use]
     pub fn view_detectors(&self) -> Vec<DetectorView> {
@@ -221,7 +194,7 @@ impl Engine {
     }
 }
 
-fn page<T>(
+pub(super) fn page<T>(
     live: &Live,
     from: usize,
     most: usize,
@@ -236,7 +209,7 @@ fn page<T>(
     Page { items: (from..to).filter_map(one).collect(), next: (to < total).then_some(to), total }
 }
 
-fn identity_called(live: &Live, text: &str) -> Option<IdentityIx> {
+pub(super) fn identity_called(live: &Live, text: &str) -> Option<IdentityIx> {
     let names = &live.snapshot.names;
     let is_it = |ix: &IdentityIx| names.identity(*ix).is_some_and(|name| name.as_str() == text);
     (0..).map(IdentityIx).take(live.snapshot.identities.len()).find(is_it)

@@ -18,7 +18,8 @@ pub use connections::{
 };
 pub use quota::{
     Among, Charged, Held, Mark as QuotaMark, Places as QuotaPlaces, QuotaError, QuotaFault, Quotas,
-    Refused, SavedFault, Spent, Standing, Supply, Units, Want, Whose, WindowView,
+    Refused, SavedFault, Source as QuotaSource, Spent, Standing, Supply, Units, Want, Whose,
+    WindowView,
 };
 
 #[cfg(test)]

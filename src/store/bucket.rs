@@ -121,6 +121,8 @@ pub struct Lease {
     pub granted: u32,
     /// The time until asking again makes sense; zero if something was granted.
     pub wait: Duration,
+    /// Until the quota would be full again.
+    pub full_in: Duration,
     pub holder: Holder,
 }
 
@@ -189,7 +191,8 @@ pub fn grant(known: Option<Bucket>, ask: &Ask, asked: &Asked) -> (Bucket, Lease)
             bucket.full_at_us.saturating_add(interval).saturating_sub(empty)
         }
     };
-    (bucket, Lease { granted, wait: Duration::from_micros(wait), holder })
+    let full_in = Duration::from_micros(bucket.full_at_us.saturating_sub(now));
+    (bucket, Lease { granted, wait: Duration::from_micros(wait), full_in, holder })
 }
 
 impl Bucket {

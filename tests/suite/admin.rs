@@ -3,6 +3,7 @@ mod acts;
 mod alarms;
 mod exposure;
 mod keys;
+mod limits;
 mod reload;
 mod verbs;
 

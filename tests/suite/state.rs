@@ -2,6 +2,7 @@
 mod amazon;
 mod failures;
 mod forged;
+mod limits;
 mod renewed;
 
 use std::os::unix::fs::PermissionsExt as _;

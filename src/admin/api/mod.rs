@@ -17,6 +17,7 @@ mod acts;
 mod alarmed;
 mod change;
 mod door;
+mod limits;
 mod openapi;
 mod pace;
 mod pending;
@@ -31,11 +32,11 @@ mod typed;
 pub use alarmed::AlarmOut;
 pub use change::{ChangeLine, ChangeOut, DryRunOut, JudgedOut, MistakeOut, ReloadedOut, TrialOut};
 pub use door::Api;
+pub use limits::{LimitsOut, PacingOut, WindowOut};
 pub use openapi::document;
 pub use problem::{Fault, Problem};
 pub use routes::{Does, ROUTES, Route, Verb};
 pub use shape::{
-    ActOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut,
-    LockOut, MeOut, Paged, PendingOut, TargetOut, TargetStatusOut, TrafficOut, TrafficRow,
-    WindowOut, Word,
+    ActOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LockOut, MeOut, Paged,
+    PendingOut, TargetOut, TargetStatusOut, TrafficOut, TrafficRow, Word,
 };

@@ -6,15 +6,12 @@ use super::alarmed::AlarmOut;
 use super::problem::Fault;
 use super::service::Call;
 use super::shape::{
-    DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut, LockOut, MeOut,
-    Paged, PendingOut, TargetStatusOut, TrafficOut, TrafficRow, WindowOut, Word,
+    DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LockOut, MeOut, Paged, PendingOut,
+    TargetStatusOut, TrafficOut, TrafficRow, Word,
 };
 use crate::base::Name;
 use crate::config::IdentityKind;
-use crate::engine::{
-    Done, ExposureView, HOURS_DAYS, KEPT_DAYS, LimitsView, PAGE_MAX, Page, TargetStatus,
-};
-use crate::policy::{Mode, Sharing};
+use crate::engine::{Done, ExposureView, HOURS_DAYS, KEPT_DAYS, PAGE_MAX, Page, TargetStatus};
 
 /// Entries of a page, where nothing is said.
 const MOST: usize = 100;
@@ -45,7 +42,7 @@ impl<'q> Query<'q> {
         Ok(Self(pairs))
     }
 
-    fn text(&self, name: &str) -> Option<&'q str> {
+    pub(super) fn text(&self, name: &str) -> Option<&'q str> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
@@ -60,7 +57,7 @@ impl<'q> Query<'q> {
         }
     }
 
-    fn page(&self) -> Result<(usize, usize), Fault> {
+    pub(super) fn page(&self) -> Result<(usize, usize), Fault> {
         let most = self.number("most", MOST)?;
         if !(1..=PAGE_MAX).contains(&most) {
             return Err(Fault::QueryMalformed);
@@ -134,16 +131,6 @@ impl Call<'_> {
         let items: Vec<_> = all.iter().skip(from).take(most).map(exposure).collect();
         let end = from.saturating_add(items.len());
         Ok(Paged { items, next: (end < total).then(|| count(end)), total: count(total) })
-    }
-
-    pub(super) fn limits(&self, query: &Query<'_>) -> Result<Paged<LimitsOut>, Fault> {
-        let engine = &self.state.engine;
-        if let Some(name) = query.text("identity") {
-            let view = engine.view_limits_of(name).ok_or(Fault::TargetUnknown)?;
-            return Ok(Paged::whole(vec![limits(&view)]));
-        }
-        let (from, most) = query.page()?;
-        Ok(paged(&engine.view_limits(from, most), limits))
     }
 
     pub(super) fn identities(&self, query: &Query<'_>) -> Result<Paged<IdentityOut>, Fault> {
@@ -267,27 +254,7 @@ fn exposure(view: &ExposureView) -> ExposureOut {
     }
 }
 
-fn limits(view: &LimitsView) -> LimitsOut {
-    let windows = view.windows.iter().map(|window| WindowOut {
-        limit: (&window.limit).into(),
-        unit: window.unit.into(),
-        most: window.most,
-        per_secs: window.per.as_secs(),
-        left: window.left,
-        wait_secs: window.wait.as_secs() + u64::from(window.wait.subsec_nanos() > 0),
-        mode: match window.mode {
-            Mode::Enforced => "enforce".into(),
-            Mode::Shadow => "shadow".into(),
-        },
-        sharing: match window.sharing {
-            Sharing::Each => "each".into(),
-            Sharing::All => "all".into(),
-        },
-    });
-    LimitsOut { identity: (&view.identity).into(), windows: windows.collect() }
-}
-
-fn paged<T, O>(page: &Page<T>, out: impl Fn(&T) -> O) -> Paged<O> {
+pub(super) fn paged<T, O>(page: &Page<T>, out: impl Fn(&T) -> O) -> Paged<O> {
     Paged {
         items: page.items.iter().map(out).collect(),
         next: page.next.map(count),
@@ -295,7 +262,7 @@ fn paged<T, O>(page: &Page<T>, out: impl Fn(&T) -> O) -> Paged<O> {
     }
 }
 
-fn count(number: usize) -> u64 {
+pub(super) fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 

@@ -3,9 +3,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::alarmed::AlarmOut;
 use super::change::{DryRunOut, TrialOut};
+use super::limits::{LimitsOut, PacingOut};
 use super::shape::{
-    ActOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LimitsOut,
-    LockOut, MeOut, Paged, PendingOut, TargetStatusOut, TrafficOut,
+    ActOut, DetectorOut, ExposureOut, GatewayOut, IdentityOut, KeyOut, LockOut, MeOut, Paged,
+    PendingOut, TargetStatusOut, TrafficOut,
 };
 use super::typed::{KillBody, LockBody, ReloadBody, UnlockBody};
 use crate::config::{OperatorAct, OperatorRole};
@@ -35,6 +36,7 @@ pub enum Does {
     Locks,
     Pending,
     Limits,
+    Pacing,
     Exposure,
     Identities,
     Keys,
@@ -63,6 +65,7 @@ impl Does {
             | Self::Locks
             | Self::Pending
             | Self::Limits
+            | Self::Pacing
             | Self::Exposure
             | Self::Identities
             | Self::Keys
@@ -101,6 +104,7 @@ impl Does {
             | Self::Locks
             | Self::Pending
             | Self::Limits
+            | Self::Pacing
             | Self::Exposure
             | Self::Identities
             | Self::Keys
@@ -221,6 +225,12 @@ pub const ROUTES: &[Route] = &[
         Does::Limits,
         &[IDENTITY, FROM, MOST],
         "Where identities stand in their limits.",
+    ),
+    get::<Paged<PacingOut>>(
+        "/v1/pacing",
+        Does::Pacing,
+        &[],
+        "Where Amazon's quotas stand that are in use.",
     ),
     get::<Paged<ExposureOut>>(
         "/v1/exposure",

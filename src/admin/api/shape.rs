@@ -300,14 +300,6 @@ pub struct IdentityOut {
     pub last_seen: Option<Word>,
 }
 
-/// Where one identity stands.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Limits")]
-pub struct LimitsOut {
-    pub identity: Word,
-    pub windows: Vec<WindowOut>,
-}
-
 /// What one identity was shown by one operation.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Exposure")]
@@ -329,25 +321,6 @@ pub struct ExposureOut {
     pub unread: u64,
     /// For each class the records it occurs in.
     pub classes: BTreeMap<Word, u64>,
-}
-
-/// One window of one limit.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Window")]
-pub struct WindowOut {
-    pub limit: Word,
-    /// requests, bytes, pii-records, concurrent.
-    pub unit: Word,
-    pub most: u64,
-    /// In seconds; 0 for concurrent.
-    pub per_secs: u64,
-    pub left: u64,
-    /// If nothing is left: until something is, in seconds.
-    pub wait_secs: u64,
-    /// enforce or shadow.
-    pub mode: Word,
-    /// each or all: whether others spend from it too.
-    pub sharing: Word,
 }
 
 /// One detector.

@@ -223,14 +223,25 @@ pub(in crate::cli) struct ConfirmArgs {
     pub(super) api: ApiArgs,
 }
 
-/// Show where identities stand in their limits.
+/// Show where identities stand in their limits, or where Amazon's own quotas stand.
 ///
-/// Example: sekisho limits label-printer
+/// On a terminal a table; else one line each, columns apart by tabs: identity, limit, unit, left,
+/// of, per, wait, shared (each or all), mode (enforce or shadow), source, what it covers. Where
+/// gateways share, what is left is left of all of them together: source `asked`. While the state
+/// can't be had it is `part 3 of 60` or `none`: what this gateway may spend by itself. Of Amazon's:
+/// upstream, operation, spare, of, rate, waiting, throttled.
+///
+/// Examples:
+///   sekisho limits label-printer     one identity, and which operations its limits cover
+///   sekisho limits --amazon          the quotas of Amazon's that are in use
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(in crate::cli) struct LimitsArgs {
     /// One identity; all without it.
     pub(super) identity: Option<String>,
+    /// Amazon's quotas instead, by which calls are paced.
+    #[arg(long, conflicts_with = "identity")]
+    pub(super) amazon: bool,
     #[command(flatten)]
     pub(super) api: ApiArgs,
 }

@@ -1,12 +1,9 @@
 //! The verbs that only look.
-use super::args::{
-    AlarmsArgs, DetectorsArgs, ExposureArgs, IdentitiesArgs, KeysArgs, LimitsArgs, LocksArgs,
-};
+use super::args::{AlarmsArgs, DetectorsArgs, ExposureArgs, IdentitiesArgs, KeysArgs, LocksArgs};
 use super::client::{Client, Refused};
 use super::table::{self, Cell, left, right};
 use crate::admin::api::{
-    DetectorOut, ExposureOut, IdentityOut, KeyOut, LimitsOut, LockOut, Paged,
-    TargetStatusOut, WindowOut, Word,
+    DetectorOut, ExposureOut, IdentityOut, KeyOut, LockOut, Paged, TargetStatusOut, Word,
 };
 use crate::cli::say::{Colour, Failure};
 
@@ -82,7 +79,7 @@ pub(super) async fn identities(client: &Client, words: &IdentitiesArgs) -> Resul
 }
 
 /// A name as it may stand in a query.
-fn named(name: &str) -> Result<&str, Refused> {
+pub(super) fn named(name: &str) -> Result<&str, Refused> {
     if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b)) {
         Ok(name)
     } else {
@@ -133,51 +130,6 @@ pub(super) async fn exposure(client: &Client, words: &ExposureArgs) -> Result<()
     };
     let rows: Vec<_> = list.items.iter().map(row).collect();
     table::print(&columns, &rows, "nothing was revealed");
-    Ok(())
-}
-
-pub(super) async fn limits(client: &Client, words: &LimitsArgs) -> Result<(), Refused> {
-    let list: Paged<LimitsOut> = match &words.identity {
-        None => client.list("/v1/limits").await?,
-        Some(name) => client.get(&format!("/v1/limits?identity={}", named(name)?)).await?,
-    };
-    if words.api.json {
-        return Ok(super::print(&list)?);
-    }
-    let columns = [
-        left("IDENTITY"),
-        left("LIMIT"),
-        left("UNIT"),
-        right("LEFT"),
-        right("OF"),
-        right("PER"),
-        right("WAIT"),
-        left("SHARED"),
-        left("MODE"),
-    ];
-    let figure = |window: &WindowOut, number| {
-        if window.unit.as_str() == "bytes" { table::bytes(number) } else { number.to_string() }
-    };
-    let row = |identity: &LimitsOut, window: &WindowOut| {
-        let colour = (window.left == 0).then_some(Colour::Red);
-        vec![
-            Cell::of(&identity.identity),
-            Cell::of(&window.limit),
-            Cell::of(&window.unit),
-            Cell::of(figure(window, window.left)).in_colour(colour),
-            Cell::of(figure(window, window.most)),
-            Cell::maybe((window.per_secs > 0).then(|| table::seconds(window.per_secs))),
-            Cell::maybe((window.wait_secs > 0).then(|| table::seconds(window.wait_secs))),
-            Cell::of(&window.sharing),
-            Cell::of(&window.mode),
-        ]
-    };
-    let rows: Vec<_> = list
-        .items
-        .iter()
-        .flat_map(|identity| identity.windows.iter().map(move |window| row(identity, window)))
-        .collect();
-    table::print(&columns, &rows, "no limit applies");
     Ok(())
 }
 

@@ -4,6 +4,7 @@ mod act;
 mod alarms;
 pub(super) mod args;
 mod client;
+mod limits;
 mod look;
 mod reload;
 mod table;
@@ -28,7 +29,7 @@ pub(super) fn main(verb: &Operate) -> Result<ExitCode, Failure> {
         match verb {
             Operate::Locks(words) => look::locks(&client, words).await,
             Operate::Identities(words) => look::identities(&client, words).await,
-            Operate::Limits(words) => look::limits(&client, words).await,
+            Operate::Limits(words) => limits::limits(&client, words).await,
             Operate::Exposure(words) => look::exposure(&client, words).await,
             Operate::Keys(words) => look::keys(&client, words).await,
             Operate::Detectors(words) => look::detectors(&client, words).await,

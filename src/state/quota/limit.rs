@@ -18,8 +18,8 @@ pub(super) struct Limit {
     pub(super) name: Name,
     pub(super) sharing: Sharing,
     pub(super) mode: Mode,
-    operations: Bits,
-    upstreams: Option<Bits>,
+    pub(super) operations: Bits,
+    pub(super) upstreams: Option<Bits>,
     pub(super) lanes: Box<[Lane]>,
 }
 
@@ -187,7 +187,7 @@ impl Lane {
 }
 
 #[derive(Debug)]
-struct Bits(Box<[u64]>);
+pub(super) struct Bits(Box<[u64]>);
 
 impl Bits {
     fn new(members: impl Iterator<Item = usize>) -> Self {
@@ -199,6 +199,10 @@ impl Bits {
             }
         }
         Self(bits.into())
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = usize> {
+        (0..self.0.len() * 64).filter(|member| self.contains(*member))
     }
 
     fn contains(&self, member: usize) -> bool {

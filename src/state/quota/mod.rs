@@ -31,7 +31,7 @@ use pool::{Lack, Pool};
 pub use pool::{Supply, Units};
 pub use saved::{Places, SavedFault, Whose};
 pub use share::{Among, Want};
-pub use view::WindowView;
+pub use view::{Source, WindowView};
 
 /// Where a caller stands in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -65,6 +65,15 @@ impl Units {
         })
     }
 
+    /// What is left of a quota that is full again then, and how long until one more comes back.
+    pub(super) fn left(&self, full_in: Duration) -> (u64, Duration) {
+        let (interval, drain) = (self.interval_ns().max(1), self.drain_ns());
+        let full_in = ns(full_in);
+        let left = drain.saturating_sub(full_in) / interval;
+        let wait = full_in.saturating_add(interval).saturating_sub(drain);
+        (left.saturating_mul(self.grain), Duration::from_nanos(wait))
+    }
+
     fn drain_ns(&self) -> u64 {
         self.interval_ns().saturating_mul(u64::from(self.burst))
     }
@@ -82,6 +91,24 @@ pub(super) enum Lack {
     Dry(Duration),
     /// Nobody has asked yet.
     Unasked,
+}
+
+/// What a gateway has of a quota.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Here {
+    pub(super) whence: Whence,
+    /// Requests, bytes or records.
+    pub(super) left: u64,
+    /// Until there is another one.
+    pub(super) wait: Duration,
+}
+
+/// Where a gateway's units come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Whence {
+    Asked,
+    Part(Units),
+    Nothing,
 }
 
 /// Where units come from.
@@ -313,6 +340,33 @@ impl Pool {
             state.fresh_until_ns = now.mono_ns();
         }
         unspent.saturating_add(std::mem::take(&mut state.given))
+    }
+
+    /// What this gateway could spend now without asking, for people.
+    pub(super) fn here(&self, units: &Units, now: Moment) -> Here {
+        let mut state = self.state.lock();
+        state.expire(now);
+        let now_ns = now.mono_ns();
+        let given = match units.counts {
+            Counts::Requests => state.given,
+            Counts::Amounts => state.unspent(units),
+        };
+        let given = u64::from(given).saturating_mul(units.grain);
+        let here = |whence, left, until_ns: u64| Here {
+            whence,
+            left,
+            wait: Duration::from_nanos(until_ns.saturating_sub(now_ns)),
+        };
+        match &state.source {
+            Source::Asked => here(Whence::Asked, given, state.dry_until_ns),
+            Source::Nothing { until_ns } => here(Whence::Nothing, given, *until_ns),
+            Source::Part { units: part, full_at_ns } => {
+                let full_in = Duration::from_nanos(full_at_ns.saturating_sub(now_ns));
+                let (left, wait) = part.left(full_in);
+                let left = left.saturating_add(given);
+                Here { whence: Whence::Part(*part), left, wait }
+            }
+        }
     }
 
     /// Whether something was spent that nobody was told of.

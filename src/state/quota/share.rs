@@ -25,11 +25,11 @@ pub struct Want {
     pub account: Option<Name>,
     pub period: Duration,
     pub units: Units,
-    meter: Arc<Meter>,
+    pub(super) meter: Arc<Meter>,
 }
 
 impl Want {
-    fn pool(&self) -> Option<&Pool> {
+    pub(super) fn pool(&self) -> Option<&Pool> {
         self.meter.pool.as_deref()
     }
 
@@ -106,6 +106,12 @@ impl Units {
     #[must_use]
     pub const fn part(&self, interval: Duration, burst: u32) -> Self {
         Self { interval, burst, grain: self.grain, counts: self.counts }
+    }
+
+    /// How much of `most` such a part is.
+    pub(super) fn portion(&self, part: &Self, most: u64) -> u64 {
+        let of = u128::from(most) * self.interval.as_nanos() / part.interval.as_nanos().max(1);
+        u64::try_from(of).unwrap_or(most).min(most)
     }
 }
 

@@ -120,7 +120,7 @@ pub(super) fn pairs(value: Value, most: usize) -> Option<Vec<(Vec<u8>, Vec<u8>)>
 }
 
 pub(super) fn lease(value: Value, wanted: u32) -> Option<Lease> {
-    let [granted, wait, holder, left] = <[Value; 4]>::try_from(items(value, 4)?).ok()?;
+    let [granted, wait, holder, left, full_in] = <[Value; 5]>::try_from(items(value, 5)?).ok()?;
     // Whoever grants more than was asked for is not to be believed in anything.
     let granted = u32::try_from(number(&granted)?).ok().filter(|granted| *granted <= wanted)?;
     let left = Duration::from_micros(number(&left)?);
@@ -130,7 +130,8 @@ pub(super) fn lease(value: Value, wanted: u32) -> Option<Lease> {
         2 => Holder::Another(left),
         _ => return None,
     };
-    Some(Lease { granted, wait: Duration::from_micros(number(&wait)?), holder })
+    let full_in = Duration::from_micros(number(&full_in)?);
+    Some(Lease { granted, wait: Duration::from_micros(number(&wait)?), full_in, holder })
 }
 
 pub(super) fn sum(value: &Value) -> Option<u64> {

@@ -39,7 +39,7 @@ async fn log_1_a_flood_on_one_connection_leaves_a_bounded_log() {
     assert_eq!(world.metric("sekisho_log_gathered_total").to_string(), few.to_string());
     // Whoever is proved has a line each, meanwhile as ever.
     let reply = world.call(&world.printer(), get("/x")).await;
-    assert_eq!(error_of(&reply).0, "OperationUnknown");
+    assert_eq!(error_of(&reply).0, "Sekisho.OperationUnknown");
     assert_eq!(world.line_of(&reply)["user.name"], "label-printer");
     tokio::time::timeout(Duration::from_secs(60), Box::pin(world.finish())).await.unwrap();
 }

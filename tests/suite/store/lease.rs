@@ -138,12 +138,13 @@ async fn mon_2_the_script_and_the_model_agree() {
                 .arg(returned)
                 .arg(u64::try_from(late.as_micros()).unwrap())
                 .arg(now_us);
-            let answer: (u32, u64, u8, u64) = call.invoke_async(&mut admin).await.unwrap();
+            let answer: (u32, u64, u8, u64, u64) = call.invoke_async(&mut admin).await.unwrap();
             let left = Duration::from_micros(answer.3);
             let holder =
                 [Holder::All, Holder::Me(left), Holder::Another(left)][usize::from(answer.2)];
             let wait = Duration::from_micros(answer.1);
-            let told = Lease { granted: answer.0, wait, holder };
+            let full_in = Duration::from_micros(answer.4);
+            let told = Lease { granted: answer.0, wait, full_in, holder };
             assert_eq!(told, expected, "round {round}: {ask:?} {asked:?} {known:?}");
             // The script forgets a quota that is full and nobody's.
             known = (!after.is_forgettable(now_us)).then_some(after);

@@ -55,4 +55,4 @@ if keep_us > 0 then
 else
   redis.call('DEL', KEYS[2])
 end
-return {granted, wait, holder, left_us}
+return {granted, wait, holder, left_us, full_at - now}
