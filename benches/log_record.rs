@@ -93,8 +93,9 @@ fn reserve_and_write(bencher: Bencher<'_, '_>) {
     let target = LogTarget::File(dir.join("access.log"), rotation);
     let clock = Clock::system();
     let metrics = Metrics::new("bench", clock.now()).unwrap();
+    let environment = Name::parse("bench").unwrap();
     // All samples fit, so that what is measured is never a wait for the disk.
-    let spec = LogSpec { lines_max: 100_000, ..LogSpec::new(target) };
+    let spec = LogSpec { lines_max: 100_000, ..LogSpec::new(target, environment) };
     let log = LogSink::open(&spec, clock, metrics.log()).unwrap();
     let served = Served::new();
     bencher.bench(|| log.reserve().unwrap().write(&black_box(served.record())));

@@ -47,6 +47,7 @@ const ALWAYS: &[&str] = &[
     "sekisho.snapshot",
     "sekisho.source",
     "sekisho.source_day",
+    "service.environment",
     "tls.version",
 ];
 /// Where there is something to say.

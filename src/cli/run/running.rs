@@ -14,7 +14,7 @@ use crate::cli::say::{self, Failure};
 use crate::cli::state::Opened;
 use crate::cli::upgrade::{Fault, Leaving, Left, Probation, go_on};
 use crate::cli::{permit, reload, secret};
-use crate::config::{AccessLog, Loaded, LogSettings, Snapshot};
+use crate::config::{AccessLog, Loaded, Snapshot};
 use crate::deliver;
 use crate::engine::{Engine, Handed, Parts, provider};
 use crate::evidence::{Event, Fixed};
@@ -84,7 +84,7 @@ impl Prepared {
         let began = clock.now();
         let snapshot = loaded.snapshot;
         let metrics = Arc::new(Metrics::new(VERSION, clock.now()).map_err(Failure::new)?);
-        let log = LogSink::open(&log_spec(&snapshot.log), clock.clone(), metrics.log())
+        let log = LogSink::open(&log_spec(&snapshot), clock.clone(), metrics.log())
             .map_err(|fault| Failure::new(format_args!("[log] access: {fault}")))?;
         let pseudonym_master = secret::pseudonym_master(&snapshot.state_dir)?;
         let bound = Sockets::default().bind(&snapshot, &mut given).map_err(|failures| {
@@ -404,8 +404,9 @@ async fn idle_within(engine: &Engine, time: Duration) -> bool {
     tokio::time::timeout(time, idle).await.is_ok()
 }
 
-fn log_spec(settings: &LogSettings) -> LogSpec {
-    LogSpec::new(match &settings.access {
+fn log_spec(snapshot: &Snapshot) -> LogSpec {
+    let settings = &snapshot.log;
+    let target = match &settings.access {
         AccessLog::Stdout => LogTarget::Stdout,
         AccessLog::File(path) => LogTarget::File(
             path.clone(),
@@ -415,5 +416,6 @@ fn log_spec(settings: &LogSettings) -> LogSpec {
                 keep: settings.keep,
             },
         ),
-    })
+    };
+    LogSpec::new(target, snapshot.environment.clone())
 }

@@ -9,7 +9,8 @@ fn teller() -> Teller {
     let metrics = Metrics::new("test", clock.now()).unwrap();
     let windows =
         crate::alarm::Windows { first: Duration::from_secs(10), repeat: Duration::from_secs(10) };
-    let spec = crate::observe::LogSpec::new(crate::observe::LogTarget::Stdout);
+    let environment = Name::parse("test").unwrap();
+    let spec = crate::observe::LogSpec::new(crate::observe::LogTarget::Stdout, environment);
     Teller {
         log: LogSink::open(&spec, clock.clone(), metrics.log()).unwrap(),
         alarms: Arc::new(Alarms::new(clock, metrics.alarms.clone(), windows)),

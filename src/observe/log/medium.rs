@@ -4,19 +4,25 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use super::file::LogOpenFault;
+use super::opening::Opening;
 use crate::base::Moment;
-use crate::evidence::{Event, EventRecord, LogFault, Record};
+use crate::evidence::{Event, EventRecord, LogFault};
 
 /// Lines that the writer itself adds to the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notes {
+    opening: Opening,
     pub(super) lines: Vec<u8>,
     pub(super) count: usize,
 }
 
 impl Notes {
+    pub(super) const fn new(opening: Opening) -> Self {
+        Self { opening, lines: Vec::new(), count: 0 }
+    }
+
     pub(super) fn event(&mut self, at: Moment, event: &Event<'_>) {
-        EventRecord::new(at, event).write_json(&mut self.lines);
+        self.opening.write(&EventRecord::new(at, event), &mut self.lines);
         self.count += 1;
     }
 }

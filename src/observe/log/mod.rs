@@ -6,6 +6,7 @@
 //! those that are over still wait.
 mod file;
 mod medium;
+mod opening;
 mod writer;
 
 use std::cell::Cell;
@@ -17,17 +18,20 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::metrics::LogMetrics;
-use crate::base::Clock;
+use crate::base::{Clock, Name};
 use crate::evidence::{Event, EventRecord, Record};
 use file::FileMedium;
 pub use file::{LogOpenFault, Rotation};
 use medium::{Medium, StreamMedium};
+use opening::Opening;
 use writer::Writer;
 
 /// Where lines go, and how many may wait.
 #[derive(Clone, Debug)]
 pub struct LogSpec {
     pub target: LogTarget,
+    /// Named in every line.
+    pub environment: Name,
     /// Room for lines of admitted requests, from the promise until the line is written.
     pub lines_max: usize,
     /// Room beside it for lines of refused requests.
@@ -46,9 +50,10 @@ impl LogSpec {
     pub const LASTING_MAX: usize = 16_384;
 
     #[must_use]
-    pub const fn new(target: LogTarget) -> Self {
+    pub const fn new(target: LogTarget, environment: Name) -> Self {
         Self {
             target,
+            environment,
             lines_max: Self::LINES_MAX,
             spare_max: Self::SPARE_MAX,
             events_max: Self::EVENTS_MAX,
@@ -149,6 +154,7 @@ struct Shared {
     lost: AtomicU64,
     metrics: LogMetrics,
     clock: Clock,
+    opening: Opening,
 }
 
 /// Between the requests and the writer. Held for a copy of one line, never while anything is
@@ -223,6 +229,7 @@ impl LogSink {
             lost: AtomicU64::new(0),
             metrics,
             clock,
+            opening: Opening::of(&spec.environment),
         });
         Writer::start(Arc::clone(&shared), medium)?;
         Ok(Self { _closer: Arc::new(Closer(Arc::clone(&shared))), shared })
@@ -319,7 +326,8 @@ impl LogSink {
 impl LogSlot {
     pub fn write(mut self, record: &impl Record) {
         self.spent = Spent::Yes;
-        with_line(record, |line| self.shared.append(line, self.room));
+        let Self { shared, room, .. } = &self;
+        with_line(record, &shared.opening, |line| shared.append(line, *room));
     }
 
     /// What the line is about lasts from now on. Requests have their room back at once, unless lines
@@ -386,7 +394,7 @@ impl Shared {
 
     fn write_if_room(&self, record: &impl Record, room: Room, most: usize) {
         if take(self.used(room), most) {
-            with_line(record, |line| self.append(line, room));
+            with_line(record, &self.opening, |line| self.append(line, room));
         } else {
             self.lose(1);
         }
@@ -448,14 +456,14 @@ fn take(used: &AtomicUsize, most: usize) -> bool {
 }
 
 /// Formats outside of every lock, in a buffer that each thread keeps.
-fn with_line(record: &impl Record, give: impl FnOnce(&[u8])) {
+fn with_line(record: &impl Record, opening: &Opening, give: impl FnOnce(&[u8])) {
     thread_local! {
         static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
     // Taken, not borrowed: a panic in between, and the hook that reports it, find an empty one.
     let mut line = LINE.try_with(Cell::take).unwrap_or_default();
     line.clear();
-    record.write_json(&mut line);
+    opening.write(record, &mut line);
     give(&line);
     let _ = LINE.try_with(|kept| kept.set(line));
 }

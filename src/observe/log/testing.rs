@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::medium::{Medium, Notes, Resume};
 use super::{LogSink, LogSpec, LogTarget};
-use crate::base::{Clock, ManualClock, Moment};
+use crate::base::{Clock, ManualClock, Moment, Name};
 use crate::observe::Metrics;
 
 /// Long enough for any machine; no test waits for it unless it fails.
@@ -74,6 +74,11 @@ impl Medium for DiskMedium {
     fn sync(&mut self) {}
 }
 
+/// Of the environment `test`.
+pub(in crate::observe) fn spec(target: LogTarget) -> LogSpec {
+    LogSpec::new(target, Name::parse("test").unwrap())
+}
+
 pub(in crate::observe) struct Recorded {
     pub(in crate::observe) clock: Clock,
     pub(in crate::observe) disk: Arc<Mutex<Disk>>,
@@ -88,8 +93,7 @@ impl Recorded {
     }
 
     pub(in crate::observe) fn with_room(lines_max: usize, spare_max: usize, disk: Disk) -> Self {
-        let spec =
-            LogSpec { lines_max, spare_max, lasting_max: 3, ..LogSpec::new(LogTarget::Stdout) };
+        let spec = LogSpec { lines_max, spare_max, lasting_max: 3, ..spec(LogTarget::Stdout) };
         Self::with(&spec, disk)
     }
 

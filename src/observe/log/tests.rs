@@ -1,4 +1,5 @@
 mod lasting;
+mod opening;
 mod rooms;
 
 use std::fs;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::testing::{Disk, Recorded, WITHIN, events, numbers, parse};
+use super::testing::{Disk, Recorded, WITHIN, events, numbers, parse, spec};
 use super::*;
 use crate::base::{Clock, ManualClock, Moment, RequestIds};
 use crate::evidence::AccessRecord;
@@ -110,7 +111,7 @@ fn log_1_an_unwritable_device_refuses_requests() {
     let device = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let (clock, _hand) = Clock::manual(START_MS);
     let metrics = Metrics::new("test", clock.now()).unwrap();
-    let spec = LogSpec { lines_max: 4, spare_max: 4, ..LogSpec::new(LogTarget::Stdout) };
+    let spec = LogSpec { lines_max: 4, spare_max: 4, ..spec(LogTarget::Stdout) };
     let medium = Box::new(StreamMedium::new(device));
     let sink = LogSink::with_medium(&spec, medium, clock, metrics.log()).unwrap();
     for number in 0..4 {
@@ -230,7 +231,7 @@ impl Place {
     }
 
     fn open(&self, rotation: Rotation) -> Result<LogSink, LogOpenFault> {
-        let spec = LogSpec::new(LogTarget::File(self.path(), rotation));
+        let spec = spec(LogTarget::File(self.path(), rotation));
         LogSink::open(&spec, self.clock.clone(), self.metrics.log())
     }
 

@@ -8,7 +8,7 @@ use super::file::LogOpenFault;
 use super::medium::{Medium, Notes, Resume, fault_of};
 use super::{BATCH_BYTES, Orders, Rooms, Shared};
 use crate::base::Moment;
-use crate::evidence::{Event, EventRecord, LogFault, Record};
+use crate::evidence::{Event, EventRecord, LogFault};
 
 /// How long a first line waits for company.
 const GATHER: Duration = Duration::from_millis(10);
@@ -54,13 +54,13 @@ enum Delivery {
 impl Writer {
     pub(super) fn start(shared: Arc<Shared>, medium: Box<dyn Medium>) -> Result<(), LogOpenFault> {
         let writer = Self {
-            shared,
             medium,
             batch: Batch::default(),
-            notes: Notes::default(),
+            notes: Notes::new(shared.opening.clone()),
             outage: None,
             lost_told: 0,
             looked_after: None,
+            shared,
         };
         let thread = std::thread::Builder::new().name("log-writer".into());
         thread.spawn(move || writer.run()).map(drop).map_err(|e| LogOpenFault::of(&e))
@@ -199,7 +199,7 @@ impl Writer {
         self.notes.event(now, &event);
         // The log can't say so yet, and somebody should know now.
         let mut line = Vec::new();
-        EventRecord::new(now, &event).write_json(&mut line);
+        shared.opening.write(&EventRecord::new(now, &event), &mut line);
         super::super::say(&line);
     }
 

@@ -155,7 +155,9 @@ async fn each_once(world: &World, ids: &[String]) {
 fn filler(bytes: usize) -> Vec<u8> {
     let mut out = Vec::new();
     while out.len() < bytes {
-        out.extend_from_slice(b"{\"event.dataset\":\"filler\",\"text\":\"");
+        out.extend_from_slice(
+            b"{\"service.environment\":\"test\",\"event.dataset\":\"filler\",\"text\":\"",
+        );
         out.extend_from_slice(&[b'.'; 960]);
         out.extend_from_slice(b"\"}\n");
     }
@@ -284,7 +286,7 @@ async fn priv_3_the_admin_listener_is_on_loopback_or_not_at_all() {
 fn log_1_the_documented_keys_are_the_record_s() {
     let mut documented: Vec<&str> = super::ALWAYS.iter().chain(super::SOMETIMES).copied().collect();
     let mut written: Vec<&str> = AccessRecord::KEYS.to_vec();
-    written.push("event.dataset");
+    written.extend(["event.dataset", "service.environment"]);
     documented.sort_unstable();
     written.sort_unstable();
     assert_eq!(documented, written);

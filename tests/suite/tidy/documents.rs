@@ -105,7 +105,9 @@ fn the_transcripts_are_up_to_date() {
             assert!(known, "no refusal reads like this now: {recorded}");
             answers += 1;
         } else if json.get("event.dataset").is_some() {
-            let keys = [AccessRecord::KEYS, EventRecord::KEYS, &["event.dataset"]].concat();
+            let keys =
+                [AccessRecord::KEYS, EventRecord::KEYS, &["event.dataset", "service.environment"]]
+                    .concat();
             for key in json.as_object().unwrap().keys() {
                 assert!(keys.contains(&key.as_str()), "no line has the key {key} now");
             }

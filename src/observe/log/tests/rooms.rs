@@ -3,7 +3,7 @@ use super::*;
 
 #[test]
 fn log_1_refusals_take_no_room_from_events() {
-    let spec = LogSpec { spare_max: 3, events_max: 2, ..LogSpec::new(LogTarget::Stdout) };
+    let spec = LogSpec { spare_max: 3, events_max: 2, ..spec(LogTarget::Stdout) };
     let recorded = Recorded::with(&spec, Disk { size: Some(0), ..Disk::default() });
     let sink = recorded.sink();
     for number in 0..10 {
