@@ -112,7 +112,8 @@ async fn mon_7_a_program_is_told_until_it_ends_well() {
         script.display()
     );
     let world = World::with(Plan::default().fill("more", &target)).await;
-    until("the sign of life", || read("said").contains("\"type\":\"heartbeat\"")).await;
+    until("the program came to its end", || read("words").ends_with('\n')).await;
+    assert!(read("said").contains("\"type\":\"heartbeat\""), "the sign of life");
     assert_eq!(read("words"), "two words; $HOME\n", "no shell between");
     assert!(!read("env").contains("CARGO"), "{}", read("env"));
     let fault =
