@@ -97,6 +97,8 @@ coded! {
         AlarmsLost = 50 "alarms-lost",
         /// A private key is as old as it may become, or soon.
         KeyTooOld = 52 "key-too-old",
+        /// A key's, certificate's or list's file can't be used; what it held before stays.
+        FileUnusable = 61 "file-unusable",
         /// A gateway that connections are passed on to can't be reached.
         PassFailing = 57 "pass-failing",
         /// No TLS ends here, or not all that should.
@@ -164,7 +166,9 @@ impl Kind {
             Self::UpstreamUntrusted => return ControlId::Tls2,
             Self::PermitMissing | Self::PermitExpiring => return ControlId::Tls3,
             Self::PassFailing => return ControlId::Tls3,
-            Self::CertificateExpiring | Self::KeyTooOld => return ControlId::Tls5,
+            Self::CertificateExpiring | Self::KeyTooOld | Self::FileUnusable => {
+                return ControlId::Tls5;
+            }
             Self::Panicked => return ControlId::Log2,
             Self::LogUnavailable
             | Self::LinesLost
@@ -217,6 +221,9 @@ impl Kind {
                 "A certificate, or what an authority says of certificates, ends soon"
             }
             Self::KeyTooOld => "A private key is as old as it may become, or soon",
+            Self::FileUnusable => {
+                "A certificate's, list's or response's file can't be used; what it held before stays"
+            }
             Self::PassFailing => "A gateway that connections are passed on to can't be reached",
             Self::PermitMissing => "This host has no permit to end TLS, and takes no connection",
             Self::PermitExpiring => "The permit under which this host ends TLS runs out",
@@ -277,6 +284,10 @@ impl Kind {
             Self::KeyTooOld => {
                 "Make a new key and have a certificate issued for it; the gateway takes both up by \
                  itself. `sekisho keys` lists them all."
+            }
+            Self::FileUnusable => {
+                "Run `sekisho check`; it says what is wrong with the file. Mended, it is taken up by \
+                 itself."
             }
             Self::PermitMissing => {
                 "Run `sekisho permit verify`; it says why, and what the platform team has to issue."

@@ -47,11 +47,11 @@ pub use settings::{
     AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Apply, Barred,
     Bounds, Breaker, CertifiedChain, ClientAuth, ClientKey, DeniedToken, DetectSettings, Endpoint,
     Expired, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, KeyFault,
-    ListenerSettings, LogSettings, Nameless, Names, OnErrors, PacingSettings, PassProxy,
+    ListenerSettings, LogSettings, Nameless, Names, OnDisk, OnErrors, PacingSettings, PassProxy,
     PassSettings, PassTable, PassTarget, PermitPaper, PermitSettings, Posted, QuotaSettings, Rate,
     RedisSettings, Region, ReloadSettings, RevocationList, Roots, Stage, Staple, StateSettings,
     TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol,
-    UpstreamSettings, Way,
+    UpstreamSettings, Way, Withheld,
 };
 pub use snapshot::Snapshot;
 pub use texts::Texts;

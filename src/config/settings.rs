@@ -28,7 +28,8 @@ pub use permit::{ClientKey, KeyFault, PermitPaper, PermitSettings, TlsKey};
 pub use reload::{Apply, OnErrors, ReloadSettings};
 pub use state::{RedisSettings, StateSettings};
 pub use tls::{
-    Alpn, CertifiedChain, ClientAuth, Expired, RevocationList, Staple, TlsSettings, TlsVersion,
+    Alpn, CertifiedChain, ClientAuth, Expired, OnDisk, RevocationList, Staple, TlsSettings,
+    TlsVersion, Withheld,
 };
 
 /// One `[[listener]]` (NET-1, NET-3, TLS-1).

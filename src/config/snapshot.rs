@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::operating::{API_LISTENER, ApiSettings, Operators};
 use super::settings::{
-    AdminSettings, AlarmSettings, DetectSettings, IdentitySettings, IssuerSettings,
+    AdminSettings, AlarmSettings, CertifiedChain, DetectSettings, IdentitySettings, IssuerSettings,
     ListenerSettings, LogSettings, Names, PacingSettings, PermitSettings, QuotaSettings,
-    ReloadSettings, StateSettings, TokenSettings, UpstreamSettings,
+    ReloadSettings, StateSettings, TokenSettings, UpstreamSettings, Withheld,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -111,7 +111,10 @@ impl Snapshot {
                 .into_iter()
                 .partition(|one| permit.is_some() && one.server_names.iter().all(covers));
             tls.certificates = open;
-            tls.withheld.extend(closed.into_iter().flat_map(|one| one.server_names));
+            tls.withheld.extend(closed.into_iter().map(|one| {
+                let CertifiedChain { file, server_names, .. } = one;
+                Withheld { file, server_names }
+            }));
         }
         next
     }

@@ -9,7 +9,7 @@ use rustls_pki_types::CertificateDer;
 use super::Engine;
 use crate::alarm::Severity;
 use crate::base::{Moment, Name};
-use crate::config::{CertifiedChain, JwksSource, Roots, Snapshot, TlsSettings};
+use crate::config::{CertifiedChain, JwksSource, OnDisk, Roots, Snapshot, Staple, TlsSettings};
 use crate::keys::IssuerStatus;
 
 const DAY_SECS: u64 = 86_400;
@@ -106,6 +106,7 @@ pub struct Aged {
     pub ends: Option<u64>,
     /// How old it may become.
     pub max_age: Option<Duration>,
+    pub on_disk: OnDisk,
 }
 
 /// How it stands.
@@ -118,6 +119,8 @@ pub enum State {
     /// It is soon as old as it may become.
     Ageing,
     TooOld,
+    /// Its file holds nothing that can be used: this is from before, or not there.
+    Unusable,
 }
 
 impl State {
@@ -129,6 +132,7 @@ impl State {
             Self::Ended => "ended",
             Self::Ageing => "due-soon",
             Self::TooOld => "too-old",
+            Self::Unusable => "unusable-file",
         }
     }
 }
@@ -142,6 +146,16 @@ impl Aged {
     /// How it stands, and how much people must know of it.
     #[must_use]
     pub fn stands(&self, now: Moment) -> (State, Option<Severity>) {
+        let by_dates = self.stands_by_dates(now);
+        match self.on_disk {
+            OnDisk::Unusable if by_dates.1 < Some(Severity::High) => {
+                (State::Unusable, Some(Severity::High))
+            }
+            OnDisk::Unusable | OnDisk::Same => by_dates,
+        }
+    }
+
+    fn stands_by_dates(&self, now: Moment) -> (State, Option<Severity>) {
         if let Some(ends) = self.ends {
             let left = ends.saturating_sub(now.unix_secs());
             if left == 0 {
@@ -237,7 +251,15 @@ impl List {
             begins,
             ends,
             max_age: (kind == AgedKind::Key).then_some(self.key_max_age),
+            on_disk: OnDisk::Same,
         });
+    }
+
+    /// Of what was pushed last.
+    fn found(&mut self, on_disk: OnDisk) {
+        if let Some(last) = self.all.last_mut() {
+            last.on_disk = on_disk;
+        }
     }
 
     fn tls(&mut self, whose: Whose<'_>, tls: &TlsSettings) {
@@ -261,11 +283,15 @@ impl List {
         for chain in chains {
             let begins = Some(chain.not_before_unix_secs);
             self.push(AgedKind::Certificate, whose, (begins, Some(chain.not_after_unix_secs)));
+            self.found(chain.on_disk);
             self.push(AgedKind::Key, whose, (begins, None));
-            if let Some(staple) = &chain.staple {
-                let dates =
-                    (Some(staple.this_update_unix_secs), Some(staple.next_update_unix_secs));
+            let dates = |staple: &Staple| {
+                (Some(staple.this_update_unix_secs), Some(staple.next_update_unix_secs))
+            };
+            if chain.staple.is_some() || chain.staple_on_disk == OnDisk::Unusable {
+                let dates = chain.staple.as_ref().map_or((None, None), dates);
                 self.push(AgedKind::Staple, whose, dates);
+                self.found(chain.staple_on_disk);
             }
         }
     }
@@ -316,6 +342,7 @@ mod tests {
             begins: Some(begins),
             ends,
             max_age: (kind == AgedKind::Key).then_some(Duration::from_secs(90 * DAY_SECS)),
+            on_disk: OnDisk::Same,
         }
     }
 
@@ -344,6 +371,18 @@ mod tests {
         assert_eq!(old(90), (State::TooOld, Some(Severity::High)));
         let clock_went_back = aged(AgedKind::Key, NOW + 7, None);
         assert_eq!(clock_went_back.age_secs(now()), Some(0));
+    }
+
+    #[test]
+    fn tls_5_a_file_that_can_not_be_used_is_told_of_whatever_its_dates_say() {
+        let left = |days: u64| {
+            let ends = Some(NOW + days * DAY_SECS);
+            let good = aged(AgedKind::Certificate, NOW - DAY_SECS, ends);
+            Aged { on_disk: OnDisk::Unusable, ..good }.stands(now())
+        };
+        assert_eq!(left(60), (State::Unusable, Some(Severity::High)));
+        assert_eq!(left(14), (State::Unusable, Some(Severity::High)));
+        assert_eq!(left(1), (State::Ending, Some(Severity::Critical)));
     }
 
     #[test]

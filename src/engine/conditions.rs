@@ -126,6 +126,7 @@ impl Told {
 fn alarm_of(aged: &Aged, state: AgedState, severity: Severity, now: Moment) -> Alarm {
     let kind = match state {
         AgedState::Ageing | AgedState::TooOld => Kind::KeyTooOld,
+        AgedState::Unusable => Kind::FileUnusable,
         AgedState::Good | AgedState::Ending | AgedState::Ended => Kind::CertificateExpiring,
     };
     let mut alarm = Alarm::new(kind, severity, now);
@@ -144,6 +145,7 @@ fn alarm_of(aged: &Aged, state: AgedState, severity: Severity, now: Moment) -> A
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::OnDisk;
 
     #[test]
     fn tls_5_what_ages_is_told_once_a_day_and_when_it_gets_worse() {
@@ -156,6 +158,7 @@ mod tests {
             begins: Some(0),
             ends: Some(days * 86_400),
             max_age: None,
+            on_disk: OnDisk::Same,
         };
         let mut told = Told::default();
         let mut tell = |all: &[Aged], hours| -> Vec<Severity> {

@@ -148,7 +148,7 @@ pub struct KeyOut {
     /// How old it may become.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_age_secs: Option<u64>,
-    /// good, ends-soon, ended, due-soon, too-old.
+    /// good, ends-soon, ended, due-soon, too-old, unusable-file.
     pub state: Word,
 }
 

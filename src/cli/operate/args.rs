@@ -278,8 +278,8 @@ pub(in crate::cli) struct IdentitiesArgs {
 /// List keys, certificates, revocation lists and key sets: how old they are and when they end.
 ///
 /// On a terminal a table; else one line each, columns apart by tabs: kind, owner, name, place among the
-/// owner's, age in days, expiry, state (good, ends-soon, ended, due-soon, too-old). A key is as old as its
-/// certificate; `gateway.key_max_age` says how old it may become.
+/// owner's, age in days, expiry, state (good, ends-soon, ended, due-soon, too-old, unusable-file). A
+/// key is as old as its certificate; `gateway.key_max_age` says how old it may become.
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub(in crate::cli) struct KeysArgs {

@@ -8,13 +8,17 @@ use super::paper::{as_json, described};
 use crate::base::{Clock, ControlId, Moment};
 use crate::cli::check;
 use crate::cli::say::{self, Colour, Failure, Stream};
-use crate::config::{self, Severity, Snapshot, TlsSettings};
+use crate::config::{self, Severity, Snapshot, TlsSettings, Withheld};
+
+/// Stands for a certificate that holds no name.
+const NAMELESS: &str = "a certificate without a name";
 
 /// One listener, and the names whose keys stay closed; all, if nothing was opened.
 struct Ends<'s> {
     listener: &'s str,
     any: bool,
-    withheld: &'s [String],
+    /// Names whose keys stay closed.
+    withheld: Vec<&'s str>,
 }
 
 pub(super) fn verify(words: &VerifyArgs) -> Result<ExitCode, Failure> {
@@ -38,7 +42,12 @@ pub(super) fn verify(words: &VerifyArgs) -> Result<ExitCode, Failure> {
 
 fn listeners(snapshot: &Snapshot) -> Vec<Ends<'_>> {
     fn ends<'s>(listener: &'s str, tls: &'s TlsSettings) -> Ends<'s> {
-        Ends { listener, any: !tls.certificates.is_empty(), withheld: &tls.withheld }
+        let names = |one: &'s Withheld| match one.server_names.as_slice() {
+            [] => vec![NAMELESS],
+            names => names.iter().map(String::as_str).collect(),
+        };
+        let withheld = tls.withheld.iter().flat_map(names).collect();
+        Ends { listener, any: !tls.certificates.is_empty(), withheld }
     }
     let apps = snapshot.listeners.iter();
     let apps = apps.filter_map(|one| Some(ends(one.name.as_str(), one.tls.as_ref()?)));
@@ -87,7 +96,7 @@ fn tell(snapshot: &Snapshot, ends: &[Ends<'_>], now: Moment) {
         }
     }
     for one in ends {
-        let (colour, word) = match (one.any, one.withheld) {
+        let (colour, word) = match (one.any, one.withheld.as_slice()) {
             (true, []) => (Colour::Green, "ends TLS".to_owned()),
             (true, names) => (Colour::Yellow, format!("closed for {}", names.join(", "))),
             (false, _) => (Colour::Red, "ends no TLS; its keys stay closed".to_owned()),

@@ -13,7 +13,7 @@ use crate::config::raw::{
 use crate::config::read::Entry;
 use crate::config::settings::{
     Alpn, Bounds, CertifiedChain, ClientAuth, Expired, ListenerSettings, Rate, TlsSettings,
-    TlsVersion,
+    TlsVersion, Withheld,
 };
 use crate::policy::NetworkMask;
 
@@ -29,7 +29,7 @@ enum ClientCa {
 #[derive(Default)]
 pub(super) struct Parted {
     pub(super) opened: Vec<CertifiedChain>,
-    pub(super) withheld: Vec<String>,
+    pub(super) withheld: Vec<Withheld>,
     pub(super) expired: Vec<Expired>,
 }
 
@@ -40,7 +40,7 @@ impl Parted {
         for one in all {
             match one? {
                 Certified::Opened(chain) => parted.opened.push(chain),
-                Certified::Withheld(names) => parted.withheld.extend(names),
+                Certified::Withheld(withheld) => parted.withheld.push(withheld),
                 Certified::Expired(expired) => parted.expired.push(expired),
             }
         }

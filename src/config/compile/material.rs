@@ -13,12 +13,13 @@ use zeroize::Zeroizing;
 
 use super::{Ctx, days};
 use crate::base::{ControlId, Use};
-use crate::config::operating::API_LISTENER;
 use crate::config::outside::{CommandFault, ReadFault};
 use crate::config::raw::value::{PathText, quoted};
 use crate::config::raw::{RawCertified, SecretRef};
 use crate::config::read::Entry;
-use crate::config::settings::{CertifiedChain, ClientKey, Expired, KeyFault, TlsKey, TlsSettings};
+use crate::config::settings::{
+    CertifiedChain, ClientKey, Expired, KeyFault, OnDisk, TlsKey, Withheld,
+};
 use crate::config::source::Place;
 use crate::seal;
 
@@ -31,8 +32,8 @@ const RENEW_SECS: u64 = 14 * 86_400;
 /// A listener's certificate.
 pub(super) enum Certified {
     Opened(CertifiedChain),
-    /// Its key stays closed on this host; the names it holds.
-    Withheld(Vec<String>),
+    /// Its key stays closed on this host.
+    Withheld(Withheld),
     /// So does that of one whose time is over.
     Expired(Expired),
 }
@@ -44,7 +45,7 @@ struct Leaf {
     not_after: u64,
 }
 
-impl<'c> Ctx<'c> {
+impl Ctx<'_> {
     /// A listener's certificate with its key, found to belong together and to be in force. The key is
     /// opened only where this host's permit covers the listener and every name of the certificate.
     pub(super) fn server_certificate<T>(
@@ -53,40 +54,45 @@ impl<'c> Ctx<'c> {
         raw: &RawCertified,
         listener: &str,
     ) -> Option<Certified> {
+        let (place, mark) = (entry.at(&raw.certificate.span), self.report.mark());
+        let file = self.path(&raw.certificate.value, &place);
+        let read = self.certified(entry, raw, listener, &file);
+        read.or_else(|| self.kept_certificate(&file, listener, &place, mark))
+    }
+
+    fn certified<T>(
+        &mut self,
+        entry: &Entry<T>,
+        raw: &RawCertified,
+        listener: &str,
+        file: &Path,
+    ) -> Option<Certified> {
         let (chain, leaf) = self.chain(entry, raw)?;
         let certificate_at = entry.at(&raw.certificate.span);
-        let host = self.host.clone();
-        // Why there is none was told where it stands.
-        let Ok(permit) = &host.standing else {
-            return Some(Certified::Withheld(leaf.server_names));
-        };
-        if !permit.allows_listener(listener) {
-            let found = format!("the permit does not name {}: no TLS ends here", quoted(listener));
-            let instead = format!("have one issued with --listener {listener}");
-            self.report.warning(&certificate_at, ControlId::Tls3, found, instead);
-            return Some(Certified::Withheld(leaf.server_names));
-        }
-        if let Some(name) = leaf.server_names.iter().find(|name| !permit.allows_name(name)) {
-            let found = format!("the permit does not allow {}: the key stays closed", quoted(name));
-            let instead = format!("have one issued with --name {name}");
-            self.report.warning(&certificate_at, ControlId::Tls3, found, instead);
-            return Some(Certified::Withheld(leaf.server_names));
+        if !self.covers(listener, &leaf.server_names, &certificate_at) {
+            let (file, server_names) = (file.to_owned(), leaf.server_names);
+            return Some(Certified::Withheld(Withheld { file, server_names }));
         }
         if leaf.not_after <= self.now.unix_secs() {
-            return Some(self.expired(leaf, listener, &certificate_at));
+            return Some(self.expired(leaf, listener, file, &certificate_at));
         }
+        let host = self.host.clone();
+        let permit = host.standing.as_ref().ok()?;
         let key_at = entry.at(&raw.key.span);
         let material = self.secret(&raw.key.value, &key_at)?;
         self.lies_open(&raw.key.value, &material, &key_at);
         let key = TlsKey::open(&material, host.host_key.as_ref(), permit);
         let key = key.map_err(|fault| self.unopened(&key_at, fault)).ok()?;
         self.fits(&chain, key.reveal_for(Use::Verify), &key_at)?;
-        let staple = match &raw.ocsp {
-            Some(path) => Some(self.staple(&chain, &path.value, &entry.at(&path.span))?),
-            None => None,
+        let (staple, staple_on_disk) = match &raw.ocsp {
+            Some(path) => self.staple(&chain, &path.value, &entry.at(&path.span), listener),
+            None => (None, OnDisk::Same),
         };
         Some(Certified::Opened(CertifiedChain {
+            file: file.to_owned(),
+            on_disk: OnDisk::Same,
             staple,
+            staple_on_disk,
             not_before_unix_secs: u64::try_from(leaf.not_before).unwrap_or(0),
             chain,
             key,
@@ -97,7 +103,7 @@ impl<'c> Ctx<'c> {
 
     /// An old file takes no certificate down that counts: the one in force stays. Where that is over,
     /// too, clients would turn away from it: its names are refused, and nothing else waits for it.
-    fn expired(&mut self, leaf: Leaf, listener: &str, place: &Place) -> Certified {
+    fn expired(&mut self, leaf: Leaf, listener: &str, file: &Path, place: &Place) -> Certified {
         let now = self.now.unix_secs();
         let known = self.in_force(listener).into_iter().flat_map(|tls| &tls.certificates);
         let kept = known
@@ -109,8 +115,11 @@ impl<'c> Ctx<'c> {
         };
         self.report.warning(place, ControlId::Tls5, found, "renew it; its key is due, too");
         match kept {
-            Some(kept) => Certified::Opened(kept.clone()),
+            Some(kept) => {
+                Certified::Opened(CertifiedChain { on_disk: OnDisk::Unusable, ..kept.clone() })
+            }
             None => Certified::Expired(Expired {
+                file: file.to_owned(),
                 server_names: leaf.server_names,
                 not_before_unix_secs: u64::try_from(leaf.not_before).unwrap_or(0),
                 not_after_unix_secs: leaf.not_after,
@@ -118,20 +127,24 @@ impl<'c> Ctx<'c> {
         }
     }
 
-    /// How a listener, or the operators' API, speaks TLS now.
-    pub(super) fn in_force(&self, listener: &str) -> Option<&'c TlsSettings> {
-        let before = self.before?;
-        if listener == API_LISTENER {
-            return before.api.as_ref().map(|api| &api.tls);
-        }
-        before.listeners.iter().find(|own| own.name.as_str() == listener)?.tls.as_ref()
-    }
-
     /// The same for one that the gateway shows to others, which needs no permit.
     pub(super) fn client_certificate<T>(
         &mut self,
         entry: &Entry<T>,
         raw: &RawCertified,
+        known: Option<&CertifiedChain<ClientKey>>,
+    ) -> Option<CertifiedChain<ClientKey>> {
+        let mark = self.report.mark();
+        let file = self.path(&raw.certificate.value, &entry.at(&raw.certificate.span));
+        let read = self.shown_to_others(entry, raw, &file);
+        read.or_else(|| self.kept_client_certificate(&file, known, mark))
+    }
+
+    fn shown_to_others<T>(
+        &mut self,
+        entry: &Entry<T>,
+        raw: &RawCertified,
+        file: &Path,
     ) -> Option<CertifiedChain<ClientKey>> {
         let key_at = entry.at(&raw.key.span);
         let read = self.chain(entry, raw);
@@ -146,7 +159,10 @@ impl<'c> Ctx<'c> {
         }
         self.fits(&chain, key.reveal_for(Use::Verify), &key_at)?;
         Some(CertifiedChain {
+            file: file.to_owned(),
+            on_disk: OnDisk::Same,
             staple: None,
+            staple_on_disk: OnDisk::Same,
             not_before_unix_secs: u64::try_from(leaf.not_before).unwrap_or(0),
             chain,
             key,
@@ -230,8 +246,9 @@ impl<'c> Ctx<'c> {
             let found = "the certificate is not in force yet";
             let instead = "use one that is, or set this machine's clock";
             self.report.error(place, ControlId::Tls5, found, instead);
-        } else if (now.saturating_add(1)..now.saturating_add(RENEW_SECS)).contains(&leaf.not_after)
-        {
+            return None;
+        }
+        if (now.saturating_add(1)..now.saturating_add(RENEW_SECS)).contains(&leaf.not_after) {
             let left = days((leaf.not_after - now) / 86_400 * 86_400);
             let found = format!("the certificate expires in {left}");
             self.report.warning(place, ControlId::Tls5, found, "renew it");
@@ -328,23 +345,29 @@ impl<'c> Ctx<'c> {
         path: &Path,
         fault: ReadFault,
     ) {
-        let path = path.display().to_string();
-        let (found, instead) = match fault {
-            ReadFault::Missing => ("does not exist".to_owned(), "correct the path".to_owned()),
-            ReadFault::Forbidden => {
-                let instead = "let the gateway's user read it, and nobody else";
-                ("may not be read by this user".to_owned(), instead.to_owned())
-            }
-            ReadFault::NotAFile => ("is no file".to_owned(), "name a file".to_owned()),
-            ReadFault::TooLarge => ("is too large".to_owned(), "name the right file".to_owned()),
-            ReadFault::Exposed { mode } => (
-                format!("can be read or changed by others (mode {mode:04o}; PRIV-4)"),
-                format!("run chmod 600 {path}; replace the key if others had access"),
-            ),
-            ReadFault::Unreadable => ("can't be read".to_owned(), "check file and disk".to_owned()),
-        };
-        self.report.error(place, control, format!("{} {found}", quoted(&path)), instead);
+        let (found, instead) = unreadable(path, fault);
+        self.report.error(place, control, found, instead);
     }
+}
+
+/// Why a file can't be used, and what to do about it.
+pub(super) fn unreadable(path: &Path, fault: ReadFault) -> (String, String) {
+    let path = path.display().to_string();
+    let (found, instead) = match fault {
+        ReadFault::Missing => ("does not exist".to_owned(), "correct the path".to_owned()),
+        ReadFault::Forbidden => {
+            let instead = "let the gateway's user read it, and nobody else";
+            ("may not be read by this user".to_owned(), instead.to_owned())
+        }
+        ReadFault::NotAFile => ("is no file".to_owned(), "name a file".to_owned()),
+        ReadFault::TooLarge => ("is too large".to_owned(), "name the right file".to_owned()),
+        ReadFault::Exposed { mode } => (
+            format!("can be read or changed by others (mode {mode:04o}; PRIV-4)"),
+            format!("run chmod 600 {path}; replace the key if others had access"),
+        ),
+        ReadFault::Unreadable => ("can't be read".to_owned(), "check file and disk".to_owned()),
+    };
+    (format!("{} {found}", quoted(&path)), instead)
 }
 
 fn read_leaf(der: &CertificateDer<'_>) -> Option<Leaf> {

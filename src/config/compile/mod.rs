@@ -7,6 +7,7 @@ mod denied;
 mod detect;
 mod identity;
 mod issuer;
+mod kept;
 mod listener;
 mod material;
 mod network;

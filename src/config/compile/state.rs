@@ -36,7 +36,11 @@ impl Ctx<'_> {
         let authorities = self.authorities(&raw.ca.value, &ca_at, ControlId::Tls2);
         let client_certificate = match &raw.client_certificate {
             None => Some(None),
-            Some(certified) => self.client_certificate(entry, &certified.value).map(Some),
+            Some(certified) => {
+                let before = self.before.and_then(|before| before.state.redis.as_ref());
+                let known = before.and_then(|redis| redis.client_certificate.as_ref());
+                self.client_certificate(entry, &certified.value, known).map(Some)
+            }
         };
         let server_name = match &raw.server_name {
             None => raw.address.host.clone(),

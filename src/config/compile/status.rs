@@ -8,13 +8,14 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 use x509_parser::revocation_list::CertificateRevocationList;
 
+use super::material::unreadable;
 use super::ocsp::{self, StapleFault, Subject};
 use super::{Ctx, days};
 use crate::base::ControlId;
 use crate::config::raw::At;
 use crate::config::raw::value::{PathText, quoted};
 use crate::config::read::Entry;
-use crate::config::settings::{RevocationList, Staple};
+use crate::config::settings::{OnDisk, RevocationList, Staple};
 use crate::config::source::Place;
 
 const LIST_BYTES_MAX: u64 = 16 << 20;
@@ -124,46 +125,65 @@ impl Ctx<'_> {
         kept.cloned().unwrap_or(list)
     }
 
-    /// What the authority says of a leaf, to be shown with it.
+    /// What the authority says of a leaf, to be shown with it. Nobody depends on it, so none that is of
+    /// no use refuses anything: the one in force stays as long as it counts, unless the authority has
+    /// changed its mind.
     pub(super) fn staple(
         &mut self,
         chain: &[CertificateDer<'static>],
         path: &PathText,
         place: &Place,
-    ) -> Option<Staple> {
+        listener: &str,
+    ) -> (Option<Staple>, OnDisk) {
         let path = self.path(path, place);
-        let der = match self.outside.read(&path, STAPLE_BYTES_MAX) {
-            Ok(der) => der,
-            Err(fault) => {
-                self.unreadable(place, ControlId::Tls5, &path, fault);
-                return None;
-            }
-        };
+        let now = self.now.unix_secs();
+        let known = self.in_force(listener).into_iter().flat_map(|tls| &tls.certificates);
+        let known = known.filter(|own| own.chain.first() == chain.first());
+        let mut known = known.filter_map(|own| own.staple.as_ref());
+        let known = known.find(|staple| staple.time().contains(&now));
         let shown = quoted(&path.display().to_string());
-        let (found, instead) = match judge_staple(&der, chain) {
-            Ok((this_update, next_update)) => {
-                let staple = Staple {
-                    der: Arc::from(der),
-                    this_update_unix_secs: this_update,
-                    next_update_unix_secs: next_update,
-                };
-                // Each handshake looks whether its time is.
-                let (now, time) = (self.now.unix_secs(), staple.time());
-                if now < time.start {
-                    let found = format!("{shown} begins to count later, and is not shown before");
-                    let instead = "set this machine's clock";
-                    self.report.warning(place, ControlId::Tls5, found, instead);
-                } else if time.end <= now {
-                    let found = format!("{shown} is out of date, and not shown");
-                    let instead = "fetch it anew, or remove `ocsp`";
-                    self.report.warning(place, ControlId::Tls5, found, instead);
-                }
-                return Some(staple);
+        let (found, instead, read, known) = match self.outside.read(&path, STAPLE_BYTES_MAX) {
+            Err(fault) => {
+                let (found, instead) = unreadable(&path, fault);
+                (found, instead, None, known)
             }
-            Err(fault) => told(fault, &shown),
+            Ok(der) => match judge_staple(&der, chain) {
+                Err(fault) => {
+                    let (found, instead) = told(fault, &shown);
+                    let revoked = matches!(fault, StapleFault::Revoked | StapleFault::Unknown);
+                    (found, instead.to_owned(), None, known.filter(|_| !revoked))
+                }
+                Ok((this_update, next_update)) => {
+                    let staple = Staple {
+                        der: Arc::from(der),
+                        this_update_unix_secs: this_update,
+                        next_update_unix_secs: next_update,
+                    };
+                    // Each handshake looks whether its time is.
+                    let time = staple.time();
+                    if time.contains(&now) {
+                        return (Some(staple), OnDisk::Same);
+                    }
+                    let (found, instead) = if now < time.start {
+                        ("begins to count later", "set this machine's clock")
+                    } else {
+                        ("is out of date", "fetch it anew, or remove `ocsp`")
+                    };
+                    (format!("{shown} {found}"), instead.to_owned(), Some(staple), known)
+                }
+            },
         };
-        self.report.error(place, ControlId::Tls5, found, instead);
-        None
+        let then = match known {
+            Some(_) => "the one before it is shown until its own end",
+            None => "nothing is shown with the certificate",
+        };
+        self.report.warning(place, ControlId::Tls5, format!("{found}: {then}"), instead);
+        match (known, read) {
+            (Some(known), _) => (Some(known.clone()), OnDisk::Unusable),
+            // Its own dates say how it stands.
+            (None, Some(read)) => (Some(read), OnDisk::Same),
+            (None, None) => (None, OnDisk::Unusable),
+        }
     }
 
     /// Each certificate of a chain is signed by the next one.

@@ -95,7 +95,12 @@ impl Ctx<'_> {
         };
         let client_certificate = match &raw.client_certificate {
             None => Some(None),
-            Some(certified) => self.client_certificate(entry, &certified.value).map(Some),
+            Some(certified) => {
+                let mut before = self.before.into_iter().flat_map(|before| &before.upstreams);
+                let before = before.find(|own| own.name == raw.name.0);
+                let known = before.and_then(|own| own.client_certificate.as_ref());
+                self.client_certificate(entry, &certified.value, known).map(Some)
+            }
         };
         let at = place?;
         let breaker = Breaker { failures: raw.breaker.failures, open: raw.breaker.open.0 };

@@ -1,5 +1,6 @@
 //! How listeners speak TLS, and what certificates are to them (TLS-1, TLS-5, ACC-3).
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -12,8 +13,8 @@ pub struct TlsSettings {
     /// The first one answers clients that send no or another server name. Empty: this host may end
     /// TLS for none of them.
     pub certificates: Vec<CertifiedChain>,
-    /// Names of certificates whose keys stay closed here, because no permit covers them (TLS-3).
-    pub withheld: Vec<String>,
+    /// Certificates whose keys stay closed here, because no permit covers them (TLS-3).
+    pub withheld: Vec<Withheld>,
     /// Certificates whose time is over: their keys stay closed as well.
     pub expired: Vec<Expired>,
     /// Roots for client certificates; `Some` whenever `client_auth` is not `None`.
@@ -35,13 +36,33 @@ impl TlsSettings {
 
     /// Names that are refused here rather than answered with another certificate.
     pub fn closed_names(&self) -> impl Iterator<Item = &String> {
-        self.withheld.iter().chain(self.expired.iter().flat_map(|one| &one.server_names))
+        let withheld = self.withheld.iter().flat_map(|one| &one.server_names);
+        withheld.chain(self.expired.iter().flat_map(|one| &one.server_names))
     }
+}
+
+/// Whether what is in force is what its file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDisk {
+    Same,
+    /// The file holds nothing that can be used: what it held before stays, where there was any.
+    Unusable,
+}
+
+/// A certificate that no permit covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// As in [`CertifiedChain`].
+    pub file: PathBuf,
+    /// As in [`CertifiedChain`].
+    pub server_names: Vec<String>,
 }
 
 /// A certificate whose time is over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expired {
+    /// As in [`CertifiedChain`].
+    pub file: PathBuf,
     /// As in [`CertifiedChain`].
     pub server_names: Vec<String>,
     pub not_before_unix_secs: u64,
@@ -89,6 +110,9 @@ impl Alpn {
 /// [`ClientKey`](super::ClientKey), one that the gateway shows to others.
 #[derive(Clone, Debug)]
 pub struct CertifiedChain<K = TlsKey> {
+    /// Where the certificate was read.
+    pub file: PathBuf,
+    pub on_disk: OnDisk,
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
     pub key: K,
@@ -99,6 +123,7 @@ pub struct CertifiedChain<K = TlsKey> {
     pub not_after_unix_secs: u64,
     /// What the authority says of the leaf, to be shown with it.
     pub staple: Option<Staple>,
+    pub staple_on_disk: OnDisk,
 }
 
 /// A list of revoked certificates (RFC 5280 §5), its signature verified.

@@ -38,7 +38,7 @@ fn closed(world: &World, fault: PermitFault) {
     assert_eq!(snapshot.permit.standing.as_ref().err(), Some(&fault));
     let listener = snapshot.listeners[0].tls.as_ref().unwrap();
     assert!(listener.certificates.is_empty(), "{fault:?}");
-    assert_eq!(listener.withheld[0], "gateway.example.com");
+    assert_eq!(listener.withheld[0].server_names[0], "gateway.example.com");
     let api = snapshot.api.as_ref().unwrap();
     assert!(api.tls.certificates.is_empty(), "{fault:?}: the operators' API");
     let told =
@@ -156,7 +156,7 @@ fn tls_3_one_certificate_of_several_may_stay_closed() {
     let (loaded, _) = loaded(&world);
     let tls = loaded.snapshot.listeners[0].tls.as_ref().unwrap();
     assert_eq!(tls.certificates.len(), 1);
-    assert_eq!(tls.withheld, ["elsewhere.example.com"]);
+    assert_eq!(tls.withheld[0].server_names, ["elsewhere.example.com"]);
     assert!(!world.asked.borrow().iter().any(|path| path.ends_with("tls/own.key")));
 }
 

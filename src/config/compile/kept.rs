@@ -1,0 +1,92 @@
+//! What stays in force where its file can't be used any more: a half-written copy takes nothing down,
+//! and holds up nothing that is revoked in the same change (TLS-5, ACC-3). Only where a configuration
+//! is read again, and only for a file that it read before.
+use std::path::Path;
+
+use super::Ctx;
+use super::material::Certified;
+use crate::base::ControlId;
+use crate::config::operating::API_LISTENER;
+use crate::config::raw::value::quoted;
+use crate::config::settings::{CertifiedChain, ClientKey, Expired, OnDisk, TlsSettings, Withheld};
+use crate::config::source::Place;
+
+impl<'c> Ctx<'c> {
+    /// How a listener, or the operators' API, speaks TLS now.
+    pub(super) fn in_force(&self, listener: &str) -> Option<&'c TlsSettings> {
+        let before = self.before?;
+        if listener == API_LISTENER {
+            return before.api.as_ref().map(|api| &api.tls);
+        }
+        before.listeners.iter().find(|own| own.name.as_str() == listener)?.tls.as_ref()
+    }
+
+    /// Whether this host's permit covers a listener and every name of a certificate. Where it does not,
+    /// that is told; that there is none at all was told where it stands.
+    pub(super) fn covers(&mut self, listener: &str, names: &[String], place: &Place) -> bool {
+        let Ok(permit) = &self.host.standing else { return false };
+        let (found, instead) = if !permit.allows_listener(listener) {
+            let found = format!("the permit does not name {}: no TLS ends here", quoted(listener));
+            (found, format!("have one issued with --listener {listener}"))
+        } else if let Some(name) = names.iter().find(|name| !permit.allows_name(name)) {
+            let found = format!("the permit does not allow {}: the key stays closed", quoted(name));
+            (found, format!("have one issued with --name {name}"))
+        } else {
+            return true;
+        };
+        self.report.warning(place, ControlId::Tls3, found, instead);
+        false
+    }
+
+    /// A listener's certificate as it is in force, after its file was found to be unusable; what was
+    /// found since `mark` then refuses nothing. What the permit covers no more is closed all the same.
+    pub(super) fn kept_certificate(
+        &mut self,
+        file: &Path,
+        listener: &str,
+        place: &Place,
+        mark: usize,
+    ) -> Option<Certified> {
+        let tls = self.in_force(listener)?;
+        let closed = "its names stay closed";
+        let opened = tls.certificates.iter().find(|own| own.file == file);
+        let withheld = tls.withheld.iter().find(|own| own.file == file);
+        let expired = tls.expired.iter().find(|own| own.file == file);
+        if let Some(own) = opened {
+            self.report.soften(mark, "the one before it stays until its own end");
+            let over = own.not_after_unix_secs <= self.now.unix_secs();
+            let server_names = own.server_names.clone();
+            return Some(if !self.covers(listener, &server_names, place) {
+                Certified::Withheld(Withheld { file: file.to_owned(), server_names })
+            } else if over {
+                Certified::Expired(Expired {
+                    file: file.to_owned(),
+                    server_names,
+                    not_before_unix_secs: own.not_before_unix_secs,
+                    not_after_unix_secs: own.not_after_unix_secs,
+                })
+            } else {
+                Certified::Opened(CertifiedChain { on_disk: OnDisk::Unusable, ..own.clone() })
+            });
+        }
+        let kept = match (withheld, expired) {
+            (Some(own), _) => Certified::Withheld(own.clone()),
+            (None, Some(own)) => Certified::Expired(own.clone()),
+            (None, None) => return None,
+        };
+        self.report.soften(mark, closed);
+        Some(kept)
+    }
+
+    /// The same for one that the gateway shows to others.
+    pub(super) fn kept_client_certificate(
+        &mut self,
+        file: &Path,
+        known: Option<&CertifiedChain<ClientKey>>,
+        mark: usize,
+    ) -> Option<CertifiedChain<ClientKey>> {
+        let known = known.filter(|known| known.file == file)?;
+        self.report.soften(mark, "the one before it stays");
+        Some(CertifiedChain { on_disk: OnDisk::Unusable, ..known.clone() })
+    }
+}
