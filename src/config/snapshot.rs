@@ -105,11 +105,9 @@ impl Snapshot {
         let listeners = listeners.filter_map(|one| Some((one.name.as_str(), one.tls.as_mut()?)));
         let api = next.api.iter_mut().map(|api| (API_LISTENER, &mut api.tls));
         for (name, tls) in listeners.chain(api) {
-            let permit = permit.filter(|permit| permit.allows_listener(name));
-            let covers = |name: &String| permit.is_some_and(|permit| permit.allows_name(name));
             let (open, closed): (Vec<_>, Vec<_>) = std::mem::take(&mut tls.certificates)
                 .into_iter()
-                .partition(|one| permit.is_some() && one.server_names.iter().all(covers));
+                .partition(|one| permit.is_some_and(|own| own.covers(name, &one.server_names)));
             tls.certificates = open;
             tls.withheld.extend(closed.into_iter().map(|one| {
                 let CertifiedChain { file, server_names, .. } = one;

@@ -44,7 +44,8 @@ impl DevHost {
         let name = |text: &str| {
             Name::parse(text).map_err(|_error| DevCertsError::SubjectName(text.to_owned()))
         };
-        let dns = names.iter().filter(|name| name.parse::<IpAddr>().is_err());
+        let loopback = |name: &&String| name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let shown = names.iter().filter(|name| !loopback(name));
         let pattern = |text: &String| {
             let pattern = NamePattern::parse(&text.to_ascii_lowercase());
             pattern.ok_or_else(|| DevCertsError::SubjectName(text.clone()))
@@ -63,7 +64,7 @@ impl DevHost {
             not_before: issued,
             expires: now.unix_secs().saturating_add(VALIDITY.as_secs()),
             listeners: listeners.iter().map(|listener| name(listener)).collect::<Result<_, _>>()?,
-            server_names: dns.map(pattern).collect::<Result<_, _>>()?,
+            server_names: shown.map(pattern).collect::<Result<_, _>>()?,
             host,
         })
     }

@@ -1,6 +1,7 @@
 //! What a permit says, and the one text for it.
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 
 use serde::Deserialize;
 use toml::value::Datetime;
@@ -36,14 +37,17 @@ pub struct Claims {
     pub host: BTreeMap<FactKind, Fact>,
 }
 
-/// A server name in lower case, or `*.` and a parent, which stands for one more label.
+/// A server name in lower case, or `*.` and a parent, which stands for one more label; or an address.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NamePattern(String);
 
 impl NamePattern {
-    /// None for what is no host name. Nothing stands for every name.
+    /// None for what is no host name and no address. Nothing stands for every name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Some(Self(address.to_string()));
+        }
         let host = text.strip_prefix("*.").unwrap_or(text);
         let label = |label: &str| {
             let plain =
@@ -65,7 +69,8 @@ impl NamePattern {
         let by_parent = || {
             let parent = self.0.strip_prefix("*.")?;
             let (label, rest) = name.split_once('.')?;
-            Some(!label.is_empty() && label != "*" && rest == parent)
+            let is_name = name.parse::<IpAddr>().is_err();
+            Some(is_name && !label.is_empty() && label != "*" && rest == parent)
         };
         self.0 == name || by_parent() == Some(true)
     }

@@ -93,6 +93,10 @@ fn tls_3_a_permit_allows_what_it_lists_and_nothing_else() {
     ] {
         assert!(!permit.allows_name(name), "{name}");
     }
+    assert!(!permit.covers("apps", &[]), "a certificate without a name");
+    assert!(permit.covers("apps", &["gateway.example.com".to_owned()]));
+    let some = ["gateway.example.com", "example.com"].map(str::to_owned);
+    assert!(!permit.covers("apps", &some) && !permit.covers("other", &some[..1]));
     let nothing = |claims: &mut Claims| {
         claims.listeners.clear();
         claims.server_names.clear();
@@ -101,6 +105,15 @@ fn tls_3_a_permit_allows_what_it_lists_and_nothing_else() {
     nothing(&mut none);
     let permit = judged(signer(1).sign(&none).as_bytes(), |_| {}, TODAY).unwrap();
     assert!(!permit.allows_listener("apps") && !permit.allows_name("gateway.example.com"));
+}
+
+#[test]
+fn tls_3_an_address_is_a_name_of_its_own() {
+    let pattern = |text: &str| NamePattern::parse(text).unwrap();
+    assert!(pattern("192.0.2.7").covers("192.0.2.7"));
+    assert!(pattern("2001:DB8:0::7").covers("2001:db8::7"));
+    assert!(!pattern("*.0.2.7").covers("192.0.2.7"));
+    assert!(!pattern("192.0.2.7").covers("192.0.2.8"));
 }
 
 #[test]

@@ -58,7 +58,17 @@ impl HostPermit {
         self.claims.listeners.iter().any(|listed| listed.as_str() == name)
     }
 
-    /// Whether TLS may end here for a server name, or for all that a certificate's wildcard stands for.
+    /// Whether TLS may end here on a listener with a certificate of these names: all of them, and one
+    /// at least.
+    #[must_use]
+    pub fn covers(&self, listener: &str, names: &[String]) -> bool {
+        self.allows_listener(listener)
+            && !names.is_empty()
+            && names.iter().all(|name| self.allows_name(name))
+    }
+
+    /// Whether TLS may end here for a server name, or for all that a certificate's wildcard stands for;
+    /// or for an address.
     #[must_use]
     pub fn allows_name(&self, name: &str) -> bool {
         self.claims.server_names.iter().any(|listed| listed.covers(name))

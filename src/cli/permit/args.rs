@@ -114,9 +114,9 @@ pub(super) struct IssueArgs {
     /// A listener that may end TLS; `admin.api` is the operators' API. May be given several times.
     #[arg(long, value_name = "NAME", required = true)]
     pub(super) listener: Vec<String>,
-    /// A server name that TLS may end for: every DNS name of the certificates. `*.example.com` stands
-    /// for one more label. May be given several times.
-    #[arg(long, value_name = "DNS-NAME")]
+    /// A server name that TLS may end for: every DNS name and address of the certificates, but for
+    /// loopback's. `*.example.com` stands for one more label. May be given several times.
+    #[arg(long, value_name = "NAME")]
     pub(super) name: Vec<String>,
     /// How many days it is good for.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=90))]

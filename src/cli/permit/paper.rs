@@ -81,7 +81,9 @@ fn claims(
     };
     let pattern = |text: &String| {
         NamePattern::parse(&text.to_ascii_lowercase()).ok_or_else(|| {
-            Failure::new(format_args!("--name {text:?}: write a DNS name, or *. and a parent"))
+            Failure::new(format_args!(
+                "--name {text:?}: write a DNS name, or *. and a parent, or an address"
+            ))
         })
     };
     let issued = now.unix_secs();

@@ -31,6 +31,10 @@ impl<'c> Ctx<'c> {
         } else if let Some(name) = names.iter().find(|name| !permit.allows_name(name)) {
             let found = format!("the permit does not allow {}: the key stays closed", quoted(name));
             (found, format!("have one issued with --name {name}"))
+        } else if names.is_empty() {
+            let found =
+                "the certificate holds no name, so no permit allows it: its key stays closed";
+            (found.to_owned(), "have one issued with the name that clients connect to".to_owned())
         } else {
             return true;
         };

@@ -1,6 +1,7 @@
 //! Certificates, keys and authorities, from files and secrets (TLS-1, TLS-2, TLS-3, TLS-5, PRIV-4). What a
 //! secret holds never gets into the report; only where it was asked for, and what kind of trouble it
 //! made.
+use std::net::IpAddr;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -370,6 +371,12 @@ pub(super) fn unreadable(path: &Path, fault: ReadFault) -> (String, String) {
     (format!("{} {found}", quoted(&path)), instead)
 }
 
+/// Of the bytes in a certificate (RFC 5280 §4.2.1.6).
+fn address_of(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok();
+    v4().or_else(|| <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok())
+}
+
 fn read_leaf(der: &CertificateDer<'_>) -> Option<Leaf> {
     let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
     let names = certificate.subject_alternative_name().ok()?;
@@ -378,6 +385,9 @@ fn read_leaf(der: &CertificateDer<'_>) -> Option<Leaf> {
         .flat_map(|extension| &extension.value.general_names)
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            GeneralName::IPAddress(address) => {
+                address_of(address).filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string())
+            }
             _ => None,
         })
         .collect();

@@ -116,7 +116,8 @@ pub struct CertifiedChain<K = TlsKey> {
     /// Leaf first.
     pub chain: Vec<CertificateDer<'static>>,
     pub key: K,
-    /// DNS names of the leaf, in lower case; `*.` in front stands for one label.
+    /// DNS names of the leaf, in lower case; `*.` in front stands for one label. And its addresses, but
+    /// for loopback's, by which nobody else can be meant.
     pub server_names: Vec<String>,
     /// When the leaf's validity begins and ends, seconds since 1970 (TLS-5).
     pub not_before_unix_secs: u64,

@@ -7,7 +7,7 @@ use super::support::{GOOD, TODAY, World, changed, claims, issuer, pki, sealed, w
 use crate::base::ControlId::{Priv4, Tls3};
 use crate::base::{Moment, Name, Secret};
 use crate::config::{Loaded, load_from};
-use crate::permit::{Claims, Fact, FactKind, PermitFault, Signer};
+use crate::permit::{Claims, Fact, FactKind, NamePattern, PermitFault, Signer};
 use crate::seal::{HostKey, RANDOM_BYTES, seal};
 
 const ADMIN: &str = "[admin]\naddress = \"127.0.0.1:9464\"\n";
@@ -158,6 +158,53 @@ fn tls_3_one_certificate_of_several_may_stay_closed() {
     assert_eq!(tls.certificates.len(), 1);
     assert_eq!(tls.withheld[0].server_names, ["elsewhere.example.com"]);
     assert!(!world.asked.borrow().iter().any(|path| path.ends_with("tls/own.key")));
+}
+
+#[test]
+fn tls_3_a_certificate_without_a_name_is_under_no_permit() {
+    let own = |names: &[&str], edit: &dyn Fn(&mut Claims)| {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::new(names.clone()).unwrap().self_signed(&key).unwrap();
+        let mut claims = claims();
+        claims.server_names.clear();
+        edit(&mut claims);
+        let world = world(GOOD)
+            .with("permit/host.permit", issuer().sign(&claims))
+            .with("tls/a.pem", own.pem())
+            .with("tls/a.key", sealed(&key.serialize_pem()));
+        let (loaded, asked) = loaded(&world);
+        let tls = loaded.snapshot.listeners[0].tls.as_ref().unwrap();
+        let (open, closed) = (tls.certificates.len(), tls.withheld.len());
+        assert_eq!((open == 1, closed == 0), (asked, asked), "{names:?}");
+        (asked, loaded)
+    };
+    for names in [&[][..], &["192.0.2.7"], &["127.0.0.1"], &["2001:db8::7"]] {
+        let (asked, loaded) = own(names, &|_| {});
+        assert!(!asked, "{names:?}: a private key was opened");
+        assert!(loaded.warnings.iter().any(|one| one.control == Some(Tls3)), "{names:?}");
+    }
+    let named = |claims: &mut Claims| {
+        let names = ["192.0.2.7", "2001:db8::7", "gateway.example.com"];
+        claims.server_names = names.map(|name| NamePattern::parse(name).unwrap()).to_vec();
+    };
+    let (asked, loaded) =
+        own(&["gateway.example.com", "192.0.2.7", "2001:db8::7", "127.0.0.1"], &named);
+    assert!(asked);
+    // Nor does one that was opened stay so under a permit that names nothing of it.
+    let snapshot = loaded.snapshot;
+    let mut none = claims();
+    none.server_names.clear();
+    let other = world(GOOD).with("permit/host.permit", issuer().sign(&none)).load().unwrap();
+    let under = snapshot.under(other.snapshot.permit.clone(), 2);
+    assert!(under.listeners[0].tls.as_ref().unwrap().certificates.is_empty());
+    let mut nameless = snapshot;
+    let tls = nameless.listeners[0].tls.as_mut().unwrap();
+    tls.certificates[0].server_names.clear();
+    let permit = nameless.permit.clone();
+    let tls = nameless.under(permit, 2).listeners.remove(0).tls.unwrap();
+    assert_eq!((tls.certificates.len(), tls.withheld.len()), (0, 1));
+    assert!(!own(&["gateway.example.com", "192.0.2.8"], &named).0);
 }
 
 #[test]
