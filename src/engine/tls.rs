@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
@@ -76,7 +77,7 @@ pub(super) fn server_config(
             builder.with_client_cert_verifier(client_verifier(settings, lists, &provider)?)
         }
     };
-    let resolver = BySni::build(settings, &provider, time)?;
+    let resolver = BySni::build(settings, time)?;
     let mut config = builder.with_cert_resolver(Arc::new(resolver));
     config.alpn_protocols = settings.alpn.iter().map(|alpn| Alpn::wire(*alpn).to_vec()).collect();
     // No resumption: a ticket would outlive the revocation of the certificate that earned it, and
@@ -223,10 +224,9 @@ struct Shown {
 }
 
 impl Shown {
-    fn build(chain: &CertifiedChain, provider: &CryptoProvider) -> Result<Self, TlsFault> {
-        let key = provider
-            .key_provider
-            .load_private_key(chain.key.reveal_for(Use::Verify).clone_key())
+    fn build(chain: &CertifiedChain) -> Result<Self, TlsFault> {
+        // Lent, not given: what the provider's own loader takes is not wiped by it.
+        let key = any_supported_type(chain.key.reveal_for(Use::Verify))
             .map_err(|_error| TlsFault::Key)?;
         let bare = CertifiedKey::new(chain.chain.clone(), key);
         bare.keys_match().map_err(|_error| TlsFault::Key)?;
@@ -246,15 +246,11 @@ impl Shown {
 }
 
 impl BySni {
-    fn build(
-        settings: &TlsSettings,
-        provider: &CryptoProvider,
-        time: &Believed,
-    ) -> Result<Self, TlsFault> {
+    fn build(settings: &TlsSettings, time: &Believed) -> Result<Self, TlsFault> {
         let mut default = None;
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
         for chain in &settings.certificates {
-            let shown = Arc::new(Shown::build(chain, provider)?);
+            let shown = Arc::new(Shown::build(chain)?);
             for name in &chain.server_names {
                 let served = Some(Arc::clone(&shown));
                 match name.strip_prefix("*.") {

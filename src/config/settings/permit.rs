@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
+use zeroize::Zeroize as _;
 
 use crate::base::Use;
 use crate::permit::{HostPermit, IssuerKey, PermitFault};
@@ -70,8 +71,8 @@ impl fmt::Display for KeyFault {
     }
 }
 
-/// A listener's private key. It can't be printed; there is one way in, which takes the host's permit,
-/// and one exit.
+/// A listener's private key. It can't be printed, and is wiped when it is given up; there is one way in,
+/// which takes the host's permit, and one exit.
 ///
 /// ```compile_fail
 /// # use sekisho::config::TlsKey;
@@ -143,6 +144,12 @@ macro_rules! closed {
             }
         }
 
+        impl Drop for $key {
+            fn drop(&mut self) {
+                self.0.zeroize();
+            }
+        }
+
         impl fmt::Debug for $key {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("[secret]")
@@ -151,3 +158,19 @@ macro_rules! closed {
     )*};
 }
 closed! { TlsKey ClientKey }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_3_a_key_is_wiped_when_it_is_given_up() {
+        assert!(std::mem::needs_drop::<TlsKey>() && std::mem::needs_drop::<ClientKey>());
+        let pem = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        let mut key = ClientKey::open(pem.as_bytes(), None).unwrap();
+        assert!(key.reveal_for(Use::Verify).secret_der().len() > 32);
+        // As its end does.
+        key.0.zeroize();
+        assert!(key.reveal_for(Use::Verify).secret_der().is_empty());
+    }
+}

@@ -33,13 +33,11 @@ impl Engine {
         let generation = live.snapshot.generation;
         turn.generation = generation;
         let proven = self.reloads.trial.lock().as_ref().map(|trial| trial.proven.clone());
-        let proven = match proven {
-            Some(proven) => self.under_as_well(turn, proven, permit),
-            None => Proven {
-                snapshot: Arc::clone(&before.snapshot),
-                origin: self.reloads.origin.lock().clone(),
-            },
-        };
+        let proven = proven.unwrap_or_else(|| Proven {
+            snapshot: Arc::clone(&before.snapshot),
+            origin: self.reloads.origin.lock().clone(),
+        });
+        let proven = self.under_as_well(turn, proven, permit);
         let until = self.begin_trial(proven, &live, &diff.scope);
         let (warnings, took, held) = (Vec::new(), Duration::ZERO, None);
         let outcome = Outcome::Applied { generation, diff, warnings, took, until, held };
@@ -49,8 +47,13 @@ impl Engine {
     }
 
     /// The last configuration that stood its trial, under the same permit: putting it back gives back
-    /// none that was withdrawn.
-    fn under_as_well(&self, turn: &mut Turn, proven: Proven, permit: PermitSettings) -> Proven {
+    /// none that was withdrawn, and no key waits in memory for that.
+    pub(super) fn under_as_well(
+        &self,
+        turn: &mut Turn,
+        proven: Proven,
+        permit: PermitSettings,
+    ) -> Proven {
         let snapshot = proven.snapshot.under(permit, self.next(turn));
         let Ok(snapshot) = self.numbered(snapshot) else { return proven };
         turn.generation = snapshot.generation;

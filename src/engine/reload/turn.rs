@@ -386,6 +386,12 @@ impl Engine {
             Some(proven) => proven,
             None => Proven { snapshot: Arc::clone(&before.snapshot), origin: was },
         };
+        let permit = &live.snapshot.permit;
+        let proven = if proven.snapshot.permit.standing == permit.standing {
+            proven
+        } else {
+            self.under_as_well(turn, proven, permit.clone())
+        };
         let until = self.begin_trial(proven, &live, &diff.scope);
         let took = self.clock.now().since(began);
         Outcome::Applied { generation, diff, warnings: loaded.warnings, took, until, held }
