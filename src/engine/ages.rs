@@ -272,6 +272,7 @@ impl List {
         for list in &tls.client_crl {
             let dates = (Some(list.this_update_unix_secs), Some(list.next_update_unix_secs));
             self.push(AgedKind::RevocationList, whose, dates);
+            self.found(list.on_disk);
         }
     }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{
-    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, VerifierBuilderError,
+    WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
@@ -26,8 +27,10 @@ use crate::config::{Alpn, CertifiedChain, ClientAuth, RevocationList, TlsSetting
 pub enum TlsFault {
     /// The key is of no kind that is served, or does not fit its certificate.
     Key,
-    /// A certificate of `client_ca` is no usable trust anchor, or a list of `client_crl` no list.
+    /// A certificate of `client_ca` is no usable trust anchor.
     ClientCa,
+    /// A list of `client_crl` is of a kind that can't be judged by.
+    ClientCrl,
     /// The provider lacks a suite for the version.
     Version,
 }
@@ -37,6 +40,7 @@ impl fmt::Display for TlsFault {
         f.write_str(match self {
             Self::Key => "a listener's key does not fit its certificate or is of no served kind",
             Self::ClientCa => "a certificate of client_ca can't be a trust anchor",
+            Self::ClientCrl => "a list of client_crl can't be judged by",
             Self::Version => "the TLS versions asked for can't be served",
         })
     }
@@ -201,7 +205,10 @@ fn client_verifier(
         ClientAuth::Optional => builder.allow_unauthenticated(),
         ClientAuth::Required | ClientAuth::None => builder,
     };
-    builder.build().map_err(|_error| TlsFault::ClientCa)
+    builder.build().map_err(|error| match error {
+        VerifierBuilderError::InvalidCrl(_) => TlsFault::ClientCrl,
+        _ => TlsFault::ClientCa,
+    })
 }
 
 /// Chooses a certificate by the name in the client's hello; the first one where none fits.

@@ -443,7 +443,7 @@ async fn acc_3_a_revoked_certificate_is_cut_and_not_let_in_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn acc_3_a_list_that_can_not_be_trusted_is_refused_and_the_one_before_stays() {
+async fn acc_3_a_list_that_can_not_be_trusted_is_not_taken_and_the_one_before_stays() {
     let world = World::start().await;
     let write = |bytes: &[u8]| std::fs::write(world.dir.join("revoked.crl"), bytes).unwrap();
     write(list(&world, &["label-printer"], 7).as_bytes());
@@ -451,14 +451,19 @@ async fn acc_3_a_list_that_can_not_be_trusted_is_refused_and_the_one_before_stay
     let from = now().unix_secs() - 10 * DAY;
     let strange = world.pki.rogue.ca.revocation_list(&[], (from, from + 20 * DAY)).unwrap();
     let path = world.dir.join("sekisho.toml");
-    for (bytes, says) in [
-        (strange.as_bytes(), "is of no authority in client_ca"),
-        (b"nonsense", "is no list of revoked certificates"),
+    for (bytes, says, subject) in [
+        (strange.as_bytes(), "is of no authority in client_ca", "analyst"),
+        (b"nonsense", "is no list of revoked certificates", "limited-caller"),
     ] {
         write(bytes);
         let errors = config::load(&path, 9, now()).unwrap_err().to_string();
         assert!(errors.contains(says) && errors.contains("ACC-3"), "{errors}");
-        assert!(!world.reload(|text| text).await);
+        // Whoever leaves beside it is out.
+        let (token, left) = (world.token(subject), format!("{subject}-left"));
+        let (was, is) = (format!("subject = \"{subject}\""), format!("subject = \"{left}\""));
+        assert!(world.reload(|text| text.replace(&was, &is)).await);
+        let reply = world.call(&world.nobody(), bearing(get(ORDERS), &token)).await;
+        assert_eq!(reply.status, 401);
         let refused = printer(&world, Alpn::H1).call(world.address(), get(ORDERS)).await;
         assert!(refused.is_err(), "{says}: the list before does not hold");
     }

@@ -1,7 +1,10 @@
 //! What authorities say of certificates: lists of revoked ones (ACC-3), and the answers that are shown
 //! with our own (TLS-5). Also whether a chain is one.
+use std::path::Path;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
+use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_parser::certificate::X509Certificate;
@@ -20,6 +23,8 @@ use crate::config::source::Place;
 
 const LIST_BYTES_MAX: u64 = 16 << 20;
 const STAPLE_BYTES_MAX: u64 = 64 << 10;
+/// How far the clocks of an authority and of this machine may differ.
+const SKEW_SECS: u64 = 300;
 
 /// Why a file is no list that can be used.
 enum ListFault {
@@ -28,6 +33,8 @@ enum ListFault {
     Stranger,
     Signature,
     Endless,
+    /// One that rustls does not judge by: of version 1, a delta, an indirect one.
+    Kind,
 }
 
 impl Ctx<'_> {
@@ -67,19 +74,36 @@ impl Ctx<'_> {
         authorities: &[CertificateDer<'static>],
         known: &[RevocationList],
     ) -> Option<RevocationList> {
-        let path = self.path(path, place);
-        let bytes = match self.outside.read(&path, LIST_BYTES_MAX) {
+        let (path, mark) = (self.path(path, place), self.report.mark());
+        if let Some(list) = self.list_in(&path, place, authorities) {
+            return Some(self.latest(list, known, authorities, place));
+        }
+        let counts = |own: &&RevocationList| {
+            own.file == path && authorities.iter().any(|one| is_by(&own.der, one))
+        };
+        let kept = known.iter().find(counts)?;
+        self.report.soften(mark, "the list before it stays until its own end");
+        Some(RevocationList { on_disk: OnDisk::Unusable, ..kept.clone() })
+    }
+
+    fn list_in(
+        &mut self,
+        path: &Path,
+        place: &Place,
+        authorities: &[CertificateDer<'static>],
+    ) -> Option<RevocationList> {
+        let bytes = match self.outside.read(path, LIST_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(fault) => {
-                self.unreadable(place, ControlId::Acc3, &path, fault);
+                self.unreadable(place, ControlId::Acc3, path, fault);
                 return None;
             }
         };
-        let shown = quoted(&path.display().to_string());
         let der = CertificateRevocationListDer::from_pem_slice(&bytes)
             .unwrap_or_else(|_no_pem| CertificateRevocationListDer::from(bytes));
-        let (found, instead) = match judge_list(der, authorities) {
-            Ok(list) => return Some(self.in_time(list, known, &shown, place)),
+        let shown = quoted(&path.display().to_string());
+        let (found, instead) = match judge_list(path, der, authorities) {
+            Ok(list) => return Some(list),
             Err(ListFault::Form) => {
                 (format!("{shown} is no list of revoked certificates"), "write a CRL, PEM or DER")
             }
@@ -95,34 +119,62 @@ impl Ctx<'_> {
                 format!("{shown} does not say until when it counts"),
                 "have the authority write nextUpdate (RFC 5280 §5.1.2.5)",
             ),
+            Err(ListFault::Kind) => (
+                format!("{shown} is a list of a kind that no handshake can be judged by"),
+                "have the authority write whole lists of its own, of version 2: no delta, none for \
+                 others (RFC 5280 §5)",
+            ),
         };
         self.report.error(place, ControlId::Acc3, found, instead);
         None
     }
 
-    /// A list that is out of date lets nobody in of whom it speaks, as it would have done had nothing
-    /// been read again; the one in force counts on if that is not.
-    fn in_time(
+    /// A list that is older than the one in force takes nothing back: a mirror may lag. One that is out
+    /// of date lets nobody in of whom it speaks, as it would have done had nothing been read again; the
+    /// one in force counts on if that is not.
+    fn latest(
         &mut self,
         list: RevocationList,
         known: &[RevocationList],
-        shown: &str,
+        authorities: &[CertificateDer<'static>],
         place: &Place,
     ) -> RevocationList {
         let now = self.now.unix_secs();
-        if list.next_update_unix_secs > now {
-            return list;
-        }
-        let counts = |one: &&RevocationList| one.next_update_unix_secs > now && alike(one, &list);
-        let kept = known.iter().filter(counts).max_by_key(|one| one.this_update_unix_secs);
-        let since = days((now - list.next_update_unix_secs) / 86_400 * 86_400);
+        let of_one = |own: &&RevocationList| {
+            authorities.iter().any(|one| is_by(&own.der, one) && is_by(&list.der, one))
+        };
+        // What claims to be of a time to come can't keep others out.
+        let past =
+            |own: &&RevocationList| own.this_update_unix_secs <= now.saturating_add(SKEW_SECS);
+        // An authority may part its list into several; each file is followed by itself.
+        let followed = known.iter().any(|own| own.file == list.file && of_one(&own));
+        let file = list.file.clone();
+        let known = known.iter().filter(of_one).filter(|own| !followed || own.file == file);
+        let newest = known.clone().filter(past).max_by_key(|own| own.this_update_unix_secs);
+        let newer = newest.filter(|own| own.this_update_unix_secs > list.this_update_unix_secs);
+        let in_date = list.next_update_unix_secs > now;
+        let kept = match newer {
+            None if in_date => return list,
+            None => known
+                .filter(|own| own.next_update_unix_secs > now)
+                .max_by_key(|own| own.this_update_unix_secs),
+            Some(newer) => Some(newer),
+        };
+        let shown = quoted(&list.file.display().to_string());
+        let found = if in_date {
+            format!("{shown} is older than the list in force")
+        } else {
+            let since = days((now - list.next_update_unix_secs) / 86_400 * 86_400);
+            format!("{shown} is out of date since {since}")
+        };
         let then = match kept {
             Some(_) => "the list before it stays until its own end",
             None => "nobody of whom it speaks gets in",
         };
-        let found = format!("{shown} is out of date since {since}: {then}");
-        self.report.warning(place, ControlId::Acc3, found, "fetch it anew from the authority");
-        kept.cloned().unwrap_or(list)
+        let instead = "fetch it anew from the authority";
+        self.report.warning(place, ControlId::Acc3, format!("{found}: {then}"), instead);
+        let Some(kept) = kept else { return list };
+        RevocationList { file: list.file, on_disk: OnDisk::Unusable, ..kept.clone() }
     }
 
     /// What the authority says of a leaf, to be shown with it. Nobody depends on it, so none that is of
@@ -237,26 +289,24 @@ fn told(fault: StapleFault, shown: &str) -> (String, &'static str) {
 }
 
 fn judge_list(
+    path: &Path,
     der: CertificateRevocationListDer<'static>,
     authorities: &[CertificateDer<'static>],
 ) -> Result<RevocationList, ListFault> {
     let list = parse_list(&der).ok_or(ListFault::Form)?;
     let this_update = list.last_update().timestamp();
     let next_update = list.next_update().ok_or(ListFault::Endless)?.timestamp();
-    let (mut known, mut signed) = (false, false);
-    for authority in authorities {
-        let Ok((_, authority)) = parse_x509_certificate(authority) else { continue };
-        if authority.subject().as_raw() == list.issuer().as_raw() {
-            known = true;
-            let body = list.tbs_cert_list.as_ref();
-            signed |= verifies(&authority, body, &list.signature_value.data);
-        }
-    }
-    if !signed {
+    if !authorities.iter().any(|one| is_by(&der, one)) {
+        let known = authorities.iter().any(|one| is_of(&der, one));
         return Err(if known { ListFault::Signature } else { ListFault::Stranger });
+    }
+    if !is_judged_by(&der, authorities) {
+        return Err(ListFault::Kind);
     }
     let secs = |time: i64| u64::try_from(time).unwrap_or(0);
     Ok(RevocationList {
+        file: path.to_owned(),
+        on_disk: OnDisk::Same,
         this_update_unix_secs: secs(this_update),
         next_update_unix_secs: secs(next_update),
         der,
@@ -270,12 +320,25 @@ fn parse_list<'d>(
     rest.is_empty().then_some(list)
 }
 
-/// Whether two lists are of one authority.
-fn alike(one: &RevocationList, other: &RevocationList) -> bool {
-    let (Some(one), Some(other)) = (parse_list(&one.der), parse_list(&other.der)) else {
+/// Whether an authority made a list, by its signature.
+fn is_by(list: &CertificateRevocationListDer<'_>, authority: &CertificateDer<'_>) -> bool {
+    let (Some(parsed), Ok((_, own))) = (parse_list(list), parse_x509_certificate(authority)) else {
         return false;
     };
-    one.issuer().as_raw() == other.issuer().as_raw()
+    parsed.issuer().as_raw() == own.subject().as_raw()
+        && verifies(&own, parsed.tbs_cert_list.as_ref(), &parsed.signature_value.data)
+}
+
+/// Whether handshakes can be judged by a list: found out by the code that judges them.
+fn is_judged_by(
+    list: &CertificateRevocationListDer<'static>,
+    authorities: &[CertificateDer<'static>],
+) -> bool {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities.iter().cloned());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    verifier.with_crls([list.clone()]).build().is_ok()
 }
 
 fn is_of(list: &CertificateRevocationListDer<'_>, authority: &CertificateDer<'_>) -> bool {

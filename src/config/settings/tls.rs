@@ -130,6 +130,9 @@ pub struct CertifiedChain<K = TlsKey> {
 /// A list of revoked certificates (RFC 5280 §5), its signature verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevocationList {
+    /// Where it is read.
+    pub file: PathBuf,
+    pub on_disk: OnDisk,
     pub der: CertificateRevocationListDer<'static>,
     pub this_update_unix_secs: u64,
     /// From then on it no longer counts, and nobody passes of whom it speaks.

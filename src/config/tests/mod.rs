@@ -18,4 +18,5 @@ mod rules;
 mod scale;
 mod secrets;
 mod state;
+mod status;
 mod support;

@@ -1,10 +1,12 @@
 //! What is decided by serial numbers alone is what a handshake decides.
+use std::path::PathBuf;
+
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::*;
 use crate::base::Clock;
-use crate::config::{ClientAuth, TlsSettings, TlsVersion};
+use crate::config::{ClientAuth, OnDisk, TlsSettings, TlsVersion};
 use crate::devcerts::{DevCa, Leaf, LeafPlan};
 use crate::engine::tls::{Judge, still_verifies};
 
@@ -30,6 +32,8 @@ fn list(authority: &DevCa, revoked: &[&Leaf]) -> RevocationList {
     let (from, ends) = (now().unix_secs() - 60, now().unix_secs() + DAY);
     let pem = authority.revocation_list(revoked, (from, ends)).unwrap();
     RevocationList {
+        file: PathBuf::from("revoked.crl"),
+        on_disk: OnDisk::Same,
         der: CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).unwrap(),
         this_update_unix_secs: from,
         next_update_unix_secs: ends,

@@ -1,5 +1,7 @@
-//! Lists of revoked certificates that nobody renewed (ACC-3).
+//! Lists of revoked certificates that nobody renewed, or that somebody took back (ACC-3).
 use sekisho::config;
+use sekisho::devcerts::Leaf;
+use sekisho::engine::{AgedKind, AgedState};
 use sekisho::mock::Alpn;
 
 use super::{CA, DAY, LISTED, list, printer};
@@ -54,5 +56,40 @@ async fn acc_3_a_list_out_of_date_lets_nobody_in_and_holds_nothing_up() {
     assert!(world.reload(|text| text).await);
     let printer = printer(&world, Alpn::H1);
     assert!(printer.call(world.address(), get(ORDERS)).await.is_ok());
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_an_older_list_lets_nobody_in_again() {
+    let world = World::start().await;
+    let from = now().unix_secs() - 5 * DAY;
+    let printer = world.pki.client("label-printer").unwrap();
+    let write = |day: u64, revoked: &[&Leaf]| {
+        let times = (from + day * DAY, from + 20 * DAY);
+        let list = world.pki.ca.revocation_list(revoked, times).unwrap();
+        std::fs::write(world.dir.join("revoked.crl"), list).unwrap();
+    };
+    let state = || {
+        let all = world.gateway.engine.view_keys();
+        let list = all.iter().find(|aged| aged.kind == AgedKind::RevocationList).unwrap();
+        list.stands(world.gateway.engine.clock.now()).0
+    };
+    write(2, &[printer]);
+    assert!(world.reload(|text| text.replacen(CA, LISTED, 1)).await);
+    assert!(!enters(&world, "label-printer").await);
+    // A mirror that lags. What changes beside it is taken.
+    write(1, &[]);
+    change(&world, "analyst", "another").await;
+    assert_eq!(analyst(&world).await, 401);
+    assert!(!enters(&world, "label-printer").await, "it is in again");
+    assert_eq!(state(), AgedState::Unusable);
+    // Of the same date, or later, it is the authority's word.
+    write(2, &[]);
+    assert!(world.reload(|text| text).await);
+    assert!(enters(&world, "label-printer").await);
+    write(3, &[printer]);
+    assert!(world.reload(|text| text).await);
+    assert!(!enters(&world, "label-printer").await);
+    assert_eq!(state(), AgedState::Good);
     world.finish().await;
 }
