@@ -6,16 +6,16 @@ use rustls_pki_types::CertificateDer;
 use super::Ctx;
 use super::material::Certified;
 use crate::base::{ControlId, ListenerIx, UpstreamIx};
-use crate::config::raw::value::quoted;
+use crate::config::raw::value::{NameText, quoted};
 use crate::config::raw::{
-    AlpnName, At, ClientAuthName, RawBounds, RawListener, RawNetwork, RawTls, TlsVersionName,
+    AlpnName, At, ClientAuthName, RawBounds, RawListener, RawTls, TlsVersionName,
 };
 use crate::config::read::Entry;
 use crate::config::settings::{
     Alpn, Bounds, CertifiedChain, ClientAuth, Expired, ListenerSettings, Rate, TlsSettings,
     TlsVersion, Withheld,
 };
-use crate::policy::NetworkMask;
+use crate::policy::{NetworkMask, Prefixes};
 
 /// Who signs client certificates.
 enum ClientCa {
@@ -131,18 +131,24 @@ impl Ctx<'_> {
             let instead = "name the balancers' networks: from = [\"balancers\"]";
             self.report.error(&place, ControlId::Net3, found, instead);
         }
-        for name in proxy.from.iter() {
-            let network = self.document.network.place(name.0.as_str());
-            let network = network.and_then(|at| self.document.network.entries.get(at));
-            let open = network.is_some_and(|network| match &network.raw {
-                RawNetwork::List(list) => list.iter().any(|cidr| cidr.0.prefix_len() == 0),
-                RawNetwork::File(_) => false,
-            });
-            if open {
-                let found = format!("{} holds every address", quoted(name.0.as_str()));
-                let instead = "name the balancers only: whoever is in it can claim any address";
-                self.report.error(&entry.at(&name.span), ControlId::Net3, found, instead);
-            }
+        let (networks, prefixes) = (&self.document.network, &self.prefixes);
+        let held = proxy.from.iter().filter_map(|name| {
+            let at = networks.place(name.0.as_str())?;
+            Some((name, prefixes.get(at)?))
+        });
+        let held: Vec<(&At<NameText>, &Prefixes)> = held.collect();
+        let everybody = held.iter().find(|(_, own)| own.holds_a_family());
+        let found = if let Some((name, _)) = everybody {
+            let found = format!("{} holds every address", quoted(name.0.as_str()));
+            Some((entry.at(&name.span), found))
+        } else {
+            let all: Vec<_> = held.iter().flat_map(|(_, own)| own.iter()).collect();
+            let together = Prefixes::of(&all).holds_a_family();
+            together.then(|| (place.clone(), "together they hold every address".to_owned()))
+        };
+        if let Some((place, found)) = found {
+            let instead = "name the balancers only: whoever is in it can claim any address";
+            self.report.error(&place, ControlId::Net3, found, instead);
         }
         Some(self.mask(entry, &proxy.from, ControlId::Net3))
     }

@@ -41,7 +41,7 @@ use super::settings::{Names, PermitSettings};
 use super::source::Place;
 use super::suggest::nearest;
 use crate::base::{ControlId, Moment, Name};
-use crate::policy::NetworkMask;
+use crate::policy::{NetworkMask, Prefixes};
 
 /// A configuration that was read, and what an operator should know of it all the same.
 #[derive(Debug)]
@@ -91,7 +91,9 @@ fn load(
     let document = read::read(outside, main, &SCHEMA, &mut report);
     report.extent = document.extent();
     let host = PermitSettings::none();
-    let mut ctx = Ctx { outside, report: &mut report, document: &document, now, before, host };
+    let prefixes = Vec::new();
+    let mut ctx =
+        Ctx { outside, report: &mut report, document: &document, now, before, host, prefixes };
     let snapshot = ctx.snapshot(generation);
     let Some(snapshot) = snapshot else {
         if report.is_clean() {
@@ -114,6 +116,8 @@ struct Ctx<'c> {
     before: Option<&'c Snapshot>,
     /// Whether this host may end TLS. No key of a listener is opened without it.
     host: PermitSettings,
+    /// What each network holds, by its place.
+    prefixes: Vec<Prefixes>,
 }
 
 impl Ctx<'_> {
@@ -145,7 +149,6 @@ impl Ctx<'_> {
         let detect = self.detect();
         let gateway = document.gateway.as_ref()?;
         let names = self.names(policy.as_ref()?);
-        let (networks, prefixes) = networks?;
         Some(Snapshot {
             generation,
             environment: environment?,
@@ -155,8 +158,8 @@ impl Ctx<'_> {
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
             key_max_age: gateway.raw.key_max_age.0,
-            networks: Arc::new(networks),
-            prefixes,
+            networks: Arc::new(networks?),
+            prefixes: std::mem::take(&mut self.prefixes),
             listeners: listeners?,
             upstreams: upstreams?,
             trust: trust?,

@@ -14,8 +14,8 @@ use crate::policy::{NETWORKS_MAX, NetTable, Prefixes};
 const NETWORK_FILE_BYTES_MAX: u64 = 64 << 20;
 
 impl Ctx<'_> {
-    /// The table, and by `NetworkIx` what it was made of.
-    pub(super) fn networks(&mut self) -> Option<(NetTable, Vec<Prefixes>)> {
+    /// The table; and, whatever else there is to say, by `NetworkIx` what it was made of.
+    pub(super) fn networks(&mut self) -> Option<NetTable> {
         let entries = &self.document.network.entries;
         if let Some(first_too_many) = entries.get(NETWORKS_MAX) {
             let found = format!("{} networks are defined", entries.len());
@@ -23,9 +23,14 @@ impl Ctx<'_> {
             self.report.error(&first_too_many.place, ControlId::Net1, found, instead);
         }
         let lists: Vec<Vec<IpNet>> = entries.iter().map(|entry| self.network(entry)).collect();
-        self.report.is_clean().then(|| {
-            (NetTable::build(&lists), lists.iter().map(|list| Prefixes::of(list)).collect())
-        })
+        self.prefixes = lists.iter().map(|list| Prefixes::of(list)).collect();
+        for (entry, _) in entries.iter().zip(&self.prefixes).filter(|(_, own)| own.holds_a_family())
+        {
+            let found = format!("the network {} holds every address", quoted(&entry.name));
+            let instead = "list the networks that are meant; a listener admits whoever is in it";
+            self.report.warning(&entry.place, ControlId::Net1, found, instead);
+        }
+        self.report.is_clean().then(|| NetTable::build(&lists))
     }
 
     fn network(&mut self, entry: &Entry<RawNetwork>) -> Vec<IpNet> {
@@ -36,11 +41,6 @@ impl Ctx<'_> {
                 self.network_file(&path.value, &entry.at(&path.span)).unwrap_or_default()
             }
         };
-        if prefixes.iter().any(|net| net.prefix_len() == 0) {
-            let found = format!("the network {} holds every address", quoted(&entry.name));
-            let instead = "list the networks that are meant; a listener admits whoever is in it";
-            self.report.warning(&entry.place, ControlId::Net1, found, instead);
-        }
         if prefixes.is_empty() && entry.lost.is_empty() {
             let found = format!("the network {} holds no address", quoted(&entry.name));
             let instead = "add its prefixes, or remove it; nobody is in it";

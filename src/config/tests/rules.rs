@@ -67,9 +67,31 @@ fn net_3_proxy_protocol() {
     refused(from, "from = [\"lb\"]", "\"lb\"", Net3, "no network `lb`", "office");
     refused("{ from = [\"balancers\"] }", "{}", "{}", Net3, "`from` is missing", "add `from");
     refused("{ from = [\"balancers\"] }", "true", "true", Net3, "`proxy_protocol` is true", "from");
-    let text = changed("[\"10.0.1.0/24\"]", "[\"::/0\"]");
+    let balancers = "[\"10.0.1.0/24\"]";
+    let halves = "[\"0.0.0.0/1\", \"128.0.0.0/1\"]";
+    let file = "{ file = \"lists/balancers\" }";
+    for (is, list) in [
+        ("[\"::/0\"]", ""),
+        (halves, ""),
+        ("[\"2000::/3\"]", ""),
+        (file, "0.0.0.0/0\n"),
+        (file, "0.0.0.0/1\n# and\n128.0.0.0/1\n"),
+    ] {
+        let text = changed(balancers, is);
+        let errors = world(&text).with("lists/balancers", list).load().unwrap_err();
+        let [error] = errors.errors.as_slice() else { panic!("{is}: {errors}") };
+        assert_eq!((error.line, error.column), position(&text, "\"balancers\""), "{is}");
+        assert_eq!(error.control, Some(Net3), "{errors}");
+        assert!(error.found.contains("every address"), "{errors}");
+    }
+    let two = "[\"0.0.0.0/1\"]\nothers = [\"128.0.0.0/1\"]";
+    let text = changed(balancers, two).replace(from, "from = [\"balancers\", \"others\"]");
     let errors = world(&text).load().unwrap_err();
-    assert_eq!(errors.errors[0].control, Some(Net3), "{errors}");
+    let [error] = errors.errors.as_slice() else { panic!("{errors}") };
+    assert_eq!((error.line, error.column), position(&text, "[\"balancers\", "), "{errors}");
+    assert!(error.found.contains("together"), "{errors}");
+    let half = changed(balancers, "[\"0.0.0.0/1\"]");
+    assert!(world(&half).load().is_ok(), "half of them is a mistake that nobody can see");
 }
 
 #[test]

@@ -44,6 +44,17 @@ impl Prefixes {
         Self { v4: v4.collect(), v6: v6.collect() }
     }
 
+    /// Whether it holds whatever address of a family a host can have (unicast: RFC 5771, RFC 4291 §2.4),
+    /// in one prefix or in several.
+    #[must_use]
+    pub fn holds_a_family(&self) -> bool {
+        const V4: Range = (0, 0xdfff_ffff);
+        const V6: Range = (0x2000 << 112, (0x4000 << 112) - 1);
+        let all =
+            |family, own: Vec<Range>| left_over([family].into_iter(), own.into_iter()).is_empty();
+        all(V4, self.ranges_v4().collect()) || all(V6, self.ranges_v6().collect())
+    }
+
     #[must_use]
     pub const fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
@@ -125,6 +136,23 @@ mod tests {
         assert_eq!(set("::ffff:192.0.2.0/120"), set("192.0.2.0/24"));
         assert!(set("").is_empty());
         assert_eq!(set("192.0.2.0/24 2001:db8::/32").len(), 2);
+    }
+
+    #[test]
+    fn net_3_everybody_is_everybody_however_it_is_written() {
+        for all in [
+            "0.0.0.0/0",
+            "::/0",
+            "0.0.0.0/1 128.0.0.0/1",
+            "0.0.0.0/1 128.0.0.0/2 192.0.0.0/3",
+            "2000::/3",
+            "2000::/4 3000::/4 10.0.0.0/8",
+        ] {
+            assert!(set(all).holds_a_family(), "{all}");
+        }
+        for some in ["", "10.0.0.0/8 fd00::/8", "0.0.0.0/1 128.0.0.0/2 192.0.0.0/4", "2000::/4"] {
+            assert!(!set(some).holds_a_family(), "{some}");
+        }
     }
 
     #[test]
