@@ -34,6 +34,7 @@ impl Ctx<'_> {
             let instead = format!("remove the issuer, or write environment = \"{own}\"");
             self.report.warning(&entry.at(&other.span), ControlId::Priv5, found, instead);
         }
+        self.bound_to_an_environment(entry);
         let jwks = self.jwks(entry);
         Some(IssuerSettings {
             name: raw.name.0.clone(),
@@ -41,6 +42,19 @@ impl Ctx<'_> {
             cooldown: raw.jwks_cooldown.0,
             refresh: raw.jwks_refresh.0,
         })
+    }
+
+    /// Warns where nothing says for which environment a token is: one of a test's would count here.
+    fn bound_to_an_environment(&mut self, entry: &Entry<RawIssuer>) {
+        let raw = &entry.raw;
+        let said = raw.environment.is_some() || raw.environment_claim.is_some();
+        if said || entry.lost("environment") || entry.lost("environment_claim") {
+            return;
+        }
+        let found = format!("nothing says for which environment {} signs", quoted(&entry.name));
+        let instead = "write environment_claim, a claim that names it; or environment, where this \
+                       issuer signs for one only";
+        self.report.warning(&entry.place, ControlId::Priv5, found, instead);
     }
 
     fn jwks(&mut self, entry: &Entry<RawIssuer>) -> Option<JwksSource> {

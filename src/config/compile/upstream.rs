@@ -28,6 +28,22 @@ const fn amazon(region: RegionName, stage: StageName) -> &'static str {
     }
 }
 
+/// Where an upstream leads to.
+enum Reached {
+    Amazon(StageName),
+    Other,
+}
+
+/// What one of Amazon's hosts answers with.
+fn amazon_stage(host: &str) -> Option<StageName> {
+    let (host, stage) = match host.strip_prefix("sandbox.") {
+        Some(host) => (host, StageName::Sandbox),
+        None => (host, StageName::Production),
+    };
+    let region = host.strip_prefix("sellingpartnerapi-")?.strip_suffix(".amazon.com")?;
+    ["na", "eu", "fe"].contains(&region).then_some(stage)
+}
+
 /// What an upstream is; `None` if what stands there can't be used.
 pub(super) fn kind(entry: &Entry<RawUpstream>) -> Option<KindName> {
     if entry.lost("kind") { None } else { Some(entry.raw.kind.value) }
@@ -144,7 +160,7 @@ impl Ctx<'_> {
             return None;
         };
         let stage = raw.stage.as_ref().map_or(StageName::Production, |stage| stage.value);
-        if let (Some(environment), None) = (environment, &raw.endpoint) {
+        if let Some(environment) = environment {
             self.stage_fits(entry, stage, environment);
         }
         let built_in = |text| HttpsUrl::parse_text(text).ok();
@@ -170,20 +186,31 @@ impl Ctx<'_> {
         Some(Where { kind, endpoint, token: Some(token) })
     }
 
-    /// Warns where a test gateway reaches real orders, or a production one the sandbox.
+    /// Warns where a test gateway reaches real orders, or a production one the sandbox or a stand-in.
+    /// An endpoint that is written down says where it is, whatever `stage` does.
     fn stage_fits(&mut self, entry: &Entry<RawUpstream>, stage: StageName, environment: &Name) {
         let name = environment.as_str();
         let test = ["test", "dev", "development", "staging", "sandbox", "ci"].contains(&name);
-        let (found, instead) = match stage {
-            StageName::Production if test => {
-                ("real orders are reached from", "write stage = \"sandbox\"")
-            }
-            StageName::Sandbox if name == "production" => {
-                ("Amazon's sandbox is reached from", "write stage = \"production\"")
-            }
-            StageName::Production | StageName::Sandbox => return,
+        let place = match &entry.raw.endpoint {
+            Some(url) => amazon_stage(&url.host).map_or(Reached::Other, Reached::Amazon),
+            None => Reached::Amazon(stage),
         };
-        let span = entry.raw.stage.as_ref().map_or(0..0, |stage| stage.span.clone());
+        let (found, instead) = match place {
+            Reached::Amazon(StageName::Production) if test => {
+                ("real orders are reached from", "write stage = \"sandbox\", and no endpoint")
+            }
+            Reached::Amazon(StageName::Sandbox) if name == "production" => (
+                "Amazon's sandbox is reached from",
+                "write stage = \"production\", and no endpoint",
+            ),
+            Reached::Other if name == "production" => {
+                ("something else than Amazon is reached from", "remove `endpoint`")
+            }
+            Reached::Amazon(_) | Reached::Other => return,
+        };
+        let endpoint = entry.raw.endpoint.as_ref().map(|url| url.span.clone());
+        let stage = entry.raw.stage.as_ref().map(|stage| stage.span.clone());
+        let span = endpoint.or(stage).unwrap_or(0..0);
         let found = format!("{found} the environment {}", quoted(name));
         self.report.warning(&entry.at(&span), ControlId::Priv5, found, instead);
     }

@@ -30,7 +30,7 @@ pub(crate) struct RawIssuer {
     #[serde(default = "clock_skew")]
     #[schemars(extend("x-range" = ["0 s", "5 min"]))]
     pub(crate) clock_skew: DurationText,
-    /// The environment whose tokens it signs. Default: this gateway's.
+    /// The environment whose tokens it signs, and no other's. Default: this gateway's.
     #[schemars(extend("x-control" = "PRIV-5"))]
     pub(crate) environment: Option<Environment>,
     /// A claim that must hold the environment's name.

@@ -275,6 +275,14 @@ fn acc_1_issuers() {
     refused("[\"ES256\"]", "[\"none\"]", "\"none\"", Acc1, "can't be `none`", "ES256");
     refused("audiences = [\"sekisho\"]", "audiences = []", "[]", Acc1, "0 entries", "1 to 32");
     warned(jwks, &format!("{jwks}\nenvironment = \"test\""), "\"test\"", Priv5, "refused in this");
+    let claim = "environment_claim = \"env\"";
+    let text = changed(claim, "");
+    let warnings = world(&text).load().unwrap().warnings;
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert_eq!(warning.control, Some(Priv5));
+    assert!(warning.found.contains("for which environment `corp` signs"), "{warning:?}");
+    let said = world(&changed(claim, "environment = 'production'")).load().unwrap();
+    assert_eq!(said.warnings, []);
 }
 
 #[test]
@@ -293,6 +301,33 @@ fn priv_5_stages_fit_the_environment() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert_eq!(warnings[0].control, Some(Priv5));
     assert!(warnings[0].found.contains("real orders"), "{warnings:?}");
+    // Whatever `stage` says, the endpoint is what is reached.
+    let reached = |environment: &str, stage: &str, host: &str| {
+        let to = format!("region = \"fe\"\nstage = \"{stage}\"\nendpoint = \"https://{host}\"");
+        let text = changed("region = \"fe\"", &to);
+        let text = text.replace("\"production\"\nstate", &format!("\"{environment}\"\nstate"));
+        let environment = Name::parse(environment).unwrap();
+        let claims = Claims { environment, ..super::support::claims() };
+        let world = world(&text).with("permit/host.permit", issuer().sign(&claims));
+        let warnings = world.load().unwrap().warnings;
+        assert!(warnings.iter().all(|one| one.control == Some(Priv5)), "{warnings:?}");
+        warnings.first().map_or(String::new(), |one| one.found.clone())
+    };
+    let (real, sandbox) =
+        ("sellingpartnerapi-fe.amazon.com", "sandbox.sellingpartnerapi-fe.amazon.com");
+    for (environment, stage, host, says) in [
+        ("production", "production", real, ""),
+        ("production", "production", sandbox, "sandbox is reached"),
+        ("production", "production", "localhost:9443", "something else than Amazon"),
+        ("production", "production", "sellingpartnerapi-fe.amazon.com.test", "something else"),
+        ("test", "sandbox", real, "real orders are reached"),
+        ("test", "sandbox", sandbox, ""),
+        ("test", "sandbox", "localhost:9443", ""),
+    ] {
+        let found = reached(environment, stage, host);
+        assert_eq!(found.is_empty(), says.is_empty(), "{environment} {host}: {found}");
+        assert!(found.contains(says), "{environment} {host}: {found}");
+    }
 }
 
 #[test]

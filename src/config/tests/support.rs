@@ -65,6 +65,7 @@ name = "corp"
 iss = "https://login.example.com/"
 audiences = ["sekisho"]
 algorithms = ["ES256"]
+environment_claim = "env"
 jwks = { url = "https://login.example.com/jwks" }
 
 [role.shipping]
