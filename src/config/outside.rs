@@ -28,7 +28,7 @@ pub trait Outside {
     }
     /// The names in a directory of texts, at most 10,000.
     fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault>;
-    /// A file that nobody but its owner may read, write or execute.
+    /// A file of this process' user, or root's, that nobody but its owner may read, write or execute.
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault>;
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>>;
@@ -48,6 +48,10 @@ pub enum ReadFault {
     /// A secret whose permission bits let others in.
     Exposed {
         mode: u32,
+    },
+    /// A secret that belongs to somebody who is neither this process' user nor root.
+    Foreign {
+        uid: u32,
     },
     /// The medium failed.
     Unreadable,
@@ -99,10 +103,9 @@ impl Outside for Machine {
         let file = open_file(path)?;
         // Asked of the open file, so that it can't be exchanged in between.
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        if let Some(mode) = mode(&file)?
-            && is_exposed(mode, path, credentials.as_deref())
-        {
-            return Err(ReadFault::Exposed { mode });
+        if let Some((mode, uid)) = rights(&file)? {
+            closed_to_others(mode, path, credentials.as_deref())?;
+            owned_here(uid, own_uid())?;
         }
         read_bounded(file)
     }
@@ -126,23 +129,41 @@ fn open_file(path: &Path) -> Result<std::fs::File, ReadFault> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(ReadFault::NotAFile) }
 }
 
-/// Whether a mode lets others in than the owner. In the directory of a service's credentials systemd
+/// Refuses a mode that lets others in than the owner. In the directory of a service's credentials systemd
 /// (from 254 on) lets in the service's user by an entry of the access list, and shows the list's mask
 /// where the group's bits are: 0440.
-fn is_exposed(mode: u32, path: &Path, credentials: Option<&Path>) -> bool {
+fn closed_to_others(mode: u32, path: &Path, credentials: Option<&Path>) -> Result<(), ReadFault> {
     let credential = credentials.is_some_and(|own| own.is_absolute() && path.parent() == Some(own));
     let others = if credential { 0o037 } else { 0o077 };
-    mode & others != 0
+    if mode & others == 0 { Ok(()) } else { Err(ReadFault::Exposed { mode }) }
+}
+
+/// Refuses an owner who is neither this process' user nor root: they may read and change it, whatever
+/// its mode, and root may read what it likes.
+const fn owned_here(uid: u32, own: u32) -> Result<(), ReadFault> {
+    if uid == own || uid == 0 { Ok(()) } else { Err(ReadFault::Foreign { uid }) }
 }
 
 #[cfg(unix)]
-fn mode(file: &std::fs::File) -> Result<Option<u32>, ReadFault> {
-    use std::os::unix::fs::MetadataExt as _;
-    Ok(Some(file.metadata()?.mode() & 0o7777))
+fn own_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 #[cfg(not(unix))]
-fn mode(_: &std::fs::File) -> Result<Option<u32>, ReadFault> {
+fn own_uid() -> u32 {
+    0
+}
+
+/// Mode and owner.
+#[cfg(unix)]
+fn rights(file: &std::fs::File) -> Result<Option<(u32, u32)>, ReadFault> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = file.metadata()?;
+    Ok(Some((file.mode() & 0o7777, file.uid())))
+}
+
+#[cfg(not(unix))]
+fn rights(_: &std::fs::File) -> Result<Option<(u32, u32)>, ReadFault> {
     Ok(None)
 }
 
@@ -254,6 +275,7 @@ mod tests {
 
     #[test]
     fn tls_5_a_credential_of_systemd_is_its_service_s_alone() {
+        let is_exposed = |mode, path: &Path, own| closed_to_others(mode, path, own).is_err();
         let (of_ours, elsewhere) = (Path::new("/run/credentials/s.service"), Path::new("/run/c"));
         let key = of_ours.join("host.key");
         assert!(!is_exposed(0o440, &key, Some(of_ours)));
@@ -267,6 +289,16 @@ mod tests {
         let relative = Path::new("credentials");
         assert!(is_exposed(0o440, &relative.join("host.key"), Some(relative)));
         assert!(is_exposed(0o440, &of_ours.join("../other/host.key"), Some(of_ours)));
+    }
+
+    #[test]
+    fn priv_4_a_secret_is_the_process_user_s_or_root_s() {
+        for (owner, own, good) in
+            [(0, 0, true), (1_000, 1_000, true), (0, 1_000, true), (1_000, 0, false), (1, 2, false)]
+        {
+            let expect = if good { Ok(()) } else { Err(ReadFault::Foreign { uid: owner }) };
+            assert_eq!(owned_here(owner, own), expect, "{owner}'s, read by {own}");
+        }
     }
 
     #[cfg(unix)]
@@ -286,6 +318,13 @@ mod tests {
                 None => assert_eq!(read.unwrap().as_slice(), b"k"),
                 Some(mode) => assert_eq!(read.unwrap_err(), ReadFault::Exposed { mode }),
             }
+        }
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        // Only root can give a file away.
+        if own_uid() == 0 {
+            std::os::unix::fs::chown(&file, Some(1_000), None).unwrap();
+            let read = Machine.read_secret(&file);
+            assert_eq!(read.unwrap_err(), ReadFault::Foreign { uid: 1_000 });
         }
         assert_eq!(Machine.read_secret(&directory).unwrap_err(), ReadFault::NotAFile);
         assert_eq!(Machine.read(&directory.join("no"), 9).unwrap_err(), ReadFault::Missing);

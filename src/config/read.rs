@@ -460,7 +460,9 @@ fn tell_unreadable(report: &mut Report, place: &Place, path: &Path, fault: ReadF
         ReadFault::Forbidden => ("may not be read by this user", "give its user the permission"),
         ReadFault::NotAFile => ("is no file", "name a file"),
         ReadFault::TooLarge => ("is larger than 4 MiB", "split it into policy files"),
-        ReadFault::Exposed { .. } | ReadFault::Unreadable => ("can't be read", "check the disk"),
+        ReadFault::Exposed { .. } | ReadFault::Foreign { .. } | ReadFault::Unreadable => {
+            ("can't be read", "check the disk")
+        }
     };
     report.error(place, None, format!("{path} {found}"), instead);
 }

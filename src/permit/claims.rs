@@ -15,7 +15,7 @@ pub const DOCUMENT_BYTES_MAX: usize = 16 << 10;
 /// A permit ends so long after it was issued, at the latest: 90 days.
 pub const LIFE_MAX_SECS: u64 = 90 * 86_400;
 /// Listeners, and server names, that one permit may name.
-const LISTED_MAX: usize = 256;
+pub const LISTED_MAX: usize = 256;
 const VERSION: i64 = 1;
 
 /// What a permit says. By itself it proves nothing.

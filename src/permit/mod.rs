@@ -19,7 +19,7 @@ mod issuer;
 mod tests;
 mod verify;
 
-pub use claims::{Claims, DOCUMENT_BYTES_MAX, LIFE_MAX_SECS, NamePattern};
+pub use claims::{Claims, DOCUMENT_BYTES_MAX, LIFE_MAX_SECS, LISTED_MAX, NamePattern};
 pub use facts::{Fact, FactKind, HostFacts, instance_fact, machine_fact};
 pub use issuer::{IssuerId, IssuerKey, Signer};
 pub use verify::{Expected, HostPermit, PermitFault, read_unverified, signed_by, verify};

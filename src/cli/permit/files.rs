@@ -64,6 +64,7 @@ fn unreadable(path: &Path, fault: ReadFault) -> Failure {
             ReadFault::NotAFile => "it is no file",
             ReadFault::TooLarge => "it is too large",
             ReadFault::Exposed { .. } => "others can read it; chmod 600 it (PRIV-4)",
+            ReadFault::Foreign { .. } => "another user owns it; chown it (PRIV-4)",
             ReadFault::Unreadable => "it can't be read",
         },
     )

@@ -13,8 +13,8 @@ use super::keys;
 use crate::base::{Clock, Moment, Name, Utc};
 use crate::cli::say::{self, Colour, Failure, Stream};
 use crate::permit::{
-    Claims, Fact, FactKind, IssuerKey, LIFE_MAX_SECS, NamePattern, Signer, read_unverified,
-    signed_by,
+    Claims, DOCUMENT_BYTES_MAX, Fact, FactKind, IssuerKey, LIFE_MAX_SECS, LISTED_MAX, NamePattern,
+    PermitFault, Signer, read_unverified, signed_by,
 };
 
 /// What `permit host` prints.
@@ -50,6 +50,7 @@ pub(super) fn issue(words: &IssueArgs) -> Result<ExitCode, Failure> {
         .ok_or_else(|| failed(&words.key, "it holds no issuer's key; sekisho permit keygen"))?;
     let claims = claims(words, request(&words.request)?, Clock::system().now())?;
     let document = signer.sign(&claims);
+    can_be_read(&document, &claims)?;
     match &words.out {
         Some(path) => {
             files::write(path, document.as_bytes(), Mode::Everyone, Existing::of(words.force))?;
@@ -58,6 +59,30 @@ pub(super) fn issue(words: &IssueArgs) -> Result<ExitCode, Failure> {
         None => say::out(document.trim_end()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nothing is handed out that no host takes: it is read as a host does.
+fn can_be_read(document: &str, claims: &Claims) -> Result<(), Failure> {
+    for (what, count) in
+        [("--listener", claims.listeners.len()), ("--name", claims.server_names.len())]
+    {
+        if count > LISTED_MAX {
+            return Err(Failure::new(format_args!(
+                "{what}: {count} of them, and a permit holds at most {LISTED_MAX}; *. and a parent \
+                 stands for many names"
+            )));
+        }
+    }
+    match read_unverified(document.as_bytes()) {
+        Ok((read, _)) if read == *claims => Ok(()),
+        Err(PermitFault::TooLarge) => Err(Failure::new(format_args!(
+            "--name: the permit would be {} bytes long, and a host takes at most \
+             {DOCUMENT_BYTES_MAX}; *. and a parent stands for many names",
+            document.len()
+        ))),
+        Ok(_) => Err(Failure::new("the permit can't be read back; report this defect")),
+        Err(fault) => Err(Failure::new(format_args!("the permit can't be read back: {fault}"))),
+    }
 }
 
 fn request(path: &Path) -> Result<BTreeMap<FactKind, Fact>, Failure> {

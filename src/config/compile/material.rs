@@ -306,11 +306,12 @@ impl Ctx<'_> {
             SecretRef::File(path) => {
                 let path = self.path(path, place);
                 self.outside.read_secret(&path).map_err(|fault| {
-                    let control = if let ReadFault::Exposed { .. } = fault {
-                        ControlId::Tls5
-                    } else {
-                        ControlId::Priv4
-                    };
+                    let control =
+                        if let ReadFault::Exposed { .. } | ReadFault::Foreign { .. } = fault {
+                            ControlId::Tls5
+                        } else {
+                            ControlId::Priv4
+                        };
                     self.unreadable(place, control, &path, fault);
                 })
             }
@@ -365,6 +366,10 @@ pub(super) fn unreadable(path: &Path, fault: ReadFault) -> (String, String) {
         ReadFault::Exposed { mode } => (
             format!("can be read or changed by others (mode {mode:04o}; PRIV-4)"),
             format!("run chmod 600 {path}; replace the key if others had access"),
+        ),
+        ReadFault::Foreign { uid } => (
+            format!("belongs to another user (uid {uid}), who can read and change it (PRIV-4)"),
+            format!("have the gateway's user own {path}; replace the key if others had access"),
         ),
         ReadFault::Unreadable => ("can't be read".to_owned(), "check file and disk".to_owned()),
     };

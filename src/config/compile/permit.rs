@@ -126,6 +126,7 @@ impl PermitPaper {
             ReadFault::Forbidden
             | ReadFault::NotAFile
             | ReadFault::Exposed { .. }
+            | ReadFault::Foreign { .. }
             | ReadFault::Unreadable => PermitFault::Unreadable,
         })
     }

@@ -110,6 +110,18 @@ fn tls_3_from_nothing_to_a_permit() {
     let said = host.done(&narrow);
     assert!(said.contains("for test") && said.contains("listeners    apps"), "{said}");
     assert!(host.refused(&narrow).contains("there already"));
+    // What no host would take is not handed out.
+    let many = |count: usize, length: usize| -> String {
+        let names: Vec<String> =
+            (0..count).map(|n| format!("{n:03}{}.test", "a".repeat(length))).collect();
+        let words = names.iter().flat_map(|name| ["--name", name]);
+        let words: Vec<&str> = rest[..4].iter().copied().chain(words).collect();
+        host.refused(&issue(&[&words[..], &["--out", "other.permit"]].concat()))
+    };
+    let said = many(257, 1);
+    assert!(said.contains("257 of them") && said.contains("at most 256"), "{said}");
+    assert!(many(256, 60).contains("at most 16384"));
+    assert!(!host.dir.join("other.permit").exists());
     // One name of the certificate is missing.
     let said = host.refused(&["permit", "verify", "sekisho.toml"]);
     assert!(said.contains("does not allow `gateway.test`"), "{said}");
@@ -281,6 +293,17 @@ async fn tls_3_without_a_permit_the_process_opens_no_private_key() {
         "#warehouse\n",
         "client_certificate = { certificate = \"pki/server.pem\", key = \"client.key\" }\n",
     );
+    // The operators' API has one of its own.
+    let api = host.dir.join("api.key");
+    std::fs::copy(&key, &api).unwrap();
+    host.edit(
+        "[admin]\naddress = \"127.0.0.1:0\"\n",
+        "[admin]\naddress = \"127.0.0.1:0\"\n[admin.api]\naddress = \"127.0.0.1:0\"\n\
+         networks = [\"loopback\"]\ntls = { certificate = \"pki/server.pem\", key = \"api.key\", \
+         client_ca = \"pki/ca.pem\" }\n[operator.viewer]\n\
+         certificate = { san_uri = \"spiffe://sekisho.test/operators/viewer\" }\n\
+         role = \"viewer\"\n",
+    );
     // It could not even be opened: it is not there, and nobody misses it.
     let aside = host.dir.join("aside");
     std::fs::rename(&key, &aside).unwrap();
@@ -290,10 +313,11 @@ async fn tls_3_without_a_permit_the_process_opens_no_private_key() {
     let without = opened(&host).await;
     assert!(holds(&without, &certificate), "the trace shows nothing:\n{without}");
     assert!(!holds(&without, &key), "a private key was opened");
+    assert!(!holds(&without, &api), "the operators' API's was opened");
     // What the gateway proves itself with to others ends no TLS.
     assert!(holds(&without, &client), "a client's key is opened as ever");
     host.install_permit();
     std::fs::remove_file(host.dir.join("access.log")).unwrap();
     let with = opened(&host).await;
-    assert!(holds(&with, &key), "with a permit it is");
+    assert!(holds(&with, &key) && holds(&with, &api), "with a permit they are");
 }
