@@ -220,7 +220,7 @@ impl Kind {
             Self::CertificateExpiring => {
                 "A certificate, or what an authority says of certificates, ends soon"
             }
-            Self::KeyTooOld => "A private key is as old as it may become, or soon",
+            Self::KeyTooOld => "A private key or a secret is as old as it may become, or soon",
             Self::FileUnusable => {
                 "A certificate's, list's or response's file can't be used; what it held before stays"
             }
@@ -282,8 +282,8 @@ impl Kind {
             }
             Self::CertificateExpiring => "Renew it; the gateway takes up the new file by itself.",
             Self::KeyTooOld => {
-                "Make a new key and have a certificate issued for it; the gateway takes both up by \
-                 itself. `sekisho keys` lists them all."
+                "Make a new key and have a certificate issued for it, or a new secret; the gateway \
+                 takes them up by itself. `sekisho keys` lists them all."
             }
             Self::FileUnusable => {
                 "Run `sekisho check`; it says what is wrong with the file. Mended, it is taken up by \

@@ -195,6 +195,10 @@ impl Outside for Watched {
         secret
     }
 
+    fn written(&self, path: &Path) -> Option<u64> {
+        Machine.written(path)
+    }
+
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
         let value = Machine.variable(name);
         self.note(format_args!("${name}"), value.as_ref().map(|value| value.as_slice()));
@@ -235,6 +239,10 @@ impl Outside for Retold<'_> {
 
     fn read_own(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
         self.watched.read_own(path, bytes_max)
+    }
+
+    fn written(&self, path: &Path) -> Option<u64> {
+        Machine.written(path)
     }
 
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {

@@ -49,9 +49,9 @@ pub use settings::{
     Expired, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, KeyFault,
     ListenerSettings, LogSettings, Nameless, Names, OnDisk, OnErrors, PacingSettings, PassProxy,
     PassSettings, PassTable, PassTarget, PermitPaper, PermitSettings, Posted, QuotaSettings, Rate,
-    RedisSettings, Region, ReloadSettings, RevocationList, Roots, Stage, Staple, StateSettings,
-    TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol,
-    UpstreamSettings, Way, Withheld,
+    RedisSettings, Region, ReloadSettings, RevocationList, Roots, SecretAge, SecretOf, Stage,
+    Staple, StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind,
+    UpstreamPacing, UpstreamProtocol, UpstreamSettings, Way, Withheld,
 };
 pub use snapshot::Snapshot;
 pub use texts::Texts;

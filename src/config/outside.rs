@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
@@ -30,6 +30,10 @@ pub trait Outside {
     fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault>;
     /// A file of this process' user, or root's, that nobody but its owner may read, write or execute.
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault>;
+    /// When a file was written, in seconds since 1970; none where that is not known.
+    fn written(&self, _path: &Path) -> Option<u64> {
+        None
+    }
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>>;
     /// What a program prints.
@@ -108,6 +112,11 @@ impl Outside for Machine {
             owned_here(uid, own_uid())?;
         }
         read_bounded(file)
+    }
+
+    fn written(&self, path: &Path) -> Option<u64> {
+        let modified = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
+        modified.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
     }
 
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {

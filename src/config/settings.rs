@@ -4,6 +4,7 @@ mod alarm;
 mod pass;
 mod permit;
 mod reload;
+mod secret;
 mod state;
 mod tls;
 
@@ -26,6 +27,7 @@ pub use alarm::{AlarmSettings, AlarmTarget, AlarmWay, Posted};
 pub use pass::{Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way};
 pub use permit::{ClientKey, KeyFault, PermitPaper, PermitSettings, TlsKey};
 pub use reload::{Apply, OnErrors, ReloadSettings};
+pub use secret::{SecretAge, SecretOf};
 pub use state::{RedisSettings, StateSettings};
 pub use tls::{
     Alpn, CertifiedChain, ClientAuth, Expired, OnDisk, RevocationList, Staple, TlsSettings,

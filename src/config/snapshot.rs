@@ -8,7 +8,7 @@ use super::operating::{API_LISTENER, ApiSettings, Operators};
 use super::settings::{
     AdminSettings, AlarmSettings, CertifiedChain, DetectSettings, IdentitySettings, IssuerSettings,
     ListenerSettings, LogSettings, Names, PacingSettings, PermitSettings, QuotaSettings,
-    ReloadSettings, StateSettings, TokenSettings, UpstreamSettings, Withheld,
+    ReloadSettings, SecretAge, StateSettings, TokenSettings, UpstreamSettings, Withheld,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -31,6 +31,10 @@ pub struct Snapshot {
     pub shutdown_grace: Duration,
     /// How old a private key may become before people are told (TLS-5).
     pub key_max_age: Duration,
+    /// The same of a secret, and of keys that others sign with.
+    pub secret_max_age: Duration,
+    /// How old they are; the gateway's own is not among them.
+    pub secrets: Vec<SecretAge>,
     pub networks: Arc<NetTable>,
     /// What each named network holds, by `NetworkIx`.
     pub prefixes: Vec<Prefixes>,

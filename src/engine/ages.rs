@@ -1,15 +1,17 @@
-//! How old every key and certificate is, and when it ends (TLS-5): of listeners, upstreams, issuers, the
-//! API, the shared state and the gateway itself. What people must know of that ahead is decided here,
+//! How old every key, certificate and secret is, and when it ends (TLS-5): of listeners, upstreams,
+//! issuers, the API, the shared state, alarms' targets, the host and the gateway itself. What people must know of that ahead is decided here,
 //! from dates alone; what they are told, and how often, is `conditions`'.
-use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 
 use super::Engine;
 use crate::alarm::Severity;
 use crate::base::{Moment, Name};
-use crate::config::{CertifiedChain, JwksSource, OnDisk, Roots, Snapshot, Staple, TlsSettings};
+use crate::config::{
+    AlarmWay, CertifiedChain, JwksSource, Machine, OnDisk, Outside as _, Posted, Roots, SecretOf,
+    Snapshot, Staple, TlsSettings,
+};
 use crate::keys::IssuerStatus;
 
 const DAY_SECS: u64 = 86_400;
@@ -36,19 +38,29 @@ pub enum AgedKind {
     Staple,
     /// An issuer's public keys, since they were last fetched.
     KeySet,
-    /// What the gateway derives its own keys from.
+    /// One of an issuer's public keys, since this process first saw its id.
+    IssuerKey,
+    /// What others know as well: a password, what alarms are signed with. And what the gateway derives
+    /// its own keys from. As old as its file.
     Secret,
+    /// The host's own key.
+    HostKey,
+    /// The public key of who issues permits.
+    PermitIssuer,
 }
 
 impl AgedKind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Certificate,
         Self::Key,
         Self::Authority,
         Self::RevocationList,
         Self::Staple,
         Self::KeySet,
+        Self::IssuerKey,
         Self::Secret,
+        Self::HostKey,
+        Self::PermitIssuer,
     ];
 
     #[must_use]
@@ -60,7 +72,10 @@ impl AgedKind {
             Self::RevocationList => "revocation-list",
             Self::Staple => "staple",
             Self::KeySet => "key-set",
+            Self::IssuerKey => "issuer-key",
             Self::Secret => "secret",
+            Self::HostKey => "host-key",
+            Self::PermitIssuer => "permit-issuer",
         }
     }
 }
@@ -75,6 +90,8 @@ pub enum Owner {
     Api,
     /// The connection to the server that gateways share.
     Redis,
+    /// Who is told of alarms.
+    Alarm,
     Gateway,
 }
 
@@ -87,6 +104,7 @@ impl Owner {
             Self::Issuer => "issuer",
             Self::Api => "api",
             Self::Redis => "redis",
+            Self::Alarm => "alarm",
             Self::Gateway => "gateway",
         }
     }
@@ -198,7 +216,8 @@ impl Engine {
     pub fn view_keys(&self) -> Vec<Aged> {
         let live = self.live();
         let snapshot = &live.snapshot;
-        let mut all = List { all: Vec::new(), key_max_age: snapshot.key_max_age };
+        let (key_max_age, secret_max_age) = (snapshot.key_max_age, snapshot.secret_max_age);
+        let mut all = List { all: Vec::new(), key_max_age, secret_max_age };
         for listener in &snapshot.listeners {
             if let Some(tls) = &listener.tls {
                 all.tls((Owner::Listener, Some(&listener.name)), tls);
@@ -219,9 +238,28 @@ impl Engine {
             all.certified((Owner::Redis, None), redis.client_certificate.iter());
             all.authorities((Owner::Redis, None), &redis.authorities);
         }
-        // Each day's key is derived from it; it is not replaced, or every lock would lose its subject.
-        let made = made_at(&snapshot.state_dir.join("pseudonym.key"));
+        for target in &snapshot.alarms.targets {
+            if let AlarmWay::Webhook { to, .. } | AlarmWay::Alertmanager { to, .. } = &target.way
+                && let Posted::Https { roots: Roots::Private(roots), .. } = to
+            {
+                all.authorities((Owner::Alarm, Some(&target.name)), roots);
+            }
+        }
+        // Each day's key is derived from it. With another every lock loses its subject: whoever replaces
+        // it looks at the locks first.
+        let made = Machine.written(&snapshot.state_dir.join("pseudonym.key"));
         all.push(AgedKind::Secret, (Owner::Gateway, None), (made, None));
+        for secret in &snapshot.secrets {
+            let (kind, whose) = match &secret.of {
+                SecretOf::Host => (AgedKind::HostKey, (Owner::Gateway, None)),
+                SecretOf::PermitIssuer => (AgedKind::PermitIssuer, (Owner::Gateway, None)),
+                SecretOf::RedisPassword | SecretOf::RedisSecret => {
+                    (AgedKind::Secret, (Owner::Redis, None))
+                }
+                SecretOf::Alarm(name) => (AgedKind::Secret, (Owner::Alarm, Some(name))),
+            };
+            all.push(kind, whose, (secret.since_unix_secs, None));
+        }
         all.all
     }
 }
@@ -229,6 +267,7 @@ impl Engine {
 struct List {
     all: Vec<Aged>,
     key_max_age: Duration,
+    secret_max_age: Duration,
 }
 
 type Whose<'n> = (Owner, Option<&'n Name>);
@@ -250,9 +289,24 @@ impl List {
             place: u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1),
             begins,
             ends,
-            max_age: (kind == AgedKind::Key).then_some(self.key_max_age),
+            max_age: self.max_age(kind),
             on_disk: OnDisk::Same,
         });
+    }
+
+    const fn max_age(&self, kind: AgedKind) -> Option<Duration> {
+        match kind {
+            AgedKind::Key => Some(self.key_max_age),
+            AgedKind::IssuerKey | AgedKind::Secret | AgedKind::HostKey | AgedKind::PermitIssuer => {
+                Some(self.secret_max_age)
+            }
+            // They say themselves when they end, or are only as old as the last look.
+            AgedKind::Certificate
+            | AgedKind::Authority
+            | AgedKind::RevocationList
+            | AgedKind::Staple
+            | AgedKind::KeySet => None,
+        }
     }
 
     /// Of what was pushed last.
@@ -315,17 +369,14 @@ impl List {
             let fetched = status.and_then(|status| status.age_secs);
             let begins = fetched.map(|age| now.unix_secs().saturating_sub(age));
             self.push(AgedKind::KeySet, whose, (begins, None));
+            for since in status.into_iter().flat_map(|status| &status.since_unix_secs) {
+                self.push(AgedKind::IssuerKey, whose, (Some(*since), None));
+            }
             if let JwksSource::Url { roots: Roots::Private(roots), .. } = &issuer.jwks {
                 self.authorities(whose, roots);
             }
         }
     }
-}
-
-/// When a file was written, which for a secret is when it was made.
-fn made_at(path: &Path) -> Option<u64> {
-    let modified = std::fs::metadata(path).and_then(|file| file.modified()).ok()?;
-    modified.duration_since(SystemTime::UNIX_EPOCH).ok().map(|since| since.as_secs())
 }
 
 #[cfg(test)]

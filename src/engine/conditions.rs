@@ -129,17 +129,27 @@ fn alarm_of(aged: &Aged, state: AgedState, severity: Severity, now: Moment) -> A
         AgedState::Unusable => Kind::FileUnusable,
         AgedState::Good | AgedState::Ending | AgedState::Ended => Kind::CertificateExpiring,
     };
-    let mut alarm = Alarm::new(kind, severity, now);
-    if let Some(name) = &aged.name {
-        alarm = match aged.owner {
-            Owner::Listener => alarm.about(Aspect::Listener, name),
-            Owner::Upstream => alarm.about(Aspect::Upstream, name),
-            Owner::Issuer => alarm.about(Aspect::Issuer, name),
-            Owner::Api | Owner::Redis | Owner::Gateway => alarm,
-        };
-    }
-    let about = Fixed::new(aged.kind.as_str());
-    named(named(alarm, Aspect::Detail, about), Aspect::Target, Fixed::new(aged.owner.as_str()))
+    let detail = Fixed::new(aged.kind.as_str());
+    let alarm = named(Alarm::new(kind, severity, now), Aspect::Detail, detail);
+    let aspect = match aged.owner {
+        Owner::Alarm => Some(Aspect::Target),
+        Owner::Listener => Some(Aspect::Listener),
+        Owner::Upstream => Some(Aspect::Upstream),
+        Owner::Issuer => Some(Aspect::Issuer),
+        Owner::Api | Owner::Redis | Owner::Gateway => None,
+    };
+    let alarm = match (aspect, &aged.name) {
+        (Some(aspect), Some(name)) => alarm.about(aspect, name),
+        (None, _) | (_, None) => alarm,
+    };
+    let target = match aged.owner {
+        // Its own name is there.
+        Owner::Alarm => return alarm,
+        // Of different kinds, and told apart.
+        Owner::Gateway => aged.kind.as_str(),
+        owner => owner.as_str(),
+    };
+    named(alarm, Aspect::Target, Fixed::new(target))
 }
 
 #[cfg(test)]

@@ -171,6 +171,11 @@ impl KeySet {
         &self.text
     }
 
+    /// The names of its keys; none is the nameless only key's.
+    pub fn ids(&self) -> impl Iterator<Item = Option<&str>> {
+        self.keys.iter().map(|key| key.kid.as_deref())
+    }
+
     /// How many keys can check signatures.
     pub fn len(&self) -> usize {
         self.keys.len()

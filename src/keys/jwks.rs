@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::fetch::{self, JwksFault, JwksUrl};
+use super::seen::Seen;
 use crate::base::{Clock, Moment, Name};
 use crate::https;
 use crate::identity::{KeySet, KeySets};
@@ -70,6 +71,8 @@ pub struct IssuerStatus {
     pub keys: usize,
     /// Seconds since they were last read successfully.
     pub age_secs: Option<u64>,
+    /// When each of them was first seen, in seconds since 1970.
+    pub since_unix_secs: Vec<u64>,
     /// Why the last attempt failed, if it did.
     pub fault: Option<JwksFault>,
     /// Fetches that brought keys, since the configuration named this source.
@@ -114,6 +117,7 @@ struct Source {
 #[derive(Default)]
 struct State {
     keys: Option<Arc<KeySet>>,
+    seen: Seen,
     read_at: Option<Moment>,
     /// How old they were at that moment: those of another process are.
     were: Duration,
@@ -271,6 +275,7 @@ impl JwksStore {
             if state.keys.is_none()
                 && let Ok(keys) = KeySet::parse(handed.text.as_bytes())
             {
+                state.seen.note(&keys, now);
                 state.keys = Some(Arc::new(keys));
                 (state.read_at, state.were) = (Some(now), handed.age);
             }
@@ -299,6 +304,7 @@ impl JwksStore {
                 name: source.issuer.name.clone(),
                 keys: state.keys.as_ref().map_or(0, |keys| keys.len()),
                 age_secs: state.age(now).map(|age| age.as_secs()),
+                since_unix_secs: state.seen.since(),
                 fault: state.fault,
                 fetched: state.fetched,
                 failed: state.failed,
@@ -358,6 +364,7 @@ impl Drop for Landing {
             let mut state = self.source.state.lock();
             state.fault = outcome.as_ref().err().copied();
             if let Ok(keys) = outcome {
+                state.seen.note(&keys, now);
                 state.keys = Some(Arc::new(keys));
                 (state.read_at, state.were) = (Some(now), Duration::ZERO);
                 state.fetched = state.fetched.saturating_add(1);
@@ -376,9 +383,15 @@ impl Drop for Landing {
 impl Source {
     fn open(issuer: IssuerKeys, before: &[Arc<Self>], now: Moment) -> Result<Self, JwksFault> {
         let mut state = State::default();
+        let known = before.iter().find(|old| old.issuer.iss == issuer.iss);
+        if let Some(known) = known {
+            state.seen.clone_from(&known.state.lock().seen);
+        }
         let tls = match &issuer.source {
             JwksSource::File(path) => {
-                state.keys = Some(Arc::new(fetch::file(path)?));
+                let keys = fetch::file(path)?;
+                state.seen.note(&keys, now);
+                state.keys = Some(Arc::new(keys));
                 state.read_at = Some(now);
                 state.tried_at = Some(now);
                 None

@@ -12,6 +12,7 @@
 //! again after the cool-down. An issuer whose keys never came has none, and its tokens are refused.
 mod fetch;
 mod jwks;
+mod seen;
 #[cfg(test)]
 mod tests;
 

@@ -129,9 +129,10 @@ pub struct GatewayOut {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Key")]
 pub struct KeyOut {
-    /// certificate, key, authority, revocation-list, staple, key-set, secret.
+    /// certificate, key, authority, revocation-list, staple, key-set, issuer-key, secret, host-key,
+    /// permit-issuer.
     pub kind: Word,
-    /// listener, upstream, issuer, api, redis, gateway.
+    /// listener, upstream, issuer, api, redis, alarm, gateway.
     pub owner: Word,
     /// The owner's name, where there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]

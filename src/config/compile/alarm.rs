@@ -9,7 +9,7 @@ use crate::base::ControlId;
 use crate::config::raw::value::{AlarmUrl, TextValue};
 use crate::config::raw::{AlarmKindName, At, RawAlarm, RawAlarms, SecretRef, SeverityName};
 use crate::config::read::Entry;
-use crate::config::settings::{AlarmSettings, AlarmTarget, AlarmWay, Posted, Roots};
+use crate::config::settings::{AlarmSettings, AlarmTarget, AlarmWay, Posted, Roots, SecretOf};
 use crate::config::source::Place;
 
 const MON7: ControlId = ControlId::Mon7;
@@ -202,7 +202,7 @@ impl Ctx<'_> {
 
     fn signing_key(&mut self, entry: &Entry<RawAlarm>, from: &At<SecretRef>) -> Option<SigningKey> {
         let place = entry.at(&from.span);
-        let secret = self.one_line(from, &place)?;
+        let secret = self.one_line(entry, from, &place)?;
         let key = SigningKey::new(secret);
         if key.is_none() {
             let found = format!("the secret has less than {} bytes", SigningKey::BYTES_MIN);
@@ -214,7 +214,7 @@ impl Ctx<'_> {
 
     fn bearer(&mut self, entry: &Entry<RawAlarm>, from: &At<SecretRef>) -> Option<BearerToken> {
         let place = entry.at(&from.span);
-        let token = BearerToken::new(self.one_line(from, &place)?);
+        let token = BearerToken::new(self.one_line(entry, from, &place)?);
         if token.is_none() {
             let found = "the token is empty, or holds what no header may";
             let instead = "give the token alone, in visible ASCII";
@@ -224,8 +224,14 @@ impl Ctx<'_> {
     }
 
     /// A secret without the line end that editors and programs put behind it.
-    fn one_line(&mut self, from: &At<SecretRef>, place: &Place) -> Option<Vec<u8>> {
+    fn one_line(
+        &mut self,
+        entry: &Entry<RawAlarm>,
+        from: &At<SecretRef>,
+        place: &Place,
+    ) -> Option<Vec<u8>> {
         let secret = self.secret(&from.value, place)?;
+        self.ages(SecretOf::Alarm(entry.raw.name.0.clone()), &from.value, place);
         Some(secret.trim_ascii_end().to_vec())
     }
 }

@@ -19,7 +19,7 @@ use crate::config::raw::value::{PathText, quoted};
 use crate::config::raw::{RawCertified, SecretRef};
 use crate::config::read::Entry;
 use crate::config::settings::{
-    CertifiedChain, ClientKey, Expired, KeyFault, OnDisk, TlsKey, Withheld,
+    CertifiedChain, ClientKey, Expired, KeyFault, OnDisk, SecretAge, SecretOf, TlsKey, Withheld,
 };
 use crate::config::source::Place;
 use crate::seal;
@@ -298,6 +298,15 @@ impl Ctx<'_> {
         };
         self.report.error(place, control, found, instead);
         None
+    }
+
+    /// Notes how old a secret is.
+    pub(super) fn ages(&mut self, of: SecretOf, from: &SecretRef, place: &Place) {
+        let since_unix_secs = match from {
+            SecretRef::File(path) => self.outside.written(&self.path(path, place)),
+            SecretRef::Env(_) | SecretRef::Command(_) => None,
+        };
+        self.secrets.push(SecretAge { of, since_unix_secs });
     }
 
     /// Follows a reference to a secret, once.

@@ -37,7 +37,7 @@ use super::raw::At;
 use super::raw::value::{NameText, TextValue, quoted};
 use super::read::{self, Document, Entry, Section};
 use super::schema::SCHEMA;
-use super::settings::{Names, PermitSettings};
+use super::settings::{Names, PermitSettings, SecretAge};
 use super::source::Place;
 use super::suggest::nearest;
 use crate::base::{ControlId, Moment, Name};
@@ -91,9 +91,16 @@ fn load(
     let document = read::read(outside, main, &SCHEMA, &mut report);
     report.extent = document.extent();
     let host = PermitSettings::none();
-    let prefixes = Vec::new();
-    let mut ctx =
-        Ctx { outside, report: &mut report, document: &document, now, before, host, prefixes };
+    let mut ctx = Ctx {
+        outside,
+        report: &mut report,
+        document: &document,
+        now,
+        before,
+        host,
+        prefixes: Vec::new(),
+        secrets: Vec::new(),
+    };
     let snapshot = ctx.snapshot(generation);
     let Some(snapshot) = snapshot else {
         if report.is_clean() {
@@ -118,6 +125,8 @@ struct Ctx<'c> {
     host: PermitSettings,
     /// What each network holds, by its place.
     prefixes: Vec<Prefixes>,
+    /// What was read so far, and is as old as its file.
+    secrets: Vec<SecretAge>,
 }
 
 impl Ctx<'_> {
@@ -158,6 +167,8 @@ impl Ctx<'_> {
             threads: gateway.raw.threads,
             shutdown_grace: gateway.raw.shutdown_grace.0,
             key_max_age: gateway.raw.key_max_age.0,
+            secret_max_age: gateway.raw.secret_max_age.0,
+            secrets: std::mem::take(&mut self.secrets),
             networks: Arc::new(networks?),
             prefixes: std::mem::take(&mut self.prefixes),
             listeners: listeners?,

@@ -5,7 +5,7 @@ use crate::config::outside::{Outside, ReadFault};
 use crate::config::raw::RawPermit;
 use crate::config::raw::value::{IssuerText, quoted};
 use crate::config::read::Entry;
-use crate::config::settings::{PermitPaper, PermitSettings};
+use crate::config::settings::{PermitPaper, PermitSettings, SecretAge, SecretOf};
 use crate::permit::clock::{RECORD_BYTES_MAX, RECORD_FILE};
 use crate::permit::{
     DOCUMENT_BYTES_MAX, Expected, Fact, FactKind, HostFacts, HostPermit, IssuerKey, PermitFault,
@@ -209,6 +209,8 @@ impl Ctx<'_> {
             None => self.state_file(HOST_KEY_FILE)?,
         };
         let pem = self.outside.read_secret(&path).ok()?;
+        let since_unix_secs = self.outside.written(&path);
+        self.secrets.push(SecretAge { of: SecretOf::Host, since_unix_secs });
         HostKey::of_pem(&pem)
     }
 
@@ -243,6 +245,8 @@ impl Ctx<'_> {
             let path = match &text.value {
                 IssuerText::Key(key) => {
                     keys.push(*key);
+                    let of = SecretOf::PermitIssuer;
+                    self.secrets.push(SecretAge { of, since_unix_secs: None });
                     continue;
                 }
                 IssuerText::File(path) => self.path(path, &place),
@@ -257,6 +261,8 @@ impl Ctx<'_> {
                         self.report.error(&place, ControlId::Tls3, found, instead);
                     }
                     keys.extend(key);
+                    let since_unix_secs = self.outside.written(&path);
+                    self.secrets.push(SecretAge { of: SecretOf::PermitIssuer, since_unix_secs });
                 }
                 Err(fault) => self.unreadable(&place, ControlId::Tls3, &path, fault),
             }

@@ -7,7 +7,7 @@ use crate::base::{ControlId, Secret};
 use crate::config::raw::value::quoted;
 use crate::config::raw::{RawRedis, RawState};
 use crate::config::read::Entry;
-use crate::config::settings::{RedisSettings, StateSettings};
+use crate::config::settings::{RedisSettings, SecretOf, StateSettings};
 
 /// The longest password.
 const PASSWORD_MAX: usize = 1_024;
@@ -75,6 +75,7 @@ impl Ctx<'_> {
     fn password(&mut self, entry: &Entry<RawState>, raw: &RawRedis) -> Option<Secret<String>> {
         let place = entry.at(&raw.password.span);
         let bytes = self.secret(&raw.password.value, &place)?;
+        self.ages(SecretOf::RedisPassword, &raw.password.value, &place);
         let text = std::str::from_utf8(&bytes).ok().map(|text| text.trim_end_matches(['\r', '\n']));
         let usable = |text: &&str| {
             !text.is_empty() && text.len() <= PASSWORD_MAX && !text.chars().any(char::is_control)
@@ -95,6 +96,7 @@ impl Ctx<'_> {
     ) -> Option<Secret<[u8; 32]>> {
         let place = entry.at(&raw.secret.span);
         let bytes = self.secret(&raw.secret.value, &place)?;
+        self.ages(SecretOf::RedisSecret, &raw.secret.value, &place);
         let Some(key) = key_of(&bytes) else {
             let found = "the shared secret is not 32 bytes or 64 hexadecimal digits";
             let instead = "make one: openssl rand -hex 32; it is the same on every gateway";

@@ -146,6 +146,8 @@ const fn everything(of: &Snapshot) {
         threads: _,
         shutdown_grace: _,
         key_max_age: _,
+        secret_max_age: _,
+        secrets: _,
         permit: _,
         admin: _,
         reload: _,

@@ -131,6 +131,8 @@ fn gateway(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     // People are told later of one that is old.
     let (from, to) = (old.key_max_age, new.key_max_age);
     line(Direction::more(&from, &to), "key_max_age", Said::time(from), Said::time(to));
+    let (from, to) = (old.secret_max_age, new.secret_max_age);
+    line(Direction::more(&from, &to), "secret_max_age", Said::time(from), Said::time(to));
     reload(&old.reload, &new.reload, &mut line);
     // Locks, denied tokens and quotas of others are known elsewhere, later, or to whoever has a secret
     // that nobody sees here.

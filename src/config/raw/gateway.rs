@@ -36,6 +36,11 @@ pub(crate) struct RawGateway {
     #[serde(default = "key_max_age")]
     #[schemars(extend("x-range" = ["1 day", "365 days"], "x-control" = "TLS-5"))]
     pub(crate) key_max_age: DurationText,
+    /// How old a secret may become before people are told to replace it: passwords, what alarms are
+    /// signed with, the host's key, the gateway's own; and the keys of those who sign permits or tokens.
+    #[serde(default = "secret_max_age")]
+    #[schemars(extend("x-range" = ["1 day", "1095 days"], "x-control" = "TLS-5"))]
+    pub(crate) secret_max_age: DurationText,
     /// Policy files to merge in, such as `policy/*.toml`; read in the order of their names, at most
     /// 256 of them.
     #[serde(default)]
@@ -49,6 +54,10 @@ const fn shutdown_grace() -> DurationText {
 
 const fn key_max_age() -> DurationText {
     DurationText(Duration::from_secs(90 * 86_400))
+}
+
+const fn secret_max_age() -> DurationText {
+    DurationText(Duration::from_secs(365 * 86_400))
 }
 
 /// Where callers put their token.

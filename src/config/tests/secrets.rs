@@ -1,7 +1,7 @@
 //! LOG-2, PRIV-4: secrets are references, and nothing of them is ever shown.
 use super::support::{MAIN, World, changed, pki, world};
-use crate::base::ControlId;
-use crate::config::{CommandFault, ConfigErrors, Paint};
+use crate::base::{ControlId, Name};
+use crate::config::{CommandFault, ConfigErrors, Paint, SecretOf};
 use std::path::Path;
 
 const KEY: &str = "key = \"tls/a.key\"";
@@ -82,4 +82,36 @@ fn references_that_lead_nowhere_say_so() {
         assert!(errors.errors[0].found.contains(found), "{errors}");
         assert!(errors.errors[0].file.ends_with(MAIN));
     }
+}
+
+#[test]
+fn tls_5_every_secret_is_as_old_as_its_file() {
+    let alarm = "secret = { env = \"ALARM_SECRET\" }";
+    let redis = "[state]\ngateway = 1\n[state.redis]\naddress = \"redis.internal:6380\"\n\
+                 ca = \"tls/ca.pem\"\nuser = \"sekisho\"\n\
+                 password = { file = \"secrets/password\" }\n\
+                 secret = { file = \"secrets/shared\" }\n";
+    let text = changed(alarm, "secret = { file = \"secrets/alarm\" }") + redis;
+    let mut world = world(&text)
+        .with("secrets/alarm", "0123456789abcdef")
+        .with("secrets/password", "correct horse")
+        .with("secrets/shared", [9; 32]);
+    let on_call = SecretOf::Alarm(Name::parse("on-call").unwrap());
+    let all = [
+        ("permit/issuer.pub", SecretOf::PermitIssuer, 1),
+        ("state/host.key", SecretOf::Host, 2),
+        ("secrets/password", SecretOf::RedisPassword, 3),
+        ("secrets/shared", SecretOf::RedisSecret, 4),
+        ("secrets/alarm", on_call.clone(), 5),
+    ];
+    for (path, _, at) in &all {
+        world.written.insert(Path::new("/conf").join(path), *at);
+    }
+    let secrets = world.load().unwrap().snapshot.secrets;
+    let found: Vec<_> = secrets.into_iter().map(|one| (one.of, one.since_unix_secs)).collect();
+    assert_eq!(found, all.map(|(_, of, at)| (of, Some(at))));
+    // What comes from elsewhere has no age that is known here.
+    let plain = super::support::world(super::support::GOOD).load().unwrap().snapshot.secrets;
+    let ages = |of: &SecretOf| plain.iter().find(|one| one.of == *of).unwrap().since_unix_secs;
+    assert_eq!(ages(&on_call), None);
 }

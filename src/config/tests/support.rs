@@ -114,6 +114,8 @@ pub(super) struct World {
     pub(super) exposed: BTreeSet<PathBuf>,
     pub(super) variables: BTreeMap<String, Vec<u8>>,
     pub(super) programs: BTreeMap<Vec<String>, Result<Vec<u8>, CommandFault>>,
+    /// When files were written.
+    pub(super) written: BTreeMap<PathBuf, u64>,
     /// Secrets that were asked for, whatever came of it.
     pub(super) asked: RefCell<Vec<PathBuf>>,
 }
@@ -169,6 +171,10 @@ impl Outside for World {
             return Err(ReadFault::Exposed { mode: 0o644 });
         }
         self.read(path, 1 << 16).map(Zeroizing::new)
+    }
+
+    fn written(&self, path: &Path) -> Option<u64> {
+        self.written.get(path).copied()
     }
 
     fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {

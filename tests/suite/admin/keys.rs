@@ -1,11 +1,14 @@
 //! TLS-5 and ACC-3 as operators see them: what ages, and tokens that count for nothing.
-use std::time::Duration;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime};
 
+use sekisho::alarm::Severity;
+use sekisho::engine::{Aged, AgedState};
 use serde_json::Value;
 
 use super::verbs::{printed, sekisho};
 use super::{look, plan, world};
-use crate::support::{ORDERS, World, bearing, error_of, get, until};
+use crate::support::{ORDERS, World, bearing, error_of, get, now, until};
 
 const DAY: u64 = 86_400;
 
@@ -94,6 +97,76 @@ async fn tls_5_a_key_that_is_too_old_is_told_of() {
     })
     .await;
     assert_eq!(one(&keys(&world).await, "key", "listener")["state"], "too-old");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_the_age_of_every_secret_is_known_and_told() {
+    let world = World::with(plan("").by_hand()).await;
+    let target = "[[alarm]]\nname = \"on-call\"\nkind = \"webhook\"\n\
+                  url = \"https://localhost:1/hook\"\nca = \"pki/ca.pem\"\n\
+                  secret = { file = \"alarm.secret\" }\n";
+    let secret = world.dir.join("alarm.secret");
+    std::fs::write(&secret, "0123456789abcdef").unwrap();
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(world.reload(|text| text + target).await);
+    let table = [
+        ("issuer-key", "issuer", Some("corp")),
+        ("secret", "gateway", None),
+        ("secret", "alarm", Some("on-call")),
+        ("host-key", "gateway", None),
+        ("permit-issuer", "gateway", None),
+    ];
+    let stand = async |state: &str| {
+        let all = keys(&world).await;
+        for (kind, owner, name) in table {
+            let key = one(&all, kind, owner);
+            assert_eq!((key["name"].as_str(), &key["state"]), (name, &state.into()), "{key}");
+            assert_eq!(key["max_age_secs"], 365 * DAY, "{key}");
+        }
+        assert_eq!(one(&all, "authority", "alarm")["name"], "on-call");
+    };
+    stand("good").await;
+    let begun = |labels: &str| {
+        world.metric(&format!("sekisho_key_not_before_timestamp_seconds{{{labels}}}"))
+    };
+    for (kind, owner, name) in table {
+        let name = name.unwrap_or("-");
+        let labels = format!("kind=\"{kind}\",name=\"{name}\",owner=\"{owner}\"");
+        let now = world.gateway.engine.clock.now().unix_secs() as f64;
+        assert!((now - begun(&labels)).abs() < 7_200.0, "{labels}");
+    }
+    // Files are as old as they are; what is fetched is as old as it is known.
+    let before = now().unix_secs() - 400 * DAY;
+    let before = SystemTime::UNIX_EPOCH + Duration::from_secs(before);
+    let files =
+        ["alarm.secret", "state/pseudonym.key", "pki/permit/host.key", "pki/permit/issuer.pub"];
+    for file in files {
+        let file = std::fs::File::options().append(true).open(world.dir.join(file)).unwrap();
+        file.set_modified(before).unwrap();
+    }
+    world.advance(Duration::from_secs(25 * DAY));
+    assert!(world.reload(|text| text).await);
+    let all = keys(&world).await;
+    assert_eq!(one(&all, "secret", "alarm")["state"], "too-old");
+    assert_eq!(one(&all, "issuer-key", "issuer")["state"], "good");
+    // The permit is over by then, and so the API.
+    world.advance(Duration::from_secs(345 * DAY));
+    world.gateway.engine.check_conditions();
+    let engine = &world.gateway.engine;
+    for (kind, owner, _) in table {
+        let all = engine.view_keys();
+        let of = |aged: &&Aged| (aged.kind.as_str(), aged.owner.as_str()) == (kind, owner);
+        let (state, severity) = all.iter().find(of).unwrap().stands(engine.clock.now());
+        assert_eq!((state, severity), (AgedState::TooOld, Some(Severity::High)), "{kind}");
+    }
+    // Each of them for itself; that of the listener's and the API's keys is told of as well.
+    until("they are told of", || {
+        let told = raised(&world, "key-too-old");
+        let issuers = told.iter().filter(|event| event["sekisho.issuer"] == "corp").count();
+        issuers > 0 && told.len() >= table.len() + 2
+    })
+    .await;
     world.finish().await;
 }
 

@@ -41,8 +41,8 @@ async fn alarmed(world: &World, kind: AgedKind) {
     world.gateway.engine.check_conditions();
     until("the alarm", || {
         world.events("alarm-raised").iter().any(|event| {
-            (&event["sekisho.alarm"], &event["sekisho.detail"])
-                == (&"file-unusable".into(), &kind.as_str().into())
+            (&event["sekisho.alarm"], &event["sekisho.listener"])
+                == (&"file-unusable".into(), &"apps".into())
         })
     })
     .await;
