@@ -6,6 +6,7 @@
 //! any length with as few false alarms (Lorden, 1971).
 use crate::base::Moment;
 
+use super::limits::{By, higher};
 use super::scale::real;
 use super::settings::VolumeSettings;
 
@@ -17,6 +18,7 @@ pub(super) struct Burst {
     /// How much leaves it in an hour.
     pace: f32,
     limit: f32,
+    by: By,
     /// The part of the hour that was to come when it was last looked at.
     left: f32,
     /// When it was last empty, in milliseconds since 1970.
@@ -28,6 +30,7 @@ pub(super) struct Burst {
 pub(super) struct Over {
     pub(super) level: f32,
     pub(super) limit: f32,
+    pub(super) by: By,
     pub(super) since_ms: u64,
 }
 
@@ -39,7 +42,15 @@ const HOURS_WEIGHED: f32 = 24.0;
 impl Default for Burst {
     fn default() -> Self {
         // Until a dozen hours say otherwise it may be jobs.
-        Self { habit: 1.0, level: 0.0, pace: 0.0, limit: f32::INFINITY, left: 1.0, since_ms: 0 }
+        Self {
+            habit: 1.0,
+            level: 0.0,
+            pace: 0.0,
+            limit: f32::INFINITY,
+            by: By::BurstFactor,
+            left: 1.0,
+            since_ms: 0,
+        }
     }
 }
 
@@ -54,8 +65,9 @@ impl Burst {
         self.leak(0.0);
         (self.pace, self.left) = (normal * settings.burst_pace, 1.0);
         let judged = !young && self.habit < JOBS;
-        let limit = (normal * settings.burst_factor).max(settings.burst_least);
-        self.limit = if judged { limit } else { f32::INFINITY };
+        let by_factor = (normal * settings.burst_factor, By::BurstFactor);
+        let (limit, by) = higher(by_factor, (settings.burst_least, By::BurstLeast));
+        (self.limit, self.by) = (if judged { limit } else { f32::INFINITY }, by);
     }
 
     pub(super) fn empty(&mut self) {
@@ -69,8 +81,8 @@ impl Burst {
             self.since_ms = at.unix_ms();
         }
         self.level += real(records);
-        let Self { level, limit, since_ms, .. } = *self;
-        (level > limit).then_some(Over { level, limit, since_ms })
+        let Self { level, limit, by, since_ms, .. } = *self;
+        (level > limit).then_some(Over { level, limit, by, since_ms })
     }
 
     fn leak(&mut self, left: f32) {

@@ -1,5 +1,6 @@
 //! Distinct objects per hour and per day, against the most that the identity's own hours and days
 //! have brought (MON-3).
+use super::limits::higher;
 use super::scale::{count_of, octaves, real, whole};
 use super::settings::EnumerationSettings;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
@@ -70,41 +71,58 @@ impl Enumeration {
             (objects.hour.estimate(), &self.hour_tail, &mut self.told_hour, true),
             (objects.day.estimate(), &self.day_tail, &mut self.told_day, false),
         ] {
-            let limits = limits(tail, young, is_hour, settings);
-            let Some((level, limit)) = passed(seen, limits) else { continue };
+            let Some((level, limit)) = passed(seen, limits(tail, young, is_hour, settings)) else {
+                continue;
+            };
             if *told >= Some(level) {
                 continue;
             }
             *told = Some(level);
             if strongest.is_none_or(|signal| signal.level < level) {
                 let expected = whole(count_of(tail.quantile(0.05), FLOOR));
-                strongest = Some(signal(beat, level, (seen, expected, whole(limit)), is_hour));
+                strongest = Some(signal(beat, level, (seen, expected), limit, is_hour));
             }
         }
         strongest?.under(settings.mode)
     }
 }
 
+/// With what sets it.
+type Limit = (f32, &'static str);
+
 /// For a note, and to act.
-fn limits(tail: &Tail, young: bool, is_hour: bool, settings: &EnumerationSettings) -> (f32, f32) {
+fn limits(
+    tail: &Tail,
+    young: bool,
+    is_hour: bool,
+    settings: &EnumerationSettings,
+) -> (Limit, Limit) {
     let (least, cold) = if is_hour {
-        (settings.least_hour, settings.cold_hour)
+        (
+            (settings.least_hour, "detect.enumeration.least_hour"),
+            (settings.cold_hour, "detect.enumeration.cold_hour"),
+        )
     } else {
-        (settings.least_day, settings.cold_day)
+        (
+            (settings.least_day, "detect.enumeration.least_day"),
+            (settings.cold_day, "detect.enumeration.cold_day"),
+        )
     };
     if young {
-        return (cold / 2.0, cold);
+        return ((cold.0 / 2.0, cold.1), cold);
     }
     let at = |risk| count_of(tail.quantile(risk), FLOOR);
-    let most = at(0.05) * settings.factor;
-    (at(settings.risk_note).max(least), at(settings.risk_act).max(most).max(least))
+    let to_note = (at(settings.risk_note), "detect.enumeration.risk_note");
+    let to_act = (at(settings.risk_act), "detect.enumeration.risk_act");
+    let most = (at(0.05) * settings.factor, "detect.enumeration.factor");
+    (higher(to_note, least), higher(higher(to_act, most), least))
 }
 
-fn passed(seen: u64, (note, act): (f32, f32)) -> Option<(Level, f32)> {
+fn passed(seen: u64, (note, act): (Limit, Limit)) -> Option<(Level, Limit)> {
     let seen = real(seen);
     match () {
-        () if seen > act => Some((Level::Act, act)),
-        () if seen > note => Some((Level::Note, note)),
+        () if seen > act.0 => Some((Level::Act, act)),
+        () if seen > note.0 => Some((Level::Note, note)),
         () => None,
     }
 }
@@ -112,7 +130,8 @@ fn passed(seen: u64, (note, act): (f32, f32)) -> Option<(Level, f32)> {
 fn signal(
     beat: &Beat<'_>,
     level: Level,
-    (seen, expected, limit): (u64, u64, u64),
+    (seen, expected): (u64, u64),
+    (limit, setting): Limit,
     is_hour: bool,
 ) -> Signal {
     let (asks, severity) = match level {
@@ -130,10 +149,10 @@ fn signal(
         why: Explanation {
             seen,
             expected,
-            limit,
+            limit: whole(limit),
             unit: "distinct objects",
             since_ms: window.began_ms(),
-            setting: "detect.enumeration.factor",
+            setting,
         },
         at: beat.event.at,
     }

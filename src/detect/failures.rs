@@ -2,7 +2,9 @@
 //! lost a permission is refused at the same few operations again and again; who tries what a
 //! credential can do is refused at many.
 use super::event::Outcome;
+use super::limits::higher;
 use super::scale::{count_of, octaves, real, whole};
+use super::settings::FailureSettings;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
 use super::tail::Tail;
 use super::watch::{Beat, Turned};
@@ -73,47 +75,51 @@ impl Failures {
             self.operations |= 1 << (mixed >> 58);
         }
         let seen = self.refused.count(left);
-        let usual = self.usual(settings.factor);
         let breadth = (self.operations | self.operations_before).count_ones();
         if breadth >= u32::from(settings.scope_act) && self.refused.rises(Level::Act) {
             let numbers = (u64::from(breadth), 1, u64::from(settings.scope_act));
             let why = explain(beat, numbers, "operations refused", "detect.failures.scope_act");
             return signal(beat, Level::Act, Response::StepUp, why).under(settings.mode);
         }
-        let limit = settings.refused_note.max(usual);
+        let note = (settings.refused_note, "detect.failures.refused_note");
+        let (limit, setting) = higher(note, self.usual(settings));
         if seen <= limit || !self.refused.rises(Level::Note) {
             return None;
         }
-        let numbers = (u64::from(seen), u64::from(usual), u64::from(limit));
-        let why = explain(beat, numbers, "calls refused", "detect.failures.refused_note");
+        let numbers = (u64::from(seen), self.expected(), u64::from(limit));
+        let why = explain(beat, numbers, "calls refused", setting);
         signal(beat, Level::Note, Response::Note, why).under(settings.mode)
     }
 
     fn missing(&mut self, beat: &Beat<'_>, left: f32) -> Option<Signal> {
         let settings = &beat.settings.failures;
         let seen = self.missing.count(left);
-        let usual = self.usual(settings.factor);
-        let (level, asks, limit, setting) = if seen > settings.missing_act.max(usual) {
-            let limit = settings.missing_act.max(usual);
-            (Level::Act, Response::Slow, limit, "detect.failures.missing_act")
-        } else if seen > settings.missing_note.max(usual) {
-            let limit = settings.missing_note.max(usual);
-            (Level::Note, Response::Note, limit, "detect.failures.missing_note")
-        } else {
-            return None;
+        let usual = self.usual(settings);
+        let note = higher((settings.missing_note, "detect.failures.missing_note"), usual);
+        let act = higher((settings.missing_act, "detect.failures.missing_act"), usual);
+        let (level, asks, (limit, setting)) = match () {
+            () if seen > act.0 => (Level::Act, Response::Slow, act),
+            () if seen > note.0 => (Level::Note, Response::Note, note),
+            () => return None,
         };
         if !self.missing.rises(level) {
             return None;
         }
-        let numbers = (u64::from(seen), u64::from(usual), u64::from(limit));
+        let numbers = (u64::from(seen), self.expected(), u64::from(limit));
         let why = explain(beat, numbers, "objects that do not exist", setting);
         signal(beat, level, asks, why).under(settings.mode)
     }
 
     /// So many times what its own history hardly ever exceeds.
-    fn usual(&self, factor: f32) -> u16 {
+    fn usual(&self, settings: &FailureSettings) -> (u16, &'static str) {
         let most = count_of(self.tail.quantile(RISK), FLOOR);
-        u16::try_from(whole(most * factor / 2.0)).unwrap_or(u16::MAX)
+        let most = u16::try_from(whole(most * settings.factor / 2.0));
+        (most.unwrap_or(u16::MAX), "detect.failures.factor")
+    }
+
+    /// What nineteen of twenty hours with such calls do not exceed.
+    fn expected(&self) -> u64 {
+        whole(count_of(self.tail.threshold(), FLOOR))
     }
 }
 

@@ -1,5 +1,5 @@
 //! Settings by detector, for people who look at them: each figure under its name in the configuration.
-use super::settings::{PerMetric, Settings};
+use super::settings::{PerMetric, Settings, VolumeSettings};
 use super::signal::{Detector, Mode};
 
 impl Mode {
@@ -44,9 +44,11 @@ impl Settings {
                 ("volume.learn_hours", f64::from(volume.learn_hours)),
                 ("volume.least.requests", f64::from(volume.least.requests)),
                 ("volume.cold.requests", f64::from(volume.cold.requests)),
-                ("volume.hour_factor", f64::from(volume.hour_factor)),
                 ("volume.quarter_factor.requests", f64::from(volume.quarter_factor.requests)),
-            ],
+            ]
+            .into_iter()
+            .chain(of_both(volume))
+            .collect(),
             Detector::Volume => {
                 let two = |bytes, records, of: &PerMetric| {
                     [(bytes, f64::from(of.bytes)), (records, f64::from(of.records))]
@@ -54,7 +56,12 @@ impl Settings {
                 let mut all = vec![("volume.learn_hours", f64::from(volume.learn_hours))];
                 all.extend(two("volume.least.bytes", "volume.least.records", &volume.least));
                 all.extend(two("volume.cold.bytes", "volume.cold.records", &volume.cold));
-                all.push(("volume.hour_factor", f64::from(volume.hour_factor)));
+                all.extend(two(
+                    "volume.quarter_factor.bytes",
+                    "volume.quarter_factor.records",
+                    &volume.quarter_factor,
+                ));
+                all.extend(of_both(volume));
                 all.push(("volume.burst_factor", f64::from(volume.burst_factor)));
                 all.push(("volume.burst_pace", f64::from(volume.burst_pace)));
                 all.push(("volume.burst_least", f64::from(volume.burst_least)));
@@ -74,6 +81,8 @@ impl Settings {
                 ("enumeration.cold_hour", f64::from(wide.cold_hour)),
                 ("enumeration.cold_day", f64::from(wide.cold_day)),
                 ("enumeration.factor", f64::from(wide.factor)),
+                ("enumeration.risk_note", f64::from(wide.risk_note)),
+                ("enumeration.risk_act", f64::from(wide.risk_act)),
             ],
             Detector::Canary => Vec::new(),
             Detector::Intrusion => vec![
@@ -97,4 +106,17 @@ impl Settings {
             ],
         }
     }
+}
+
+/// What limits of requests have in common with those of bytes and records.
+fn of_both(volume: &VolumeSettings) -> [(&'static str, f64); 7] {
+    [
+        ("volume.peer_factor", f64::from(volume.peer_factor)),
+        ("volume.risk_note", f64::from(volume.risk_note)),
+        ("volume.risk_act", f64::from(volume.risk_act)),
+        ("volume.hour_factor", f64::from(volume.hour_factor)),
+        ("volume.quarter_most", f64::from(volume.quarter_most)),
+        ("volume.elsewhere_factor", f64::from(volume.elsewhere_factor)),
+        ("volume.factor_max", f64::from(volume.factor_max)),
+    ]
 }

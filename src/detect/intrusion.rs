@@ -57,19 +57,24 @@ impl SourceCounts {
 
     fn intrusion(&mut self, subject: Subject, at: Moment, settings: &Settings) -> Option<Signal> {
         let own = &settings.intrusion;
-        let scanner = reached(self.scanner, own.scanner_note, own.scanner_act);
-        let malformed = reached(self.malformed, own.malformed_note, own.malformed_act);
-        let (level, seen, limit, unit, setting) = match (scanner, malformed) {
+        let scanner = reached(
+            self.scanner,
+            (own.scanner_note, "detect.intrusion.scanner_note"),
+            (own.scanner_act, "detect.intrusion.scanner_act"),
+        );
+        let malformed = reached(
+            self.malformed,
+            (own.malformed_note, "detect.intrusion.malformed_note"),
+            (own.malformed_act, "detect.intrusion.malformed_act"),
+        );
+        let (level, limit, seen, unit) = match (scanner, malformed) {
             (Some((level, limit)), other) if other.is_none_or(|(other, _)| level >= other) => {
-                (level, self.scanner, limit, "scanner paths", "detect.intrusion.scanner_act")
+                (level, limit, self.scanner, "scanner paths")
             }
-            (_, Some((level, limit))) => {
-                let setting = "detect.intrusion.malformed_act";
-                (level, self.malformed, limit, "malformed requests", setting)
-            }
+            (_, Some((level, limit))) => (level, limit, self.malformed, "malformed requests"),
             _ => return None,
         };
-        let why = self.explain((seen, limit), unit, setting);
+        let why = self.explain(seen, limit, unit);
         said(&mut self.told_intrusion, level)?;
         signal(Detector::Intrusion, (subject, at), level, why, own.mode)
     }
@@ -78,24 +83,22 @@ impl SourceCounts {
         let own = &settings.logins;
         let tried: u32 = self.tried.iter().map(|word| word.count_ones()).sum();
         let tried = u16::try_from(tried).unwrap_or(u16::MAX);
-        let (level, seen, limit, unit, setting) = if tried >= own.spray_act {
-            let setting = "detect.logins.spray_act";
-            (Level::Act, tried, own.spray_act, "identities that one source failed to be", setting)
+        let (level, why) = if tried >= own.spray_act {
+            let limit = (own.spray_act, "detect.logins.spray_act");
+            (Level::Act, self.explain(tried, limit, "identities that one source failed to be"))
         } else {
-            let (level, limit) = reached(self.logins, own.source_note, own.source_act)?;
-            (level, self.logins, limit, "failed logins of one source", "detect.logins.source_act")
+            let (level, limit) = reached(
+                self.logins,
+                (own.source_note, "detect.logins.source_note"),
+                (own.source_act, "detect.logins.source_act"),
+            )?;
+            (level, self.explain(self.logins, limit, "failed logins of one source"))
         };
-        let why = self.explain((seen, limit), unit, setting);
         said(&mut self.told_logins, level)?;
         signal(Detector::Logins, (subject, at), level, why, own.mode)
     }
 
-    fn explain(
-        &self,
-        (seen, limit): (u16, u16),
-        unit: &'static str,
-        setting: &'static str,
-    ) -> Explanation {
+    fn explain(&self, seen: u16, (limit, setting): Limit, unit: &'static str) -> Explanation {
         Explanation {
             seen: u64::from(seen),
             expected: 0,
@@ -107,10 +110,13 @@ impl SourceCounts {
     }
 }
 
-fn reached(seen: u16, note: u16, act: u16) -> Option<(Level, u16)> {
+/// With what sets it.
+type Limit = (u16, &'static str);
+
+fn reached(seen: u16, note: Limit, act: Limit) -> Option<(Level, Limit)> {
     match () {
-        () if seen >= act => Some((Level::Act, act)),
-        () if seen >= note => Some((Level::Note, note)),
+        () if seen >= act.0 => Some((Level::Act, act)),
+        () if seen >= note.0 => Some((Level::Note, note)),
         () => None,
     }
 }

@@ -23,6 +23,7 @@ mod failures;
 mod figures;
 mod history;
 mod intrusion;
+mod limits;
 mod logins;
 mod paths;
 mod peers;

@@ -5,6 +5,7 @@
 use crate::base::{Moment, NetworkIx};
 
 use super::event::Event;
+use super::limits::higher;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
 use super::watch::{Beat, Turned};
 
@@ -53,31 +54,34 @@ impl Sharing {
         let is_new = used.clone().count() > 0 && used.into_iter().all(|p| differs(key, p.key));
         self.note(key, secs);
         self.latest = key;
-        if is_new && age >= beat.settings.sharing.learn_hours && self.told.is_none() {
+        let settings = &beat.settings.sharing;
+        if age < settings.learn_hours {
+            self.returns = self.returns.saturating_add(u16::from(came_back));
+            return None;
+        }
+        if is_new && self.told.is_none() {
             self.told = Some(Level::Note);
-            return self.signal(beat, Level::Note, 0).under(beat.settings.sharing.mode);
+            return moved(beat).under(settings.mode);
         }
         if !came_back {
             return None;
         }
         self.returns = self.returns.saturating_add(1);
-        let settings = &beat.settings.sharing;
         let usual = self.usual_most.saturating_mul(settings.factor);
-        if age < settings.learn_hours || self.returns <= usual {
-            return None;
-        }
-        let (level, limit) = if self.returns >= settings.returns_act {
-            (Level::Act, settings.returns_act)
-        } else if self.returns >= settings.returns_note {
-            (Level::Note, settings.returns_note)
-        } else {
-            return None;
+        // It has to be more than usual, and as much as is noted or acted upon.
+        let usual = (usual.saturating_add(1), "detect.sharing.factor");
+        let act = higher((settings.returns_act, "detect.sharing.returns_act"), usual);
+        let note = higher((settings.returns_note, "detect.sharing.returns_note"), usual);
+        let (level, limit) = match () {
+            () if self.returns >= act.0 => (Level::Act, act),
+            () if self.returns >= note.0 => (Level::Note, note),
+            () => return None,
         };
         if self.told >= Some(level) {
             return None;
         }
         self.told = Some(level);
-        self.signal(beat, level, limit).under(settings.mode)
+        self.shared(beat, level, limit).under(settings.mode)
     }
 
     /// The place's own entry, or that of the place that was left longest ago.
@@ -90,29 +94,52 @@ impl Sharing {
         }
     }
 
-    fn signal(&self, beat: &Beat<'_>, level: Level, limit: u16) -> Signal {
-        // Never a lock on this alone: two who share behind one name look like one who travels.
-        let (asks, severity) = match level {
-            Level::Note => (Response::Note, Severity::Medium),
-            Level::Act => (Response::StepUp, Severity::High),
+    fn shared(
+        &self,
+        beat: &Beat<'_>,
+        level: Level,
+        (limit, setting): (u16, &'static str),
+    ) -> Signal {
+        let why = Explanation {
+            seen: u64::from(self.returns),
+            expected: u64::from(self.usual_most),
+            limit: u64::from(limit),
+            unit: "returns between places in use at once",
+            since_ms: beat.hour.began_ms(),
+            setting,
         };
-        Signal {
-            detector: Detector::Sharing,
-            subject: Subject::Identity(beat.identity),
-            level,
-            severity,
-            asks,
-            authenticated: true,
-            why: Explanation {
-                seen: u64::from(self.returns),
-                expected: u64::from(self.usual_most),
-                limit: u64::from(limit),
-                unit: "returns between places in use at once",
-                since_ms: beat.hour.began_ms(),
-                setting: "detect.sharing.returns_act",
-            },
-            at: beat.event.at,
-        }
+        signal(beat, level, why)
+    }
+}
+
+/// It is somewhere where it was not before, with a client that it did not have.
+fn moved(beat: &Beat<'_>) -> Signal {
+    let why = Explanation {
+        seen: 1,
+        expected: 0,
+        limit: 0,
+        unit: "places where it was not before",
+        since_ms: beat.event.at.unix_ms(),
+        setting: "detect.sharing.learn_hours",
+    };
+    signal(beat, Level::Note, why)
+}
+
+fn signal(beat: &Beat<'_>, level: Level, why: Explanation) -> Signal {
+    // Never a lock on this alone: two who share behind one name look like one who travels.
+    let (asks, severity) = match level {
+        Level::Note => (Response::Note, Severity::Medium),
+        Level::Act => (Response::StepUp, Severity::High),
+    };
+    Signal {
+        detector: Detector::Sharing,
+        subject: Subject::Identity(beat.identity),
+        level,
+        severity,
+        asks,
+        authenticated: true,
+        why,
+        at: beat.event.at,
     }
 }
 

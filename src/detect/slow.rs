@@ -4,12 +4,13 @@
 //! one, or are the odds several times as great? What is not independent (a batch in which every
 //! answer has personal data) shows as spread between blocks and as high days in the past; the
 //! evidence is divided by the one and held against the other.
+use super::limits::higher;
 use super::scale::{real, whole};
-use super::settings::Settings;
+use super::settings::SlowSettings;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
 use super::watch::{Beat, Turned};
 
-const BLOCK: u16 = 64;
+const BLOCK: u8 = 64;
 /// Blocks until the usual share is known well enough.
 const BLOCKS_MIN: u16 = 32;
 const BLOCKS_WEIGHED: u16 = 512;
@@ -28,12 +29,21 @@ pub(super) struct Slow {
     /// The most evidence of a normal day, fading.
     pub(super) normal_most: f32,
     today_most: f32,
-    hits: u16,
-    asked: u16,
+    /// Of the block that runs.
+    hits: u8,
+    asked: u8,
     pub(super) blocks: u16,
     pub(super) days: u16,
     told: Option<Level>,
-    rising_since_ms: u64,
+    rising: Rising,
+}
+
+/// What came since the evidence was last nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rising {
+    since_secs: u32,
+    hits: u32,
+    asked: u32,
 }
 
 impl Default for Slow {
@@ -49,7 +59,7 @@ impl Default for Slow {
             blocks: 0,
             days: 0,
             told: None,
-            rising_since_ms: 0,
+            rising: Rising::default(),
         }
     }
 }
@@ -72,27 +82,29 @@ impl Slow {
             return None;
         }
         if self.asked == 0 && self.evidence <= 0.0 {
-            self.rising_since_ms = beat.event.at.unix_ms();
+            let since_secs = u32::try_from(beat.event.at.unix_secs()).unwrap_or(u32::MAX);
+            self.rising = Rising { since_secs, ..Rising::default() };
         }
+        let hit = beat.event.records > 0;
         self.asked += 1;
-        self.hits += u16::from(beat.event.records > 0);
+        self.hits += u8::from(hit);
+        self.rising.asked = self.rising.asked.saturating_add(1);
+        self.rising.hits = self.rising.hits.saturating_add(u32::from(hit));
         if self.asked < BLOCK {
             return None;
         }
-        let seen = real(u64::from(self.hits)) / f32::from(self.asked);
         self.close(beat.settings.slow.odds);
         (self.asked, self.hits) = (0, 0);
-        let level = self.rises(beat.settings)?;
-        self.signal(level, seen, beat).under(beat.settings.slow.mode)
+        let (level, limit) = self.rises(&beat.settings.slow)?;
+        self.signal(level, limit, beat).under(beat.settings.slow.mode)
     }
 
     fn close(&mut self, odds: f32) {
         let (hits, asked) = (f32::from(self.hits), f32::from(self.asked));
         let usual = self.share.max(SHARE_MIN);
         if self.blocks >= BLOCKS_MIN {
-            let risen = risen(usual, odds);
-            let ratio =
-                hits * (risen / usual).ln() + (asked - hits) * ((1.0 - risen) / (1.0 - usual)).ln();
+            let (of_hit, of_miss) = weights(usual, odds);
+            let ratio = hits * of_hit + (asked - hits) * of_miss;
             self.evidence = (self.evidence + ratio / self.spread).clamp(0.0, EVIDENCE_MAX);
             self.today_most = self.today_most.max(self.evidence);
         }
@@ -108,34 +120,38 @@ impl Slow {
         self.blocks = self.blocks.saturating_add(1);
     }
 
-    /// The level that is reached for the first time today.
-    fn rises(&mut self, settings: &Settings) -> Option<Level> {
-        let slow = &settings.slow;
+    /// The level that is reached for the first time today, and the evidence that it takes.
+    fn rises(&mut self, slow: &SlowSettings) -> Option<(Level, (f32, &'static str))> {
         if self.days < slow.learn_days {
             return None;
         }
         let normal = self.normal_most * slow.factor;
-        let (note, act) = (slow.note.max(normal), slow.act.max(normal * 1.5));
-        let level = if self.evidence > act {
-            Level::Act
-        } else if self.evidence > note {
-            Level::Note
-        } else {
-            return None;
+        let note = higher((slow.note, "detect.slow.note"), (normal, "detect.slow.factor"));
+        let act = higher((slow.act, "detect.slow.act"), (normal * 1.5, "detect.slow.factor"));
+        let (level, limit) = match () {
+            () if self.evidence > act.0 => (Level::Act, act),
+            () if self.evidence > note.0 => (Level::Note, note),
+            () => return None,
         };
         if self.told >= Some(level) {
             return None;
         }
         self.told = Some(level);
-        Some(level)
+        Some((level, limit))
     }
 
-    fn signal(&self, level: Level, seen: f32, beat: &Beat<'_>) -> Signal {
+    /// Evidence is told of in answers: how many there were, and with how many there would be no more
+    /// of it than may be.
+    fn signal(&self, level: Level, limit: (f32, &'static str), beat: &Beat<'_>) -> Signal {
         let (asks, severity) = match level {
             Level::Note => (Response::Note, Severity::Medium),
             Level::Act => (Response::StepUp, Severity::High),
         };
-        let risen = risen(self.share.max(SHARE_MIN), beat.settings.slow.odds);
+        let (usual, rising) = (self.share.max(SHARE_MIN), self.rising);
+        let (of_hit, of_miss) = weights(usual, beat.settings.slow.odds);
+        let too_much = (self.evidence - limit.0) * self.spread / (of_hit - of_miss);
+        let too_many = u64::from(too_much.is_finite()) * whole(too_much.ceil());
+        let seen = u64::from(rising.hits);
         Signal {
             detector: Detector::Slow,
             subject: Subject::Identity(beat.identity),
@@ -144,19 +160,21 @@ impl Slow {
             asks,
             authenticated: true,
             why: Explanation {
-                seen: whole(seen * 10_000.0),
-                expected: whole(self.share * 10_000.0),
-                limit: whole(risen * 10_000.0),
-                unit: "answers with personal data in 10,000",
-                since_ms: self.rising_since_ms,
-                setting: "detect.slow.odds",
+                seen,
+                expected: whole(real(u64::from(rising.asked)) * usual),
+                limit: seen.saturating_sub(too_many.max(1)),
+                unit: "answers with personal data",
+                since_ms: u64::from(rising.since_secs) * 1_000,
+                setting: limit.1,
             },
             at: beat.event.at,
         }
     }
 }
 
-/// The share that has so many times the odds of the usual one.
-fn risen(usual: f32, odds: f32) -> f32 {
-    odds * usual / (1.0 - usual + odds * usual)
+/// What an answer with personal data adds to the evidence that the odds are so many times the usual
+/// ones, and what one without adds: less than nothing.
+fn weights(usual: f32, odds: f32) -> (f32, f32) {
+    let risen = odds * usual / (1.0 - usual + odds * usual);
+    ((risen / usual).ln(), ((1.0 - risen) / (1.0 - usual)).ln())
 }

@@ -8,6 +8,7 @@ use crate::base::{Moment, RoleIx};
 
 use super::burst::{Burst, Over};
 use super::event::Metric;
+use super::limits::{BLOCK, Limits, Normal, floor};
 use super::peers::Peers;
 use super::scale::{count_of, octaves, real, whole};
 use super::settings::VolumeSettings;
@@ -25,27 +26,12 @@ pub struct HourTotals {
     pub(super) octaves: [f32; 3],
 }
 
-/// Bytes are counted in blocks, so that 32 bits are enough for a terabyte.
-const BLOCK: u64 = 256;
 /// Longer silence is absence, not habit, and teaches nothing.
 const SILENCE_HOURS: u64 = 72;
 /// Octaves in an hour.
 const FADING: f32 = 0.01;
-/// A job that is run again is not much larger than it was.
-const RECENT_FACTOR: f32 = 1.5;
-/// In octaves of the hour's normal: in nineteen of twenty hours no quarter has more than so much.
-const EVEN: f32 = -0.5;
-const BURSTS: f32 = 0.1;
 const WEEKS_WEIGHED: u16 = 3;
 const HOURS_OF_WEEK: u16 = 168;
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Limits {
-    hour_note: f32,
-    hour_act: f32,
-    quarter_note: f32,
-    quarter_act: f32,
-}
 
 /// One metric's history and counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -175,7 +161,7 @@ impl Volume {
                 Metric::Requests => (&mut rate, beat.settings.volume.rate_mode),
                 Metric::Bytes | Metric::Records => (&mut volume, beat.settings.volume.mode),
             };
-            let signal = gauge.signal(level, metric, self.age, beat, burst).under(mode);
+            let signal = gauge.signal(level, metric, beat, burst).under(mode);
             self.noted |= signal.is_some();
             *said = stronger(*said, signal);
         }
@@ -194,26 +180,6 @@ impl Volume {
 fn stronger(one: Option<Signal>, other: Option<Signal>) -> Option<Signal> {
     let rank = |signal: &Option<Signal>| signal.map(|signal| (signal.level, signal.severity));
     if rank(&other) > rank(&one) { other } else { one }
-}
-
-/// In what is counted: blocks, for bytes.
-fn floor(metric: Metric, settings: &VolumeSettings) -> f32 {
-    in_blocks(settings.floor.of(metric), metric).max(1.0)
-}
-
-fn in_blocks(count: f32, metric: Metric) -> f32 {
-    match metric {
-        Metric::Bytes => count / real(BLOCK),
-        Metric::Requests | Metric::Records => count,
-    }
-}
-
-impl Limits {
-    fn of_peers(ceiling: f32, metric: Metric, settings: &VolumeSettings) -> Self {
-        let peers = count_of(ceiling, floor(metric, settings)) * settings.peer_factor;
-        let act = peers.max(in_blocks(settings.cold.of(metric), metric));
-        Self { hour_note: act / 2.0, hour_act: act, quarter_note: act / 2.0, quarter_act: act }
-    }
 }
 
 impl Gauge {
@@ -261,39 +227,14 @@ impl Gauge {
     }
 
     fn limits(&self, hour: u64, metric: Metric, settings: &VolumeSettings) -> Limits {
-        let floor = floor(metric, settings);
-        let least = in_blocks(settings.least.of(metric), metric);
-        let (usual, highest) = (self.week.around(hour), self.week.highest());
-        let normal = count_of(usual, floor);
-        // A job that runs at another hour than ever, or beside another, is noted, and acted upon only
-        // if it takes more than the identity takes in the hours in which it works.
-        let worked = f32::max(
-            count_of(highest, floor) * settings.elsewhere_factor,
-            count_of(self.recent, floor) * RECENT_FACTOR,
-        );
-        // An identity that never does in a quarter what belongs to an hour has no need to; one that
-        // always does is judged by the hour.
-        let habit = self.quarter_tail.threshold();
-        let quarter_factor = settings.quarter_factor.of(metric);
-        let (quarter_factor, quarter_most) = match () {
-            () if habit < EVEN => (quarter_factor, settings.quarter_most),
-            () if habit < BURSTS => (quarter_factor, 2.0 * quarter_factor),
-            () => (settings.hour_factor, settings.factor_max),
+        let normal = Normal {
+            usual: self.week.around(hour),
+            highest: self.week.highest(),
+            recent: self.recent,
+            hour_tail: &self.hour_tail,
+            quarter_tail: &self.quarter_tail,
         };
-        let by_hour = usual < highest - 1.5 || habit >= BURSTS;
-        let elsewhere = if by_hour { worked } else { 0.0 };
-        let limit = |tail: &Tail, risk, factor: f32, most: f32| {
-            let by_tail = count_of(usual + tail.quantile(risk), floor);
-            by_tail.max(normal * factor).min(normal * most.max(factor)).max(least)
-        };
-        let hour = |risk, factor| limit(&self.hour_tail, risk, factor, settings.factor_max);
-        let quarter = |risk, factor| limit(&self.quarter_tail, risk, factor, quarter_most);
-        Limits {
-            hour_note: hour(settings.risk_note, settings.hour_factor / 2.0),
-            hour_act: hour(settings.risk_act, settings.hour_factor).max(worked),
-            quarter_note: quarter(settings.risk_note, quarter_factor / 2.0),
-            quarter_act: quarter(settings.risk_act, quarter_factor).max(elsewhere),
-        }
+        Limits::of(&normal, metric, settings)
     }
 
     /// Which part of this hour came in its busiest quarter, if it was an hour with work.
@@ -329,10 +270,13 @@ impl Gauge {
     /// The level that is reached for the first time in this hour.
     fn rises(&mut self, over: bool) -> Option<Level> {
         let (hour, peak) = (real(u64::from(self.hour)), real(u64::from(self.peak)));
-        let limits = &self.limits;
-        let (told, level) = if over || hour > limits.hour_act || peak > limits.quarter_act {
+        let passed = |level| {
+            let (by_hour, by_quarter) = self.limits.at(level);
+            hour > by_hour || peak > by_quarter
+        };
+        let (told, level) = if over || passed(Level::Act) {
             (Told::Act, Level::Act)
-        } else if hour > limits.hour_note || peak > limits.quarter_note {
+        } else if passed(Level::Note) {
             (Told::Note, Level::Note)
         } else {
             return None;
@@ -344,31 +288,19 @@ impl Gauge {
         Some(level)
     }
 
-    fn signal(
-        &self,
-        level: Level,
-        metric: Metric,
-        age: u16,
-        beat: &Beat<'_>,
-        burst: Option<Over>,
-    ) -> Signal {
+    fn signal(&self, level: Level, metric: Metric, beat: &Beat<'_>, burst: Option<Over>) -> Signal {
         let settings = &beat.settings.volume;
         let at: Moment = beat.event.at;
-        let limits = &self.limits;
-        let (hour_limit, quarter_limit) = match level {
-            Level::Note => (limits.hour_note, limits.quarter_note),
-            Level::Act => (limits.hour_act, limits.quarter_act),
-        };
+        let (hour_limit, quarter_limit) = self.limits.at(level);
+        let (by_hour, by_quarter) = self.limits.by(level);
         let (hour, peak) = (real(u64::from(self.hour)), real(u64::from(self.peak)));
-        let (seen, limit, since_ms, setting) = if let Some(burst) = burst {
-            (burst.level, burst.limit, burst.since_ms, "detect.volume.burst_factor")
+        let (seen, limit, since_ms, by) = if let Some(burst) = burst {
+            (burst.level, burst.limit, burst.since_ms, burst.by)
         } else if hour > hour_limit {
-            (hour, hour_limit, beat.hour.began_ms(), "detect.volume.hour_factor")
+            (hour, hour_limit, beat.hour.began_ms(), by_hour)
         } else {
-            let since_ms = at.unix_ms().saturating_sub(QUARTER_MS);
-            (peak, quarter_limit, since_ms, "detect.volume.quarter_factor")
+            (peak, quarter_limit, at.unix_ms().saturating_sub(QUARTER_MS), by_quarter)
         };
-        let young = age < settings.learn_hours;
         let usual = count_of(self.week.around(hour_of_week(at.unix_ms())), floor(metric, settings));
         let unit = if metric == Metric::Bytes { BLOCK } else { 1 };
         let (asks, severity) = match (level, metric) {
@@ -393,7 +325,7 @@ impl Gauge {
                 limit: whole(limit).saturating_mul(unit),
                 unit: metric.as_str(),
                 since_ms,
-                setting: if young { "detect.volume.cold" } else { setting },
+                setting: by.setting(metric),
             },
             at,
         }

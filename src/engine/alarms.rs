@@ -363,8 +363,8 @@ mod tests {
             seen: 3,
             expected: 1,
             limit: 2,
-            unit: Fixed::new("answers with personal data in 10,000"),
-            setting: Fixed::new("detect.slow.odds"),
+            unit: Fixed::new("answers with personal data"),
+            setting: Fixed::new("detect.slow.act"),
         }
     }
 

@@ -1,6 +1,8 @@
 mod canaries;
 mod history;
+mod named;
 mod parts;
+mod runs;
 
 use super::*;
 use crate::base::HashKey;
@@ -114,29 +116,6 @@ fn mon_3_the_minutes_around_an_hours_end_are_judged_together_and_the_young_are_n
     let mut grown = Watch::default();
     live(&mut grown, 0..840, 60, &settings);
     assert!(stopped(&mut grown, 840).unwrap() < 10);
-}
-
-#[test]
-fn mon_8_observe_says_the_same_and_asks_for_nothing_and_off_is_silent() {
-    let run = |mode| {
-        let mut settings = enforced();
-        (settings.volume.mode, settings.volume.rate_mode) = (mode, mode);
-        let mut watch = Watch::default();
-        live(&mut watch, 0..400, 30, &settings);
-        let mut all = Vec::new();
-        for n in 0..3_000 {
-            all.extend(see(&mut watch, &event(at(400, n * 1_000)), &settings));
-        }
-        all.retain(|s| matches!(s.detector, Detector::Volume | Detector::Rate));
-        all
-    };
-    let (off, observe, enforce) = (run(Mode::Off), run(Mode::Observe), run(Mode::Enforce));
-    assert!(off.is_empty());
-    assert!(enforce.iter().any(Signal::is_enforced) && !observe.iter().any(Signal::is_enforced));
-    let said = |all: &[Signal]| {
-        all.iter().map(|s| (s.detector, s.level, s.severity, s.why)).collect::<Vec<_>>()
-    };
-    assert_eq!(said(&observe), said(&enforce));
 }
 
 #[test]
