@@ -6,6 +6,7 @@
 //! any length with as few false alarms (Lorden, 1971).
 use crate::base::Moment;
 
+use super::history::{Bytes, HistoryFault};
 use super::limits::{By, higher};
 use super::scale::real;
 use super::settings::VolumeSettings;
@@ -60,18 +61,30 @@ impl Burst {
         self.habit += (part.clamp(0.0, 1.0) - self.habit) / HOURS_WEIGHED;
     }
 
-    /// An hour begins that should bring `normal` records; of a `young` identity nobody knows.
-    pub(super) fn begin(&mut self, normal: f32, young: bool, settings: &VolumeSettings) {
+    /// An hour is over, and so many after it in which nothing came.
+    pub(super) fn turn(&mut self, silent: u64) {
         self.leak(0.0);
-        (self.pace, self.left) = (normal * settings.burst_pace, 1.0);
+        self.left = 1.0;
+        if silent > 0 {
+            self.level = 0.0;
+        }
+    }
+
+    /// The hour should bring `normal` records; of a `young` identity nobody knows.
+    pub(super) fn expect(&mut self, normal: f32, young: bool, settings: &VolumeSettings) {
+        self.pace = normal * settings.burst_pace;
         let judged = !young && self.habit < JOBS;
         let by_factor = (normal * settings.burst_factor, By::BurstFactor);
         let (limit, by) = higher(by_factor, (settings.burst_least, By::BurstLeast));
         (self.limit, self.by) = (if judged { limit } else { f32::INFINITY }, by);
     }
 
-    pub(super) fn empty(&mut self) {
-        self.level = 0.0;
+    /// What is in it, over a restart.
+    pub(super) fn pass(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
+        by.within(&mut self.level, 0.0, f32::MAX)?;
+        by.within(&mut self.pace, 0.0, f32::MAX)?;
+        by.within(&mut self.left, 0.0, 1.0)?;
+        by.u64(&mut self.since_ms)
     }
 
     /// `left`: the part of the hour that is to come at `at`.

@@ -1,5 +1,6 @@
 //! Distinct objects per hour and per day, against the most that the identity's own hours and days
 //! have brought (MON-3).
+use super::history::{Bytes, HistoryFault};
 use super::limits::higher;
 use super::scale::{count_of, octaves, real, whole};
 use super::settings::EnumerationSettings;
@@ -45,6 +46,18 @@ impl Enumeration {
             objects.day.clear();
             self.told_day = None;
         }
+    }
+
+    /// What it counts, over a restart.
+    pub(super) fn pass(
+        &mut self,
+        by: &mut impl Bytes,
+        objects: &mut Objects,
+    ) -> Result<(), HistoryFault> {
+        by.told(&mut self.told_hour)?;
+        by.told(&mut self.told_day)?;
+        objects.hour.pass(by)?;
+        objects.day.pass(by)
     }
 
     pub(super) fn observe(

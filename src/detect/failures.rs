@@ -2,6 +2,7 @@
 //! lost a permission is refused at the same few operations again and again; who tries what a
 //! credential can do is refused at many.
 use super::event::Outcome;
+use super::history::{Bytes, HistoryFault};
 use super::limits::higher;
 use super::scale::{count_of, octaves, real, whole};
 use super::settings::FailureSettings;
@@ -56,6 +57,18 @@ impl Failures {
                 (count.peak, count.told) = (0, None);
             }
         }
+    }
+
+    /// What it counts, over a restart.
+    pub(super) fn pass(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
+        for Count { quarter, before, peak, told } in [&mut self.refused, &mut self.missing] {
+            for count in [quarter, before, peak] {
+                by.u16(count)?;
+            }
+            by.told(told)?;
+        }
+        by.u64(&mut self.operations)?;
+        by.u64(&mut self.operations_before)
     }
 
     pub(super) fn observe(&mut self, beat: &Beat<'_>) -> Option<Signal> {

@@ -1,15 +1,19 @@
-//! What an identity's watch has learned, as bytes for the store. The counts of the running hour are
-//! no part of it: after a restart the hour begins anew.
+//! What an identity's watch has learned and what it counts, as bytes for the store.
 //!
-//! A version byte, then integers and floating-point numbers in little-endian order; always
-//! [`Watch::HISTORY_BYTES`] long. Version 1 ends before the habit of bursts; with such a history an
-//! identity is judged by hours and quarters at once, and by minutes after a day of work.
+//! A version byte, then integers and floating-point numbers in little-endian order. Version 1 ends
+//! before the habit of bursts; with such a history an identity is judged by hours and quarters at
+//! once, and by minutes after a day of work. Version 2 ends before the counts; with it every window
+//! begins anew.
+//!
+//! Each value is named once, for both directions: see [`Bytes`].
+use super::signal::Level;
 use super::tail::Tail;
-use super::watch::Watch;
-use super::week::Week;
+use super::watch::{Core, Watch};
+use crate::base::Moment;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const WITHOUT_BURSTS: u8 = 1;
+const WITHOUT_COUNTS: u8 = 2;
 
 /// Why bytes are no history. The identity is young then, which is the stricter way to be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,103 +27,141 @@ pub enum HistoryFault {
 }
 
 impl Watch {
-    pub const HISTORY_BYTES: usize =
-        1 + 2 + 3 * (168 + 4 + 2 * 16) + 3 * 16 + 3 * 4 + 2 * 2 + 2 + 4;
+    /// More than a history ever has.
+    pub const HISTORY_BYTES_MAX: usize = 1_536;
 
-    pub fn encode(&self) -> Vec<u8> {
-        let core = &self.core;
-        let mut out = Vec::with_capacity(Self::HISTORY_BYTES);
+    /// What is to be written down at `now`.
+    pub fn encode(&mut self, now: Moment) -> Vec<u8> {
+        self.core.queued = false;
+        let mut out = Vec::with_capacity(Self::HISTORY_BYTES_MAX);
         out.push(VERSION);
-        out.extend_from_slice(&core.volume.age.to_le_bytes());
-        for gauge in &core.volume.gauges {
-            out.extend_from_slice(gauge.week.cells());
-            out.extend_from_slice(&gauge.recent.to_le_bytes());
-            put_tail(&gauge.hour_tail, &mut out);
-            put_tail(&gauge.quarter_tail, &mut out);
-        }
-        put_tail(&core.failures.tail, &mut out);
-        put_tail(&core.enumeration.hour_tail, &mut out);
-        put_tail(&core.enumeration.day_tail, &mut out);
-        for value in [core.slow.share, core.slow.spread, core.slow.normal_most] {
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        for value in [core.slow.blocks, core.slow.days, core.sharing.usual_most] {
-            out.extend_from_slice(&value.to_le_bytes());
-        }
-        out.extend_from_slice(&core.volume.burst.habit.to_le_bytes());
+        let mut all = self.clone();
+        // Nothing that is written is refused.
+        let _written = all.pass(&mut To(&mut out), VERSION, now);
         out
     }
 
     /// # Errors
-    /// On anything but what [`encode`](Self::encode) writes, or wrote in version 1, whole.
-    pub fn decode(bytes: &[u8]) -> Result<Self, HistoryFault> {
-        let mut from = From(bytes);
-        let [version] = from.take()?;
-        match version {
-            WITHOUT_BURSTS | VERSION => {}
+    /// On anything but what [`encode`](Self::encode) writes, or wrote in an earlier version, whole.
+    pub fn decode(bytes: &[u8], now: Moment) -> Result<Self, HistoryFault> {
+        let (version, bytes) = bytes.split_first().ok_or(HistoryFault::Length)?;
+        match *version {
+            WITHOUT_BURSTS | WITHOUT_COUNTS | VERSION => {}
             newer if newer > VERSION => return Err(HistoryFault::Newer),
             _ => return Err(HistoryFault::Malformed),
         }
-        let mut watch = Self::default();
-        let core = &mut watch.core;
-        core.volume.age = from.u16()?;
-        for gauge in &mut core.volume.gauges {
-            gauge.week = Week::of_cells(from.take()?);
-            gauge.recent = from.within(0.0, 64.0)?;
-            gauge.hour_tail = from.tail()?;
-            gauge.quarter_tail = from.tail()?;
-        }
-        core.failures.tail = from.tail()?;
-        core.enumeration.hour_tail = from.tail()?;
-        core.enumeration.day_tail = from.tail()?;
-        core.slow.share = from.within(0.0, 1.0)?;
-        core.slow.spread = from.within(1.0, 1e6)?;
-        core.slow.normal_most = from.within(0.0, 1e3)?;
-        core.slow.blocks = from.u16()?;
-        core.slow.days = from.u16()?;
-        core.sharing.usual_most = from.u16()?;
-        if version > WITHOUT_BURSTS {
-            core.volume.burst.habit = from.within(0.0, 1.0)?;
-        }
+        let (mut watch, mut from) = (Self::default(), From(bytes));
+        watch.pass(&mut from, *version, now)?;
         if from.0.is_empty() { Ok(watch) } else { Err(HistoryFault::Length) }
+    }
+
+    fn pass(&mut self, by: &mut impl Bytes, version: u8, now: Moment) -> Result<(), HistoryFault> {
+        self.core.pass_learned(by)?;
+        if version > WITHOUT_BURSTS {
+            by.within(&mut self.core.volume.burst.habit, 0.0, 1.0)?;
+        }
+        if version > WITHOUT_COUNTS {
+            self.pass_counts(by, now)?;
+        }
+        Ok(())
     }
 }
 
-fn put_tail(tail: &Tail, out: &mut Vec<u8>) {
-    let (reals, counts) = tail.parts();
-    for real in reals {
-        out.extend_from_slice(&real.to_le_bytes());
+impl Core {
+    fn pass_learned(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
+        by.u16(&mut self.volume.age)?;
+        for gauge in &mut self.volume.gauges {
+            gauge.week = by.pass(*gauge.week.cells()).map(super::week::Week::of_cells)?;
+            by.within(&mut gauge.recent, 0.0, 64.0)?;
+            by.tail(&mut gauge.hour_tail)?;
+            by.tail(&mut gauge.quarter_tail)?;
+        }
+        by.tail(&mut self.failures.tail)?;
+        by.tail(&mut self.enumeration.hour_tail)?;
+        by.tail(&mut self.enumeration.day_tail)?;
+        by.within(&mut self.slow.share, 0.0, 1.0)?;
+        by.within(&mut self.slow.spread, 1.0, 1e6)?;
+        by.within(&mut self.slow.normal_most, 0.0, 1e3)?;
+        by.u16(&mut self.slow.blocks)?;
+        by.u16(&mut self.slow.days)?;
+        by.u16(&mut self.sharing.usual_most)
     }
-    for count in counts {
-        out.extend_from_slice(&count.to_le_bytes());
+}
+
+/// Bytes that are written or read. What is passed is written as it is, or becomes what is read.
+pub(super) trait Bytes {
+    /// Gives back what is passed, or what is read in its place.
+    fn pass<const N: usize>(&mut self, value: [u8; N]) -> Result<[u8; N], HistoryFault>;
+
+    fn u8(&mut self, value: &mut u8) -> Result<(), HistoryFault> {
+        [*value] = self.pass([*value])?;
+        Ok(())
+    }
+
+    fn u16(&mut self, value: &mut u16) -> Result<(), HistoryFault> {
+        *value = u16::from_le_bytes(self.pass(value.to_le_bytes())?);
+        Ok(())
+    }
+
+    fn u32(&mut self, value: &mut u32) -> Result<(), HistoryFault> {
+        *value = u32::from_le_bytes(self.pass(value.to_le_bytes())?);
+        Ok(())
+    }
+
+    fn u64(&mut self, value: &mut u64) -> Result<(), HistoryFault> {
+        *value = u64::from_le_bytes(self.pass(value.to_le_bytes())?);
+        Ok(())
+    }
+
+    fn within(&mut self, value: &mut f32, low: f32, high: f32) -> Result<(), HistoryFault> {
+        *value = f32::from_le_bytes(self.pass(value.to_le_bytes())?);
+        if (low..=high).contains(value) { Ok(()) } else { Err(HistoryFault::Malformed) }
+    }
+
+    fn told(&mut self, value: &mut Option<Level>) -> Result<(), HistoryFault> {
+        let mut byte = match value {
+            None => 0,
+            Some(Level::Note) => 1,
+            Some(Level::Act) => 2,
+        };
+        self.u8(&mut byte)?;
+        *value = match byte {
+            0 => None,
+            1 => Some(Level::Note),
+            2 => Some(Level::Act),
+            _ => return Err(HistoryFault::Malformed),
+        };
+        Ok(())
+    }
+
+    fn tail(&mut self, tail: &mut Tail) -> Result<(), HistoryFault> {
+        let (mut reals, mut counts) = tail.parts();
+        for real in &mut reals {
+            *real = f32::from_le_bytes(self.pass(real.to_le_bytes())?);
+        }
+        for count in &mut counts {
+            self.u16(count)?;
+        }
+        *tail = Tail::of_parts(reals, counts).ok_or(HistoryFault::Malformed)?;
+        Ok(())
+    }
+}
+
+struct To<'a>(&'a mut Vec<u8>);
+
+impl Bytes for To<'_> {
+    fn pass<const N: usize>(&mut self, value: [u8; N]) -> Result<[u8; N], HistoryFault> {
+        self.0.extend_from_slice(&value);
+        Ok(value)
     }
 }
 
 struct From<'a>(&'a [u8]);
 
-impl From<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], HistoryFault> {
+impl Bytes for From<'_> {
+    fn pass<const N: usize>(&mut self, _default: [u8; N]) -> Result<[u8; N], HistoryFault> {
         let (taken, rest) = self.0.split_first_chunk().ok_or(HistoryFault::Length)?;
         self.0 = rest;
         Ok(*taken)
-    }
-
-    fn u16(&mut self) -> Result<u16, HistoryFault> {
-        self.take().map(u16::from_le_bytes)
-    }
-
-    fn within(&mut self, low: f32, high: f32) -> Result<f32, HistoryFault> {
-        let value = f32::from_le_bytes(self.take()?);
-        if (low..=high).contains(&value) { Ok(value) } else { Err(HistoryFault::Malformed) }
-    }
-
-    fn tail(&mut self) -> Result<Tail, HistoryFault> {
-        let reals = [
-            f32::from_le_bytes(self.take()?),
-            f32::from_le_bytes(self.take()?),
-            f32::from_le_bytes(self.take()?),
-        ];
-        let counts = [self.u16()?, self.u16()?];
-        Tail::of_parts(reals, counts).ok_or(HistoryFault::Malformed)
     }
 }

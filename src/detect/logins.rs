@@ -1,6 +1,7 @@
 //! Failed logins from networks without a name (MON-6), as one identity sees them. What one source
 //! does is in `sources`.
 use super::event::Outcome;
+use super::history::{Bytes, HistoryFault};
 use super::scale::{real, whole};
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
 use super::watch::{Beat, Turned};
@@ -22,6 +23,13 @@ impl Logins {
         if turned.hour.is_some() {
             self.told = None;
         }
+    }
+
+    /// What it counts, over a restart.
+    pub(super) fn pass(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
+        by.u16(&mut self.quarter)?;
+        by.u16(&mut self.before)?;
+        by.told(&mut self.told)
     }
 
     pub(super) fn observe(&mut self, beat: &Beat<'_>) -> Option<Signal> {

@@ -10,7 +10,8 @@
 //!    of what it has done. The young are judged by their role's peers.
 //! 4. Counts are judged with each event, not at the hour's end.
 //! 5. A window ends by the monotonic clock. The wall clock says only which hour of the week it was,
-//!    and an hour in which it jumped teaches nothing.
+//!    and an hour in which it jumped teaches nothing. Over a restart it says how much of a window is
+//!    left: what is counted of an identity goes on from where it was.
 //! 6. Off, observe and enforce differ only in what a signal says of itself.
 //!
 //! On failure: counters stop at their greatest value, which is above every limit; a history of

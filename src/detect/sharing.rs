@@ -5,18 +5,21 @@
 use crate::base::{Moment, NetworkIx};
 
 use super::event::Event;
+use super::history::{Bytes, HistoryFault};
 use super::limits::higher;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
 use super::watch::{Beat, Turned};
 
 const PLACES: usize = 4;
 const AT_ONCE_SECS: u32 = 600;
+/// When this process' clock began. There is room before it for what came before a restart.
+const ORIGIN: u32 = AT_ONCE_SECS + 2;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     /// Hash of the network in the upper half, of the client in the lower. Zero: none yet.
     key: u32,
-    /// Seconds by the monotonic clock, counted from one.
+    /// Seconds by the monotonic clock; see [`ORIGIN`].
     last_secs: u32,
 }
 
@@ -41,6 +44,22 @@ impl Sharing {
             }
             (self.returns, self.told) = (0, None);
         }
+    }
+
+    /// What it counts, over a restart.
+    pub(super) fn pass(&mut self, by: &mut impl Bytes, now: Moment) -> Result<(), HistoryFault> {
+        for place in &mut self.places {
+            let ago = seconds(now).saturating_sub(place.last_secs);
+            let mut last_unix = now.unix_secs().saturating_sub(u64::from(ago));
+            by.u32(&mut place.key)?;
+            by.u64(&mut last_unix)?;
+            let ago = now.unix_secs().saturating_sub(last_unix).min(u64::from(AT_ONCE_SECS) + 1);
+            let last_secs = seconds(now).saturating_sub(u32::try_from(ago).unwrap_or(u32::MAX));
+            place.last_secs = if place.key == 0 { 0 } else { last_secs };
+        }
+        by.u32(&mut self.latest)?;
+        by.u16(&mut self.returns)?;
+        by.told(&mut self.told)
     }
 
     pub(super) fn observe(&mut self, beat: &Beat<'_>, age: u16) -> Option<Signal> {
@@ -160,5 +179,5 @@ const fn differs(one: u32, other: u32) -> bool {
 }
 
 fn seconds(at: Moment) -> u32 {
-    u32::try_from(at.mono_ns() / 1_000_000_000).unwrap_or(u32::MAX).saturating_add(1)
+    u32::try_from(at.mono_ns() / 1_000_000_000).unwrap_or(u32::MAX).saturating_add(ORIGIN)
 }

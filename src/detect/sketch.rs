@@ -1,5 +1,6 @@
 //! How many distinct things were seen: `HyperLogLog` (Flajolet and others, 2007) with 256 registers.
 //! Its standard error is 1.04 / √256 = 6.5 %; small counts are nearly exact by linear counting.
+use super::history::{Bytes, HistoryFault};
 use super::scale::{real, whole};
 
 /// 272 bytes, whatever is added. Takes keyed hashes, so that nobody can choose what collides.
@@ -44,6 +45,27 @@ impl Sketch {
         } else {
             whole(raw)
         }
+    }
+
+    /// Over a restart: of eight registers each, which are not empty, and what is in those.
+    pub(super) fn pass(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
+        let mut registers = self.registers;
+        let (eights, _) = registers.as_chunks_mut::<8>();
+        for eight in eights {
+            let used = |(bit, register): (u8, &u8)| u8::from(*register > 0) << bit;
+            let mut mask = (0..).zip(eight.iter()).map(used).fold(0, |all, bit| all | bit);
+            by.u8(&mut mask)?;
+            for (_, register) in (0_u8..).zip(eight).filter(|(bit, _)| mask >> bit & 1 == 1) {
+                by.u8(register)?;
+                if !(1..=UNIT).contains(register) {
+                    return Err(HistoryFault::Malformed);
+                }
+            }
+        }
+        self.registers = registers;
+        self.sum = registers.iter().map(|register| 1 << (UNIT - register)).sum();
+        self.empty = registers.iter().map(|register| u16::from(*register == 0)).sum();
+        Ok(())
     }
 
     pub fn clear(&mut self) {

@@ -4,6 +4,7 @@
 //! one, or are the odds several times as great? What is not independent (a batch in which every
 //! answer has personal data) shows as spread between blocks and as high days in the past; the
 //! evidence is divided by the one and held against the other.
+use super::history::{Bytes, HistoryFault};
 use super::limits::higher;
 use super::scale::{real, whole};
 use super::settings::SlowSettings;
@@ -75,6 +76,21 @@ impl Slow {
             self.today_most = self.evidence;
             self.told = None;
         }
+    }
+
+    /// What it counts, over a restart.
+    pub(super) fn pass(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
+        by.within(&mut self.evidence, 0.0, EVIDENCE_MAX)?;
+        by.within(&mut self.today_most, 0.0, EVIDENCE_MAX)?;
+        by.u8(&mut self.hits)?;
+        by.u8(&mut self.asked)?;
+        by.told(&mut self.told)?;
+        let Rising { since_secs, hits, asked } = &mut self.rising;
+        for count in [since_secs, hits, asked] {
+            by.u32(count)?;
+        }
+        let sound = self.hits <= self.asked && self.asked < BLOCK;
+        if sound { Ok(()) } else { Err(HistoryFault::Malformed) }
     }
 
     pub(super) fn observe(&mut self, beat: &Beat<'_>) -> Option<Signal> {

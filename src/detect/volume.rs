@@ -8,6 +8,7 @@ use crate::base::{Moment, RoleIx};
 
 use super::burst::{Burst, Over};
 use super::event::Metric;
+use super::history::{Bytes, HistoryFault};
 use super::limits::{BLOCK, Limits, Normal, floor};
 use super::peers::Peers;
 use super::scale::{count_of, octaves, real, whole};
@@ -47,16 +48,8 @@ pub(super) struct Gauge {
     peak: u32,
     /// The most of an hour in the last days, in octaves; fades by an octave in four days.
     pub(super) recent: f32,
-    told: Told,
-}
-
-/// What was said in this hour already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
-    #[default]
-    Nothing,
-    Note,
-    Act,
+    /// What was said in this hour already.
+    told: Option<Level>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,26 +110,58 @@ impl Volume {
             }
             self.age = self.age.saturating_add(passed);
         }
-        if turned.hour.is_some() || turned.first {
+        if let Some(ended) = turned.hour {
             self.noted = false;
-            let young = self.age < settings.learn_hours;
-            for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
-                gauge.begin();
-                gauge.limits = if young {
-                    Limits::of_peers(peers.ceiling(beat.event.role, metric), metric, settings)
-                } else {
-                    gauge.limits(hour_of_week(beat.event.at.unix_ms()), metric, settings)
-                };
-            }
-            let [.., records] = &self.gauges;
-            let hour = hour_of_week(beat.event.at.unix_ms());
-            let normal = records.normal(hour, floor(Metric::Records, settings));
-            if turned.hour.is_some_and(|ended| ended.silent > 0) {
-                self.burst.empty();
-            }
-            self.burst.begin(normal, young, settings);
+            self.gauges.iter_mut().for_each(Gauge::begin);
+            self.burst.turn(ended.silent);
+        }
+        if turned.hour.is_some() || turned.first {
+            self.set_limits(beat, peers);
         }
         totals
+    }
+
+    fn set_limits(&mut self, beat: &Beat<'_>, peers: &Peers) {
+        let settings = &beat.settings.volume;
+        let young = self.age < settings.learn_hours;
+        let hour = hour_of_week(beat.event.at.unix_ms());
+        for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
+            gauge.limits = if young {
+                Limits::of_peers(peers.ceiling(beat.event.role, metric), metric, settings)
+            } else {
+                gauge.limits(hour, metric, settings)
+            };
+        }
+        let [.., records] = &self.gauges;
+        let normal = records.normal(hour, floor(Metric::Records, settings));
+        self.burst.expect(normal, young, settings);
+    }
+
+    /// What it counts, over a restart.
+    pub(super) fn pass(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
+        for gauge in &mut self.gauges {
+            let Gauge { hour, quarter, before, peak, told, .. } = gauge;
+            for count in [hour, quarter, before, peak] {
+                by.u32(count)?;
+            }
+            by.told(told)?;
+        }
+        let mut noted = u8::from(self.noted);
+        by.u8(&mut noted)?;
+        self.noted = noted != 0;
+        self.burst.pass(by)
+    }
+
+    /// Of these stretches nobody knows any more.
+    pub(super) fn forget(&mut self, quarter: bool, hour: bool) {
+        for gauge in self.gauges.iter_mut().filter(|_| quarter) {
+            (gauge.quarter, gauge.before) = (0, 0);
+        }
+        if hour {
+            self.noted = false;
+            self.gauges.iter_mut().for_each(Gauge::begin);
+            self.burst.turn(1);
+        }
     }
 
     /// Rate, and volume.
@@ -186,18 +211,18 @@ impl Gauge {
     fn begin(&mut self) {
         self.hour = 0;
         self.peak = 0;
-        self.told = Told::Nothing;
+        self.told = None;
     }
 
     fn learn(&mut self, hour: u64, age: u16, floor: f32) {
         let seen = octaves(u64::from(self.hour), floor);
-        if self.told < Told::Act {
+        if self.told < Some(Level::Act) {
             self.recent = self.recent.max(seen);
         }
         let usual = self.week.around(hour);
         let worked = seen >= 1.0 || usual >= 1.0;
         // The first week has nothing to differ from, and an attack is no part of what is usual.
-        if age >= HOURS_OF_WEEK && worked && self.told < Told::Act {
+        if age >= HOURS_OF_WEEK && worked && self.told < Some(Level::Act) {
             self.hour_tail.learn(seen - usual);
             if usual >= 1.5 && self.peak > 0 {
                 self.quarter_tail.learn(octaves(u64::from(self.peak), floor) - usual);
@@ -216,8 +241,8 @@ impl Gauge {
         // A holiday or a month's end is no new habit; what is done in other hours already may become
         // one in this hour too.
         let most = match self.told {
-            Told::Act => before,
-            Told::Nothing | Told::Note => self.week.highest() + 0.5,
+            Some(Level::Act) => before,
+            None | Some(Level::Note) => self.week.highest() + 0.5,
         };
         let seen = if weeks < 2 { seen } else { seen.clamp(before - 2.0, most) };
         // Forgetting is slower: what was normal a month ago is no surprise.
@@ -240,7 +265,7 @@ impl Gauge {
     /// Which part of this hour came in its busiest quarter, if it was an hour with work.
     fn busiest(&self, floor: f32) -> Option<f32> {
         let (peak, hour) = (real(u64::from(self.peak)), real(u64::from(self.hour)));
-        (hour >= floor && self.told < Told::Act).then_some(peak / hour)
+        (hour >= floor && self.told < Some(Level::Act)).then_some(peak / hour)
     }
 
     /// What this hour brings; in one in which the identity hardly ever works, what one brings in which
@@ -274,17 +299,15 @@ impl Gauge {
             let (by_hour, by_quarter) = self.limits.at(level);
             hour > by_hour || peak > by_quarter
         };
-        let (told, level) = if over || passed(Level::Act) {
-            (Told::Act, Level::Act)
-        } else if passed(Level::Note) {
-            (Told::Note, Level::Note)
-        } else {
-            return None;
+        let level = match () {
+            () if over || passed(Level::Act) => Level::Act,
+            () if passed(Level::Note) => Level::Note,
+            () => return None,
         };
-        if told <= self.told {
+        if self.told >= Some(level) {
             return None;
         }
-        self.told = told;
+        self.told = Some(level);
         Some(level)
     }
 

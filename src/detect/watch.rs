@@ -1,9 +1,10 @@
 //! All detectors of one identity.
-use crate::base::IdentityIx;
+use crate::base::{IdentityIx, Moment};
 
 use super::enumeration::{Enumeration, Objects};
 use super::event::Event;
 use super::failures::Failures;
+use super::history::{Bytes, HistoryFault};
 use super::logins::Logins;
 use super::peers::Peers;
 use super::settings::Settings;
@@ -23,6 +24,10 @@ pub struct Watch {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Core {
+    /// Limits were set since this process knows the identity.
+    begun: bool,
+    /// It changed since it was last written down, and somebody knows.
+    pub(super) queued: bool,
     quarter: Window,
     hour: Window,
     day: Window,
@@ -43,6 +48,8 @@ pub struct Watched {
     pub signals: Signals,
     /// For [`Peers::learn`], when an hour is over.
     pub hour: Option<HourTotals>,
+    /// It is the first change since [`Watch::encode`].
+    pub changed: bool,
 }
 
 /// One event as the detectors see it.
@@ -78,7 +85,8 @@ impl Watch {
     ) -> Watched {
         let mut watched = Watched::default();
         let core = &mut self.core;
-        let first = core.hour.is_unused();
+        watched.changed = !std::mem::replace(&mut core.queued, true);
+        let first = !std::mem::replace(&mut core.begun, true);
         let turned = Turned {
             first,
             quarter: core.quarter.turn(event.at, QUARTER_MS),
@@ -89,11 +97,7 @@ impl Watch {
         let beat = Beat { event, settings, identity, quarter, hour, day };
         if first || turned.quarter.is_some() || turned.hour.is_some() || turned.day.is_some() {
             watched.hour = core.volume.turn(&turned, &beat, peers);
-            core.slow.turn(&turned);
-            core.enumeration.turn(&turned, &mut self.objects);
-            core.failures.turn(&turned);
-            core.logins.turn(&turned);
-            core.sharing.turn(&turned);
+            core.turn(&turned, &mut self.objects);
         }
         let signals = &mut watched.signals;
         if !event.is_authenticated() {
@@ -119,6 +123,42 @@ impl Watch {
         self.core.enumeration = Enumeration::default();
         self.objects = Objects::default();
         self.core.failures = Failures::default();
+    }
+}
+
+impl Watch {
+    /// What is counted, over a restart.
+    pub(super) fn pass_counts(
+        &mut self,
+        by: &mut impl Bytes,
+        now: Moment,
+    ) -> Result<(), HistoryFault> {
+        let core = &mut self.core;
+        let (quarter, hour, day) = (
+            core.quarter.pass(by, now, QUARTER_MS)?,
+            core.hour.pass(by, now, HOUR_MS)?,
+            core.day.pass(by, now, DAY_MS)?,
+        );
+        core.volume.pass(by)?;
+        core.slow.pass(by)?;
+        core.enumeration.pass(by, &mut self.objects)?;
+        core.failures.pass(by)?;
+        core.logins.pass(by)?;
+        core.sharing.pass(by, now)?;
+        core.volume.forget(quarter.is_some(), hour.is_some());
+        core.turn(&Turned { first: false, quarter, hour, day }, &mut self.objects);
+        Ok(())
+    }
+}
+
+impl Core {
+    /// All but volume.
+    fn turn(&mut self, turned: &Turned, objects: &mut Objects) {
+        self.slow.turn(turned);
+        self.enumeration.turn(turned, objects);
+        self.failures.turn(turned);
+        self.logins.turn(turned);
+        self.sharing.turn(turned);
     }
 }
 

@@ -179,7 +179,7 @@ impl Engine {
             self.locks.logins(|logins, _table| logins.released(ix));
             // What was no attack is normal use; otherwise it would be found again tomorrow.
             if matches!(reason, ReleaseReason::FalseAlarm | ReleaseReason::OwnerConfirmed) {
-                self.live().accept_watch(ix);
+                self.accept_watch(ix);
             }
         }
         self.report_event(&Event::Unlocked {

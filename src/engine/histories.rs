@@ -1,5 +1,6 @@
 //! What is usual for an identity, and from where it logs in, over restarts (ACC-2, MON-2, MON-3).
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -13,7 +14,8 @@ use crate::store::{BlobKey, KeyId, Shelf, StoreFault};
 /// Whose memory has changed since it was written down. By name: places change with the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Histories {
-    watches: Mutex<BTreeSet<Name>>,
+    /// In the order in which they changed, so that nobody waits for ever.
+    watches: Mutex<VecDeque<Name>>,
     logins: Mutex<BTreeSet<Name>>,
     roles: Mutex<BTreeSet<Name>>,
     /// Who came with a reload and may have been here before. Nothing of theirs is written down until
@@ -54,6 +56,26 @@ impl Histories {
         names
     }
 
+    /// The same of watches, which wait in a queue.
+    fn take_watches(&self, most: usize) -> Vec<Name> {
+        let returning = self.returning.lock();
+        let mut watches = self.watches.lock();
+        let mut names = Vec::new();
+        for _ in 0..watches.len() {
+            if names.len() == most {
+                break;
+            }
+            let Some(name) = watches.pop_front() else { break };
+            if returning.identities.contains(&name) {
+                watches.push_back(name);
+            } else {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// For the first time since it was last written down.
     pub(super) fn changed_watch(&self, live: &Live, who: IdentityIx) {
         self.watches.lock().extend(live.snapshot.names.identity(who).cloned());
     }
@@ -74,7 +96,7 @@ impl Histories {
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// What detectors have learned.
+    /// What detectors have learned and count.
     Watches,
     /// Known sources and failures.
     Logins,
@@ -85,6 +107,8 @@ pub(super) struct Remembered<'e> {
     engine: &'e Engine,
     live: &'e Live,
     kind: Kind,
+    /// How many more may be written down now.
+    left: AtomicUsize,
     /// Made for the start only, when everything comes back at once.
     places: BTreeMap<KeyId, IdentityIx>,
 }
@@ -92,7 +116,13 @@ pub(super) struct Remembered<'e> {
 impl<'e> Remembered<'e> {
     /// To be written down.
     pub(super) const fn of(engine: &'e Engine, live: &'e Live, kind: Kind) -> Self {
-        Self { engine, live, kind, places: BTreeMap::new() }
+        let left = AtomicUsize::new(usize::MAX);
+        Self { engine, live, kind, left, places: BTreeMap::new() }
+    }
+
+    /// So many at most.
+    pub(super) fn up_to(self, most: usize) -> Self {
+        Self { left: AtomicUsize::new(most), ..self }
     }
 
     /// To be brought back.
@@ -116,10 +146,10 @@ impl<'e> Remembered<'e> {
     }
 
     /// What is remembered now, by name: watches are placed as in `live`, logins as the locks have it.
-    fn value(&self, name: &Name) -> Option<Vec<u8>> {
+    fn value(&self, name: &Name, now: Moment) -> Option<Vec<u8>> {
         let locks = &self.engine.locks;
         match self.kind {
-            Kind::Watches => self.live.watch_bytes(self.place(name)?),
+            Kind::Watches => self.live.watch_bytes(self.place(name)?, now),
             Kind::Logins => {
                 locks.logins(|logins, _table| logins.encode(locks.identity_named(name)?))
             }
@@ -143,7 +173,7 @@ impl<'e> Remembered<'e> {
         match self.kind {
             Kind::Watches => {
                 let Some(ix) = self.place(name) else { return Ok(()) };
-                self.live.recall_watch(ix, value).map_err(|fault| match fault {
+                self.live.recall_watch(ix, value, now).map_err(|fault| match fault {
                     HistoryFault::Newer => Unreadable::Newer,
                     HistoryFault::Length | HistoryFault::Malformed => Unreadable::Damaged,
                 })
@@ -196,18 +226,22 @@ impl Source for Remembered<'_> {
         }
     }
 
-    fn changed(&self, most: usize, _now: Moment) -> Vec<Piece> {
+    fn changed(&self, most: usize, now: Moment) -> Vec<Piece> {
         let histories = &self.engine.histories;
-        let changed = match self.kind {
-            Kind::Watches => &histories.watches,
-            Kind::Logins => &histories.logins,
+        let most = most.min(self.left.load(Ordering::Relaxed));
+        let names = match self.kind {
+            Kind::Watches => histories.take_watches(most),
+            Kind::Logins => {
+                let away = &histories.returning.lock().identities;
+                Histories::take(&histories.logins, away, most)
+            }
         };
-        let names = Histories::take(changed, &histories.returning.lock().identities, most);
+        self.left.fetch_sub(names.len(), Ordering::Relaxed);
         let piece = |name: &Name| {
             // Whoever left meanwhile keeps what is written down.
             self.place(name)?;
             // Nothing left to remember: the piece is forgotten.
-            Some(Piece { key: self.key(name), value: self.value(name).unwrap_or_default() })
+            Some(Piece { key: self.key(name), value: self.value(name, now).unwrap_or_default() })
         };
         names.iter().filter_map(piece).collect()
     }

@@ -3,7 +3,8 @@
 //! about once a second, by one task, in one transaction, and never while a request waits.
 //!
 //! A process that is killed loses what changed since the last writing, one [`SAVE_EVERY`] and the time
-//! that writing takes at most; of the exposure ledger [`ALL_EVERY`] of them. One that stops in order loses nothing.
+//! that writing takes at most; of the exposure ledger [`ALL_EVERY`] of them, and of what detectors count
+//! as many as there are [`WATCHES_AT_ONCE`] active identities. One that stops in order loses nothing.
 //! A piece that can't be read is refused by itself and takes no other with it.
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -20,6 +21,9 @@ pub const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Every so many times those too that nothing is decided by: what was revealed to whom. There are as
 /// many of them as pairs of identity and operation, and each is a few hundred bytes.
 pub const ALL_EVERY: u32 = 5;
+/// Watches that are written down each time, at about a kilobyte: each of them changes with every
+/// request. Of more than so many active identities each waits for its turn.
+pub const WATCHES_AT_ONCE: usize = 1_024;
 /// Pieces that are asked for, and written, at a time.
 pub const PIECES_AT_ONCE: usize = 4_096;
 /// Their bytes, beyond which the rest waits for the next transaction.

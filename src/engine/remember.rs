@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::exposure::Revealed;
 use super::histories::{Kind, Remembered};
-use super::memory::{ALL_EVERY, Piece, SAVE_EVERY, Saved, Source, Unreadable};
+use super::memory::{ALL_EVERY, Piece, SAVE_EVERY, Saved, Source, Unreadable, WATCHES_AT_ONCE};
 use super::pacing::Told;
 use super::usual::Usual;
 use super::{Engine, Live, Memory};
@@ -25,6 +25,8 @@ enum Extent {
     /// What decides about requests.
     Urgent,
     All,
+    /// All, and of watches too as many as there are.
+    Rest,
 }
 
 /// Spent quotas of the configuration in force.
@@ -121,7 +123,8 @@ impl Engine {
         let live = self.live();
         let quotas = SpentQuotas::new(&self.memory, &live);
         let revealed = Revealed { memory: &self.memory, exposures: &self.exposures };
-        let watches = Remembered::of(self, &live, Kind::Watches);
+        let most = if extent == Extent::Rest { usize::MAX } else { WATCHES_AT_ONCE };
+        let watches = Remembered::of(self, &live, Kind::Watches).up_to(most);
         let logins = Remembered::of(self, &live, Kind::Logins);
         let usual = Usual::new(self, &live);
         let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
@@ -136,7 +139,7 @@ impl Engine {
         self.exposures.unkept(saved.dropped);
         let waiting = saved.waiting.map_or(0, |(pieces, _)| pieces);
         metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-        if saved.waiting.is_none() && extent == Extent::All {
+        if saved.waiting.is_none() && extent != Extent::Urgent {
             metrics.written_at.set(i64::try_from(now.unix_secs()).unwrap_or(i64::MAX));
         }
         saved
@@ -194,7 +197,7 @@ impl Engine {
         // Requests that began under an earlier configuration have charged what this one looks after.
         let now = self.clock.now();
         self.live().quotas.mark_spent(now);
-        match self.save(Extent::All, now).await.waiting {
+        match self.save(Extent::Rest, now).await.waiting {
             None => Ok(()),
             Some((_, fault)) => Err(fault),
         }

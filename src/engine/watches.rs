@@ -79,10 +79,10 @@ impl Guarded {
 }
 
 impl Live {
-    /// What an identity's watch has learned, as bytes; nothing if it was never asked.
-    pub(super) fn watch_bytes(&self, ix: IdentityIx) -> Option<Vec<u8>> {
+    /// What an identity's watch has learned and counts, as bytes; nothing if it was never asked.
+    pub(super) fn watch_bytes(&self, ix: IdentityIx, now: Moment) -> Option<Vec<u8>> {
         let place = self.guarded.places.get(ix.index())?;
-        place.lock().as_ref().map(|watch| watch.encode())
+        place.lock().as_mut().map(|watch| watch.encode(now))
     }
 
     /// What is usual for a role, as bytes; nothing if nobody has worked in it yet.
@@ -95,18 +95,14 @@ impl Live {
         self.guarded.peers.write().recall(role, bytes)
     }
 
-    /// Somebody says that what an identity does now is its normal use: it learns anew.
-    pub(super) fn accept_watch(&self, ix: IdentityIx) {
-        if let Some(place) = self.guarded.places.get(ix.index())
-            && let Some(watch) = place.lock().as_mut()
-        {
-            watch.accept();
-        }
-    }
-
-    /// Takes back what a watch had learned.
-    pub(super) fn recall_watch(&self, ix: IdentityIx, bytes: &[u8]) -> Result<(), HistoryFault> {
-        let watch = Watch::decode(bytes)?;
+    /// Takes back what a watch had learned and counted.
+    pub(super) fn recall_watch(
+        &self,
+        ix: IdentityIx,
+        bytes: &[u8],
+        now: Moment,
+    ) -> Result<(), HistoryFault> {
+        let watch = Watch::decode(bytes, now)?;
         if let Some(place) = self.guarded.places.get(ix.index()) {
             *place.lock() = Some(Box::new(watch));
         }
@@ -149,15 +145,28 @@ impl Engine {
             let mut place = place.lock();
             place.get_or_insert_default().observe(identity, event, &peers, settings)
         };
+        if watched.changed {
+            self.histories.changed_watch(live, identity);
+        }
         if let Some(hour) = &watched.hour {
             live.guarded.peers.write().learn(hour);
-            self.histories.changed_watch(live, identity);
             self.histories.changed_role(live, hour.role);
         }
         watched
             .signals
             .iter()
             .for_each(|signal| self.follow_up(live, signal, (event, shown), source));
+    }
+
+    /// Somebody says that what an identity does now is its normal use: it learns anew.
+    pub(super) fn accept_watch(&self, ix: IdentityIx) {
+        let live = self.live();
+        if let Some(place) = live.guarded.places.get(ix.index())
+            && let Some(watch) = place.lock().as_mut()
+        {
+            watch.accept();
+            self.histories.changed_watch(&live, ix);
+        }
     }
 
     /// The same for what was no request at all: nobody is behind it but its source.

@@ -55,8 +55,8 @@ impl Run {
     }
 }
 
-pub(super) fn object(number: u64) -> Option<u64> {
-    Some(HashKey::new([1; 16]).hash(&number.to_le_bytes()))
+pub(super) fn object(number: u64) -> u64 {
+    HashKey::new([1; 16]).hash(&number.to_le_bytes())
 }
 
 /// Five weeks of so many requests an hour, evenly spread, each for another object.
@@ -64,7 +64,7 @@ fn weeks(per_hour: u64, records: impl Fn(u64) -> u64) -> Watch {
     let (mut watch, peers, settings) = (Watch::default(), Peers::new(1), enforced());
     for n in 0..840 * per_hour {
         let moment = at(n / per_hour, HOUR_MS / per_hour * (n % per_hour));
-        let one = Event { records: records(n), object: object(n), ..event(moment) };
+        let one = Event { records: records(n), object: Some(object(n)), ..event(moment) };
         watch.observe(IdentityIx(0), &one, &peers, &settings);
     }
     watch
@@ -168,7 +168,7 @@ fn objects() -> Vec<Run> {
     let fresh = |hour, count| {
         let other = move |n: u64| object(hour << 32 | n);
         let each = evenly(hour, count).zip(0..);
-        each.map(move |(one, n)| Event { object: other(n), records: 0, ..one })
+        each.map(move |(one, n)| Event { object: Some(other(n)), records: 0, ..one })
     };
     let young = Watch::default();
     let day = || (840..864).flat_map(|hour| fresh(hour, 400));

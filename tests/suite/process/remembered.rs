@@ -5,14 +5,14 @@ use rustix::process::Signal;
 use sekisho::base::{Name, Secret};
 use sekisho::devcerts::TokenClaims;
 use sekisho::exposure::{Hour, Ledger, Range};
-use sekisho::mock::{Caller, CallerConfig, Reply};
+use sekisho::mock::{Caller, CallerConfig, Reply, Scenario};
 use sekisho::store::{
     Cursor, Embedded, Gateway, KeyId, LockKey, LockRecord, Register, Scope, SharedSecret, Shelf,
     Store as _,
 };
 
 use super::{Place, Sekisho};
-use crate::logs::eventually;
+use crate::logs::{SOON, eventually};
 use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, get, now};
 
 impl Sekisho {
@@ -102,6 +102,36 @@ async fn mon_2_a_killed_process_forgets_no_quota_and_nothing_it_revealed() {
     // In order nothing is lost, however short the time.
     second.told_to_end().await;
     assert_eq!(records(&place.ledger().await), 2 * revealed);
+}
+
+/// Seven objects before a crash and seven after it are fourteen.
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_3_a_killed_process_counts_on_where_it_was() {
+    let place = Place::new().await;
+    place.amazon.set(Scenario::Echo);
+    let few = "[detect.enumeration]\nmode = \"enforce\"\ncold_hour = 10\ncold_day = 10\n";
+    place.write(|text| text.replace("#more\n", few));
+    let ask = async |gateway: &Sekisho, nth: u32| {
+        let call = get(&format!("/orders/v0/orders/902-4395497-01{nth:05}/address"));
+        place.caller().call(gateway.address().await, call).await.unwrap().status.as_u16()
+    };
+    let first = Sekisho::run(&place);
+    for nth in 0..7 {
+        assert_eq!(ask(&first, nth).await, 200);
+    }
+    first.has_written().await;
+    first.signal(Signal::KILL);
+    first.ended().await;
+
+    let second = Sekisho::run(&place);
+    for nth in 7..14 {
+        ask(&second, nth).await;
+    }
+    // The same one again and again is none more.
+    let locked = async { while ask(&second, 13).await != 401 {} };
+    let counted = tokio::time::timeout(SOON, locked).await;
+    assert!(counted.is_ok(), "what was asked for before the crash counts");
+    second.told_to_end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
