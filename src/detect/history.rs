@@ -9,6 +9,7 @@
 use super::signal::Level;
 use super::tail::Tail;
 use super::watch::{Core, Watch};
+use super::week::Week;
 use crate::base::Moment;
 
 const VERSION: u8 = 3;
@@ -70,11 +71,11 @@ impl Watch {
 impl Core {
     fn pass_learned(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
         by.u16(&mut self.volume.age)?;
-        for gauge in &mut self.volume.gauges {
-            gauge.week = by.pass(*gauge.week.cells()).map(super::week::Week::of_cells)?;
-            by.within(&mut gauge.recent, 0.0, 64.0)?;
-            by.tail(&mut gauge.hour_tail)?;
-            by.tail(&mut gauge.quarter_tail)?;
+        for habit in &mut self.volume.habits {
+            habit.week = by.pass(*habit.week.cells()).map(Week::of_cells)?;
+            by.within(&mut habit.recent, 0.0, 64.0)?;
+            by.tail(&mut habit.hour_tail)?;
+            by.tail(&mut habit.quarter_tail)?;
         }
         by.tail(&mut self.failures.tail)?;
         by.tail(&mut self.enumeration.hour_tail)?;

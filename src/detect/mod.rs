@@ -22,6 +22,7 @@ mod enumeration;
 mod event;
 mod failures;
 mod figures;
+mod habit;
 mod history;
 mod intrusion;
 mod limits;
@@ -46,7 +47,7 @@ pub use canary::{Canary, CanaryFault, CanarySet};
 pub use event::{Event, Metric, Outcome};
 pub use history::HistoryFault;
 pub use paths::is_scanner_path;
-pub use peers::Peers;
+pub use peers::{Peers, Usual};
 pub use scan::{Scan, Scanned, Sought, each_id, is_id};
 pub use settings::{
     CanaryMode, EnumerationSettings, FailureSettings, IntrusionSettings, LoginSettings, PerMetric,

@@ -3,7 +3,6 @@ use std::cmp::Ordering;
 
 use crate::base::RoleIx;
 
-use super::event::Metric;
 use super::history::HistoryFault;
 use super::volume::HourTotals;
 
@@ -82,14 +81,17 @@ impl Peers {
         }
         Ok(())
     }
+}
 
-    pub(super) fn ceiling(&self, role: Option<RoleIx>, metric: Metric) -> f32 {
+/// Of what a role's members do at most in an hour, in octaves of each metric. It is asked for when an
+/// hour begins, and then of the young only.
+pub trait Usual {
+    fn at_most(&self, role: Option<RoleIx>) -> [f32; 3];
+}
+
+impl Usual for Peers {
+    fn at_most(&self, role: Option<RoleIx>) -> [f32; 3] {
         let pool = role.and_then(|role| self.pools.get(role.index()));
-        let [requests, bytes, records] = pool.copied().unwrap_or_default().high;
-        match metric {
-            Metric::Requests => requests,
-            Metric::Bytes => bytes,
-            Metric::Records => records,
-        }
+        pool.copied().unwrap_or_default().high
     }
 }

@@ -108,26 +108,21 @@ impl Signal {
     }
 }
 
-/// The signals of one event: at most one of each detector.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Signals([Option<Signal>; 9]);
+/// The signals of one event: at most one of each detector. Most events bring none, and cost nothing
+/// here.
+#[derive(Clone, Debug, Default)]
+pub struct Signals(Vec<Signal>);
 
 impl Signals {
     pub(super) fn add(&mut self, signal: Option<Signal>) {
-        if let Some(signal) = signal {
-            for (place, _) in
-                self.0.iter_mut().zip(Detector::ALL).filter(|(_, own)| **own == signal.detector)
-            {
-                *place = Some(signal);
-            }
-        }
+        self.0.extend(signal);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Signal> {
-        self.0.iter().flatten()
+        self.0.iter()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

@@ -8,15 +8,14 @@ use crate::base::{Moment, RoleIx};
 
 use super::burst::{Burst, Over};
 use super::event::Metric;
+use super::habit::Habit;
 use super::history::{Bytes, HistoryFault};
-use super::limits::{BLOCK, Limits, Normal, floor};
-use super::peers::Peers;
+use super::limits::{BLOCK, Limits, floor};
+use super::peers::Usual;
 use super::scale::{count_of, octaves, real, whole};
 use super::settings::VolumeSettings;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
-use super::tail::Tail;
 use super::watch::{Beat, Turned};
-use super::week::Week;
 use super::window::{HOUR_MS, QUARTER_MS, hour_of_week};
 
 /// What an identity did in an hour that is over: for its role's peers.
@@ -29,38 +28,32 @@ pub struct HourTotals {
 
 /// Longer silence is absence, not habit, and teaches nothing.
 const SILENCE_HOURS: u64 = 72;
-/// Octaves in an hour.
-const FADING: f32 = 0.01;
-const WEEKS_WEIGHED: u16 = 3;
-const HOURS_OF_WEEK: u16 = 168;
 
-/// One metric's history and counts.
+/// One metric's counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Gauge {
-    pub(super) week: Week,
-    pub(super) hour_tail: Tail,
-    pub(super) quarter_tail: Tail,
     limits: Limits,
-    hour: u32,
+    pub(super) hour: u32,
     quarter: u32,
     before: u32,
     /// The most of a sliding quarter within this hour.
-    peak: u32,
-    /// The most of an hour in the last days, in octaves; fades by an octave in four days.
-    pub(super) recent: f32,
+    pub(super) peak: u32,
     /// What was said in this hour already.
-    told: Option<Level>,
+    pub(super) told: Option<Level>,
 }
 
+/// Each request touches the first part, and each hour the second.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(super) struct Volume {
-    pub(super) gauges: [Gauge; 3],
     /// Of records.
     pub(super) burst: Burst,
-    /// A note was made of this hour. The three rise together, and one note says so.
-    noted: bool,
+    gauges: [Gauge; 3],
     /// Hours since the first event.
     pub(super) age: u16,
+    /// A note was made of this hour. The three rise together, and one note says so.
+    noted: bool,
+    pub(super) habits: [Habit; 3],
 }
 
 /// The strongest signal of each detector.
@@ -72,7 +65,7 @@ impl Volume {
         &mut self,
         turned: &Turned,
         beat: &Beat<'_>,
-        peers: &Peers,
+        peers: &impl Usual,
     ) -> Option<HourTotals> {
         if turned.quarter.is_some() {
             for gauge in &mut self.gauges {
@@ -90,7 +83,9 @@ impl Volume {
             let role = beat.event.role.filter(|_| ended.whole);
             totals = role.map(|role| HourTotals { role, octaves: self.octaves(settings) });
             let silent = ended.silent.min(SILENCE_HOURS);
-            for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
+            let passed = u16::try_from(ended.silent.saturating_add(1)).unwrap_or(u16::MAX);
+            let both = self.gauges.iter().zip(&mut self.habits);
+            for ((gauge, habit), metric) in both.zip(Metric::ALL) {
                 let floor = floor(metric, settings);
                 if ended.whole {
                     if metric == Metric::Records
@@ -98,19 +93,14 @@ impl Volume {
                     {
                         self.burst.learn(part);
                     }
-                    gauge.learn(hour, self.age, floor);
+                    habit.learn(gauge, hour, self.age, floor);
                 }
                 for silence in 1..=silent {
-                    gauge.learn_silence(hour + silence, self.age, floor);
+                    habit.learn_silence(gauge, hour + silence, self.age);
                 }
-            }
-            let passed = u16::try_from(ended.silent.saturating_add(1)).unwrap_or(u16::MAX);
-            for gauge in &mut self.gauges {
-                gauge.recent = (gauge.recent - FADING * f32::from(passed)).max(0.0);
+                habit.fade(passed);
             }
             self.age = self.age.saturating_add(passed);
-        }
-        if let Some(ended) = turned.hour {
             self.noted = false;
             self.gauges.iter_mut().for_each(Gauge::begin);
             self.burst.turn(ended.silent);
@@ -121,18 +111,20 @@ impl Volume {
         totals
     }
 
-    fn set_limits(&mut self, beat: &Beat<'_>, peers: &Peers) {
+    fn set_limits(&mut self, beat: &Beat<'_>, peers: &impl Usual) {
         let settings = &beat.settings.volume;
         let young = self.age < settings.learn_hours;
         let hour = hour_of_week(beat.event.at.unix_ms());
-        for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
+        let ceilings = if young { peers.at_most(beat.event.role) } else { [0.0; 3] };
+        let both = self.gauges.iter_mut().zip(&self.habits);
+        for (((gauge, habit), metric), ceiling) in both.zip(Metric::ALL).zip(ceilings) {
             gauge.limits = if young {
-                Limits::of_peers(peers.ceiling(beat.event.role, metric), metric, settings)
+                Limits::of_peers(ceiling, metric, settings)
             } else {
-                gauge.limits(hour, metric, settings)
+                habit.limits(hour, metric, settings)
             };
         }
-        let [.., records] = &self.gauges;
+        let [.., records] = &self.habits;
         let normal = records.normal(hour, floor(Metric::Records, settings));
         self.burst.expect(normal, young, settings);
     }
@@ -171,7 +163,8 @@ impl Volume {
             return (rate, volume);
         }
         let left = beat.quarter.left(beat.event.at, QUARTER_MS);
-        for (gauge, metric) in self.gauges.iter_mut().zip(Metric::ALL) {
+        let both = self.gauges.iter_mut().zip(&self.habits);
+        for ((gauge, habit), metric) in both.zip(Metric::ALL) {
             gauge.count(metric.of(beat.event), metric, left);
             let mut burst = None;
             if metric == Metric::Records {
@@ -186,7 +179,8 @@ impl Volume {
                 Metric::Requests => (&mut rate, beat.settings.volume.rate_mode),
                 Metric::Bytes | Metric::Records => (&mut volume, beat.settings.volume.mode),
             };
-            let signal = gauge.signal(level, metric, beat, burst).under(mode);
+            let usual = habit.usual(hour_of_week(beat.event.at.unix_ms()));
+            let signal = gauge.signal(level, metric, usual, beat, burst).under(mode);
             self.noted |= signal.is_some();
             *said = stronger(*said, signal);
         }
@@ -214,65 +208,10 @@ impl Gauge {
         self.told = None;
     }
 
-    fn learn(&mut self, hour: u64, age: u16, floor: f32) {
-        let seen = octaves(u64::from(self.hour), floor);
-        if self.told < Some(Level::Act) {
-            self.recent = self.recent.max(seen);
-        }
-        let usual = self.week.around(hour);
-        let worked = seen >= 1.0 || usual >= 1.0;
-        // The first week has nothing to differ from, and an attack is no part of what is usual.
-        if age >= HOURS_OF_WEEK && worked && self.told < Some(Level::Act) {
-            self.hour_tail.learn(seen - usual);
-            if usual >= 1.5 && self.peak > 0 {
-                self.quarter_tail.learn(octaves(u64::from(self.peak), floor) - usual);
-            }
-        }
-        self.learn_hour(hour, seen, age);
-    }
-
-    fn learn_silence(&mut self, hour: u64, age: u16, floor: f32) {
-        self.learn_hour(hour, octaves(0, floor), age);
-    }
-
-    fn learn_hour(&mut self, hour: u64, seen: f32, age: u16) {
-        let weeks = age / HOURS_OF_WEEK;
-        let before = self.week.at(hour);
-        // A holiday or a month's end is no new habit; what is done in other hours already may become
-        // one in this hour too.
-        let most = match self.told {
-            Some(Level::Act) => before,
-            None | Some(Level::Note) => self.week.highest() + 0.5,
-        };
-        let seen = if weeks < 2 { seen } else { seen.clamp(before - 2.0, most) };
-        // Forgetting is slower: what was normal a month ago is no surprise.
-        let weighed = if seen < before { 3 * WEEKS_WEIGHED } else { WEEKS_WEIGHED };
-        let weight = 1.0 / f32::from((weeks + 1).min(weighed));
-        self.week.learn(hour, seen, weight, dither(hour, age));
-    }
-
-    fn limits(&self, hour: u64, metric: Metric, settings: &VolumeSettings) -> Limits {
-        let normal = Normal {
-            usual: self.week.around(hour),
-            highest: self.week.highest(),
-            recent: self.recent,
-            hour_tail: &self.hour_tail,
-            quarter_tail: &self.quarter_tail,
-        };
-        Limits::of(&normal, metric, settings)
-    }
-
     /// Which part of this hour came in its busiest quarter, if it was an hour with work.
     fn busiest(&self, floor: f32) -> Option<f32> {
         let (peak, hour) = (real(u64::from(self.peak)), real(u64::from(self.hour)));
         (hour >= floor && self.told < Some(Level::Act)).then_some(peak / hour)
-    }
-
-    /// What this hour brings; in one in which the identity hardly ever works, what one brings in which
-    /// it does.
-    fn normal(&self, hour: u64, floor: f32) -> f32 {
-        let (usual, highest) = (self.week.around(hour), self.week.highest());
-        count_of(if usual < highest - 1.5 { highest } else { usual }, floor).max(floor)
     }
 
     fn count(&mut self, amount: u64, metric: Metric, left: f32) {
@@ -311,8 +250,15 @@ impl Gauge {
         Some(level)
     }
 
-    fn signal(&self, level: Level, metric: Metric, beat: &Beat<'_>, burst: Option<Over>) -> Signal {
-        let settings = &beat.settings.volume;
+    /// `usual`: what the hour brings, in octaves.
+    fn signal(
+        &self,
+        level: Level,
+        metric: Metric,
+        usual: f32,
+        beat: &Beat<'_>,
+        burst: Option<Over>,
+    ) -> Signal {
         let at: Moment = beat.event.at;
         let (hour_limit, quarter_limit) = self.limits.at(level);
         let (by_hour, by_quarter) = self.limits.by(level);
@@ -324,7 +270,7 @@ impl Gauge {
         } else {
             (peak, quarter_limit, at.unix_ms().saturating_sub(QUARTER_MS), by_quarter)
         };
-        let usual = count_of(self.week.around(hour_of_week(at.unix_ms())), floor(metric, settings));
+        let usual = count_of(usual, floor(metric, &beat.settings.volume));
         let unit = if metric == Metric::Bytes { BLOCK } else { 1 };
         let (asks, severity) = match (level, metric) {
             (Level::Note, _) => (Response::Note, Severity::Low),
@@ -353,10 +299,4 @@ impl Gauge {
             at,
         }
     }
-}
-
-/// Evenly spread over 0 to 1 and the same on every run.
-fn dither(hour: u64, age: u16) -> f32 {
-    let mixed = (hour ^ u64::from(age) << 16).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-    real(mixed) / 65_536.0
 }

@@ -6,7 +6,7 @@ use super::event::Event;
 use super::failures::Failures;
 use super::history::{Bytes, HistoryFault};
 use super::logins::Logins;
-use super::peers::Peers;
+use super::peers::Usual;
 use super::settings::Settings;
 use super::sharing::Sharing;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Signals, Subject};
@@ -22,31 +22,35 @@ pub struct Watch {
     objects: Objects,
 }
 
+/// In the order in which each request touches it: where every request is another identity's, memory
+/// is what they cost.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 pub(super) struct Core {
     /// Limits were set since this process knows the identity.
     begun: bool,
     /// It changed since it was last written down, and somebody knows.
     pub(super) queued: bool,
+    logins: Logins,
     quarter: Window,
     hour: Window,
     day: Window,
-    pub(super) volume: Volume,
     pub(super) slow: Slow,
+    pub(super) sharing: Sharing,
+    /// Its second part is not touched.
+    pub(super) volume: Volume,
     pub(super) enumeration: Enumeration,
     pub(super) failures: Failures,
-    logins: Logins,
-    pub(super) sharing: Sharing,
 }
 
 const _: () = assert!(size_of::<Core>() <= 1_024);
 const _: () = assert!(size_of::<Watch>() <= 1_024 + 2 * 272);
 
 /// What one event brought.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Watched {
     pub signals: Signals,
-    /// For [`Peers::learn`], when an hour is over.
+    /// For [`Peers::learn`](super::Peers::learn), when an hour is over.
     pub hour: Option<HourTotals>,
     /// It is the first change since [`Watch::encode`].
     pub changed: bool,
@@ -80,7 +84,7 @@ impl Watch {
         &mut self,
         identity: IdentityIx,
         event: &Event<'_>,
-        peers: &Peers,
+        peers: &impl Usual,
         settings: &Settings,
     ) -> Watched {
         let mut watched = Watched::default();

@@ -2,7 +2,7 @@
 //! and follows up what was seen. `detect` decides what is out of the ordinary, `lockout` what becomes
 //! of it.
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -11,7 +11,7 @@ use crate::base::{HashKey, IdentityIx, Moment, Name, Pseudonym, RoleIx};
 use crate::config::Snapshot;
 use crate::detect::{
     Detector, Event as Seen, HistoryFault, Level, Outcome, Peers, Response, Signal, Sources,
-    Subject, Watch,
+    Subject, Usual, Watch,
 };
 use crate::evidence::{Event, Fixed, Noticed};
 use crate::identity::Proof;
@@ -34,8 +34,19 @@ impl Watches {
     }
 }
 
-/// One identity's watch; memory is taken with its first request.
-pub(super) type Place = Arc<Mutex<Option<Box<Watch>>>>;
+/// One identity's watch; memory is taken with its first request. One that came while a reload was
+/// being prepared, and was the first of all, stays with the configuration that it came under.
+pub(super) type Place = OnceLock<Arc<Mutex<Watch>>>;
+
+/// What is usual for roles, for the few requests that ask.
+#[derive(Clone, Copy, Debug)]
+struct Lent<'g>(&'g RwLock<Peers>);
+
+impl Usual for Lent<'_> {
+    fn at_most(&self, role: Option<RoleIx>) -> [f32; 3] {
+        self.0.read().at_most(role)
+    }
+}
 
 /// The watches of one configuration's identities.
 #[derive(Debug)]
@@ -57,7 +68,7 @@ impl Guarded {
             .collect();
         let places = (0..)
             .map_while(|ix| names.identity(IdentityIx(ix)))
-            .map(|name| known.get(name).map_or_else(Place::default, |place| Arc::clone(place)))
+            .map(|name| known.get(name).map_or_else(Place::default, |place| (*place).clone()))
             .collect();
         let roles: Vec<&Name> = (0..).map_while(|ix| names.role(RoleIx(ix))).collect();
         let peers = match before {
@@ -82,7 +93,7 @@ impl Live {
     /// What an identity's watch has learned and counts, as bytes; nothing if it was never asked.
     pub(super) fn watch_bytes(&self, ix: IdentityIx, now: Moment) -> Option<Vec<u8>> {
         let place = self.guarded.places.get(ix.index())?;
-        place.lock().as_mut().map(|watch| watch.encode(now))
+        place.get().map(|watch| watch.lock().encode(now))
     }
 
     /// What is usual for a role, as bytes; nothing if nobody has worked in it yet.
@@ -104,7 +115,7 @@ impl Live {
     ) -> Result<(), HistoryFault> {
         let watch = Watch::decode(bytes, now)?;
         if let Some(place) = self.guarded.places.get(ix.index()) {
-            *place.lock() = Some(Box::new(watch));
+            *place.get_or_init(Arc::default).lock() = watch;
         }
         Ok(())
     }
@@ -140,11 +151,9 @@ impl Engine {
         }
         let place = event.identity.and_then(|ix| Some((ix, live.guarded.places.get(ix.index())?)));
         let Some((identity, place)) = place else { return };
-        let watched = {
-            let peers = live.guarded.peers.read();
-            let mut place = place.lock();
-            place.get_or_insert_default().observe(identity, event, &peers, settings)
-        };
+        let usual = Lent(&live.guarded.peers);
+        let watched =
+            place.get_or_init(Arc::default).lock().observe(identity, event, &usual, settings);
         if watched.changed {
             self.histories.changed_watch(live, identity);
         }
@@ -162,9 +171,9 @@ impl Engine {
     pub(super) fn accept_watch(&self, ix: IdentityIx) {
         let live = self.live();
         if let Some(place) = live.guarded.places.get(ix.index())
-            && let Some(watch) = place.lock().as_mut()
+            && let Some(watch) = place.get()
         {
-            watch.accept();
+            watch.lock().accept();
             self.histories.changed_watch(&live, ix);
         }
     }
