@@ -8,8 +8,8 @@ use super::{Engine, Live};
 use crate::base::{ClientAddr, Moment, Name};
 use crate::evidence::{Event, Fixed, Held};
 use crate::lockout::{
-    Accusation, Author, Backing, Cause, Imposed, ReleaseReason, Step, Subject, TableFault, Until,
-    judge,
+    Accusation, Author, Backing, Cause, Grounds, Imposed, Lock, ReleaseReason, Step, Subject,
+    TableFault, Until, judge,
 };
 use crate::store::{Reach, StoreFault};
 
@@ -196,11 +196,11 @@ impl Engine {
     pub fn list_locks(&self) -> Vec<Listed> {
         let now = self.clock.now();
         self.locks.read(|table| {
-            let listed = |(subject, step, lock): (&Subject, Step, &crate::lockout::Lock)| Listed {
+            let listed = |(subject, of, lock): (&Subject, &Grounds, &Lock)| Listed {
                 subject: subject.clone(),
-                step,
-                cause: lock.cause,
-                by: match &lock.author {
+                step: of.step,
+                cause: of.cause,
+                by: match &of.author {
                     Author::Detector => None,
                     Author::Operator(name) => Some(name.clone()),
                 },
@@ -260,10 +260,13 @@ impl Engine {
         let rules = &live.snapshot.lockout;
         let judged = self.locks.judge(&subject, now, |table, me| {
             let probation = table.probation(&subject, now);
-            let verdict = judge(accusation, probation, table.census(identities, now), rules);
+            let census = table.census(&subject, identities, now);
+            let verdict = judge(accusation, probation, census, rules);
             let Some(until) = verdict.until else { return Ok((verdict, Effect::Nothing)) };
-            // Who is held already is not told of again.
-            let known = table.held(&subject, now).is_some_and(|(step, _)| step >= verdict.step);
+            // Who is held already is not told of again, but for another cause that holds it longer.
+            let known = table.held_by(&subject, now).any(|(of, lock)| {
+                of.step >= verdict.step && (of.cause == verdict.cause || lock.until >= until)
+            });
             let lock = Imposed {
                 step: verdict.step,
                 until,

@@ -233,7 +233,9 @@ impl Engine {
         match step {
             Step::Note => Ok(Pace::Usual),
             Step::Slow => Ok(Pace::Slow),
-            Step::StepUp if standing.demand.is_met(caller.proof, caller.login) => Ok(Pace::Usual),
+            Step::StepUp if standing.demand.is_met(caller.proof, caller.login) => {
+                Ok(if standing.is_slowed { Pace::Slow } else { Pace::Usual })
+            }
             Step::StepUp => Err(Denial::StepUp(StepUpFault::Suspected)),
             Step::Lock | Step::Kill => Err(self.refuse(live, &caller.asked, now)),
         }

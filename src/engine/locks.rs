@@ -20,8 +20,8 @@ use crate::base::{IdentityIx, Moment, Name};
 use crate::config::Snapshot;
 use crate::evidence::{Event, Fixed};
 use crate::lockout::{
-    Asked, Attempt, GatewayId, LockTable, Logins, Standing, Standings, Subject, TableFault, Told,
-    Trust,
+    Asked, Attempt, Author, Cause, GatewayId, LockTable, Logins, Standing, Standings, Subject,
+    TableFault, Told, Trust,
 };
 use crate::store::{
     Cursor, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Reach, Register, Scope, SharedSecret,
@@ -379,17 +379,26 @@ impl Locks {
     }
 
     fn records(&self, table: &LockTable, subject: &Subject) -> Vec<LockRecord> {
-        let (scope, id) = self.place(subject);
-        let record = |part: crate::lockout::Part| LockRecord {
-            key: LockKey { scope, id, by: Gateway(self.me.0), slot: part.slot },
-            state: Register { version: part.version, rank: part.rank, value: part.bytes },
+        let record = |part: crate::lockout::Part| {
+            let (scope, id) = self.place(subject, part.of.as_ref());
+            LockRecord {
+                key: LockKey { scope, id, by: Gateway(self.me.0), slot: part.slot },
+                state: Register { version: part.version, rank: part.rank, value: part.bytes },
+            }
         };
         table.parts(subject, self.me).into_iter().map(record).collect()
     }
 
-    fn place(&self, subject: &Subject) -> (Scope, KeyId) {
-        let named = |kind, name: &Name| KeyId::of(&self.secret, kind, name.as_str().as_bytes());
-        let hashed = |kind, hash: &u64| KeyId::of(&self.secret, kind, &hash.to_be_bytes());
+    /// Where something about a subject is kept: a lock by its cause and author, so that none takes
+    /// another's place. Whoever reads goes by what is written there.
+    fn place(&self, subject: &Subject, of: Option<&(Cause, Author)>) -> (Scope, KeyId) {
+        let of = of.map_or(String::new(), |(cause, author)| match author {
+            Author::Detector => format!("\0{}", cause.as_str()),
+            Author::Operator(name) => format!("\0{}\0{name}", cause.as_str()),
+        });
+        let id = |kind, what: &[u8]| KeyId::of(&self.secret, kind, &[what, of.as_bytes()].concat());
+        let named = |kind, name: &Name| id(kind, name.as_str().as_bytes());
+        let hashed = |kind, hash: &u64| id(kind, &hash.to_be_bytes());
         match subject {
             Subject::Identity(name) => (Scope::Identity, named("lock identity", name)),
             Subject::Source(hash) => (Scope::Source, hashed("lock source", hash)),

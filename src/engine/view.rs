@@ -190,7 +190,7 @@ impl Engine {
     }
 
     fn held(&self, subject: &Subject, now: Moment) -> Option<Step> {
-        self.locks.read(|table| table.held(subject, now).map(|(step, _)| step))
+        self.locks.read(|table| table.held(subject, now).map(|(of, _)| of.step))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Moment, Name};
 
-use super::entry::{Author, Entry, GatewayId, Lock, Release, ReleaseReason};
+use super::entry::{Author, Entry, GatewayId, Grounds, Lock, Release, ReleaseReason};
 use super::table::{LockTable, ROOM, Subject};
 use super::{Cause, Deadline, Shown, Step, Until};
 
@@ -77,7 +77,7 @@ impl LockTable {
         if !from.rest.is_empty() {
             return Err(DecodeFault::Malformed);
         }
-        Ok((Self { tick, entries }, told))
+        Ok((Self::of(tick, entries), told))
     }
 }
 
@@ -113,9 +113,9 @@ fn put_subject(subject: &Subject, out: &mut Vec<u8>) {
 
 fn put_entry(entry: &Entry, out: &mut Vec<u8>) {
     put_count(entry.locks.len(), out);
-    for ((gateway, step), lock) in &entry.locks {
-        out.extend_from_slice(&gateway.0.to_le_bytes());
-        out.push(step.code());
+    for (grounds, lock) in &entry.locks {
+        out.extend_from_slice(&grounds.gateway.0.to_le_bytes());
+        out.push(grounds.step.code());
         put_u64(lock.version, out);
         match lock.until {
             Until::Released => out.push(0),
@@ -125,10 +125,10 @@ fn put_entry(entry: &Entry, out: &mut Vec<u8>) {
             }
         }
         put_u64(lock.since_ms, out);
-        out.push(lock.cause.code());
+        out.push(grounds.cause.code());
         // What was shown stands above the lowest bit, which says whether a name follows.
         let shown = lock.shown.map_or(0, Shown::code) << 1;
-        match &lock.author {
+        match &grounds.author {
             Author::Detector => out.push(shown),
             Author::Operator(name) => {
                 out.push(shown | 1);
@@ -214,10 +214,8 @@ impl From<'_> {
     fn entry(&mut self) -> Result<Entry, DecodeFault> {
         let mut locks = BTreeMap::new();
         for _ in 0..self.count()? {
-            let gateway = self.gateway()?;
-            let step = Step::of_code(self.u8()?).filter(|step| *step > Step::Note);
-            let place = (gateway, step.ok_or(DecodeFault::Malformed)?);
-            if locks.insert(place, self.lock()?).is_some() {
+            let (grounds, lock) = self.lock()?;
+            if locks.insert(grounds, lock).is_some() {
                 return Err(DecodeFault::Malformed);
             }
         }
@@ -233,7 +231,10 @@ impl From<'_> {
         Ok(Entry { locks, released, release, attempts })
     }
 
-    fn lock(&mut self) -> Result<Lock, DecodeFault> {
+    fn lock(&mut self) -> Result<(Grounds, Lock), DecodeFault> {
+        let gateway = self.gateway()?;
+        let step = Step::of_code(self.u8()?).filter(|step| *step > Step::Note);
+        let step = step.ok_or(DecodeFault::Malformed)?;
         let version = self.version()?;
         let until = match self.u8()? {
             0 => Until::Released,
@@ -248,7 +249,8 @@ impl From<'_> {
             code => Some(Shown::of_code(code).ok_or(DecodeFault::Malformed)?),
         };
         let author = if by & 1 == 0 { Author::Detector } else { Author::Operator(self.name()?) };
-        Ok(Lock { version, until, since_ms, cause, author, shown })
+        let grounds = Grounds { gateway, step, cause, author };
+        Ok((grounds, Lock { version, until, since_ms, shown }))
     }
 
     fn counts(&mut self) -> Result<BTreeMap<GatewayId, u64>, DecodeFault> {

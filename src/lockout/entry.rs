@@ -18,16 +18,31 @@ pub enum Author {
     Operator(Name),
 }
 
-/// One hold on a subject.
+/// On what grounds a subject is held. Each stands for itself: who locks somebody who is locked already
+/// adds to it, and makes nothing milder, easier to end, or another's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grounds {
+    pub gateway: GatewayId,
+    pub step: Step,
+    pub cause: Cause,
+    pub author: Author,
+}
+
+impl Grounds {
+    /// A lock of the machine's, which counts towards the cap of what it may lock.
+    pub(super) fn is_automatic(&self) -> bool {
+        self.step >= Step::Lock && self.author == Author::Detector
+    }
+}
+
+/// One hold on a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lock {
     /// Grows with each lock of its gateway; the order of the fields is that of a tie.
     pub version: u64,
     pub until: Until,
     /// Milliseconds since 1970: when it began, and for a step-up when it was last asked for.
     pub since_ms: u64,
-    pub cause: Cause,
-    pub author: Author,
     /// What was shown by whom it is about, where a credential was what it took.
     pub shown: Option<Shown>,
 }
@@ -88,8 +103,8 @@ pub struct Release {
 /// associative and idempotent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// The latest lock of each gateway and step.
-    pub(super) locks: BTreeMap<(GatewayId, Step), Lock>,
+    /// The latest lock on each of its grounds.
+    pub(super) locks: BTreeMap<Grounds, Lock>,
     /// Up to which version each gateway's locks are released. A release covers what its author saw:
     /// a lock imposed elsewhere at the same time stays.
     pub(super) released: BTreeMap<GatewayId, u64>,
@@ -101,14 +116,14 @@ pub(super) struct Entry {
 impl Entry {
     /// `length` is how far its end was away when another gateway fixed it, if it tells.
     pub(super) fn merge(&mut self, other: &Self, length: Duration, now: Moment) {
-        for (place, lock) in &other.locks {
-            join(&mut self.locks, *place, lock, |lock| lock.heard(length, now));
+        for (grounds, lock) in &other.locks {
+            join(&mut self.locks, grounds, lock, |lock| lock.heard(length, now));
         }
         for (gateway, version) in &other.released {
-            join(&mut self.released, *gateway, version, |version| version);
+            join(&mut self.released, gateway, version, |version| version);
         }
         for (gateway, count) in &other.attempts {
-            join(&mut self.attempts, *gateway, count, |count| count);
+            join(&mut self.attempts, gateway, count, |count| count);
         }
         if other.release > self.release {
             self.release = other.release.clone().map(|release| release.heard(length, now));
@@ -116,16 +131,22 @@ impl Entry {
     }
 
     /// The locks that no release has ended, past or not.
-    pub(super) fn unreleased(&self) -> impl Iterator<Item = (Step, &Lock)> {
-        self.locks.iter().filter_map(|((gateway, step), lock)| {
-            let released = self.released.get(gateway).copied().unwrap_or(0);
-            (lock.version > released).then_some((*step, lock))
+    pub(super) fn unreleased(&self) -> impl Iterator<Item = (&Grounds, &Lock)> {
+        self.locks.iter().filter(|(grounds, lock)| {
+            let released = self.released.get(&grounds.gateway).copied().unwrap_or(0);
+            lock.version > released
         })
     }
 
     /// The locks that hold.
-    pub(super) fn held(&self, now: Moment) -> impl Iterator<Item = (Step, &Lock)> {
+    pub(super) fn held(&self, now: Moment) -> impl Iterator<Item = (&Grounds, &Lock)> {
         self.unreleased().filter(move |(_, lock)| !lock.until.is_past(now))
+    }
+
+    /// When the last lock of the machine's ends, on the monotonic clock; zero if there is none.
+    pub(super) fn automatic_end(&self) -> u64 {
+        let automatic = self.unreleased().filter(|(grounds, _)| grounds.is_automatic());
+        automatic.map(|(_, lock)| lock.until.mono_ns()).max().unwrap_or(0)
     }
 
     pub(super) fn on_probation(&self, now: Moment) -> bool {
@@ -133,20 +154,32 @@ impl Entry {
     }
 }
 
-fn join<K: Ord, V: Ord + Clone>(
+fn join<K: Ord + Clone, V: Ord + Clone>(
     into: &mut BTreeMap<K, V>,
-    key: K,
+    key: &K,
     value: &V,
     learn: impl FnOnce(V) -> V,
 ) {
-    match into.get_mut(&key) {
+    match into.get_mut(key) {
         Some(own) if *own >= *value => {}
         Some(own) => *own = learn(value.clone()),
-        None => drop(into.insert(key, learn(value.clone()))),
+        None => drop(into.insert(key.clone(), learn(value.clone()))),
     }
 }
 
 impl Lock {
+    /// Imposed anew on the grounds of one that holds: it may be longer, never shorter.
+    pub(super) fn after(self, own: &Self, step: Step) -> Self {
+        // What a step-up asks for has to be newer than the latest accusation.
+        let anew = step == Step::StepUp && self.shown.is_some();
+        Self {
+            version: self.version,
+            until: own.until.max(self.until),
+            since_ms: if anew { self.since_ms } else { own.since_ms },
+            shown: own.shown.max(self.shown),
+        }
+    }
+
     fn heard(mut self, length: Duration, now: Moment) -> Self {
         if let Until::At(deadline) = self.until {
             self.until = Until::At(Deadline::heard(deadline.unix_ms(), length, now));

@@ -12,7 +12,9 @@
 //!    there is none, a lock takes the step-up's place, and its time.
 //! 4. The share of identities locked by the machine is capped; beyond it, there is an alarm, and for
 //!    what was done with a credential the hardest step that is no lock.
-//! 5. A lock ends by its own time or by a release that names who and why; probation follows.
+//! 5. A lock ends by its own time or by a release that names who and why; probation follows. Locks on
+//!    one subject stand side by side, by cause and author: none makes another milder, shorter or easier
+//!    to end.
 //! 6. Tables of several gateways merge to the same table in any order, and a release ends only the
 //!    locks that its author saw.
 //!
@@ -20,6 +22,7 @@
 //! wall clock neither ends a lock nor prolongs one, as long as the process runs. After a restart the
 //! wall clock is believed.
 mod account;
+mod automatic;
 mod codec;
 mod deadline;
 mod demand;
@@ -35,7 +38,7 @@ mod table;
 pub use codec::DecodeFault;
 pub use deadline::{Deadline, Until};
 pub use demand::Demand;
-pub use entry::{Author, GatewayId, Lock, Release, ReleaseReason};
+pub use entry::{Author, GatewayId, Grounds, Lock, Release, ReleaseReason};
 pub use ladder::{Accusation, Census, Probation, Rules, Verdict, judge};
 pub use login::{Attempt, Failed, Logins, Trust};
 pub use share::{Part, Told};

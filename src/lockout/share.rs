@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::base::Moment;
 
-use super::Until;
-use super::entry::{Entry, GatewayId};
+use super::entry::{Author, Entry, GatewayId};
 use super::table::{LockTable, Subject};
+use super::{Cause, Until};
 
 /// From where a part is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub enum Told {
 pub struct Part {
     /// 0 for releases, the step's place on the ladder for a lock, [`Part::ATTEMPTS`] for attempts.
     pub slot: u8,
+    /// What tells a lock from others of its step, each of which has a place of its own.
+    pub of: Option<(Cause, Author)>,
     pub version: u64,
     /// How strict it is; of equal versions the stricter counts.
     pub rank: u8,
@@ -46,18 +48,22 @@ impl LockTable {
         let Some(entry) = self.entries.get(subject) else { return Vec::new() };
         let part = |slot, version, rank, length: Duration, entry| {
             let tick = u64::try_from(length.as_millis()).unwrap_or(0);
-            let table = Self { tick, entries: [(subject.clone(), entry)].into() };
-            Part { slot, version, rank, bytes: table.encode() }
+            let table = Self::of(tick, [(subject.clone(), entry)].into());
+            Part { slot, of: None, version, rank, bytes: table.encode() }
         };
         let mut parts = Vec::new();
-        for ((by, step), lock) in entry.locks.iter().filter(|((by, _), _)| *by == me) {
-            let locks = [((*by, *step), lock.clone())].into();
-            let own = Entry { locks, ..Entry::default() };
+        let mut locks: Vec<_> = entry.locks.iter().filter(|(of, _)| of.gateway == me).collect();
+        // In this order, so that whoever has seen one has seen those that a release up to it ends.
+        locks.sort_by_key(|(_, lock)| lock.version);
+        for (grounds, lock) in locks {
+            let own = Entry { locks: [(grounds.clone(), *lock)].into(), ..Entry::default() };
+            let slot = grounds.step.code();
             let length = match lock.until {
                 Until::At(deadline) => deadline.length(),
                 Until::Released => Duration::ZERO,
             };
-            parts.push(part(step.code(), lock.version, 1 + step.code(), length, own));
+            let of = Some((grounds.cause, grounds.author.clone()));
+            parts.push(Part { of, ..part(slot, lock.version, 1 + slot, length, own) });
         }
         if let Some(release) = &entry.release {
             let own = Entry {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
 
-use super::entry::{Author, Entry};
+use super::entry::{Author, Entry, Grounds};
 use super::table::{LockTable, Subject};
 use super::{Cause, Demand, Probation, Step, Trust};
 
@@ -37,14 +37,22 @@ pub struct Standing {
     pub step: Option<(Step, Cause)>,
     /// How long that step still holds; none if until it is released.
     pub left: Option<Duration>,
+    /// Whether it is slowed down as well, whatever else holds.
+    pub is_slowed: bool,
     /// What meets the step-ups that hold.
     pub demand: Demand,
     pub on_probation: bool,
 }
 
-/// One end per step from slow to kill, on the monotonic clock, and its cause. Zero: no lock.
+/// When a step ends, on the monotonic clock, and why it is taken. Zero: it is not.
 #[derive(Clone, Copy, Debug, Default)]
-struct Ends([u64; 4]);
+struct End {
+    ns: u64,
+    cause: Option<Cause>,
+}
+
+/// One end per step, from slow to kill.
+type Ends = [End; 4];
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Hold {
@@ -52,7 +60,6 @@ struct Hold {
     all: Ends,
     /// For those who prove nothing.
     unproved: Ends,
-    causes: [Option<Cause>; 4],
     /// Of all step-ups for everybody.
     demand: Demand,
     probation_ns: u64,
@@ -204,6 +211,7 @@ impl Standings {
         let mut longest = 0;
         for hold in holds.into_iter().flatten() {
             let Some((step, cause, end)) = hold.hardest(asked.trust, now) else { continue };
+            standing.is_slowed |= hold.is_slowed(asked.trust, now);
             standing.demand = standing.demand.and(hold.demand);
             let last = standing.step.map_or((Step::Note, 0), |(step, _)| (step, longest));
             if (step, end) > last {
@@ -233,22 +241,23 @@ impl Hold {
         let release = entry.release.as_ref().filter(|release| !release.probation.is_past(now));
         hold.probation_ns = release.map_or(0, |release| release.probation.mono_ns());
         let mut anything = hold.probation_ns > 0;
-        for (step, lock) in entry.held(now) {
+        for (Grounds { step, cause, author, .. }, lock) in entry.held(now) {
+            let (step, cause) = (*step, *cause);
             anything = true;
-            let spares_the_proved = match (subject, &lock.author) {
+            let spares_the_proved = match (subject, author) {
                 // Somebody else behind the same address must not keep a proved caller out.
                 (Subject::Source(_), Author::Detector) => true,
-                _ => lock.cause == Cause::Strangers,
+                // What names a proof was asked for somebody who had one: an earlier version wrote strangers'
+                // guesses over it.
+                _ => cause == Cause::Strangers && lock.shown.is_none(),
             };
             if step == Step::StepUp && !spares_the_proved {
                 hold.demand = hold.demand.and(Demand::of(lock));
             }
             let ends = if spares_the_proved { &mut hold.unproved } else { &mut hold.all };
-            let places = ends.0.iter_mut().zip(&mut hold.causes).zip(STEPS);
-            for ((end, cause), _) in places.filter(|(_, own)| *own == step) {
-                if lock.until.mono_ns() > *end {
-                    *end = lock.until.mono_ns();
-                    *cause = Some(lock.cause);
+            for (end, _) in ends.iter_mut().zip(STEPS).filter(|(_, own)| *own == step) {
+                if lock.until.mono_ns() > end.ns {
+                    *end = End { ns: lock.until.mono_ns(), cause: Some(cause) };
                 }
             }
         }
@@ -256,12 +265,19 @@ impl Hold {
     }
 
     fn hardest(&self, trust: Trust, now: Moment) -> Option<(Step, Cause, u64)> {
-        let ends = self.all.0.iter().zip(self.unproved.0).zip(self.causes).zip(STEPS);
-        ends.rev().find_map(|(((all, unproved), cause), step)| {
-            let unproved = if trust == Trust::Stranger { unproved } else { 0 };
-            let end = unproved.max(*all);
-            (end > now.mono_ns()).then_some((step, cause.unwrap_or(Cause::Emergency), end))
+        let ends = self.all.iter().zip(&self.unproved).zip(STEPS);
+        ends.rev().find_map(|((all, unproved), step)| {
+            let counts = trust == Trust::Stranger && unproved.ns > all.ns;
+            let end = if counts { unproved } else { all };
+            let cause = end.cause.unwrap_or(Cause::Emergency);
+            (end.ns > now.mono_ns()).then_some((step, cause, end.ns))
         })
+    }
+
+    fn is_slowed(&self, trust: Trust, now: Moment) -> bool {
+        let ([all, ..], [unproved, ..]) = (&self.all, &self.unproved);
+        let unproved = if trust == Trust::Stranger { unproved.ns } else { 0 };
+        unproved.max(all.ns) > now.mono_ns()
     }
 }
 

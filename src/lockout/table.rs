@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::base::{Moment, Name};
 
-use super::entry::{Author, Entry, GatewayId, Lock, Release, ReleaseReason};
+use super::automatic::Automatic;
+use super::entry::{Author, Entry, GatewayId, Grounds, Lock, Release, ReleaseReason};
 use super::ladder::{Census, Probation};
 use super::{Cause, Deadline, Shown, Step, Until};
 
@@ -54,18 +55,41 @@ const RESERVED: usize = 4_096;
 /// No table has more.
 pub(super) const ROOM: usize = SUBJECTS_MAX + IDENTITIES + RESERVED;
 
+/// A table that is full is looked through for what is over no more often, so that a siege from many
+/// networks does not make each of its locks cost a look at all others.
+const LOOKED_THROUGH: Duration = Duration::from_secs(1);
+
 /// The locks of one gateway, or of several that merge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LockTable {
     /// Greater than every version in the table. Begins at the wall clock's milliseconds, so that a
     /// gateway that lost its table does not begin with versions that were released long ago.
     pub(super) tick: u64,
     pub(super) entries: BTreeMap<Subject, Entry>,
+    /// Follows from the entries.
+    automatic: Automatic,
+    /// When it may be looked through again.
+    look_ns: u64,
 }
+
+impl PartialEq for LockTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.tick == other.tick && self.entries == other.entries
+    }
+}
+impl Eq for LockTable {}
 
 impl LockTable {
     pub fn new(now: Moment) -> Self {
-        Self { tick: now.unix_ms(), entries: BTreeMap::new() }
+        Self::of(now.unix_ms(), BTreeMap::new())
+    }
+
+    pub(super) fn of(tick: u64, entries: BTreeMap<Subject, Entry>) -> Self {
+        let mut automatic = Automatic::default();
+        for (subject, entry) in &entries {
+            automatic.ends(subject, 0, entry.automatic_end());
+        }
+        Self { tick, entries, automatic, look_ns: 0 }
     }
 
     /// # Errors
@@ -86,7 +110,10 @@ impl LockTable {
             (Author::Operator(_), _) => ROOM,
         };
         if !self.entries.contains_key(subject) && self.entries.len() >= room {
-            self.prune(now);
+            if now.mono_ns() >= self.look_ns {
+                self.look_ns = now.plus(LOOKED_THROUGH).mono_ns();
+                self.prune(now);
+            }
             if self.entries.len() >= room {
                 return Err(TableFault::Full);
             }
@@ -94,30 +121,25 @@ impl LockTable {
         let version = self.next_version(now);
         // A kill is looked at by somebody, whatever was asked.
         let asked = if lock.step == Step::Kill { Until::Released } else { lock.until };
-        let entry = self.entries.entry(subject.clone()).or_default();
-        let released = entry.released.get(&me).copied().unwrap_or(0);
-        let own = entry.locks.get(&(me, lock.step));
-        let own = own.filter(|own| own.version > released && !own.until.is_past(now));
-        // What is imposed anew may be longer, never shorter; an operator's lock stays an operator's.
-        let mut lock_now = Lock {
-            version,
-            until: asked,
-            since_ms: now.unix_ms(),
-            cause: lock.cause,
-            author: lock.author.clone(),
-            shown: lock.shown,
-        };
-        if let Some(own) = own {
-            lock_now.until = own.until.max(asked);
-            lock_now.author = own.author.clone().max(lock_now.author);
-            lock_now.shown = own.shown.max(lock.shown);
-            // What a step-up asks for has to be newer than the latest accusation.
-            if lock.step != Step::StepUp || lock.shown.is_none() {
-                lock_now.since_ms = own.since_ms;
-            }
-        }
-        entry.locks.insert((me, lock.step), lock_now);
+        let Imposed { step, cause, ref author, shown, .. } = *lock;
+        let grounds = Grounds { gateway: me, step, cause, author: author.clone() };
+        let fresh = Lock { version, until: asked, since_ms: now.unix_ms(), shown };
+        self.alter(subject, |entry| {
+            let released = entry.released.get(&me).copied().unwrap_or(0);
+            let own = entry.locks.get(&grounds);
+            let own = own.filter(|own| own.version > released && !own.until.is_past(now));
+            let lock = own.map_or(fresh, |own| fresh.after(own, step));
+            entry.locks.insert(grounds, lock);
+        });
         Ok(())
+    }
+
+    /// Changes what is known of a subject.
+    fn alter(&mut self, subject: &Subject, alter: impl FnOnce(&mut Entry)) {
+        let entry = self.entries.entry(subject.clone()).or_default();
+        let before = entry.automatic_end();
+        alter(entry);
+        self.automatic.ends(subject, before, entry.automatic_end());
     }
 
     /// Ends every lock of the subject that this table knows of. The act of `by`, for `reason`;
@@ -132,13 +154,8 @@ impl LockTable {
         probation: Duration,
         now: Moment,
     ) -> Result<(), TableFault> {
-        let entry = self.entries.get_mut(subject).ok_or(TableFault::NotLocked)?;
-        if entry.held(now).next().is_none() {
+        if self.held(subject, now).is_none() {
             return Err(TableFault::NotLocked);
-        }
-        for ((gateway, _), lock) in &entry.locks {
-            let released = entry.released.entry(*gateway).or_default();
-            *released = (*released).max(lock.version);
         }
         let release = Release {
             at_ms: now.unix_ms(),
@@ -147,9 +164,15 @@ impl LockTable {
             reason,
             case: case.clone(),
         };
-        // The latest is remembered even if the wall clock went back between two of them.
-        let at_ms = entry.release.as_ref().map_or(0, |last| last.at_ms.saturating_add(1));
-        entry.release = Some(Release { at_ms: release.at_ms.max(at_ms), ..release });
+        self.alter(subject, |entry| {
+            for (grounds, lock) in &entry.locks {
+                let released = entry.released.entry(grounds.gateway).or_default();
+                *released = (*released).max(lock.version);
+            }
+            // The latest is remembered even if the wall clock went back between two of them.
+            let at_ms = entry.release.as_ref().map_or(0, |last| last.at_ms.saturating_add(1));
+            entry.release = Some(Release { at_ms: release.at_ms.max(at_ms), ..release });
+        });
         Ok(())
     }
 
@@ -183,13 +206,14 @@ impl LockTable {
                 outcome = Err(TableFault::Full);
                 continue;
             }
-            self.entries.entry(subject.clone()).or_default().merge(theirs, length, now);
+            self.alter(subject, |entry| entry.merge(theirs, length, now));
         }
         outcome
     }
 
     /// Forgets subjects that are neither locked nor on probation.
     pub fn prune(&mut self, now: Moment) {
+        self.automatic.forget(now);
         self.entries.retain(|_, entry| entry.held(now).next().is_some() || entry.on_probation(now));
     }
 
@@ -206,6 +230,7 @@ impl LockTable {
         now: Moment,
     ) -> (Vec<Subject>, Option<Subject>) {
         use std::ops::Bound::{Excluded, Unbounded};
+        self.automatic.forget(now);
         let from = after.map_or(Unbounded, Excluded);
         let mut over = Vec::new();
         let (mut looked, mut last) = (0, None);
@@ -224,14 +249,23 @@ impl LockTable {
     }
 
     /// The strictest lock that holds.
-    pub fn held(&self, subject: &Subject, now: Moment) -> Option<(Step, &Lock)> {
-        self.entries.get(subject)?.held(now).max_by_key(|(step, lock)| (*step, lock.until))
+    pub fn held(&self, subject: &Subject, now: Moment) -> Option<(&Grounds, &Lock)> {
+        self.held_by(subject, now).max_by_key(|(grounds, lock)| (grounds.step, lock.until))
+    }
+
+    /// Every lock on the subject that holds.
+    pub fn held_by(
+        &self,
+        subject: &Subject,
+        now: Moment,
+    ) -> impl Iterator<Item = (&Grounds, &Lock)> {
+        self.entries.get(subject).into_iter().flat_map(move |entry| entry.held(now))
     }
 
     /// Every lock that holds, for people.
-    pub fn all_held(&self, now: Moment) -> impl Iterator<Item = (&Subject, Step, &Lock)> {
+    pub fn all_held(&self, now: Moment) -> impl Iterator<Item = (&Subject, &Grounds, &Lock)> {
         self.entries.iter().flat_map(move |(subject, entry)| {
-            entry.held(now).map(move |(step, lock)| (subject, step, lock))
+            entry.held(now).map(move |(grounds, lock)| (subject, grounds, lock))
         })
     }
 
@@ -253,15 +287,13 @@ impl LockTable {
         counts.into_iter().flatten().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// For [`judge`](super::judge): `identities` is how many the configuration has.
-    pub fn census(&self, identities: u32, now: Moment) -> Census {
-        let automatic =
-            |(step, lock): (Step, &Lock)| step >= Step::Lock && lock.author == Author::Detector;
-        // Identities come first.
-        let of_identities = self.entries.range(..Subject::Source(0));
-        let locked = of_identities.filter(|(_, entry)| entry.held(now).any(automatic));
-        let locked_automatically = u32::try_from(locked.count()).unwrap_or(u32::MAX);
-        Census { identities, locked_automatically }
+    /// For [`judge`](super::judge): `identities` is how many the configuration has. The accused is none
+    /// of those that are locked: one more lock of its own locks nobody else.
+    pub fn census(&mut self, accused: &Subject, identities: u32, now: Moment) -> Census {
+        self.automatic.forget(now);
+        let own = self.entries.get(accused).map_or(0, Entry::automatic_end);
+        let others = self.automatic.count().saturating_sub(usize::from(own > now.mono_ns()));
+        Census { identities, locked_automatically: u32::try_from(others).unwrap_or(u32::MAX) }
     }
 
     fn next_version(&mut self, now: Moment) -> u64 {

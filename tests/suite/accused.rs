@@ -1,10 +1,11 @@
 //! What follows for whoever is accused with a credential in hand: by certificate, by token, over HTTP.
 use std::time::Duration;
 
-use sekisho::lockout::Step;
+use sekisho::lockout::{Cause, Step};
 use sekisho::mock::{Alpn, Caller, Reply, Scenario};
 use serde_json::json;
 
+use crate::lockout::{forged, from};
 use crate::support::{ORDERS, Plan, World, bearing, error_of, get, until};
 
 const PEOPLE: &str = r#"
@@ -37,6 +38,15 @@ async fn ask(world: &World, caller: &Caller, token: Option<&str>, nth: usize) ->
         None => call,
     };
     world.call(caller, call).await
+}
+
+/// The token of somebody who has logged in now.
+fn logged_in(world: &World) -> String {
+    let at = world.gateway.engine.clock.now().unix_secs();
+    world.token_with("carer", |claims| {
+        claims.extra.insert("amr".to_owned(), json!(["pwd", "mfa"]));
+        claims.extra.insert("auth_time".to_owned(), json!(at));
+    })
 }
 
 /// Asks for one order after the other until that has consequences.
@@ -92,14 +102,8 @@ async fn mon_3_ids_in_the_query_are_objects() {
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_a_login_from_before_the_accusation_meets_no_step_up() {
     let world = world().await;
-    let logged_in = |at: u64| {
-        world.token_with("carer", |claims| {
-            claims.extra.insert("amr".to_owned(), json!(["pwd", "mfa"]));
-            claims.extra.insert("auth_time".to_owned(), json!(at));
-        })
-    };
     let here = world.nobody();
-    let before = logged_in(world.gateway.engine.clock.now().unix_secs());
+    let before = logged_in(&world);
     world.advance(Duration::from_secs(30));
     enumerate(&world, &here, Some(&before)).await;
     assert_eq!(world.gateway.engine.list_locks()[0].step, Step::StepUp);
@@ -110,9 +114,40 @@ async fn acc_2_a_login_from_before_the_accusation_meets_no_step_up() {
         "fresh, and yet what it was done with"
     );
     world.advance(Duration::from_secs(30));
-    let after = logged_in(world.gateway.engine.clock.now().unix_secs());
+    let after = logged_in(&world);
     assert_eq!(ask(&world, &here, Some(&after), 51).await.status, 200);
     assert_eq!(ask(&world, &here, Some(&before), 52).await.status, 401);
+    world.finish().await;
+}
+
+/// Whoever is held by a step-up has the name of somebody who can be made to look besieged.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_nobody_guesses_a_way_out_of_a_step_up() {
+    let world = world().await;
+    let (here, stolen) = (world.nobody(), logged_in(&world));
+    world.advance(Duration::from_secs(30));
+    enumerate(&world, &here, Some(&stolen)).await;
+    for place in 10..50 {
+        let there = from(&world, &format!("127.0.0.{place}"));
+        for _ in 0..3 {
+            world.call(&there, bearing(get(ORDERS), &forged(&world, "carer"))).await;
+        }
+    }
+    let held = world.gateway.engine.list_locks();
+    let causes: Vec<_> = held.iter().map(|lock| (lock.step, lock.cause)).collect();
+    assert_eq!(
+        causes,
+        [(Step::StepUp, Cause::Strangers), (Step::StepUp, Cause::Enumeration)],
+        "side by side"
+    );
+    let reply = ask(&world, &here, Some(&stolen), 50).await;
+    assert_eq!(
+        (reply.status.as_u16(), error_of(&reply).0),
+        (401, "Sekisho.StepUpRequired".to_owned()),
+        "from where its owner works as well"
+    );
+    world.advance(Duration::from_secs(30));
+    assert_eq!(ask(&world, &here, Some(&logged_in(&world)), 51).await.status, 200);
     world.finish().await;
 }
 

@@ -11,7 +11,7 @@ use sekisho::store::{Gateway, KeyId, LockKey, LockRecord, Register, Scope, Share
 use crate::support::{ORDERS, Plan, World, bearing, error_of, get, masked, until};
 
 /// The subject's token with a signature that is not its issuer's.
-fn forged(world: &World, subject: &str) -> String {
+pub fn forged(world: &World, subject: &str) -> String {
     let genuine = world.token(subject);
     let (signed, _) = genuine.rsplit_once('.').unwrap();
     let other = world.token("somebody-else");
@@ -19,12 +19,12 @@ fn forged(world: &World, subject: &str) -> String {
     format!("{signed}.{signature}")
 }
 
-fn from(world: &World, address: &str) -> Caller {
+pub fn from(world: &World, address: &str) -> Caller {
     let address = address.parse().unwrap();
     world.caller(|config| config.source = Some(address))
 }
 
-async fn guess(world: &World, caller: &Caller, subject: &str, times: u32) {
+pub async fn guess(world: &World, caller: &Caller, subject: &str, times: u32) {
     for _ in 0..times {
         let reply = world.call(caller, bearing(get(ORDERS), &forged(world, subject))).await;
         assert_eq!(reply.status, 401);
@@ -37,11 +37,11 @@ async fn by_token(world: &World, caller: &Caller, subject: &str) -> Reply {
     world.call(caller, bearing(get(ORDERS), &world.token(subject))).await
 }
 
-fn name(text: &str) -> Name {
+pub fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
-async fn lock(world: &World, target: Target, step: Step) {
+pub async fn lock(world: &World, target: Target, step: Step) {
     let (by, case) = (name("officer"), name("CASE-1"));
     let order = LockOrder { target, step, lasts: None, by, case };
     world.gateway.engine.lock(&order).await.unwrap();

@@ -123,6 +123,6 @@ impl Engine {
         let subject = Subject::Source(facts.source_hash);
         let now = self.clock.now();
         self.locks
-            .read(|table| table.held(&subject, now).is_some_and(|(step, _)| step == Step::Kill))
+            .read(|table| table.held(&subject, now).is_some_and(|(of, _)| of.step == Step::Kill))
     }
 }

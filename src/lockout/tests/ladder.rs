@@ -28,7 +28,11 @@ fn judged(accusation: &Accusation, probation: Probation) -> LockTable {
 fn accuse(table: &mut LockTable, accusation: &Accusation, probation: Probation) {
     let verdict = judge(accusation, probation, CENSUS, &Rules::default());
     let shown = (accusation.backing == Backing::Credential).then_some(accusation.shown);
-    let imposed = Imposed { shown, ..lock(verdict.step, verdict.until.unwrap(), Author::Detector) };
+    let imposed = Imposed {
+        shown,
+        cause: verdict.cause,
+        ..lock(verdict.step, verdict.until.unwrap(), Author::Detector)
+    };
     table.impose(&subject(), &imposed, GatewayId(1), accusation.at).unwrap();
 }
 
@@ -112,6 +116,44 @@ fn acc_2_an_operators_step_up_is_met_by_a_key() {
     assert!(!goes_on(&table, Proof::Carried, None, 121));
 }
 
+/// Whoever knows the name of somebody can have strangers' step-up imposed, also a thief who is held by
+/// one of its own.
+#[test]
+fn acc_2_strangers_guesses_ease_no_step_up_that_was_asked_for_something_else() {
+    let by_detector = accusation(Step::StepUp, Backing::Credential, Shown::Bearer);
+    let guesses = Accusation {
+        cause: Cause::Strangers,
+        ..accusation(Step::StepUp, Backing::Stranger, Shown::Bearer)
+    };
+    let by_hand = lock(Step::StepUp, Until::Released, Author::Operator(name("officer")));
+    for order in [[0, 1], [1, 0]] {
+        let (mut accused, mut asked) = (LockTable::new(at(0)), LockTable::new(at(0)));
+        for what in order {
+            let accusation = if what == 0 { by_detector } else { guesses };
+            accuse(&mut accused, &accusation, Probation::Over);
+            if what == 0 {
+                asked.impose(&subject(), &by_hand, GatewayId(1), at(100)).unwrap();
+            } else {
+                accuse(&mut asked, &guesses, Probation::Over);
+            }
+        }
+        for table in [&accused, &asked] {
+            assert!(!goes_on(table, Proof::Absent, None, 101), "from a source it has used");
+            assert!(goes_on(table, Proof::Absent, Some(101), 102));
+        }
+        assert!(goes_on(&accused, Proof::Carried, None, 101));
+    }
+    // As an earlier version has written it: strangers' guesses over what was asked for a bearer.
+    let mut written = LockTable::new(at(0));
+    let over = Imposed {
+        cause: Cause::Strangers,
+        shown: Some(Shown::Bearer),
+        ..lock(Step::StepUp, Until::Released, Author::Detector)
+    };
+    written.impose(&subject(), &over, GatewayId(1), at(100)).unwrap();
+    assert!(!goes_on(&written, Proof::Absent, None, 101));
+}
+
 #[test]
 fn mon_6_strangers_never_bring_a_certificate_s_holder_to_a_lock() {
     for asks in Step::ALL {
@@ -147,7 +189,8 @@ proptest! {
         let cap = (60 * per_mille / 1_000).max(1);
         let mut table = LockTable::new(at(0));
         for (who, accusation) in accusations {
-            let census = table.census(60, at(100));
+            let whose = Subject::Identity(name(&format!("identity-{who}")));
+            let census = table.census(&whose, 60, at(100));
             let verdict = judge(&accusation, Probation::Over, census, &rules);
             let free = judge(&accusation, Probation::Over, CENSUS, &rules);
             prop_assert_eq!(verdict.capped, free.step >= Step::Lock
@@ -164,11 +207,10 @@ proptest! {
                 prop_assert_eq!((verdict.step, verdict.until), (Step::Note, None));
             }
             if let Some(until) = verdict.until {
-                let whose = Subject::Identity(name(&format!("identity-{who}")));
                 let imposed = lock(verdict.step, until, Author::Detector);
                 table.impose(&whose, &imposed, GatewayId(1), at(100)).unwrap();
             }
-            prop_assert!(table.census(60, at(100)).locked_automatically <= cap);
+            prop_assert!(table.census(&subject(), 60, at(100)).locked_automatically <= cap);
         }
     }
 }

@@ -1,3 +1,4 @@
+mod beside;
 mod compiled;
 mod ladder;
 mod tables;
@@ -221,11 +222,12 @@ fn acc_2_automatic_locks_are_capped_and_the_rest_is_an_alarm() {
             cause: Cause::Volume,
             at: at(1),
         };
-        let verdict = judge(&accusation, Probation::Over, table.census(200, at(1)), &rules);
+        let subject = Subject::Identity(name(&format!("identity-{identity}")));
+        let verdict =
+            judge(&accusation, Probation::Over, table.census(&subject, 200, at(1)), &rules);
         capped += u32::from(verdict.capped);
         assert_eq!(verdict.capped, verdict.step == Step::StepUp);
         if let Some(until) = verdict.until {
-            let subject = Subject::Identity(name(&format!("identity-{identity}")));
             let imposed = lock(verdict.step, until, Author::Detector);
             table.impose(&subject, &imposed, GatewayId(1), at(1)).unwrap();
         }
@@ -233,7 +235,8 @@ fn acc_2_automatic_locks_are_capped_and_the_rest_is_an_alarm() {
     assert_eq!(capped, 190, "5 % of 200 are locked");
     let by_hand = lock(Step::Lock, Until::Released, Author::Operator(name("officer")));
     table.impose(&Subject::Identity(name("x")), &by_hand, GatewayId(1), at(1)).unwrap();
-    assert_eq!(table.census(200, at(1)).locked_automatically, 10, "an operator's does not count");
+    let census = table.census(&subject(), 200, at(1));
+    assert_eq!(census.locked_automatically, 10, "an operator's does not count");
     let lone = Census { identities: 3, locked_automatically: 0 };
     let accusation = Accusation {
         identity: IdentityIx(0),
@@ -333,7 +336,7 @@ fn a_jump_of_the_wall_clock_neither_ends_nor_prolongs_a_lock() {
         for (secs, expect) in [(599, Some(Step::Lock)), (600, None)] {
             let now = Moment::new(wall_ms, at(secs).mono_ns());
             assert_eq!(step(&table, &asked(0, Trust::Proof, 1), now), expect, "{wall_ms} {secs}");
-            assert_eq!(table.held(&subject(), now).map(|(step, _)| step), expect);
+            assert_eq!(table.held(&subject(), now).map(|(of, _)| of.step), expect);
         }
     }
 }

@@ -22,35 +22,43 @@ fn a_subject() -> impl Strategy<Value = Subject> {
 }
 
 fn a_lock() -> impl Strategy<Value = Lock> {
-    let author = prop_oneof![Just(Author::Detector), a_name().prop_map(Author::Operator)];
     let until = prop_oneof![
         Just(Until::Released),
         (0_u64..9_999).prop_map(|s| Until::At(Deadline::learned(START_MS + s, at(0)))),
     ];
-    let cause = proptest::sample::select(Cause::ALL);
     let shown = proptest::sample::select(&[
         None,
         Some(Shown::Bearer),
         Some(Shown::KeyAndToken),
         Some(Shown::Certificate),
     ]);
-    (0_u64..5, until, 0_u64..4, cause, author, shown).prop_map(
-        |(version, until, since_ms, cause, author, shown)| Lock {
-            version,
-            until,
-            since_ms,
-            cause,
-            author,
-            shown,
-        },
-    )
+    (0_u64..5, until, 0_u64..4, shown).prop_map(|(version, until, since_ms, shown)| Lock {
+        version,
+        until,
+        since_ms,
+        shown,
+    })
+}
+
+fn a_gateway() -> impl Strategy<Value = GatewayId> {
+    (0_u16..3).prop_map(GatewayId)
+}
+
+fn grounds() -> impl Strategy<Value = Grounds> {
+    let author = prop_oneof![Just(Author::Detector), a_name().prop_map(Author::Operator)];
+    let step = proptest::sample::select(&Step::ALL[1..]);
+    let cause = proptest::sample::select(Cause::ALL);
+    (a_gateway(), step, cause, author).prop_map(|(gateway, step, cause, author)| Grounds {
+        gateway,
+        step,
+        cause,
+        author,
+    })
 }
 
 fn an_entry() -> impl Strategy<Value = Entry> {
-    let gateway = || (0_u16..3).prop_map(GatewayId);
-    let steps = proptest::sample::select(&Step::ALL[1..]);
-    let locks = proptest::collection::btree_map((gateway(), steps), a_lock(), 0..4);
-    let counts = || proptest::collection::btree_map(gateway(), 0_u64..5, 0..3);
+    let locks = proptest::collection::btree_map(grounds(), a_lock(), 0..4);
+    let counts = || proptest::collection::btree_map(a_gateway(), 0_u64..5, 0..3);
     let reasons = proptest::sample::select(ReleaseReason::ALL);
     let release = (0_u64..4, 0_u64..4, a_name(), reasons, a_name()).prop_map(
         |(at_ms, end, by, reason, case)| Release {
@@ -69,7 +77,7 @@ fn an_entry() -> impl Strategy<Value = Entry> {
 /// Also such tables as no honest history leads to.
 fn a_table() -> impl Strategy<Value = LockTable> {
     let entries = proptest::collection::btree_map(a_subject(), an_entry(), 0..6);
-    (5_u64..9, entries).prop_map(|(tick, entries)| LockTable { tick, entries })
+    (5_u64..9, entries).prop_map(|(tick, entries)| LockTable::of(tick, entries))
 }
 
 fn merged(one: &LockTable, other: &LockTable) -> LockTable {
@@ -93,18 +101,18 @@ proptest! {
     #[test]
     fn merging_loses_no_lock(a in a_table(), b in a_table()) {
         let sum = merged(&a, &b);
-        for (subject, step, lock) in a.all_held(at(0)) {
+        for (subject, of, lock) in a.all_held(at(0)) {
             let released = [&a, &b].iter().any(|table| {
                 table.entries.get(subject).is_some_and(|entry| {
                     entry.released.values().any(|version| *version >= lock.version)
                 })
             });
-            // A later lock of the same gateway and step replaces an earlier one.
+            // A later lock on the same grounds replaces an earlier one.
             let replaced = b.entries.get(subject).is_some_and(|entry| {
-                entry.locks.iter().any(|(place, other)| place.1 == step && other.version > lock.version)
+                entry.locks.get(of).is_some_and(|other| other > lock)
             });
             if !released && !replaced {
-                prop_assert!(sum.held(subject, at(0)).is_some_and(|(held, _)| held >= step));
+                prop_assert!(sum.held_by(subject, at(0)).any(|(held, _)| held == of));
             }
         }
     }

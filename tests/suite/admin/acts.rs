@@ -6,7 +6,7 @@ use sekisho::mock::Call;
 use serde_json::{Value, json};
 
 use super::{act, ask, look, plan, refused, world};
-use crate::support::{ORDERS, World, bearing, get};
+use crate::support::{ORDERS, World, bearing, get, until};
 
 const PRINTER: &str = "/orders/v0/orders/902-4395497-0000029/address";
 
@@ -101,6 +101,55 @@ async fn acc_5_everything_stops_with_one_kill_switch() {
     let back = json!({ "target": "everything", "reason": "business", "case": "INC-7" });
     assert_eq!(act(&world, "officer", "/v1/unlocks", &back).await.status, 200);
     assert_eq!(world.call(&world.printer(), get(PRINTER)).await.status, 200);
+    world.finish().await;
+}
+
+/// Whoever locks somebody who is locked already adds a lock, and has none of the others to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_3_no_lock_is_lifted_by_whoever_locked_on_top_of_it() {
+    let mut plan = plan("");
+    let canary = "[detect.canary]\nmode = \"enforce\"\nfile = \"canaries.txt\"\n";
+    plan.fill.get_mut("more").unwrap().push_str(canary);
+    let world = World::with(plan.file("canaries.txt", "902-4395497-0000029\n")).await;
+    assert_eq!(world.call(&world.printer(), get(PRINTER)).await.status, 401);
+    until("the lock holds", || !world.gateway.engine.list_locks().is_empty()).await;
+    assert_eq!(act(&world, "officer", "/v1/locks", &on("analyst")).await.status, 200);
+
+    let both = ["label-printer", "analyst"];
+    for identity in both {
+        // By name this operator comes after the officer.
+        assert_eq!(act(&world, "operator", "/v1/locks", &on(identity)).await.status, 200);
+        let tried = act(&world, "operator", "/v1/unlocks", &release(identity)).await;
+        refused(&tried, 403, "role-too-low");
+    }
+    let mut listed: Vec<_> = locks(&world)
+        .await
+        .iter()
+        .map(|lock| {
+            let by = lock["by"].as_str().unwrap_or("-");
+            let text = |of: &Value| of.as_str().unwrap().to_owned();
+            let whose = text(&lock["target"]["identity"]);
+            [&whose, &text(&lock["cause"]), by, &text(&lock["ends_by"])].join(" ")
+        })
+        .collect();
+    listed.sort();
+    let expected = [
+        "analyst emergency officer unlock-security-lock",
+        "analyst emergency operator unlock",
+        "label-printer canary - unlock-security-lock",
+        "label-printer emergency operator unlock",
+    ];
+    assert_eq!(listed, expected);
+
+    // They are kept as they are held.
+    let world = world.restart().await;
+    assert_eq!(locks(&world).await.len(), 4);
+    for identity in both {
+        let tried = act(&world, "operator", "/v1/unlocks", &release(identity)).await;
+        refused(&tried, 403, "role-too-low");
+        assert_eq!(act(&world, "officer", "/v1/unlocks", &release(identity)).await.status, 200);
+    }
+    assert!(locks(&world).await.is_empty());
     world.finish().await;
 }
 

@@ -41,12 +41,12 @@ impl Ladder {
         // Which detector it was makes no difference to the ladder.
         let (cause, at) = (Cause::Volume, signal.at);
         let accusation = Accusation { identity: *identity, asks, backing, shown, cause, at };
-        let census = self.table.census(1_000, at);
+        let subject = Subject::Identity(name.clone());
+        let census = self.table.census(&subject, 1_000, at);
         let verdict = judge(&accusation, Probation::Over, census, &Rules::default());
         if let Some(until) = verdict.until {
             let (step, author) = (verdict.step, Author::Detector);
             let lock = Imposed { step, until, cause, author, shown: Some(shown) };
-            let subject = Subject::Identity(name.clone());
             self.table.impose(&subject, &lock, GatewayId(1), at).expect("there is room");
             let none = (BTreeMap::new(), BTreeMap::new());
             let places =

@@ -50,7 +50,7 @@ impl Wall {
         let attempt = Attempt { identity, source, proof: Proof::Absent, at: now };
         let rules = Rules::default();
         if let Some(accusation) = self.logins.failed(&attempt, Probation::Over, &rules).accuses {
-            let census = self.table.census(IDENTITIES, now);
+            let census = self.table.census(&nobody(), IDENTITIES, now);
             let verdict = judge(&accusation, Probation::Over, census, &rules);
             self.siege.identities_locked += u32::from(verdict.step >= Step::Lock);
             self.siege.stepped_up += u32::from(verdict.step == Step::StepUp);
@@ -79,9 +79,14 @@ impl Wall {
 
     fn end(mut self, ms: u64) -> Siege {
         self.siege.identities_locked +=
-            self.table.census(IDENTITIES, at(0, ms)).locked_automatically;
+            self.table.census(&nobody(), IDENTITIES, at(0, ms)).locked_automatically;
         self.siege
     }
+}
+
+/// Nothing is locked here but sources.
+const fn nobody() -> Locked {
+    Locked::Source(0)
 }
 
 fn bad(outcome: Outcome, identity: Option<IdentityIx>, source: u64, ms: u64) -> Event<'static> {
