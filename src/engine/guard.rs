@@ -309,6 +309,7 @@ impl Engine {
         let proof = match possession {
             Possession::Proved => Proof::Carried,
             Possession::Unproved => Proof::Absent,
+            Possession::Missing => Proof::Missing,
         };
         let attempt = attempt(who, link, proof, now);
         let Some(name) = live.snapshot.names.identity(who) else { return };

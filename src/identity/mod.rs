@@ -235,7 +235,12 @@ pub fn claimed(
         Presented::None | Presented::Several | Presented::Other => None,
     };
     let who = named.or(held)?;
-    Some((who, if held == Some(who) { Possession::Proved } else { Possession::Unproved }))
+    let possession = match trust.record(Some(who)).needs {
+        _ if held == Some(who) => Possession::Proved,
+        needs if needs.key() => Possession::Missing,
+        _ => Possession::Unproved,
+    };
+    Some((who, possession))
 }
 
 /// Whether the handshake proved that a caller holds an identity's key.
@@ -243,6 +248,8 @@ pub fn claimed(
 pub enum Possession {
     Proved,
     Unproved,
+    /// It did not, and the identity can't be entered without.
+    Missing,
 }
 
 /// The token that Basic credentials carry.

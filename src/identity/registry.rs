@@ -178,6 +178,13 @@ pub(super) struct Needs {
     pub(super) token: Option<Binding>,
 }
 
+impl Needs {
+    /// Whether nobody gets in without possession of a key.
+    pub(super) fn key(self) -> bool {
+        self.certificate || self.token == Some(Binding::Certificate)
+    }
+}
+
 /// Whom a certificate names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Holder {

@@ -110,7 +110,7 @@ impl Logins {
             Proof::Absent if account.is_some_and(|a| a.knows(attempt.source, attempt.at)) => {
                 Trust::KnownSource
             }
-            Proof::Absent => Trust::Stranger,
+            Proof::Absent | Proof::Missing => Trust::Stranger,
         }
     }
 

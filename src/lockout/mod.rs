@@ -7,6 +7,7 @@
 //! 2. An account locks by itself only on failures that carried proof of possession or came from a
 //!    source it has used before. Strangers bring it to step-up, which asks nothing of callers who
 //!    prove themselves or come from such a source.
+//!    Where an identity can't be entered without a key, whoever guesses without it is a stranger.
 //! 3. A lock for what was done needs an act that was possible only with a valid credential. What such an
 //!    act leads to is met by a proof that is stronger than the one it was done with, or fresher; where
 //!    there is none, a lock takes the step-up's place, and its time.

@@ -55,6 +55,8 @@ impl Step {
 pub enum Proof {
     Carried,
     Absent,
+    /// Absent, and without it nobody is this identity: a guess that could not have been right.
+    Missing,
 }
 
 /// What the accused showed when it did it, and so what more can be asked of it.

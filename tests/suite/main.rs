@@ -27,6 +27,7 @@ mod exposure;
 mod forward;
 mod front_door;
 mod front_door_tls;
+mod held;
 mod hidden;
 mod http2;
 mod hygiene;

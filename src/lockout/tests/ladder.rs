@@ -40,7 +40,7 @@ fn accuse(table: &mut LockTable, accusation: &Accusation, probation: Probation) 
 fn goes_on(table: &LockTable, proof: Proof, login: Option<u64>, secs: u64) -> bool {
     let trust = match proof {
         Proof::Carried => Trust::Proof,
-        Proof::Absent => Trust::KnownSource,
+        Proof::Absent | Proof::Missing => Trust::KnownSource,
     };
     let standing = standings(table, at(secs)).standing(&asked(0, trust, 1), at(secs));
     match standing.step {
