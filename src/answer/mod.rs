@@ -161,6 +161,12 @@ pub const fn line(denial: Denial) -> Line {
             "try again {wait}, as Retry-After says",
         ),
         Denial::UpstreamQuota(fault) => pacing::line(fault),
+        Denial::SlowedDown => row(
+            429,
+            "QuotaExceeded",
+            "identity {identity} is slowed down at present, and as many of its calls wait as may; this limit is the gateway's, not Amazon's",
+            "send one call after the other; try again {wait}, as Retry-After says",
+        ),
         Denial::IdentityConnections => row(
             429,
             "QuotaExceeded",

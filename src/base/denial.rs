@@ -23,6 +23,8 @@ pub enum Denial {
     Locked(LockFault),
     /// An emergency lock keeps everybody from this (ACC-5).
     Closed(ClosedFault),
+    /// It is slowed down, and as many of its calls wait for their turn as may (ACC-2).
+    SlowedDown,
     /// A stronger proof is asked for than was given (RFC 9470).
     StepUp(StepUpFault),
     /// The request or its answer names a planted record (MON-4). Told as [`Denial::NoIdentity`].
@@ -280,7 +282,9 @@ impl Denial {
             Self::NoCredential | Self::Token(_) | Self::NoIdentity | Self::IdentityConnections => {
                 ControlId::Acc1
             }
-            Self::Locked(_) | Self::StepUp(StepUpFault::Suspected) => ControlId::Acc2,
+            Self::Locked(_) | Self::SlowedDown | Self::StepUp(StepUpFault::Suspected) => {
+                ControlId::Acc2
+            }
             Self::StepUp(StepUpFault::Demanded) => ControlId::Acc4,
             Self::Revoked(_) => ControlId::Acc3,
             Self::Closed(_) => ControlId::Acc5,

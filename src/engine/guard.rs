@@ -2,6 +2,7 @@
 //! while it serves. `lockout` decides. Controls: ACC-2, ACC-5, MON-6.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{ConnLink, Engine, Live};
 use crate::base::{
@@ -184,6 +185,18 @@ impl Engine {
             Ok(_) | Err(Denial::StepUp(_)) => Ok(()),
             Err(denial) => Err(denial),
         }
+    }
+
+    /// How long until it is the turn of a call whose caller is slowed down: one a second, however many
+    /// come at once.
+    ///
+    /// # Errors
+    /// Too many of its calls wait already; after so many seconds another one may.
+    pub fn slow_turn(&self, live: &Live, caller: &Caller) -> Result<Duration, u64> {
+        let name = caller.asked.identity.and_then(|ix| live.snapshot.names.identity(ix));
+        let Some(name) = name else { return Err(1) };
+        let turn = self.locks.turns.lock().take(name, self.clock.now());
+        turn.map_err(|wait| wait.as_secs().saturating_add(1))
     }
 
     /// Returns when a caller may no longer go on. For those who wait for something else meanwhile.

@@ -21,7 +21,7 @@ use crate::config::Snapshot;
 use crate::evidence::{Event, Fixed};
 use crate::lockout::{
     Asked, Attempt, Author, Cause, GatewayId, LockTable, Logins, Standing, Standings, Subject,
-    TableFault, Told, Trust,
+    TableFault, Told, Trust, Turns,
 };
 use crate::store::{
     Cursor, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Reach, Register, Scope, SharedSecret,
@@ -50,6 +50,8 @@ pub(super) struct Locks {
     /// The same number, for those who only look.
     epoch: AtomicU64,
     unwritten: Notify,
+    /// Of those who are slowed down.
+    pub(super) turns: Mutex<Turns>,
     /// Tokens that were denied since somebody asked.
     pub(super) denied: Mutex<Vec<u64>>,
     /// Rises when a token is denied.
@@ -132,6 +134,7 @@ impl Locks {
             changed: watch::Sender::new(0),
             epoch: AtomicU64::new(0),
             unwritten: Notify::new(),
+            turns: Mutex::default(),
             denied: Mutex::default(),
             tokens: watch::Sender::new(0),
             writing: tokio::sync::Mutex::new(Reach::Everywhere),

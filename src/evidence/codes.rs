@@ -18,6 +18,7 @@ words! {
         NoIdentity = "NoIdentity",
         Locked = "Locked",
         Closed = "Closed",
+        SlowedDown = "SlowedDown",
         StepUp = "StepUpRequired",
         Canary = "Canary",
         NetworkNotListed = "NetworkNotListed",
@@ -52,6 +53,7 @@ impl DenialCode {
             Denial::NoIdentity => Self::NoIdentity,
             Denial::Locked(_) => Self::Locked,
             Denial::Closed(_) => Self::Closed,
+            Denial::SlowedDown => Self::SlowedDown,
             Denial::StepUp(_) => Self::StepUp,
             Denial::Canary => Self::Canary,
             Denial::NetworkNotListed => Self::NetworkNotListed,
@@ -87,6 +89,7 @@ impl DenialCode {
             | Self::NoIdentity
             | Self::Locked
             | Self::Closed
+            | Self::SlowedDown
             | Self::StepUp
             | Self::Canary
             | Self::NetworkNotListed
@@ -147,7 +150,7 @@ denials! {
     plain [
         WrongHost NoCredential NoIdentity Canary NetworkNotListed AddressRevoked OperationUnknown
         OperationNotGranted QueryNotGranted UpgradeNotAllowed BodyNotAllowed BodyTooLarge
-        BodyTooSlow QuotaExceeded IdentityConnections LogUnavailable Internal
+        BodyTooSlow QuotaExceeded SlowedDown IdentityConnections LogUnavailable Internal
     ]
     Head = head(HeadFault) [
         BareLineEnd ControlByte RequestLine Version FieldLine Host Length TransferCoding TooLarge

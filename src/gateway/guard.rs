@@ -1,20 +1,17 @@
 //! What locks and detectors ask of a request on its way, and are told at its end. Controls: ACC-2,
 //! ACC-5, MON-1 to MON-6. The engine judges; this reads the request for it, and no byte of it stays.
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::ctx::{Ctx, Seen, Stage};
+use super::request::{hold_body, resume_body};
 use crate::base::{Denial, Moment, TokenFault};
 use crate::detect::{Event, Outcome, is_scanner_path};
 use crate::engine::{Caller, ConnLink, Exposed, Live, Pace};
 use crate::identity::{self, Presented};
 
-/// How long each request of somebody waits who is slowed down.
-const SLOWED_BY: Duration = Duration::from_secs(1);
-
-/// The ladder's second step. Whoever is locked meanwhile has waited for nothing.
+/// The ladder's second step: one call after the other. Whoever is locked meanwhile has waited for nothing.
 pub(super) async fn slow_down(
-    ctx: &Ctx,
+    ctx: &mut Ctx,
     live: &Arc<Live>,
     caller: &mut Caller,
     pace: Pace,
@@ -22,10 +19,18 @@ pub(super) async fn slow_down(
     if pace == Pace::Usual {
         return Ok(());
     }
-    tokio::select! {
-        () = tokio::time::sleep(SLOWED_BY) => ctx.engine.still_admitted(live, caller),
+    let wait = ctx.engine.slow_turn(live, caller).map_err(|secs| {
+        ctx.wait_secs = Some(secs);
+        Denial::SlowedDown
+    })?;
+    // Nobody reads the body meanwhile, which is not the caller's fault.
+    let held = hold_body();
+    let ended = tokio::select! {
+        () = tokio::time::sleep(wait) => ctx.engine.still_admitted(live, caller),
         denial = ctx.engine.revoked(Arc::clone(live), caller.clone()) => Err(denial),
-    }
+    };
+    resume_body(held);
+    ended
 }
 
 /// A lock reaches what is under way: no further byte goes up or down.
@@ -119,7 +124,9 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         | Denial::UpgradeNotAllowed => Outcome::NotPermitted,
         Denial::QuotaExceeded => Outcome::OverQuota,
         Denial::UpstreamQuota(_) => Outcome::Throttled,
-        Denial::StepUp(_)
+        // What it is slowed down for has been counted.
+        Denial::SlowedDown
+        | Denial::StepUp(_)
         | Denial::WrongHost
         | Denial::AddressRevoked
         | Denial::Revoked(_)

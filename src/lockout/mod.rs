@@ -35,6 +35,7 @@ mod share;
 mod standing;
 mod step;
 mod table;
+mod turn;
 
 pub use codec::DecodeFault;
 pub use deadline::{Deadline, Until};
@@ -46,6 +47,7 @@ pub use share::{Part, Told};
 pub use standing::{Asked, Places, Standing, Standings};
 pub use step::{Backing, Cause, Proof, Shown, Step};
 pub use table::{Imposed, LockTable, Subject, TableFault};
+pub use turn::Turns;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,12 @@
 //! What holds somebody who is held, and whom it must not hold.
-use sekisho::lockout::{Cause, Step};
+use std::time::Duration;
 
-use crate::lockout::guess;
-use crate::support::{ORDERS, Plan, World, bearing, get};
+use sekisho::engine::Target;
+use sekisho::lockout::{Cause, Step};
+use tokio::task::JoinSet;
+
+use crate::lockout::{guess, lock, name};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get};
 
 /// Enters with a certificate and a token, and with nothing less.
 const IMPORTER: &str = r#"
@@ -33,5 +37,50 @@ async fn acc_2_guesses_without_the_key_lock_nobody_who_needs_one() {
     assert_eq!(ask().await, 401);
     let held = world.gateway.engine.list_locks();
     assert_eq!((held[0].step, held[0].cause), (Step::Lock, Cause::LoginFailures));
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_whoever_is_slowed_down_gains_nothing_by_asking_at_once() {
+    let world = World::start().await;
+    lock(&world, Target::Identity(name("label-printer")), Step::Slow).await;
+    let (printer, clock) = (world.printer(), &world.gateway.engine.clock);
+    let began = clock.now();
+    let ask = || world.call(&printer, get(ORDERS));
+    let (first, second, third) = tokio::join!(ask(), ask(), ask());
+    assert!([first, second, third].iter().all(|reply| reply.status == 200));
+    let took = clock.now().since(began);
+    assert!(took >= Duration::from_secs(3), "{took:?}");
+    world.finish().await;
+}
+
+/// Time stands still, so every call that comes has to wait for those before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_only_so_many_calls_of_somebody_who_is_slowed_down_wait() {
+    let world = World::with(Plan::default().by_hand()).await;
+    lock(&world, Target::Identity(name("label-printer")), Step::Slow).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..21 {
+        let (printer, to) = (world.printer(), world.address());
+        calls.spawn(async move { printer.call(to, get(ORDERS)).await.unwrap() });
+    }
+    let refused = loop {
+        let reply = calls.join_next().await.expect("one is too many").unwrap();
+        if reply.status != 200 {
+            break reply;
+        }
+    };
+    world.note(&refused);
+    assert_eq!(
+        (refused.status.as_u16(), error_of(&refused).0),
+        (429, "Sekisho.SlowedDown".to_owned())
+    );
+    assert_eq!(refused.header("retry-after"), Some("2"));
+    let line = world.line_of(&refused);
+    assert_eq!(
+        (&line["sekisho.denial"], &line["sekisho.control"]),
+        (&"SlowedDown".into(), &"ACC-2".into())
+    );
+    calls.shutdown().await;
     world.finish().await;
 }

@@ -226,6 +226,7 @@ async fn log_1_every_kind_of_request_leaves_one_line_with_the_documented_keys() 
         "Internal",
         "Locked",
         "LogUnavailable",
+        "SlowedDown",
         "StepUpRequired",
         "UpstreamQuotaExceeded",
     ];

@@ -161,6 +161,7 @@ const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
         | Denial::IdentityConnections
         | Denial::QuotaExceeded
         | Denial::UpstreamQuota(_)
+        | Denial::SlowedDown
         | Denial::Head(_)
         | Denial::WrongHost
         | Denial::LogUnavailable

@@ -121,6 +121,33 @@ proptest! {
     }
 }
 
+proptest! {
+    /// However many calls come at once, and whenever: one a second goes on, and none waits for long.
+    #[test]
+    fn acc_2_whoever_is_slowed_down_has_one_turn_a_second(
+        waits_ms in proptest::collection::vec(0_u64..1_500, 1..200),
+    ) {
+        let (mut turns, who) = (Turns::default(), name("labels"));
+        let (mut ms, mut last) = (0, at(0));
+        for wait_ms in waits_ms {
+            ms += wait_ms;
+            let mut now = Moment::new(START_MS + ms, at(0).mono_ns() + ms * 1_000_000);
+            let wait = turns.take(&who, now).or_else(|wait| {
+                now = now.plus(wait);
+                turns.take(&who, now)
+            });
+            let wait = wait.expect("there is room when it was told that there would be");
+            prop_assert!(wait <= Duration::from_secs(20));
+            let turn = now.plus(wait);
+            prop_assert!(turn.since(last) >= Duration::from_secs(1));
+            last = turn;
+            ms = (now.mono_ns() - at(0).mono_ns()) / 1_000_000;
+        }
+        let another = Moment::new(START_MS + ms, at(0).mono_ns() + ms * 1_000_000);
+        prop_assert_eq!(turns.take(&name("orders"), another), Ok(Duration::from_secs(1)));
+    }
+}
+
 /// An operator's lock, and then a longer one of another's: each is there, and each ends by itself.
 #[test]
 fn priv_3_every_author_of_a_lock_stays_on_it() {
