@@ -11,6 +11,7 @@ use crate::policy::{Facts, Template};
 pub(super) struct Asked<'a> {
     path: &'a [u8],
     query: &'a [u8],
+    /// None where it is not known what is asked: every segment of the path may be a parameter.
     template: Option<&'a Template>,
 }
 
@@ -22,6 +23,13 @@ impl<'a> Asked<'a> {
             query: facts.query.unwrap_or_default(),
             template: of.map(|operation| &operation.template),
         }
+    }
+
+    /// Of a request that may have reached no operation. There is one way to read it.
+    pub(super) fn plainly(target: &'a [u8]) -> Self {
+        let at = memchr::memchr(b'?', target).unwrap_or(target.len());
+        let (path, query) = target.split_at_checked(at).unwrap_or((target, &[]));
+        Self { path, query: query.get(1..).unwrap_or_default(), template: None }
     }
 
     /// What stands for the operation's parameters in the path.
@@ -52,7 +60,10 @@ impl<'a> Asked<'a> {
     /// Shows everything that may be the id of a record: parameters of the path, each value of the query,
     /// where several may stand with commas, and each run of an id's bytes in them, as in `id:902-…`.
     pub(super) fn ids(&self, mut see: impl FnMut(&[u8])) {
-        for value in self.parameters().chain(self.values().map(|(_, value)| value)) {
+        let unknown = self.template.is_none();
+        let segments = unknown.then(|| self.path.split(|byte| *byte == b'/')).into_iter().flatten();
+        let values = self.values().map(|(_, value)| value);
+        for value in self.parameters().chain(segments).chain(values) {
             each_reading(value, |text| {
                 each_id(text, &mut see);
                 // Another store's may have other bytes in it.

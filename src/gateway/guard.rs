@@ -91,7 +91,7 @@ pub(super) fn observe(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Mom
 }
 
 /// How it ended, as far as detectors care. `None`: it was locked out, which is counted as an attempt
-/// and as nothing else.
+/// and as nothing else, but where it named a planted record.
 fn outcome(ctx: &Ctx) -> Option<Outcome> {
     let denial = match ctx.stage {
         Stage::Denied(denial) => denial,
@@ -105,9 +105,9 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         }
     };
     Some(match denial {
-        Denial::Locked(_) | Denial::Closed(_) => return None,
+        Denial::Locked(_) | Denial::Closed(_) if ctx.traits.canary.is_none() => return None,
         // The identity is proved; what it touched is told beside the outcome.
-        Denial::Canary => Outcome::NotPermitted,
+        Denial::Locked(_) | Denial::Closed(_) | Denial::Canary => Outcome::NotPermitted,
         Denial::Token(TokenFault::KeysUnavailable) => Outcome::Failed,
         Denial::NoCredential | Denial::Token(_) | Denial::NoIdentity | Denial::OperationUnknown
             if ctx.traits.scanner =>

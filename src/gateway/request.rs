@@ -21,7 +21,9 @@ pub(super) async fn admit(session: &mut Session, ctx: &mut Ctx) -> Result<(), De
     let clearance = match check(session, ctx).await {
         Ok(clearance) => clearance,
         Err(denial) => {
-            guard::look_at_path(ctx, session.req_header().raw_path());
+            let target = session.req_header().raw_path();
+            guard::look_at_path(ctx, target);
+            search::refused(ctx, target);
             return Err(denial);
         }
     };

@@ -29,6 +29,18 @@ pub(super) fn named(
     (orders, touched)
 }
 
+/// The same of a request that something else refuses, once it is proved whose it is: whoever tries what a
+/// stolen credential can do names a planted record as well.
+pub(super) fn refused(ctx: &mut Ctx, target: &[u8]) {
+    if ctx.identity.is_none() || ctx.traits.canary.is_some() {
+        return;
+    }
+    let Some(canaries) = ctx.seen.as_ref().and_then(|seen| planted_in(&seen.live)) else { return };
+    let mut touched = None;
+    Asked::plainly(target).ids(|id| touched = touched.or_else(|| canaries.find(id)));
+    ctx.traits.canary = touched;
+}
+
 /// Planted records, where anybody looks for them.
 fn planted_in(live: &Live) -> Option<&CanarySet> {
     let detect = &live.snapshot.detect;

@@ -2,11 +2,14 @@
 use std::time::Duration;
 
 use sekisho::engine::Target;
-use sekisho::lockout::{Cause, Step};
+use sekisho::lockout::{Cause, Step, Subject};
+use sekisho::mock::{Caller, Reply, Scenario};
 use tokio::task::JoinSet;
 
-use crate::lockout::{guess, lock, name};
-use crate::support::{ORDERS, Plan, World, bearing, error_of, get};
+use crate::lockout::{forged, guess, lock, name};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get, until};
+
+const PLANTED: &str = "902-4395497-0000029";
 
 /// Enters with a certificate and a token, and with nothing less.
 const IMPORTER: &str = r#"
@@ -82,5 +85,64 @@ async fn acc_2_only_so_many_calls_of_somebody_who_is_slowed_down_wait() {
         (&"SlowedDown".into(), &"ACC-2".into())
     );
     calls.shutdown().await;
+    world.finish().await;
+}
+
+async fn planted() -> World {
+    let plan = Plan::default()
+        .file("canaries.txt", PLANTED)
+        .fill("more", "[detect.canary]\nfile = \"canaries.txt\"\n");
+    let world = World::with(plan).await;
+    world.amazon.set(Scenario::Echo);
+    world
+}
+
+async fn is_locked(world: &World, who: &str) {
+    let held = || world.gateway.engine.list_locks();
+    let canary = |cause| cause == Cause::Canary;
+    until("the lock holds", || held().iter().any(|lock| canary(lock.cause))).await;
+    let lock = held().into_iter().find(|lock| canary(lock.cause)).unwrap();
+    assert_eq!((lock.subject, lock.step), (Subject::Identity(name(who)), Step::Lock));
+}
+
+/// A stolen credential tries what it finds: what it is refused tells of it as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_4_a_planted_id_is_seen_in_a_call_that_is_refused() {
+    let address = format!("/orders/v0/orders/{PLANTED}/address");
+    let query = format!("{ORDERS}&BuyerEmail=x&AmazonOrderIds=902-1-1%2C{PLANTED}");
+    for (target, status, denial) in [
+        (address.clone(), 403, "OperationNotGranted"),
+        (query, 403, "QueryNotGranted"),
+        (format!("/nowhere/{PLANTED}"), 404, "OperationUnknown"),
+    ] {
+        let world = planted().await;
+        let ask = async |caller: &Caller, target: &str| -> Reply {
+            world.call(caller, bearing(get(target), &world.token("analyst"))).await
+        };
+        let reply = ask(&world.nobody(), &target).await;
+        assert_eq!(reply.status, status, "{}", reply.text());
+        assert_eq!(world.line_of(&reply)["sekisho.denial"], denial);
+        is_locked(&world, "analyst").await;
+        assert_eq!(world.events("noticed")[0]["sekisho.detector"], "canary");
+        assert_eq!(ask(&world.nobody(), ORDERS).await.status, 401);
+        world.finish().await;
+    }
+
+    // Also where it is closed to everybody.
+    let world = planted().await;
+    lock(&world, Target::Operation(name("orders/getOrderAddress")), Step::Lock).await;
+    let reply = world.call(&world.printer(), get(&address)).await;
+    assert_eq!(error_of(&reply).0, "Sekisho.Closed");
+    is_locked(&world, "label-printer").await;
+    world.finish().await;
+
+    // Who proves nothing says nothing of anybody.
+    let world = planted().await;
+    world.call(&world.nobody(), get(&address)).await;
+    let reply =
+        world.call(&world.nobody(), bearing(get(&address), &forged(&world, "analyst"))).await;
+    assert_eq!(reply.status, 401);
+    world.line_of(&reply);
+    assert!(world.gateway.engine.list_locks().is_empty() && world.events("noticed").is_empty());
     world.finish().await;
 }
