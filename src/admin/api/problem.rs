@@ -101,6 +101,9 @@ faults! {
         "sekisho identities and the configuration list the names";
     TargetMalformed = 400 "target-malformed" Acc5 "The target can't be read",
         "write an IP address, an order id of 1 to 128 characters, or a hash of 16 digits as it is listed";
+    /// That is the kill switch.
+    KillOnly = 400 "killed-not-locked" Acc5 "Everything is stopped by a kill switch, not by a lock",
+        "a security officer has sekisho kill everything; a lock names what it is on";
     NotLocked = 409 "not-locked" Acc2 "No lock holds",
         "sekisho locks lists those that do";
     LocksFull = 503 "locks-full" Acc2 "There is no room for another lock",

@@ -85,7 +85,7 @@ pub(super) enum TargetBody {
     OrderHash(Typed),
     /// As it is listed.
     TokenHash(Typed),
-    /// Every upstream of the configuration.
+    /// Every upstream of the configuration; to be killed, and to be unlocked.
     Everything,
 }
 
@@ -280,6 +280,8 @@ impl TargetBody {
             Self::SourceHash(typed) => Target::Listed(Subject::Source(hash(typed)?)),
             Self::OrderHash(typed) => Target::Listed(Subject::Order(hash(typed)?)),
             Self::TokenHash(typed) => Target::Listed(Subject::Token(hash(typed)?)),
+            // A lock on all there is would be the kill switch without the officer and the second person.
+            Self::Everything if act == OperatorAct::Lock => return Err(Fault::KillOnly),
             Self::Everything => return Ok(engine.all_upstreams()),
         };
         Ok(vec![engine.resolve_target(&target).map_err(|_| Fault::TargetUnknown)?])

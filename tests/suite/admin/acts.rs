@@ -104,6 +104,18 @@ async fn acc_5_everything_stops_with_one_kill_switch() {
     world.finish().await;
 }
 
+#[tokio::test]
+async fn acc_5_everything_is_not_stopped_without_the_kill_switch() {
+    let world = world().await;
+    let all = json!({ "target": "everything", "case": "INC-7" });
+    for who in ["operator", "officer"] {
+        refused(&act(&world, who, "/v1/locks", &all).await, 400, "killed-not-locked");
+    }
+    assert!(locks(&world).await.is_empty());
+    assert_eq!(world.call(&world.printer(), get(PRINTER)).await.status, 200);
+    world.finish().await;
+}
+
 /// Whoever locks somebody who is locked already adds a lock, and has none of the others to end.
 #[tokio::test(flavor = "multi_thread")]
 async fn priv_3_no_lock_is_lifted_by_whoever_locked_on_top_of_it() {
