@@ -17,7 +17,7 @@
 //!     ─► gateway::pace    its turn at Amazon, or at once how long to stay away             MON-2
 //!     ─► gateway::forward headers cleaned, upstream verified, retried only where safe      TLS-2
 //!        gateway::socket  the same for a WebSocket, which then is bytes both ways          MON-5
-//!     ─► gateway::body    what the answer reveals is counted while it streams by          MON-3
+//!     ─► gateway::body    what the answer reveals is counted, and charged, as it passes   MON-3
 //!        gateway::guard   planted records searched, locks felt, byte by byte              MON-4 ACC-2
 //!     ─► gateway::finish  one access record, whatever happened; the detectors' turn       LOG-1 MON-1…8
 //! ```

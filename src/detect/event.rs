@@ -4,6 +4,9 @@ use crate::base::{IdentityIx, Moment, NetworkIx, OperationIx, RoleIx};
 /// How a request ended, as far as detectors care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
+    /// It has not ended: of its answer so many bytes and records have passed since the last event of
+    /// it, and nothing else counts.
+    UnderWay,
     Allowed,
     /// 401: no credential, or one that is not accepted.
     NotAuthenticated,
@@ -23,7 +26,7 @@ pub enum Outcome {
     Failed,
 }
 
-/// One finished request. Hashes are keyed, under a key that lives as long as the state does; none
+/// One finished request, or a part of one. Hashes are keyed, under a key that lives as long as the state does; none
 /// of them is ever written to a log.
 #[derive(Clone, Copy, Debug)]
 pub struct Event<'a> {
@@ -55,7 +58,7 @@ pub struct Event<'a> {
 impl Event<'_> {
     /// Whether the request was served, so that its bytes and records count.
     pub(super) const fn is_served(&self) -> bool {
-        matches!(self.outcome, Outcome::Allowed | Outcome::NotFound)
+        matches!(self.outcome, Outcome::Allowed | Outcome::NotFound | Outcome::UnderWay)
     }
 
     /// Whether the identity is proved rather than claimed.
@@ -88,6 +91,7 @@ impl Metric {
 
     pub(super) const fn of(self, event: &Event<'_>) -> u64 {
         match self {
+            Self::Requests if matches!(event.outcome, Outcome::UnderWay) => 0,
             Self::Requests => 1,
             Self::Bytes => event.bytes,
             Self::Records => event.records,

@@ -2,7 +2,7 @@
 use crate::base::{IdentityIx, Moment};
 
 use super::enumeration::{Enumeration, Objects};
-use super::event::Event;
+use super::event::{Event, Outcome};
 use super::failures::Failures;
 use super::history::{Bytes, HistoryFault};
 use super::logins::Logins;
@@ -111,6 +111,9 @@ impl Watch {
         let (rate, volume) = core.volume.observe(&beat);
         signals.add(rate);
         signals.add(volume);
+        if event.outcome == Outcome::UnderWay {
+            return watched;
+        }
         signals.add(core.slow.observe(&beat));
         signals.add(core.enumeration.observe(&beat, &mut self.objects, core.volume.age));
         signals.add(core.failures.observe(&beat));

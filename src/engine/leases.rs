@@ -18,7 +18,7 @@ use super::{Clearance, Engine, Live, Unsettled};
 use crate::base::{Denial, IdentityIx, Moment, OperationIx, UpstreamIx};
 use crate::evidence::Fixed;
 use crate::policy::Permit;
-use crate::state::{Among, Charged, Spent, Supply, Want};
+use crate::state::{Among, Charged, Spent, Standing, Supply, Want};
 use crate::store::{
     Allowance, Ask, Condition, KeyId, LeaseKey, Metered, Rate, SharedSecret, Sight, Store,
     StoreFault, allowance,
@@ -88,7 +88,7 @@ impl Engine {
         Err(Unsettled { denial: Denial::QuotaExceeded, standing: None })
     }
 
-    /// Charges what a cleared request turned out to take, here and, soon, everywhere.
+    /// Charges what a cleared request takes, a part at a time, here and, soon, everywhere.
     pub fn spend(
         self: &Arc<Self>,
         live: &Live,
@@ -99,6 +99,17 @@ impl Engine {
         if live.quotas.spend(who, operation, upstream, spent, now) {
             self.ask_soon(live.quotas.wants(who, operation, upstream, now));
         }
+    }
+
+    /// Whether nothing further may pass of a call that is under way: where it stands in the limit.
+    #[must_use]
+    pub fn overdrawn(
+        &self,
+        live: &Live,
+        (who, operation, upstream): (IdentityIx, OperationIx, UpstreamIx),
+        now: Moment,
+    ) -> Option<Standing> {
+        live.quotas.overdrawn(who, operation, upstream, now)
     }
 
     /// Asks in the background; one task for each quota at a time.

@@ -129,6 +129,12 @@ impl Scan {
         Ok(())
     }
 
+    /// Where and why reading has ended before the text.
+    #[must_use]
+    pub const fn halt(&self) -> Option<Halt> {
+        self.halt
+    }
+
     /// The text has ended.
     pub fn finish<V: Visitor>(&mut self, tree: &FieldTree, visitor: &mut V) -> Result<(), Halt> {
         if let Some(halt) = self.halt {

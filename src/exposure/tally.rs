@@ -91,6 +91,17 @@ impl Scanner {
         self.scan.feed(&self.tree, chunk, &mut self.counter)
     }
 
+    /// Records of buyers and recipients of which something has come, those that are not whole yet and
+    /// what may stand behind a fault included. At the end it is what [`finish`](Self::finish) counts.
+    #[must_use]
+    pub fn so_far(&self) -> u64 {
+        let Counter { tally, unit, whole, .. } = &self.counter;
+        let open = [unit.as_ref(), Some(whole)].into_iter().flatten();
+        let open = open.map(|record| u64::from(record.is_customer)).sum();
+        let hidden = self.scan.halt().map_or(0, |halt| tally.bytes.saturating_sub(halt.at));
+        tally.customers.saturating_add(open).saturating_add(records_at_most(hidden))
+    }
+
     /// What the answer revealed, and whether all of it could be read. Call it once, at the end.
     pub fn finish(&mut self) -> (&Tally, Option<Fault>) {
         let ended = self.scan.finish(&self.tree, &mut self.counter);

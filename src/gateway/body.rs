@@ -1,11 +1,11 @@
 //! An answer's bytes on their way down: a lock cuts them (ACC-2), `search` holds back what may be guarded
-//! (MON-4), and what is revealed is counted (MON-3). Masking by role will enter here. Never changes a byte.
+//! (MON-4), and what is revealed is counted and charged (MON-3). Masking by role will enter here. Never changes a byte.
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use super::ctx::{Ctx, Seen};
-use super::{guard, search};
+use super::{charge, guard, search};
 use crate::base::{Denial, Moment};
 use crate::engine::Exposed;
 use crate::evidence::Fixed;
@@ -51,13 +51,15 @@ pub(super) fn answer_bytes(
 ) -> Result<(), Denial> {
     guard::still_admitted(ctx)?;
     search::down(ctx, body, end)?;
-    let Some(chunk) = body else { return Ok(()) };
+    let Some(chunk) = body.as_ref().filter(|chunk| !chunk.is_empty()) else { return Ok(()) };
+    charge::admit(ctx)?;
     if let Some(scanner) = &mut ctx.scanner {
         // After a fault it counts bytes only; `end` tells of the fault.
         let _ = scanner.feed(chunk);
     }
     let bytes = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
     ctx.response_bytes = ctx.response_bytes.saturating_add(bytes);
+    charge::take(ctx);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::charge::Accounted;
 use super::form::Form;
 use super::pace::Pace;
 use crate::base::{
@@ -52,6 +53,8 @@ pub(super) struct Ctx {
     /// Its turn at Amazon.
     pub(super) pace: Pace,
     pub(super) tries: Tries,
+    /// What of it was charged and told.
+    pub(super) accounted: Accounted,
     /// Counts what the answer reveals.
     pub(super) scanner: Option<Scanner>,
     /// The answer can't be read and may reveal anything.
@@ -165,6 +168,7 @@ impl Ctx {
             wait_secs: None,
             pace: Pace::default(),
             tries: Tries::default(),
+            accounted: Accounted::default(),
             scanner: None,
             unread: false,
             slot: None,

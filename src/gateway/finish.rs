@@ -3,13 +3,12 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::ctx::{Ctx, Recorded, Seen, Stage};
-use super::{body, forward, guard, request, respond};
+use super::{body, charge, forward, guard, request, respond};
 use crate::answer;
 use crate::base::{Denial, HeadFault, Moment, UpstreamFault};
-use crate::engine::{Done, Exposed};
+use crate::engine::Done;
 use crate::evidence::{AccessRecord, Fixed, Nanos, Proof};
 use crate::identity;
-use crate::state::Spent;
 use crate::upstream::Outcome;
 
 /// Carries a denial through Pingora's error type; [`answer_failure`] finds it in the context.
@@ -106,7 +105,7 @@ pub(super) fn record(ctx: &mut Ctx) {
     let exposed = body::end(scanner, ctx, seen, now);
     // Not even the bytes of the refusal.
     if slot.is_some() && !ctx.is_free() {
-        spend(ctx, seen, exposed, now);
+        charge::take_rest(ctx, seen, exposed, now);
     }
     guard::observe(ctx, seen, exposed, now);
     let mut record = access_record(ctx, seen, now);
@@ -144,18 +143,6 @@ fn revoked(ctx: &Ctx) -> Option<Denial> {
     let named = ctx.identity.and_then(|(who, _)| seen.live.snapshot.names.identity(who));
     let theirs = cut.identity.is_none() || cut.identity.as_ref() == named;
     theirs.then_some(Denial::Revoked(cut.fault))
-}
-
-/// Charges what a cleared request turned out to take, however it ended: MON-3.
-fn spend(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Moment) {
-    if let (Some((who, _proof)), Some(operation), Some(upstream)) =
-        (ctx.identity, ctx.operation, ctx.upstream)
-    {
-        let bytes = ctx.request_bytes.saturating_add(ctx.response_bytes);
-        let pii_records = exposed.map_or(0, |exposed| exposed.records);
-        let spent = Spent { bytes, pii_records };
-        ctx.engine.spend(&seen.live, (who, operation, upstream), spent, now);
-    }
 }
 
 fn access_record<'a>(ctx: &'a Ctx, seen: &'a Seen, now: Moment) -> AccessRecord<'a> {

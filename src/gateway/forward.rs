@@ -11,6 +11,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::body;
+use super::charge;
 use super::ctx::Ctx;
 use super::facts;
 use super::guard;
@@ -21,6 +22,7 @@ use super::search;
 use crate::base::{Denial, UpstreamFault, WithheldFault};
 use crate::engine::{Route, Speaks};
 use crate::evidence::SafeToken;
+use crate::policy::Method;
 use crate::upstream::{Idempotence, Outcome, Retry, Sent, may_retry};
 
 /// An upstream that only ever says "wait" is cut here (RFC 9110 §15.2 sets no bound).
@@ -83,6 +85,8 @@ pub(super) fn request_head(
     ctx: &mut Ctx,
 ) -> Result<(), Denial> {
     search::begin(ctx);
+    // While it waited for its turn, others may have used up what was left.
+    charge::admit(ctx)?;
     let route = route(ctx)?;
     let live = &ctx.seen()?.live;
     let token = &live.snapshot.token.header;
@@ -202,6 +206,10 @@ fn pass_down(head: &mut ResponseHeader, ctx: &mut Ctx) -> Result<(), Denial> {
     });
     search::head(status, &head.headers, ctx)?;
     guard::still_admitted(ctx)?;
+    if matches!(ctx.method, Some(Method::Get | Method::Head)) {
+        // Used up meanwhile, by calls beside it. What may have changed something is not called refused.
+        charge::admit(ctx)?;
+    }
     body::begin(&head.headers, ctx);
     head.insert_header(REQUEST_ID, ctx.request.as_str()).map_err(|_error| Denial::Internal)?;
     if let Some(standing) = ctx.clearance()?.charged().tightest {

@@ -2,12 +2,14 @@
 //! ACC-5, MON-1 to MON-6. The engine judges; this reads the request for it, and no byte of it stays.
 use std::sync::Arc;
 
+use super::charge;
 use super::ctx::{Ctx, Seen, Stage};
 use super::request::{hold_body, resume_body};
 use crate::base::{Denial, Moment, TokenFault};
 use crate::detect::{Event, Outcome, is_scanner_path};
 use crate::engine::{Caller, ConnLink, Exposed, Live, Pace};
 use crate::identity::{self, Presented};
+use crate::state::Spent;
 
 /// The ladder's second step: one call after the other. Whoever is locked meanwhile has waited for nothing.
 pub(super) async fn slow_down(
@@ -64,30 +66,53 @@ pub(super) fn login_failed(
     }
 }
 
-/// Shows the request to the detectors.
+/// Shows the request to the detectors. What has left counts, whatever ended it.
 pub(super) fn observe(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Moment) {
     let conn = &seen.link.facts;
-    let proved = ctx.identity;
-    let Some(outcome) = outcome(ctx) else { return };
+    let (outcome, untold) = (outcome(ctx), charge::untold(ctx, exposed));
+    let show = |outcome, untold: Spent| {
+        let (bytes, records) = (untold.bytes, untold.pii_records);
+        let event = Event { at: now, bytes, records, ..event(ctx, seen, outcome) };
+        let proof = ctx.identity.map(|(_, proof)| proof);
+        ctx.engine.observe(&seen.live, &event, proof, Some((conn.source, conn.source_day)));
+    };
+    match outcome {
+        Some(Outcome::Allowed) => show(Outcome::Allowed, untold),
+        Some(outcome) if has_begun(ctx) => {
+            show(Outcome::UnderWay, untold);
+            show(outcome, Spent::default());
+        }
+        Some(outcome) => show(outcome, untold),
+        None if has_begun(ctx) => show(Outcome::UnderWay, untold),
+        None => {}
+    }
+}
+
+/// The request as detectors see it, without what it took.
+pub(super) fn event(ctx: &Ctx, seen: &Seen, outcome: Outcome) -> Event {
+    let conn = &seen.link.facts;
     // A name that nothing proved counts for failed logins and for nothing else.
     let claimed = ctx.named.or(ctx.claimed).filter(|_| outcome == Outcome::NotAuthenticated);
-    let event = Event {
-        at: now,
-        identity: proved.map(|(ix, _)| ix).or(claimed),
+    Event {
+        at: ctx.started,
+        identity: ctx.identity.map(|(ix, _)| ix).or(claimed),
         role: ctx.role,
         network: conn.networks.first(),
         source: conn.source_hash,
         operation: ctx.operation,
         outcome,
-        bytes: ctx.response_bytes,
-        records: exposed.map_or(0, |exposed| exposed.records),
+        bytes: 0,
+        records: 0,
         object: ctx.traits.object,
         named: &ctx.traits.named,
         fingerprint: conn.fingerprint,
         canary: ctx.traits.canary,
-    };
-    let proof = proved.map(|(_, proof)| proof);
-    ctx.engine.observe(&seen.live, &event, proof, Some((conn.source, conn.source_day)));
+    }
+}
+
+/// Whether an answer that serves was on its way to the caller, or a socket was open.
+fn has_begun(ctx: &Ctx) -> bool {
+    ctx.tries.status == Some(ctx.status) && matches!(ctx.status, 101 | 200..=399)
 }
 
 /// How it ended, as far as detectors care. `None`: it was locked out, which is counted as an attempt
@@ -97,7 +122,7 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         Stage::Denied(denial) => denial,
         Stage::New | Stage::Cleared(_) | Stage::Aborted => {
             return Some(match ctx.tries.status {
-                Some(200..=399) => Outcome::Allowed,
+                Some(101 | 200..=399) => Outcome::Allowed,
                 Some(404) => Outcome::NotFound,
                 Some(429) => Outcome::Throttled,
                 _ => Outcome::Failed,
@@ -108,6 +133,8 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         Denial::Locked(_) | Denial::Closed(_) if ctx.traits.canary.is_none() => return None,
         // The identity is proved; what it touched is told beside the outcome.
         Denial::Locked(_) | Denial::Closed(_) | Denial::Canary => Outcome::NotPermitted,
+        // Whatever broke it off.
+        _ if has_begun(ctx) => Outcome::Allowed,
         Denial::Token(TokenFault::KeysUnavailable) => Outcome::Failed,
         Denial::NoCredential | Denial::Token(_) | Denial::NoIdentity | Denial::OperationUnknown
             if ctx.traits.scanner =>

@@ -9,6 +9,7 @@
 //! On failure: refused, answered from the one table in `answer`, counted, recorded.
 mod asked;
 mod body;
+mod charge;
 mod ctx;
 mod facts;
 mod finish;

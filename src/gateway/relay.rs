@@ -47,12 +47,13 @@ pub(super) struct Side<S> {
     pub(super) early: Bytes,
 }
 
-/// Bytes that passed.
+/// Who has a say in what passes.
 pub(super) struct Passed<'c> {
-    pub(super) up: &'c mut u64,
-    pub(super) down: &'c mut u64,
     /// Who looks at bytes before they pass, up and down.
     pub(super) looks: [Option<&'c mut Socket>; 2],
+    /// Is told how much has passed up and down in all, before and after each turn, and says whether
+    /// more may.
+    pub(super) toll: &'c mut (dyn FnMut(u64, u64) -> Result<(), Denial> + Send),
 }
 
 /// Runs until the end. `idle` is how long both sides may be silent; once `stop` is ready, and once
@@ -76,9 +77,13 @@ where
     let (mut stopping, mut last) = (false, Instant::now());
     poll_fn(|cx| {
         let before = up.passed.saturating_add(down.passed);
+        if let Err(denial) = (passed.toll)(up.passed, down.passed) {
+            return Poll::Ready(End::Refused(denial));
+        }
         let up_done = up.poll(cx, &mut client, &mut upstream).is_ready();
         let down_done = down.poll(cx, &mut upstream, &mut client).is_ready();
-        (*passed.up, *passed.down) = (up.passed, down.passed);
+        // Whether more may is asked when there is more.
+        let _later = (passed.toll)(up.passed, down.passed);
         if let Some(denial) = up.refused.or(down.refused) {
             return Poll::Ready(End::Refused(denial));
         }
@@ -262,7 +267,11 @@ mod tests {
             let [up, down] = early.map(Bytes::from_static);
             let relay = tokio::spawn(async move {
                 let (mut sent, mut got) = (0, 0);
-                let passed = Passed { up: &mut sent, down: &mut got, looks: [None, None] };
+                let mut toll = |up, down| {
+                    (sent, got) = (up, down);
+                    Ok(())
+                };
+                let passed = Passed { looks: [None, None], toll: &mut toll };
                 let (near, far) =
                     (Side { stream: near, early: up }, Side { stream: far, early: down });
                 let stop = async {
@@ -270,7 +279,8 @@ mod tests {
                         pending::<()>().await;
                     }
                 };
-                (relay(near, far, passed, IDLE, stop).await, sent, got)
+                let end = relay(near, far, passed, IDLE, stop).await;
+                (end, sent, got)
             });
             Self { client, upstream, stop, relay, began: Instant::now() }
         }
@@ -384,7 +394,7 @@ mod tests {
         C: AsyncRead + AsyncWrite + Unpin,
         U: AsyncRead + AsyncWrite + Unpin,
     {
-        let passed = Passed { up: &mut 0, down: &mut 0, looks: [None, None] };
+        let passed = Passed { looks: [None, None], toll: &mut |_, _| Ok(()) };
         let client = Side { stream: client, early: Bytes::new() };
         let upstream = Side { stream: upstream, early: Bytes::new() };
         relay(client, upstream, passed, IDLE, pending()).await

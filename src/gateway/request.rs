@@ -9,7 +9,7 @@ use tokio::time::Duration;
 use super::asked::Asked;
 use super::ctx::{Ctx, Seen, Stage};
 use super::facts::{self, Ended};
-use super::{guard, search};
+use super::{charge, guard, search};
 use crate::base::{Denial, TokenFault};
 use crate::engine::{Clearance, ConnLink, Live};
 use crate::evidence::Protocol;
@@ -270,5 +270,10 @@ pub(super) fn count_body(ctx: &mut Ctx, bytes: usize, end: bool) -> Result<(), D
     if ctx.request_bytes > seen.link.facts.bounds.body_bytes {
         return Err(Denial::BodyTooLarge);
     }
-    guard::still_admitted(ctx)
+    guard::still_admitted(ctx)?;
+    if bytes > 0 {
+        charge::admit(ctx)?;
+        charge::take(ctx);
+    }
+    Ok(())
 }

@@ -30,6 +30,7 @@ use pingora_http::ResponseHeader;
 use tokio::sync::watch;
 
 use super::body::answer_bytes;
+use super::charge;
 use super::ctx::{Ctx, Stage};
 use super::finish::stop;
 use super::forward;
@@ -115,7 +116,8 @@ impl Sockets {
         let (mut up, mut down) = (search::Socket::of(ctx), search::Socket::of(ctx));
         let is_searched = up.is_some();
         let looks = [up.as_mut(), down.as_mut()];
-        let passed = Passed { up: &mut ctx.request_bytes, down: &mut ctx.response_bytes, looks };
+        let mut toll = |up, down| charge::pass(ctx, up, down);
+        let passed = Passed { looks, toll: &mut toll };
         let end = tokio::select! {
             biased;
             // A lock waits for no pause: the streams end with the relay, and no further byte passes.

@@ -40,6 +40,7 @@ mod malformed;
 mod paced;
 mod pacing;
 mod pass;
+mod passing;
 mod permit;
 mod privilege;
 mod process;

@@ -16,12 +16,14 @@ pub(crate) struct RawLimit {
     #[serde(default)]
     #[schemars(length(max = 8))]
     pub(crate) requests: Vec<At<RateText>>,
-    /// Bytes of request and answer bodies, such as `["2 GB/day"]`. Known after the answer only: who
-    /// has run over waits until it is made up for.
+    /// Bytes of request and answer bodies, such as `["2 GB/day"]`. Charged while they pass: what has
+    /// begun may end, but is cut once it has run over by as much again, 4 MiB at most; who has run over
+    /// waits until it is made up for.
     #[serde(default)]
     #[schemars(length(max = 8), extend("x-control" = "MON-3"))]
     pub(crate) bytes: Vec<At<VolumeText>>,
-    /// Records of personal data in answers, such as `["5000/day"]`. Charged as bytes are.
+    /// Records of personal data in answers, such as `["5000/day"]`. Charged as bytes are; cut is what
+    /// has run over by as much again, 100 records at most.
     #[serde(default)]
     #[schemars(length(max = 8), extend("x-control" = "MON-3"))]
     pub(crate) pii_records: Vec<At<RateText>>,

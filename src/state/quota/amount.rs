@@ -1,5 +1,8 @@
-//! A rate of bytes or records, which are known only after the answer: what is spent may run into
-//! debt, and whoever is in debt waits until it is paid.
+//! A rate of bytes or records, which are known only while the answer passes: what is spent may run into
+//! debt, and whoever is in debt waits until it is paid. An answer that has begun may end as long as the
+//! debt is less than a step; what is under way beyond that is cut. So a limit is overdrawn by a step at
+//! most, and by what is in hand at that moment, however many answers pass at once and however long
+//! they are.
 //!
 //! GCRA as in [`super::gcra`], but for any amount at once, which `governor` has no form for.
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +17,20 @@ use crate::policy::Amount;
 /// The longest debt, in periods: a single answer of any size locks nobody out for longer.
 const DEBT_MAX: u32 = 10;
 
+/// The largest page of orders.
+pub(super) const RECORDS_STEP: u64 = 100;
+/// Twice what such a page takes.
+pub(super) const BYTES_STEP: u64 = 4 << 20;
+
 /// A compiled [`Amount`].
 #[derive(Debug)]
 pub(super) struct Flow {
     count: u64,
     per: Duration,
     units: Units,
+    step: u64,
+    /// The time in which a step comes back.
+    slack: Duration,
 }
 
 /// In so many at a time that a unit takes 100 µs or more to come back.
@@ -37,7 +48,8 @@ fn in_units(count: u64, per: Duration) -> Units {
 }
 
 impl Flow {
-    pub(super) fn compile(amount: &Amount) -> Result<Self, QuotaFault> {
+    /// No step is more than the amount itself.
+    pub(super) fn compile(amount: &Amount, step: u64) -> Result<Self, QuotaFault> {
         let Amount { count, per } = *amount;
         if count == 0 {
             return Err(QuotaFault::Count);
@@ -45,7 +57,10 @@ impl Flow {
         if per.subsec_nanos() != 0 || per.is_zero() || per > PERIOD_MAX {
             return Err(QuotaFault::Period);
         }
-        Ok(Self { count, per, units: in_units(count, per) })
+        let step = step.min(count);
+        let slack = per.as_nanos() * u128::from(step) / u128::from(count);
+        let slack = Duration::from_nanos(u64::try_from(slack).unwrap_or(u64::MAX));
+        Ok(Self { count, per, units: in_units(count, per), step, slack })
     }
 
     pub(super) const fn count(&self) -> u64 {
@@ -58,6 +73,19 @@ impl Flow {
 
     pub(super) const fn units(&self) -> Units {
         self.units
+    }
+
+    pub(super) const fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// How long it takes until anything is left, if there is a step of debt or more.
+    pub(super) fn overdrawn(&self, tat: &AtomicU64, now: Moment) -> Option<Duration> {
+        let most = now.plus(self.per.saturating_add(self.slack)).mono_ns();
+        if tat.load(Ordering::Relaxed) < most {
+            return None;
+        }
+        self.test(tat, now).err()
     }
 
     /// What is left, or how long it takes until anything is. Changes nothing.

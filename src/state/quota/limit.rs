@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::amount::Flow;
+use super::amount::{BYTES_STEP, Flow, RECORDS_STEP};
 use super::error::QuotaFault;
 use super::gcra::Rate;
 use super::pool::{Counts, Units};
@@ -106,10 +106,12 @@ impl Limit {
                 windows.iter().map(|window| Rate::compile(window).map(Gate::Requests)).collect()
             }
             Measure::Bytes(amounts) => {
-                amounts.iter().map(|amount| Flow::compile(amount).map(Gate::Bytes)).collect()
+                let compile = |amount| Flow::compile(amount, BYTES_STEP).map(Gate::Bytes);
+                amounts.iter().map(compile).collect()
             }
             Measure::PiiRecords(amounts) => {
-                amounts.iter().map(|amount| Flow::compile(amount).map(Gate::PiiRecords)).collect()
+                let compile = |amount| Flow::compile(amount, RECORDS_STEP).map(Gate::PiiRecords);
+                amounts.iter().map(compile).collect()
             }
             Measure::Concurrent(0) => vec![Err(QuotaFault::Count)],
             Measure::Concurrent(most) => vec![Ok(Gate::Concurrent(*most))],

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 
 use crate::base::{IdentityIx, LimitIx, Marks, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Mode, Sharing};
+use amount::Flow;
 pub use error::{QuotaError, QuotaFault};
 use limit::{Gate, Lane, Limit};
 pub use moved::Mark;
@@ -91,6 +92,17 @@ pub struct Spent {
     pub pii_records: u64,
 }
 
+impl Spent {
+    /// What came on top of `before`.
+    #[must_use]
+    pub const fn since(self, before: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(before.bytes),
+            pii_records: self.pii_records.saturating_sub(before.pii_records),
+        }
+    }
+}
+
 /// A request was charged nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
@@ -147,6 +159,13 @@ impl Meter {
     fn take(&self, gate: &Gate, amount: u64, now: Moment) -> bool {
         let Some(pool) = &self.pool else { return false };
         gate.units().is_some_and(|units| pool.take(amount, &units, now))
+    }
+
+    /// How long to wait, where a step or more was spent that was not there, here or by all together.
+    #[inline]
+    fn overdrawn(&self, flow: &Flow, now: Moment) -> Option<Duration> {
+        let all = self.pool.as_ref().and_then(|pool| pool.overdrawn(flow.step(), now));
+        flow.overdrawn(&self.number, now).max(all)
     }
 }
 
@@ -337,6 +356,27 @@ impl Quotas {
             }
         }
         self.changed.mark_under_lock(who.index());
+    }
+
+    /// Whether so much more was spent than there was that nothing further may pass of what is under way:
+    /// the window that takes longest to have room again.
+    #[must_use]
+    pub fn overdrawn(
+        &self,
+        who: IdentityIx,
+        operation: OperationIx,
+        upstream: UpstreamIx,
+        now: Moment,
+    ) -> Option<Standing> {
+        let account = self.accounts.get(who.index())?;
+        let applying = self.applying(account, operation, upstream);
+        let over = applying.filter_map(|(bucket, limit, lane)| {
+            let (Gate::Bytes(flow) | Gate::PiiRecords(flow)) = &lane.gate else { return None };
+            let enforced = limit.mode == Mode::Enforced;
+            let wait = if enforced { bucket.meter.overdrawn(flow, now) } else { None };
+            wait.map(|wait| bucket.standing(0, wait))
+        });
+        over.max_by_key(|standing| standing.reset)
     }
 
     /// Charges what is known only now. It may be more than there was: whoever is in debt waits. Says

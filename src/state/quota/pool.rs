@@ -3,7 +3,7 @@
 //!
 //! What is spent here was given first, so the sum over all gateways is the quota. A gateway that can't
 //! ask spends its own part of the rate, which it owes and tells afterwards.
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -152,6 +152,10 @@ struct State {
     fresh_until_ns: u64,
     /// Spent and not told; below zero: given and not spent. In requests, bytes or records.
     owed: i64,
+    /// Nothing was left when this gateway last asked.
+    dry: bool,
+    /// Bytes or records that were spent since there was nothing left to spend.
+    overdrawn: u64,
 }
 
 impl Default for State {
@@ -166,6 +170,8 @@ impl Default for State {
             sure_until_ns: 0,
             fresh_until_ns: 0,
             owed: 0,
+            dry: false,
+            overdrawn: 0,
         }
     }
 }
@@ -190,8 +196,7 @@ impl Pool {
             }
             Source::Asked => Err(Lack::Unasked),
             Source::Part { units, full_at_ns } => {
-                let room_at = full_at_ns.saturating_add(units.interval_ns());
-                let room_at = room_at.saturating_sub(units.drain_ns());
+                let room_at = room_at(units, *full_at_ns);
                 if room_at <= now_ns { Ok(()) } else { Err(until(room_at)) }
             }
             Source::Nothing { until_ns } if now_ns < *until_ns => Err(until(*until_ns)),
@@ -210,13 +215,29 @@ impl Pool {
                 && matches!(state.source, Source::Asked);
         }
         state.owed = state.owed.saturating_add_unsigned(amount);
+        state.overdrawn = if state.lacks(now) { state.overdrawn.saturating_add(amount) } else { 0 };
         if let Source::Part { units, full_at_ns } = &mut state.source {
             let takes = u128::from(amount) * u128::from(units.interval_ns());
             let takes = u64::try_from(takes / u128::from(units.grain.max(1))).unwrap_or(u64::MAX);
             let most = now_ns.saturating_add(units.drain_ns().saturating_mul(DEBT_MAX));
             *full_at_ns = (*full_at_ns).max(now_ns).saturating_add(takes).min(most);
         }
-        matches!(state.source, Source::Asked)
+        // Who is going to tell tells of this too.
+        matches!(state.source, Source::Asked) && !self.soon.load(Ordering::Acquire)
+    }
+
+    /// How long to wait, if a step or more was spent of what nobody had left.
+    pub(super) fn overdrawn(&self, step: u64, now: Moment) -> Option<Duration> {
+        let state = self.state.lock();
+        if state.overdrawn < step || !state.lacks(now) {
+            return None;
+        }
+        let until_ns = match &state.source {
+            Source::Asked => state.dry_until_ns,
+            Source::Part { units, full_at_ns } => room_at(units, *full_at_ns),
+            Source::Nothing { until_ns } => *until_ns,
+        };
+        Some(Duration::from_nanos(until_ns.saturating_sub(now.mono_ns()).max(1)))
     }
 
     /// A request that was charged was refused after all: its unit may be spent here once more.
@@ -290,6 +311,7 @@ impl Pool {
         match units.counts {
             Counts::Amounts => {
                 state.owed = state.owed.saturating_sub(i64::from(given).saturating_mul(grain));
+                state.dry = given == 0 && state.unspent(units) == 0;
             }
             Counts::Requests => {
                 if given > 0 && now_ns.saturating_sub(state.given_at_ns) < ns(QUICK) {
@@ -323,6 +345,7 @@ impl Pool {
         };
         state.dry_until_ns = 0;
         state.sure_until_ns = 0;
+        state.dry = false;
     }
 
     /// Takes units out that were given and that nothing here needs now; they are to be given back.
@@ -383,6 +406,15 @@ impl State {
         }
     }
 
+    /// Whether nothing is left to spend, as far as is known here.
+    fn lacks(&self, now: Moment) -> bool {
+        match &self.source {
+            Source::Asked => self.dry,
+            Source::Part { units, full_at_ns } => room_at(units, *full_at_ns) > now.mono_ns(),
+            Source::Nothing { .. } => true,
+        }
+    }
+
     /// Whole units that were given and counted as if they were spent.
     fn unspent(&self, units: &Units) -> u32 {
         let left = u64::try_from(self.owed.saturating_neg()).unwrap_or(0);
@@ -393,6 +425,11 @@ impl State {
         let owed = u64::try_from(self.owed).unwrap_or(0);
         u32::try_from(owed / units.grain.max(1)).unwrap_or(u32::MAX)
     }
+}
+
+/// When a part has a unit to spend.
+fn room_at(units: &Units, full_at_ns: u64) -> u64 {
+    full_at_ns.saturating_add(units.interval_ns()).saturating_sub(units.drain_ns())
 }
 
 fn ns(duration: Duration) -> u64 {

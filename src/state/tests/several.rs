@@ -221,3 +221,26 @@ fn a_reload_keeps_what_was_given_and_a_gateway_alone_has_no_pools() {
     assert!(alone.wants(WHO, OP, UP, at(0)).is_empty());
     assert_eq!(passes(&alone, at(0)), 60);
 }
+
+#[test]
+fn mon_3_what_nobody_has_left_is_overdrawn_by_a_step_at_most() {
+    let amount = Amount { count: 5_000, per: Duration::from_secs(86_400) };
+    let quotas = of(&[measured("records", Measure::PiiRecords(vec![amount]))]);
+    let mut giver = Giver { left: 0, debt: 0 };
+    let spend = |records, now| {
+        let spent = Spent { bytes: 0, pii_records: records };
+        quotas.spend(WHO, OP, UP, spent, at(now))
+    };
+    // Others have used it up, which this gateway does not know yet.
+    assert!(spend(60, 0), "it is told");
+    assert!(quotas.overdrawn(WHO, OP, UP, at(0)).is_none());
+    giver.answer(&quotas.wants(WHO, OP, UP, at(0))[0], 1, at(0));
+    spend(99, 1);
+    assert!(quotas.overdrawn(WHO, OP, UP, at(1)).is_none());
+    spend(1, 2);
+    let over = quotas.overdrawn(WHO, OP, UP, at(2)).unwrap();
+    assert!(over.reset > Duration::ZERO);
+    giver.left = 500;
+    giver.answer(&quotas.wants(WHO, OP, UP, at(3))[0], 1, at(3));
+    assert!(quotas.overdrawn(WHO, OP, UP, at(3)).is_none());
+}
