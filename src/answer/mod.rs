@@ -160,6 +160,12 @@ pub const fn line(denial: Denial) -> Line {
             "limit {limit} leaves identity {identity} no further {operation} now; this limit is the gateway's, not Amazon's",
             "try again {wait}, as Retry-After says",
         ),
+        Denial::QuotaUnknown => row(
+            429,
+            "QuotaExceeded",
+            "what other gateways left of limit {limit} could not be learned in time; nothing was charged",
+            COME_BACK,
+        ),
         Denial::UpstreamQuota(fault) => pacing::line(fault),
         Denial::SlowedDown => row(
             429,

@@ -49,6 +49,8 @@ pub enum Denial {
     BodyTooSlow,
     /// A quota of the identity is used up.
     QuotaExceeded,
+    /// What is left of a quota that several gateways share could not be learned in time.
+    QuotaUnknown,
     /// A quota of Amazon's is used up for longer than the call may wait (MON-2).
     UpstreamQuota(PacingFault),
     /// The identity has as many connections open as it may (ACC-1).
@@ -294,7 +296,7 @@ impl Denial {
             | Self::OperationNotGranted
             | Self::QueryNotGranted
             | Self::UpgradeNotAllowed => ControlId::Priv1,
-            Self::QuotaExceeded | Self::UpstreamQuota(_) => ControlId::Mon2,
+            Self::QuotaExceeded | Self::QuotaUnknown | Self::UpstreamQuota(_) => ControlId::Mon2,
             Self::Upstream(UpstreamFault::Untrusted) => ControlId::Tls2,
             Self::LogUnavailable => ControlId::Log1,
             Self::Upstream(_) | Self::Internal => return None,

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::{Clearance, Engine, Live, Unsettled};
 use crate::base::{Denial, IdentityIx, Moment, OperationIx, UpstreamIx};
 use crate::evidence::Fixed;
-use crate::policy::Permit;
+use crate::policy::{Mode, Permit};
 use crate::state::{Among, Charged, Spent, Standing, Supply, Want};
 use crate::store::{
     Allowance, Ask, Condition, KeyId, LeaseKey, Metered, Rate, SharedSecret, Sight, Store,
@@ -66,15 +66,18 @@ impl Engine {
             return self.settle(live, who, permit, now);
         }
         let (operation, upstream) = (permit.operation(), permit.upstream());
-        let mut now = now;
-        for _ in 0..TRIES {
+        let (mut now, mut tries) = (now, 0);
+        loop {
             match self.settle(live, who, permit, now) {
-                Err(Unsettled { denial: Denial::QuotaExceeded, standing: None }) => {
-                    let wants = live.quotas.wants(who, operation, upstream, now);
+                Err(Unsettled { denial: Denial::QuotaUnknown, .. }) if tries < TRIES => {
+                    let mut wants = live.quotas.wants(who, operation, upstream, now);
+                    // Nobody waits because of a limit on trial.
+                    wants.retain(|want| want.mode == Mode::Enforced);
                     for want in &wants {
                         self.ask(want).await;
                     }
                     now = self.clock.now();
+                    tries += 1;
                 }
                 Ok(clearance) => {
                     if clearance.charged.low {
@@ -85,7 +88,6 @@ impl Engine {
                 unsettled => return unsettled,
             }
         }
-        Err(Unsettled { denial: Denial::QuotaExceeded, standing: None })
     }
 
     /// Charges what a cleared request takes, a part at a time, here and, soon, everywhere.

@@ -399,7 +399,9 @@ impl Engine {
                 Unsettled { denial: Denial::QuotaExceeded, standing: Some(standing) }
             }
             // Asked for by whoever settles among several.
-            Err(Refused::Unasked) => Unsettled { denial: Denial::QuotaExceeded, standing: None },
+            Err(Refused::Unasked(standing)) => {
+                Unsettled { denial: Denial::QuotaUnknown, standing: Some(standing) }
+            }
             Err(Refused::Unregistered) => Unsettled { denial: Denial::Internal, standing: None },
         };
         slot.release();

@@ -7,7 +7,7 @@ use super::door::DoorFault;
 use super::live::{Live, Route};
 use super::reload::Ended;
 use super::strangers::{Kept, Tallies};
-use crate::base::{Denial, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
+use crate::base::{Denial, LimitIx, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
 use crate::evidence::{AccessRecord, AtDoor, Event, Fixed};
 use crate::keys::IssuerStatus;
 use crate::observe::{ListenerMetrics, LogSlot};
@@ -245,10 +245,15 @@ impl Engine {
         if let Some(denial) = denial {
             metrics.denied(denial);
         }
-        for (limit, mode) in [(record.limit, "enforce"), (record.shadow_limit, "shadow")] {
-            if let Some(limit) = limit {
-                metrics.limit_exceeded(limit, Fixed::new(mode));
-            }
+        if let Some(limit) = record.limit {
+            metrics.limit_exceeded(limit, Fixed::new("enforce"));
+        }
+    }
+
+    /// Limits on trial would have refused a request: each is counted.
+    pub fn report_shadowed(&self, live: &Live, limits: &[LimitIx]) {
+        for limit in limits.iter().filter_map(|ix| live.quotas.limit_name(*ix)) {
+            self.metrics.limit_exceeded(limit, Fixed::new("shadow"));
         }
     }
 

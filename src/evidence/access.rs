@@ -39,7 +39,7 @@ record! {
         control: Option<ControlId> = "sekisho.control",
         /// The limit that was used up.
         pub limit: Option<&'a Name> = "sekisho.limit",
-        /// A limit on trial that would have refused it.
+        /// The first limit on trial that would have refused it.
         pub shadow_limit: Option<&'a Name> = "sekisho.shadow_limit",
         pub tls: Option<TlsVersion> = "tls.version",
         pub protocol: Option<Protocol> = "network.protocol",

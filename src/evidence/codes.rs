@@ -31,6 +31,7 @@ words! {
         BodyTooLarge = "BodyTooLarge",
         BodyTooSlow = "BodyTooSlow",
         QuotaExceeded = "QuotaExceeded",
+        QuotaUnknown = "QuotaUnknown",
         UpstreamQuota = "UpstreamQuotaExceeded",
         IdentityConnections = "TooManyConnections",
         LogUnavailable = "LogUnavailable",
@@ -66,6 +67,7 @@ impl DenialCode {
             Denial::BodyTooLarge => Self::BodyTooLarge,
             Denial::BodyTooSlow => Self::BodyTooSlow,
             Denial::QuotaExceeded => Self::QuotaExceeded,
+            Denial::QuotaUnknown => Self::QuotaUnknown,
             Denial::UpstreamQuota(_) => Self::UpstreamQuota,
             Denial::IdentityConnections => Self::IdentityConnections,
             Denial::LogUnavailable => Self::LogUnavailable,
@@ -102,6 +104,7 @@ impl DenialCode {
             | Self::BodyTooLarge
             | Self::BodyTooSlow
             | Self::QuotaExceeded
+            | Self::QuotaUnknown
             | Self::UpstreamQuota
             | Self::Withheld
             | Self::Revoked
@@ -150,7 +153,7 @@ denials! {
     plain [
         WrongHost NoCredential NoIdentity Canary NetworkNotListed AddressRevoked OperationUnknown
         OperationNotGranted QueryNotGranted UpgradeNotAllowed BodyNotAllowed BodyTooLarge
-        BodyTooSlow QuotaExceeded SlowedDown IdentityConnections LogUnavailable Internal
+        BodyTooSlow QuotaExceeded QuotaUnknown SlowedDown IdentityConnections LogUnavailable Internal
     ]
     Head = head(HeadFault) [
         BareLineEnd ControlByte RequestLine Version FieldLine Host Length TransferCoding TooLarge

@@ -46,8 +46,8 @@ pub(super) struct Ctx {
     pub(super) status: u16,
     /// A quota said no: where the caller stands in it.
     pub(super) exceeded: Option<Standing>,
-    /// A limit on trial would have said no.
-    pub(super) shadowed: Option<LimitIx>,
+    /// Limits on trial that would have said no.
+    pub(super) shadowed: Vec<LimitIx>,
     /// Another reason to come back in so many seconds.
     pub(super) wait_secs: Option<u64>,
     /// Its turn at Amazon.
@@ -164,7 +164,7 @@ impl Ctx {
             response_bytes: 0,
             status: 0,
             exceeded: None,
-            shadowed: None,
+            shadowed: Vec::new(),
             wait_secs: None,
             pace: Pace::default(),
             tries: Tries::default(),

@@ -124,6 +124,7 @@ pub(super) fn record(ctx: &mut Ctx) {
     };
     let who = ctx.identity.map(|(who, _proof)| who);
     ctx.engine.note_traffic(&seen.live, who, done, now);
+    ctx.engine.report_shadowed(&seen.live, &ctx.shadowed);
     ctx.engine.report_request(&seen.live, &record, ctx.operation, slot, denial);
     if let Some(upstream) = ctx.upstream {
         ctx.engine.report_upstream(&seen.live, upstream, &record, denial);
@@ -163,7 +164,7 @@ fn access_record<'a>(ctx: &'a Ctx, seen: &'a Seen, now: Moment) -> AccessRecord<
     }
     let quotas = seen.live.quotas();
     record.limit = ctx.exceeded.and_then(|standing| quotas.limit_name(standing.limit));
-    record.shadow_limit = ctx.shadowed.and_then(|ix| quotas.limit_name(ix));
+    record.shadow_limit = ctx.shadowed.first().and_then(|ix| quotas.limit_name(*ix));
     record.role = ctx.role.and_then(|ix| names.role(ix));
     record.listener = names.listener(conn.listener);
     record.network = conn.networks.first().and_then(|ix| names.network(ix));

@@ -163,6 +163,7 @@ fn outcome(ctx: &Ctx) -> Option<Outcome> {
         | Denial::IdentityConnections
         | Denial::LogUnavailable
         | Denial::Withheld(_)
+        | Denial::QuotaUnknown
         | Denial::Upstream(_)
         | Denial::Internal => Outcome::Failed,
     })

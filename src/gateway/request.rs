@@ -99,7 +99,7 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
         ctx.exceeded = unsettled.standing;
         unsettled.denial
     })?;
-    ctx.shadowed = clearance.charged().shadowed;
+    ctx.shadowed.clone_from(&clearance.charged().shadowed);
     Ok(clearance)
 }
 

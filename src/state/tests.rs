@@ -397,7 +397,7 @@ proptest! {
                     prop_assert!(wait > 0);
                     prop_assert_eq!(standing.reset.as_nanos(), wait);
                 }
-                Err(Refused::Unregistered | Refused::Unasked) => prop_assert!(false),
+                Err(Refused::Unregistered | Refused::Unasked(_)) => prop_assert!(false),
             }
         }
         for window in &reference {

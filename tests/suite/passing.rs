@@ -1,5 +1,5 @@
 //! MON-3: what passes is charged, and seen, while it passes: many answers at once, long ones, ones that
-//! break off.
+//! break off, and those that nobody can read.
 use std::time::Duration;
 
 use sekisho::mock::{Alpn, BodyEnd, Call, Flow, Length, Reply, Scenario};
@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::hygiene::printer;
 use crate::sockets::handshake;
 use crate::streams::read_head;
-use crate::support::{ORDERS, Plan, World, error_of, get, until};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get, until};
 use crate::wire::until_closed;
 
 const ALLOW: &str = "allow = [\"orders/getOrders\", \"orders/getOrderAddress\"";
@@ -205,5 +205,38 @@ async fn mon_3_answers_in_parallel_are_seen_while_they_pass() {
     assert!(buyers(&replies) <= 50 + 30 + IN_HAND, "{}", buyers(&replies));
     assert!(replies.iter().all(|reply| reply.end == BodyEnd::Broken || reply.status == 401));
     assert_eq!(world.events("locked")[0]["sekisho.cause"], "volume");
+    world.finish().await;
+}
+
+const TRIED: &str = r#"
+[role.tried]
+purpose = "try limits out"
+allow = ["orders/getOrders"]
+limits = [
+    { operations = ["orders/*"], requests = ["1/min"], mode = "shadow" },
+    { operations = ["orders/*"], requests = ["1/h"], mode = "shadow" },
+]
+[identity.tried]
+kind = "service"
+owner = "platform@example.com"
+token = { issuer = "corp", subject = "tried" }
+networks = ["loopback"]
+roles = ["tried"]
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_each_limit_on_trial_is_counted() {
+    let world = World::with(Plan::default().fill("identities", TRIED).by_hand()).await;
+    for first in ["", "role/tried/1"] {
+        let call = bearing(get(ORDERS), &world.token("tried"));
+        let reply = world.call(&world.nobody(), call).await;
+        assert_eq!(reply.status, 200);
+        let line = world.line_of(&reply);
+        assert_eq!(line["sekisho.shadow_limit"].as_str().unwrap_or_default(), first);
+    }
+    for limit in ["role/tried/1", "role/tried/2"] {
+        let series = format!("sekisho_limits_exceeded_total{{limit=\"{limit}\",mode=\"shadow\"}}");
+        assert!((world.metric(&series) - 1.0).abs() < 0.1, "{limit}");
+    }
     world.finish().await;
 }

@@ -4,6 +4,7 @@ mod failures;
 mod forged;
 mod limits;
 mod renewed;
+mod trials;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

@@ -160,6 +160,7 @@ const fn check(denial: Denial) -> (&'static str, Option<&'static str>) {
         | Denial::Canary
         | Denial::IdentityConnections
         | Denial::QuotaExceeded
+        | Denial::QuotaUnknown
         | Denial::UpstreamQuota(_)
         | Denial::SlowedDown
         | Denial::Head(_)

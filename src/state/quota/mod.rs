@@ -34,6 +34,9 @@ pub use saved::{Places, SavedFault, Whose};
 pub use share::{Among, Want};
 pub use view::{Source, WindowView};
 
+/// When it is worth another try, if nobody could be asked what is left.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Where a caller stands in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -63,8 +66,8 @@ impl Standing {
 pub struct Charged {
     /// The window of requests with the least left; none where no such limit applies.
     pub tightest: Option<Standing>,
-    /// A shadow limit that would have refused it.
-    pub shadowed: Option<LimitIx>,
+    /// The shadow limits that would have refused it; it was charged in none of them.
+    pub shadowed: Vec<LimitIx>,
     /// Its places among concurrent requests; given back when this is dropped.
     pub held: Held,
     /// Of a quota that several gateways share little is left here: time to ask for more.
@@ -110,7 +113,7 @@ pub enum Refused {
     Exceeded(Standing),
     /// Other gateways spend from the same quota, and nobody has asked for units of it yet; see
     /// [`Quotas::wants`].
-    Unasked,
+    Unasked(Standing),
     /// No such identity in this configuration: a defect of the caller.
     Unregistered,
 }
@@ -152,6 +155,10 @@ impl Meter {
         let Some(pool) = &self.pool else { return Ok(left) };
         gate.units().map_or(Ok(()), |units| pool.test(&units, now))?;
         Ok(left)
+    }
+
+    fn is_unasked(&self, gate: &Gate, now: Moment) -> bool {
+        self.pool.is_some() && self.test(gate, now) == Err(Lack::Unasked)
     }
 
     /// Says whether it is time to ask for more, or to tell what was taken.
@@ -270,7 +277,7 @@ impl Quotas {
         let applying = || self.applying(account, operation, upstream);
         let mut tightest: Option<(u64, &Bucket, &gcra::Rate)> = None;
         let mut longest: Option<Standing> = None;
-        let (mut shadowed, mut unasked) = (None, false);
+        let (mut shadowed, mut unasked): (Vec<LimitIx>, Option<Standing>) = (Vec::new(), None);
         for (bucket, limit, lane) in applying() {
             match (bucket.meter.test(&lane.gate, now), limit.mode) {
                 (Ok(left), Mode::Enforced) => {
@@ -280,42 +287,48 @@ impl Quotas {
                         tightest = Some((left, bucket, rate));
                     }
                 }
-                (Err(Lack::Unasked), _) => unasked = true,
+                (Err(Lack::Unasked), Mode::Enforced) => {
+                    unasked = Some(bucket.standing(0, ASK_AGAIN));
+                }
                 (Err(Lack::Dry(wait)), Mode::Enforced) => {
                     if longest.is_none_or(|standing| standing.reset < wait) {
                         longest = Some(bucket.standing(0, wait));
                     }
                 }
-                (Ok(_), Mode::Shadow) => {}
-                (Err(Lack::Dry(_)), Mode::Shadow) => shadowed = shadowed.or(Some(bucket.limit)),
+                // Nobody waits for the others because of a limit on trial: they are told afterwards.
+                (Ok(_) | Err(Lack::Unasked), Mode::Shadow) => {}
+                (Err(Lack::Dry(_)), Mode::Shadow) => {
+                    if !shadowed.contains(&bucket.limit) {
+                        shadowed.push(bucket.limit);
+                    }
+                }
             }
         }
         if let Some(standing) = longest {
             return Err(Refused::Exceeded(standing));
         }
-        if unasked {
-            return Err(Refused::Unasked);
+        if let Some(standing) = unasked {
+            return Err(Refused::Unasked(standing));
         }
         let (mut held, mut low) = (Held::default(), false);
         for (bucket, limit, lane) in applying() {
-            match (&lane.gate, limit.mode) {
-                (Gate::Requests(rate), Mode::Enforced) => {
+            // What it would refuse it doesn't charge either.
+            if shadowed.contains(&bucket.limit) {
+                continue;
+            }
+            match &lane.gate {
+                Gate::Requests(rate) => {
                     rate.charge(&bucket.meter.number, now)
                         .map_err(|wait| Refused::Exceeded(bucket.standing(0, wait)))?;
                     low |= bucket.meter.take(&lane.gate, 1, now);
                 }
-                // What it would refuse it doesn't charge either.
-                (Gate::Requests(rate), Mode::Shadow) => {
-                    if bucket.meter.test(&lane.gate, now).is_ok() {
-                        let _room = rate.charge(&bucket.meter.number, now);
-                        low |= bucket.meter.take(&lane.gate, 1, now);
-                    }
-                }
-                (Gate::Concurrent(_), _) => {
+                Gate::Concurrent(_) => {
                     bucket.meter.number.fetch_add(1, Ordering::AcqRel);
                     held.0.push(Arc::clone(&bucket.meter));
                 }
-                (Gate::Bytes(_) | Gate::PiiRecords(_), _) => {}
+                Gate::Bytes(_) | Gate::PiiRecords(_) => {
+                    low |= limit.mode == Mode::Shadow && bucket.meter.is_unasked(&lane.gate, now);
+                }
             }
             if limit.sharing == Sharing::All {
                 self.changed.mark_under_lock(self.accounts.len() + bucket.limit.index());
@@ -345,9 +358,8 @@ impl Quotas {
         let Some(account) = self.accounts.get(who.index()) else { return };
         let _shared = (account.shares == Shares::Something).then(|| self.shared_turn.lock());
         let _turn = account.turn.lock();
-        for (bucket, limit, lane) in self.applying(account, operation, upstream) {
-            // Which of several limits on trial was not charged is not known; then none is taken back.
-            let charged = limit.mode == Mode::Enforced || charged.shadowed.is_none();
+        for (bucket, _, lane) in self.applying(account, operation, upstream) {
+            let charged = !charged.shadowed.contains(&bucket.limit);
             if let (Gate::Requests(rate), true) = (&lane.gate, charged) {
                 rate.give_back(&bucket.meter.number, taken, now);
                 if let Some(pool) = &bucket.meter.pool {

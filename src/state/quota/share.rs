@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::pool::{Counts, Pool, Supply, Units};
 use super::{Meter, Quotas, locate};
 use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
-use crate::policy::Sharing;
+use crate::policy::{Mode, Sharing};
 
 /// How many gateways spend from the quotas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub struct Want {
     pub account: Option<Name>,
     pub period: Duration,
     pub units: Units,
+    pub mode: Mode,
     pub(super) meter: Arc<Meter>,
 }
 
@@ -155,6 +156,7 @@ impl Quotas {
                     account: (limit.sharing == Sharing::Each).then(|| account.name.clone()),
                     period: lane.gate.per(),
                     units,
+                    mode: limit.mode,
                     meter: Arc::clone(&bucket.meter),
                 })
             })
@@ -182,6 +184,7 @@ impl Quotas {
                         account: each.then(|| account.name.clone()),
                         period: lane.gate.per(),
                         units,
+                        mode: limit.mode,
                         meter: Arc::clone(&bucket.meter),
                     });
                 }

@@ -36,13 +36,38 @@ fn mon_2_what_a_limit_on_trial_would_not_have_charged_is_not_given_back() {
     let trial = LimitSpec { mode: Mode::Shadow, ..limit("trial", &[per(1, 60)]) };
     let quotas = quotas_of(&[trial]);
     let first = take(&quotas, at(0));
-    assert_eq!(first.shadowed, None);
+    assert!(first.shadowed.is_empty());
     let second = take(&quotas, at(0));
-    assert_eq!(second.shadowed, Some(LimitIx(0)));
+    assert_eq!(second.shadowed, [LimitIx(0)]);
     give_back(&quotas, &second, at(0), at(0));
-    assert_eq!(take(&quotas, at(0)).shadowed, Some(LimitIx(0)));
+    assert_eq!(take(&quotas, at(0)).shadowed, [LimitIx(0)]);
     give_back(&quotas, &first, at(0), at(0));
-    assert_eq!(take(&quotas, at(0)).shadowed, None);
+    assert!(take(&quotas, at(0)).shadowed.is_empty());
+}
+
+#[test]
+fn mon_2_each_limit_on_trial_is_charged_and_given_back_by_itself() {
+    let trial = |name, count| LimitSpec { mode: Mode::Shadow, ..limit(name, &[per(count, 60)]) };
+    let quotas = quotas_of(&[trial("one", 1), trial("three", 3), trial("also-one", 1)]);
+    assert!(take(&quotas, at(0)).shadowed.is_empty());
+    let second = take(&quotas, at(0));
+    assert_eq!(second.shadowed, [LimitIx(0), LimitIx(2)]);
+    give_back(&quotas, &second, at(0), at(0));
+    for _ in 0..2 {
+        assert_eq!(take(&quotas, at(0)).shadowed, [LimitIx(0), LimitIx(2)]);
+    }
+    assert_eq!(take(&quotas, at(0)).shadowed, [LimitIx(0), LimitIx(1), LimitIx(2)]);
+}
+
+#[test]
+fn mon_2_a_limit_on_trial_that_would_refuse_by_one_window_charges_none() {
+    let trial = limit("trial", &[per(1, 60), per(2, 3_600)]);
+    let quotas = quotas_of(&[LimitSpec { mode: Mode::Shadow, ..trial }]);
+    assert!(take(&quotas, at(0)).shadowed.is_empty());
+    for _ in 0..5 {
+        assert_eq!(take(&quotas, at(0)).shadowed, [LimitIx(0)]);
+    }
+    assert!(take(&quotas, at(60_000)).shadowed.is_empty(), "the hour has one left");
 }
 
 proptest! {

@@ -40,7 +40,7 @@ fn request(quotas: &Quotas, giver: &mut Giver, now: Moment) -> bool {
                 }
                 return true;
             }
-            Err(Refused::Unasked) => {
+            Err(Refused::Unasked(_)) => {
                 for want in quotas.wants(WHO, OP, UP, now) {
                     giver.answer(&want, 2, now);
                 }
@@ -53,6 +53,10 @@ fn request(quotas: &Quotas, giver: &mut Giver, now: Moment) -> bool {
         }
     }
     false
+}
+
+fn is_unasked(charged: &Result<Charged, Refused>) -> bool {
+    matches!(charged, Err(Refused::Unasked(_)))
 }
 
 proptest! {
@@ -91,7 +95,7 @@ fn a_batch_follows_the_traffic_and_what_is_given_is_lost_after_a_while() {
     assert!((20..=200).contains(&unspent), "{unspent}: asked for ahead of need");
     let asked = quotas.wants(WHO, OP, UP, at(10_000));
     assert_eq!(asked.len(), 1, "what was given has become void");
-    assert_eq!(quotas.charge(WHO, OP, UP, at(10_000)).unwrap_err(), Refused::Unasked);
+    assert!(is_unasked(&quotas.charge(WHO, OP, UP, at(10_000))));
 }
 
 #[test]
@@ -121,7 +125,7 @@ fn mon_2_a_unit_of_a_slow_quota_goes_back_where_the_request_did_not_need_it() {
     assert_eq!(unspent(at(50)), [0, 0], "once");
     // What is dry is believed for a second: another gateway may bring something back.
     assert!(exceeded(&quotas, at(999)).reset > Duration::from_secs(3_500));
-    assert_eq!(quotas.charge(WHO, OP, UP, at(1_000)).unwrap_err(), Refused::Unasked);
+    assert!(is_unasked(&quotas.charge(WHO, OP, UP, at(1_000))));
     // A fast quota loses what it does not spend, as before.
     assert!(hourly(60).returning(WHO, OP, UP).is_empty());
     // A charge that is taken back late is a unit again.
@@ -184,7 +188,7 @@ fn nothing_is_spent_where_nothing_is_known() {
     let wants = quotas.wants(WHO, OP, UP, at(0));
     wants[0].supply(Supply::Nothing, at(0));
     assert_eq!(exceeded(&quotas, at(10)).reset, Duration::from_millis(990));
-    assert_eq!(quotas.charge(WHO, OP, UP, at(1_000)).unwrap_err(), Refused::Unasked);
+    assert!(is_unasked(&quotas.charge(WHO, OP, UP, at(1_000))));
 }
 
 #[test]
@@ -220,6 +224,34 @@ fn a_reload_keeps_what_was_given_and_a_gateway_alone_has_no_pools() {
     let alone = quotas_of(&[limit("orders", &[per(60, 3_600)])]);
     assert!(alone.wants(WHO, OP, UP, at(0)).is_empty());
     assert_eq!(passes(&alone, at(0)), 60);
+}
+
+#[test]
+fn mon_2_a_quota_that_nobody_could_ask_for_says_so() {
+    let quotas = hourly(60);
+    let Err(Refused::Unasked(standing)) = quotas.charge(WHO, OP, UP, at(0)) else { panic!() };
+    assert_eq!(quotas.limit_name(standing.limit).unwrap().as_str(), "orders");
+    assert_eq!((standing.remaining, standing.reset_secs()), (0, 1));
+}
+
+#[test]
+fn mon_2_nobody_waits_for_the_others_because_of_a_limit_on_trial() {
+    let records = Measure::PiiRecords(vec![Amount { count: 50, per: Duration::from_secs(3_600) }]);
+    let trials = [limit("tried", &[per(2, 3_600)]), measured("tried-records", records)];
+    let quotas = of(&trials.map(|spec| LimitSpec { mode: Mode::Shadow, ..spec }));
+    let mut giver = Giver { left: 2, debt: 0 };
+    let charged = quotas.charge(WHO, OP, UP, at(0)).unwrap();
+    assert!(charged.shadowed.is_empty());
+    assert!(charged.low, "they are asked afterwards");
+    let wants = quotas.wants(WHO, OP, UP, at(0));
+    assert_eq!(wants.len(), 2);
+    assert!(wants.iter().all(|want| want.mode == Mode::Shadow));
+    giver.answer(&wants[0], 1, at(0));
+    assert_eq!((giver.debt, giver.left), (1, 0), "what passed is told");
+    // What was asked for beside it is spent, and then it is known that there is none.
+    assert!(quotas.charge(WHO, OP, UP, at(1)).unwrap().shadowed.is_empty());
+    giver.answer(&quotas.wants(WHO, OP, UP, at(2))[0], 1, at(2));
+    assert_eq!(quotas.charge(WHO, OP, UP, at(3)).unwrap().shadowed, [LimitIx(0)]);
 }
 
 #[test]

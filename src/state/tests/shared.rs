@@ -127,7 +127,7 @@ fn mon_2_a_shadow_limit_says_what_it_would_do_and_refuses_nobody() {
     shadow.mode = Mode::Shadow;
     let quotas = two(&[limit("live", &[per(3, 60)]), shadow]);
     let told: Vec<_> = (0..3).map(|_| quotas.charge(A, OP, UP, at(0)).unwrap().shadowed).collect();
-    assert_eq!(told, [None, Some(LimitIx(1)), Some(LimitIx(1))]);
+    assert_eq!(told, [vec![], vec![LimitIx(1)], vec![LimitIx(1)]]);
     assert_eq!(may(&quotas, A, at(0)).unwrap_err().limit, LimitIx(0));
     let mut policy = Vec::new();
     quotas.write_policy(A, OP, UP, &mut policy);
