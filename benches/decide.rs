@@ -4,9 +4,9 @@
 use divan::{AllocProfiler, Bencher, black_box};
 use sekisho::base::{IdentityIx, Name, NetworkIx, UpstreamIx};
 use sekisho::policy::{
-    Body, CatalogueOperation, Facts, IdentitySpec, Method, NetworkMask, Operation, OperationTable,
-    Operations, ParameterLimit, Policy, Presence, QueryNames, QueryRule, RoleSpec, Route, Template,
-    Upgrade, Upgrades, catalogue, decide,
+    Body, CatalogueOperation, Facts, Holds, IdentitySpec, Method, NetworkMask, Operation,
+    OperationTable, Operations, ParameterLimit, Policy, Presence, QueryNames, QueryRule, RoleSpec,
+    Route, Template, Upgrade, Upgrades, catalogue, decide,
 };
 
 #[global_allocator]
@@ -30,6 +30,7 @@ fn operations() -> Operations {
             template: Template::parse(&format!("/store/{at}/{{id}}"), &[]).unwrap(),
             query: QueryNames::Listed(["page".into(), "size".into()].into()),
             upgrades: Upgrades::Refused,
+            holds: Holds::Nothing,
         });
     }
     Operations::new(list).unwrap()

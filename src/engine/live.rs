@@ -26,7 +26,7 @@ use crate::evidence::Fixed;
 use crate::exposure::{self, FieldTree};
 use crate::observe::{ListenerMetrics, Metrics, OperationMetrics, UpstreamMetrics};
 use crate::permit::PermitFault;
-use crate::policy::{Operation, OperationTable};
+use crate::policy::{Holds, Operation, OperationTable};
 use crate::state::Quotas;
 use crate::upstream::{Picked, Upstream};
 
@@ -388,6 +388,13 @@ impl Live {
     #[must_use]
     pub fn contract(&self, operation: OperationIx) -> Option<&Arc<FieldTree>> {
         self.contracts.get(operation.index())?.as_ref()
+    }
+
+    /// Whether answers of an operation hold personal data that no contract describes.
+    #[must_use]
+    pub fn holds_unread(&self, operation: OperationIx) -> bool {
+        let operation = self.snapshot.policy.operations().get(operation);
+        operation.is_some_and(|operation| operation.holds == Holds::PersonalData)
     }
 
     pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {

@@ -14,7 +14,12 @@ use crate::exposure::Scanner;
 /// Before the body: whether it can be read.
 pub(super) fn begin(headers: &HeaderMap, ctx: &mut Ctx) {
     let (Some(seen), Some(operation)) = (&ctx.seen, ctx.operation) else { return };
-    let Some(contract) = seen.live.contract(operation) else { return };
+    let Some(contract) = seen.live.contract(operation) else {
+        // A socket's bytes are its answer.
+        let serves = matches!(ctx.status, 101 | 200..=299);
+        ctx.unread = serves && seen.live.holds_unread(operation);
+        return;
+    };
     match unreadable(headers) {
         None => ctx.scanner = ctx.engine.scanner(&seen.live, operation),
         Some(reason) if contract.classes().any(|(class, _)| class.is_personal()) => {

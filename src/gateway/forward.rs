@@ -91,7 +91,9 @@ pub(super) fn request_head(
     let live = &ctx.seen()?.live;
     let token = &live.snapshot.token.header;
     let counted = ctx.traits.search.is_some()
-        || ctx.operation.is_some_and(|operation| live.contract(operation).is_some());
+        || ctx.operation.is_some_and(|operation| {
+            live.contract(operation).is_some() || live.holds_unread(operation)
+        });
     for name in drop_fields(&head.headers, |name| hygiene::may_go_up(name, route.reader, token)) {
         head.remove_header(&name);
     }

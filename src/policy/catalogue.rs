@@ -3,7 +3,7 @@
 //! no change here.
 use std::sync::LazyLock;
 
-use super::operation::{Method, Operation, QueryNames, Upgrades};
+use super::operation::{Holds, Method, Operation, QueryNames, Upgrades};
 use super::template::Template;
 use crate::base::{Class, ClassSet, Name, closed_words};
 
@@ -156,6 +156,7 @@ impl CatalogueOperation {
                 Endpoint::Token => QueryNames::Listed([].into()),
             },
             upgrades: Upgrades::Refused,
+            holds: Holds::Nothing,
         }
     }
 

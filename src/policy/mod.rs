@@ -36,8 +36,8 @@ pub use grant::{
 pub use limit::{Amount, LimitSpec, Measure, Mode, Sharing, Window};
 pub use network::{NETWORKS_MAX, NetTable, NetworkMask, Prefixes};
 pub use operation::{
-    Access, Method, Operation, OperationError, OperationSet, Operations, PatternError, QueryNames,
-    Upgrades,
+    Access, Holds, Method, Operation, OperationError, OperationSet, Operations, PatternError,
+    QueryNames, Upgrades,
 };
 pub use path::{Spelling, check as check_path};
 pub use query::{Presence, QueryRefusal, check as check_query};

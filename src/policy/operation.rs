@@ -79,6 +79,15 @@ pub enum Upgrades {
     WebSocket,
 }
 
+/// What answers are said to hold, where no contract tells what is where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Holds {
+    /// Nothing that would be counted, or what the contract says.
+    #[default]
+    Nothing,
+    PersonalData,
+}
+
 /// One operation.
 #[derive(Clone, Debug)]
 pub struct Operation {
@@ -89,6 +98,7 @@ pub struct Operation {
     pub template: Template,
     pub query: QueryNames,
     pub upgrades: Upgrades,
+    pub holds: Holds,
 }
 
 /// All operations of one snapshot, by index and by name.
@@ -332,6 +342,7 @@ mod tests {
             template: Template::parse("/x", &[]).unwrap(),
             query: QueryNames::Any,
             upgrades: Upgrades::Refused,
+            holds: Holds::Nothing,
         }
     }
 

@@ -18,6 +18,7 @@ fn operation(text: &str, method: Method, path: &str, encoded: &[&str]) -> Operat
         template: Template::parse(path, encoded).unwrap(),
         query: QueryNames::Any,
         upgrades: Upgrades::Refused,
+        holds: Holds::Nothing,
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::hygiene::printer;
 use crate::sockets::handshake;
 use crate::streams::read_head;
-use crate::support::{ORDERS, Plan, World, bearing, error_of, get, until};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get, put, until};
 use crate::wire::until_closed;
 
 const ALLOW: &str = "allow = [\"orders/getOrders\", \"orders/getOrderAddress\"";
@@ -205,6 +205,35 @@ async fn mon_3_answers_in_parallel_are_seen_while_they_pass() {
     assert!(buyers(&replies) <= 50 + 30 + IN_HAND, "{}", buyers(&replies));
     assert!(replies.iter().all(|reply| reply.end == BodyEnd::Broken || reply.status == 401));
     assert_eq!(world.events("locked")[0]["sekisho.cause"], "volume");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_3_a_store_s_personal_data_is_counted_by_its_bytes() {
+    let limit = "{ operations = [\"warehouse/*\"], pii_records = [\"2/h\"] }";
+    let plan = Plan::default()
+        .replace(ALLOW, &format!("limits = [{limit}]\n{ALLOW}"))
+        .replace(
+            "query = [\"page\", \"size\"]\n",
+            "query = [\"page\", \"size\"]\npersonal_data = true\n",
+        )
+        .by_hand();
+    let world = World::with(plan).await;
+    let caller = printer(&world, Alpn::Both);
+    for _ in 0..2 {
+        let mut call = get("/stock/A");
+        put(&mut call, "accept-encoding", "gzip");
+        let reply = world.call(&caller, call).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        assert_eq!(world.warehouse.last().unwrap().headers["accept-encoding"], "identity");
+        assert_eq!(world.line_of(&reply)["sekisho.pii_records"], 1, "{}", reply.text());
+    }
+    let reply = world.call(&caller, get("/stock/A")).await;
+    assert_eq!(error_of(&reply).0, "Sekisho.QuotaExceeded");
+    assert_eq!(world.line_of(&reply)["sekisho.limit"], "role/shipping/1/pii");
+    let shown = world.gateway.engine.view_exposure(None, 1).await.unwrap();
+    let [row] = &shown[..] else { panic!("{shown:?}") };
+    assert_eq!((row.sum.requests, row.operation.as_str()), (2, "warehouse/getStock"));
     world.finish().await;
 }
 

@@ -27,7 +27,10 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     (
         "config",
         2,
-        &["alarm", "base", "detect", "identity", "lockout", "pacing", "permit", "policy", "seal"],
+        &[
+            "alarm", "base", "detect", "exposure", "identity", "lockout", "pacing", "permit",
+            "policy", "seal",
+        ],
     ),
     ("answer", 3, &["base", "evidence", "pacing"]),
     ("keys", 3, &["base", "https", "identity"]),

@@ -9,7 +9,7 @@ use crate::config::raw::{KindName, RawOperation};
 use crate::config::read::Entry;
 use crate::config::source::Place;
 use crate::policy::{
-    CatalogueOperation, Method, Operation, OperationError, Operations, QueryNames, Template,
+    CatalogueOperation, Holds, Method, Operation, OperationError, Operations, QueryNames, Template,
     TemplateError, Upgrades, catalogue,
 };
 
@@ -137,6 +137,7 @@ impl Ctx<'_> {
             template,
             query: QueryNames::Listed(raw.query.iter().map(|name| name.as_str().into()).collect()),
             upgrades: if raw.upgrade.is_some() { Upgrades::WebSocket } else { Upgrades::Refused },
+            holds: if raw.personal_data { Holds::PersonalData } else { Holds::Nothing },
         })
     }
 

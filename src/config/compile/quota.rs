@@ -10,8 +10,10 @@ use crate::config::raw::{At, ModeName, Per, RawLimit};
 use crate::config::read::Entry;
 use crate::config::settings::QuotaSettings;
 use crate::config::source::Place;
+use crate::exposure;
 use crate::policy::{
-    Amount, LimitSpec, Measure, Mode, OperationSet, Operations, PatternError, Sharing, Window,
+    Amount, Holds, LimitSpec, Measure, Mode, Operation, OperationSet, Operations, PatternError,
+    Sharing, Window,
 };
 
 /// The most limits of one configuration.
@@ -104,6 +106,9 @@ impl Ctx<'_> {
     ) -> Vec<LimitIx> {
         let operations = self.limited(entry, raw, making);
         let measures = self.measures(entry, raw, at);
+        if let Some(operations) = &operations {
+            self.records_are_counted(entry, raw, at, operations, making.operations);
+        }
         let reach = self.reach(entry, raw, home, &making.sellers);
         let (Some(operations), Some((sharing, reach))) = (operations, reach) else {
             return Vec::new();
@@ -164,6 +169,28 @@ impl Ctx<'_> {
             }
         }
         fits.then(|| all.iter().map(|(ix, _)| ix).filter(|ix| set.contains(*ix)).collect())
+    }
+
+    /// A limit on records that none of its operations' answers are searched for would never refuse.
+    fn records_are_counted<T>(
+        &mut self,
+        entry: &Entry<T>,
+        raw: &RawLimit,
+        at: &Place,
+        limited: &[OperationIx],
+        operations: &Operations,
+    ) {
+        let counted = |ix: &OperationIx| operations.get(*ix).is_some_and(is_counted);
+        if limited.is_empty() || limited.iter().any(counted) {
+            return;
+        }
+        if let Some(first) = raw.pii_records.first() {
+            let at = if first.span.is_empty() { at.clone() } else { entry.at(&first.span) };
+            let found = "in the answers of these operations no records are counted";
+            let instead = "limit `bytes`, or write personal_data = true at the [[operation]]s of a \
+                           store whose answers hold personal data";
+            self.report.error(&at, ControlId::Mon3, found, instead);
+        }
     }
 
     /// What a limit counts, each with the word that tells its name from the others'.
@@ -255,6 +282,16 @@ impl Ctx<'_> {
         self.report.error(&place, ControlId::Mon2, found, instead);
         None
     }
+}
+
+/// Whether records are counted in its answers: by Amazon's contract, or as many as there may be.
+fn is_counted(operation: &Operation) -> bool {
+    let name = operation.alias.as_ref().unwrap_or(&operation.name);
+    let contract = exposure::contract(name.as_str());
+    operation.holds == Holds::PersonalData
+        || contract.is_some_and(|contract| {
+            contract.classes().any(|(class, whose)| class.is_personal() && whose.is_customer())
+        })
 }
 
 /// For each seller, or for all at once: its name, and its upstreams.

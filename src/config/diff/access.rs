@@ -10,7 +10,7 @@ use crate::config::settings::{
     Addresses, DeniedToken, IssuerSettings, JwksSource, Roots, TokenSettings, UpstreamKind,
 };
 use crate::identity::{Basic, IssuerSpec, NotBefore};
-use crate::policy::{Operation, QueryNames, Upgrades};
+use crate::policy::{Holds, Operation, QueryNames, Upgrades};
 
 pub(super) fn compare(old: &Snapshot, new: &Snapshot, out: &mut Out) {
     networks(old, new, out);
@@ -87,7 +87,8 @@ fn answered(of: &Snapshot) -> HashMap<OperationIx, Name> {
 
 fn operation(was: &Operation, now: &Operation, out: &mut Out) {
     // Only Amazon's have an alias, and those are built in.
-    let Operation { name: _, alias: _, method: _, template: _, query: _, upgrades: _ } = now;
+    let Operation { name: _, alias: _, method: _, template: _, query: _, upgrades: _, holds: _ } =
+        now;
     let line = |direction, what| Line::new(direction, Part::Operation, what).about(&now.name);
     let requests = |of: &Operation| {
         Said::from(of.method.as_str()).with(" ").with(Said::place(of.template.as_str()))
@@ -123,6 +124,15 @@ fn operation(was: &Operation, now: &Operation, out: &mut Out) {
         }
         (Upgrades::WebSocket, Upgrades::Refused) => {
             out.add(line(Direction::Narrows, "may become a WebSocket no more"));
+        }
+        _ => {}
+    }
+    match (was.holds, now.holds) {
+        (Holds::Nothing, Holds::PersonalData) => {
+            out.add(line(Direction::Narrows, "is counted as personal data"));
+        }
+        (Holds::PersonalData, Holds::Nothing) => {
+            out.add(line(Direction::Widens, "is counted as personal data no more"));
         }
         _ => {}
     }

@@ -27,6 +27,11 @@ pub(crate) struct RawOperation {
     pub(crate) query: Vec<At<String>>,
     /// A protocol the connection may change to.
     pub(crate) upgrade: Option<At<UpgradeName>>,
+    /// Its answers hold personal data. Nothing says where, so each 64 bytes are charged as a record.
+    /// Default: false.
+    #[serde(default)]
+    #[schemars(extend("x-control" = "MON-3"))]
+    pub(crate) personal_data: bool,
 }
 
 /// A protocol a connection may change to.

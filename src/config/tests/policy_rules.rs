@@ -141,6 +141,24 @@ fn mon_2_limits() {
 }
 
 #[test]
+fn mon_3_a_limit_on_records_that_nobody_counts_is_refused() {
+    let of_orders = "operations = [\"orders/*\"], requests = [\"10/s\", \"300/min\"]";
+    for uncounted in ["\"warehouse/*\"", "\"sellers/*\", \"warehouse/getStock\""] {
+        let limit = format!("operations = [{uncounted}], pii_records = [\"5000/day\"]");
+        let (found, instead) = ("no records are counted", "personal_data = true");
+        refused(of_orders, &limit, "\"5000/day", Mon3, found, instead);
+    }
+    let of_store = "operations = [\"warehouse/*\"], pii_records = [\"5000/day\"]";
+    let said = "query = [\"page\"]\npersonal_data = true";
+    for text in [
+        changed(of_orders, of_store).replace("query = [\"page\"]", said),
+        changed(of_orders, &of_store.replace("\"warehouse/*\"", "\"*\"")),
+    ] {
+        world(&text).load().unwrap_or_else(|errors| panic!("{errors}"));
+    }
+}
+
+#[test]
 fn acc_1_identities() {
     let uri = "certificate = { san_uri = \"spiffe://example.com/label-printer\" }";
     let token = "token = { issuer = \"corp\", subject = \"hanako\" }";
