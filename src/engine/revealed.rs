@@ -194,3 +194,61 @@ impl Day {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Moment;
+    use crate::exposure::{Ledger, PageId, Tally};
+
+    const DAY: u32 = 20_000;
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    /// A stored page of one hour of the day, with so many records.
+    fn hour(nth: u32, customers: u64) -> (BlobKey, Page) {
+        let mut ledger = Ledger::new(1 << 20);
+        let from = Hour(DAY * 24 + nth);
+        let at = Moment::new(u64::from(from.0) * 3_600_000, 0);
+        let tally = Tally { customers, records: customers, ..Tally::default() };
+        ledger.record(&name("printer"), &name("orders/getOrders"), at, &tally);
+        let id = PageId { identity: name("printer"), operation: name("orders/getOrders"), from };
+        let page = Page::read(&ledger.page(&id)).unwrap();
+        (BlobKey { shelf: Shelf::Ledger, id: KeyId::SOLE, part: from.0 }, page)
+    }
+
+    fn folded(pages: impl IntoIterator<Item = (BlobKey, Page)>) -> Vec<Piece> {
+        let mut day = Day { of: Some((KeyId::SOLE, DAY)), ..Day::default() };
+        pages.into_iter().for_each(|(key, page)| day.add(key, page));
+        let mut pieces = Vec::new();
+        day.fold_into(&mut pieces);
+        pieces
+    }
+
+    #[test]
+    fn mon_3_hours_of_a_day_become_one_page_that_tells_the_same() {
+        let pieces = folded([hour(0, 3), hour(5, 4), hour(23, 5)]);
+        let parts: Vec<_> =
+            pieces.iter().map(|piece| (piece.key.part - DAY * 24, piece.value.len())).collect();
+        assert!(matches!(parts[..], [(0, 1..), (5, 0), (23, 0)]), "{parts:?}");
+        let day = Page::read(&pieces[0].value).unwrap();
+        assert!(day.is_day());
+        let mut cells = Vec::new();
+        day.visit(|from, span, cell| {
+            cells.push((from, span.hours(), cell.customers, cell.requests));
+        });
+        assert_eq!(cells, [(Hour(DAY * 24), 24, 12, 3)]);
+    }
+
+    #[test]
+    fn mon_3_a_day_that_was_folded_is_not_folded_again_and_what_is_left_of_its_hours_goes() {
+        let whole = &folded([hour(0, 3), hour(5, 4)])[0];
+        let day = (whole.key, Page::read(&whole.value).unwrap());
+        // The process ended before the hours were taken away.
+        let pieces = folded([day, hour(5, 4)]);
+        let [left] = &pieces[..] else { panic!("{} pieces", pieces.len()) };
+        assert_eq!((left.key.part - DAY * 24, left.value.len()), (5, 0));
+    }
+}
