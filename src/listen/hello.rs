@@ -28,7 +28,7 @@ const HOST_NAME: u8 = 0;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HelloStep {
     NeedMore,
-    /// The name in the hello, in lower case; empty if it is no DNS name.
+    /// The name in the hello, in lower case and without a dot at the end; empty if it is no DNS name.
     Done {
         server_name: Option<String>,
     },
@@ -207,10 +207,15 @@ fn host_name(extension: &[u8]) -> Result<String, HelloFault> {
     }
 }
 
+/// As whoever ends TLS reads it (rustls): the dot that ends a name written in full is no part of it. Two
+/// readings of one name would end TLS here for a name that is to be passed on.
 fn dns_name(bytes: &[u8]) -> Option<String> {
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    if bytes.len() > NAME_BYTES_MAX || !bytes.iter().all(fits) {
+        return None;
+    }
     let text = std::str::from_utf8(bytes).ok()?;
-    (bytes.len() <= NAME_BYTES_MAX && bytes.iter().all(fits)).then(|| text.to_ascii_lowercase())
+    Some(text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase())
 }
 
 #[cfg(test)]

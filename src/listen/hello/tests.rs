@@ -78,6 +78,24 @@ fn tls_3_what_is_no_dns_name_is_a_name_that_nobody_serves() {
 }
 
 #[test]
+fn tls_3_a_name_written_in_full_is_the_same_name() {
+    for (written, read_as) in [
+        (&b"a.b."[..], "a.b"),
+        (b"Shops.Example.NET.", "shops.example.net"),
+        (b"localhost.", "localhost"),
+        // One dot ends a name; of two, the first is part of what is no name of any server.
+        (b"a.b..", "a.b."),
+        (b".", ""),
+    ] {
+        assert_eq!(read(&hello(&[sni(written)])), Ok(named(read_as)), "{written:?}");
+        // Whoever ends TLS reads the same, or none.
+        let ends = rustls_pki_types::DnsName::try_from(written).ok();
+        let ends = ends.map(|name| name.as_ref().to_ascii_lowercase());
+        assert!(ends.is_none_or(|ends| ends == read_as), "{written:?}");
+    }
+}
+
+#[test]
 fn tls_3_the_clients_of_our_own_library_are_read() {
     let roots = rustls::RootCertStore::empty();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
