@@ -168,9 +168,11 @@ impl Bucket {
         self.full_ns = self.full_ns.max(now.saturating_add(empty));
     }
 
-    /// Somebody who knows better says when the next token is there.
-    pub(super) fn expect(&mut self, at: u64) {
+    /// Somebody who knows better says how long the next token takes. Even he is not believed that a
+    /// bucket is emptier than empty: it would stay shut for ever.
+    pub(super) fn expect(&mut self, wait_ns: u64, now: u64) {
         let burst_ns = self.interval_ns.saturating_mul(u64::from(self.burst));
+        let at = now.saturating_add(wait_ns.min(burst_ns.saturating_add(self.counted_within_ns)));
         let taken = u64::from(self.in_flight).saturating_add(1);
         let taken_ns = self.interval_ns.saturating_mul(taken);
         self.full_ns = at.saturating_add(burst_ns).saturating_sub(taken_ns);

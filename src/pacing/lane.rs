@@ -91,9 +91,9 @@ impl Lane {
         }
     }
 
-    /// The dealer had none, and says when the next is there.
-    pub(super) fn expect(&mut self, at: u64) {
-        self.bucket.expect(at);
+    /// The dealer had none, and says how long the next one takes.
+    pub(super) fn expect(&mut self, wait_ns: u64, now: u64) {
+        self.bucket.expect(wait_ns, now);
     }
 
     fn reshape(&mut self, now: u64) {

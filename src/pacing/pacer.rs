@@ -216,7 +216,7 @@ impl Pacer {
         let Some(at) = self.places.get(&bucket).copied() else { return };
         if let Some(lane) = self.lane(at) {
             lane.advance(now_ns);
-            lane.expect(now_ns.saturating_add(nanos(wait)));
+            lane.expect(nanos(wait), now_ns);
         }
         self.reschedule(at, now_ns);
     }

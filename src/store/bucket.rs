@@ -103,6 +103,13 @@ pub struct Ask {
     pub late: Duration,
 }
 
+impl Ask {
+    /// The longest wait that [`grant`] tells: no bucket is more than empty, and no owner owns for longer.
+    pub(super) fn wait_max(&self) -> Duration {
+        Duration::from_micros(self.rate.drain_us()).saturating_add(self.late).max(OWNED_FOR)
+    }
+}
+
 /// Who may spend from the quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {

@@ -68,6 +68,29 @@ fn mon_2_a_slow_quota_is_dealt_out_and_divided_where_nobody_deals() {
 }
 
 #[test]
+fn mon_2_a_dealer_that_talks_nonsense_shuts_no_quota_for_good() {
+    let plan = plan(0.5, 4);
+    let shut = || {
+        let mut pacer = Pacer::new(Limits::default());
+        pacer.share(several(0, 2, Dealer::There), at(0.0));
+        let pass = admitted(pacer.offer(&ask(plan, 1, 0.0), at(0.0)));
+        pacer.settle(pass, Answer::Unsent, at(0.0));
+        pacer.emptied(KEY, Duration::MAX, at(0.0));
+        pacer
+    };
+    // No longer than all that there may be takes to come back, and to be counted.
+    let most = 4.0 / 0.5 + Limits::default().counted_within.as_secs_f64();
+    let mut pacer = shut();
+    let Verdict::Refuse(refused) = pacer.offer(&ask(plan, 1, 0.0), at(0.0)) else { panic!() };
+    assert!(refused.wait.as_secs_f64() < most + 0.1, "{refused:?}");
+    let _pass = admitted(pacer.offer(&ask(plan, 1, 0.0), at(most + 0.1)));
+    // Nor once he is gone: a part begins empty, and no emptier.
+    let mut pacer = shut();
+    pacer.share(several(0, 2, Dealer::Gone), at(1.0));
+    assert!(at_once(&mut pacer, plan, at(4.0 * most)) > 0);
+}
+
+#[test]
 fn mon_2_whoever_waits_goes_on_when_it_is_known_who_shares() {
     let mut pacer = Pacer::new(Limits::default());
     pacer.share(Among::Unheard, at(0.0));

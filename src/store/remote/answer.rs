@@ -4,7 +4,7 @@ use std::time::Duration;
 use redis::{RedisError, ServerErrorKind, Value};
 
 use super::guard::UNANSWERED_MAX;
-use crate::store::bucket::{Holder, Lease};
+use crate::store::bucket::{Ask, Holder, Lease, OWNED_FOR};
 use crate::store::fault::StoreFault;
 use crate::store::key::{BlobKey, Gateway, LockKey, Shelf};
 use crate::store::register::VALUE_MAX;
@@ -119,19 +119,23 @@ pub(super) fn pairs(value: Value, most: usize) -> Option<Vec<(Vec<u8>, Vec<u8>)>
     pairs.iter().map(pair).collect()
 }
 
-pub(super) fn lease(value: Value, wanted: u32) -> Option<Lease> {
+pub(super) fn lease(value: Value, ask: &Ask) -> Option<Lease> {
     let [granted, wait, holder, left, full_in] = <[Value; 5]>::try_from(items(value, 5)?).ok()?;
-    // Whoever grants more than was asked for is not to be believed in anything.
-    let granted = u32::try_from(number(&granted)?).ok().filter(|granted| *granted <= wanted)?;
-    let left = Duration::from_micros(number(&left)?);
+    // Whoever grants more than was asked for is not to be believed in anything; nor is whoever has a
+    // quota shut for longer than an empty one takes to fill.
+    let granted = u32::try_from(number(&granted)?).ok().filter(|granted| *granted <= ask.wanted)?;
+    let within = |value: &Value, most: Duration| {
+        number(value).map(Duration::from_micros).filter(|time| *time <= most)
+    };
+    let (wait, left) = (within(&wait, ask.wait_max())?, within(&left, OWNED_FOR)?);
+    let full_in = within(&full_in, ask.wait_max())?;
     let holder = match number(&holder)? {
         0 => Holder::All,
         1 => Holder::Me(left),
         2 => Holder::Another(left),
         _ => return None,
     };
-    let full_in = Duration::from_micros(number(&full_in)?);
-    Some(Lease { granted, wait: Duration::from_micros(number(&wait)?), full_in, holder })
+    Some(Lease { granted, wait, full_in, holder })
 }
 
 pub(super) fn sum(value: &Value) -> Option<u64> {
