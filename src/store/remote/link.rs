@@ -13,7 +13,7 @@ use redis::{
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::answer;
@@ -47,6 +47,23 @@ impl Drop for Wire {
     }
 }
 
+/// Who shares the store, and since when that has been heard without a break.
+struct Heard {
+    peers: Peers,
+    since: Instant,
+}
+
+impl Heard {
+    /// After a break, or of a server that began anew, only those are heard that were quicker. If it went
+    /// again just then, each would take itself for one of a few, and their parts would add up to more
+    /// than the whole. So they become fewer only once everybody had the time to be heard.
+    fn hear(&mut self, peers: Peers) {
+        if peers.count >= self.peers.count || self.since.elapsed() >= MEMBER_FOR {
+            self.peers = peers;
+        }
+    }
+}
+
 /// What verbs and the task share.
 pub(super) struct Link {
     pub(super) settings: RemoteSettings,
@@ -61,7 +78,7 @@ pub(super) struct Link {
     wire: Mutex<Option<Arc<Wire>>>,
     epoch: AtomicU64,
     connections: AtomicU64,
-    peers: Mutex<Peers>,
+    heard: Mutex<Heard>,
     flight: Semaphore,
     /// Asks the task to look after the connection now.
     look: Notify,
@@ -92,7 +109,7 @@ impl Link {
             epoch: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             memory,
-            peers: Mutex::new(Peers::default()),
+            heard: Mutex::new(Heard { peers: Peers::default(), since: Instant::now() }),
             flight: Semaphore::new(FLIGHT_MAX),
             look: Notify::new(),
             suspect: AtomicU32::new(0),
@@ -115,7 +132,7 @@ impl Link {
     }
 
     pub(super) fn peers(&self) -> Peers {
-        *self.peers.lock()
+        self.heard.lock().peers
     }
 
     /// The epoch of the server as it was last known; zero before the first connection.
@@ -283,6 +300,7 @@ impl Link {
             return Err(StoreFault::Newer);
         }
         self.epoch.store(epoch, Ordering::Release);
+        self.heard.lock().since = Instant::now();
         Ok(())
     }
 
@@ -300,7 +318,7 @@ impl Link {
         let gateway = settings.gateway;
         let epoch = epoch_text(self.epoch());
         let peers = self.call_on(wire, &epoch, call, |value| answer::peers(value, gateway)).await?;
-        *self.peers.lock() = peers;
+        self.heard.lock().hear(peers);
         Ok(())
     }
 

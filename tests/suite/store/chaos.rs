@@ -86,6 +86,55 @@ async fn acc_2_redis_killed_and_restarted_empty_releases_nothing() {
     assert!(lease.wait > Duration::ZERO && lease.wait <= Duration::from_secs(10));
 }
 
+/// The part of a quota that a gateway takes by itself now, in thousandths of its burst and of its rate.
+async fn part_of(node: &Node) -> (u32, u64) {
+    let whole = Rate::new(Duration::from_secs(10), 1_000).unwrap();
+    let sight = Sight {
+        of: a_quota().key.of,
+        condition: *node.store.condition().borrow(),
+        since: Duration::from_secs(1),
+        peers: node.store.peers().await.unwrap(),
+        owned: Duration::ZERO,
+    };
+    let Allowance::Part(part) = allowance(whole, &sight) else { panic!("{sight:?}") };
+    (part.burst(), 10_000_000 / u64::try_from(part.interval().as_millis()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_a_redis_that_forgets_and_dies_again_enlarges_no_share() {
+    let mut server = Server::start().await;
+    let proxy = Proxy::start(server.port).await;
+    let one = Node::start(&server, 1).await;
+    let two = Node::in_dir(&server, proxy.port, 2, Scratch::new()).await;
+    let three = Node::in_dir(&server, proxy.port, 3, Scratch::new()).await;
+    for node in [&one, &two, &three] {
+        let all = async || node.store.peers().await.unwrap().count == 3;
+        eventually("all are seen", all).await;
+    }
+    // It comes back empty, one of them is heard before the others, and it is gone again.
+    server.kill();
+    proxy.part();
+    until(&one.store, faulty).await;
+    server.restart().await;
+    sound(&one.store).await;
+    server.kill();
+    let (mut burst, mut rate) = (0, 0);
+    for node in [&one, &two, &three] {
+        until(&node.store, faulty).await;
+        let part = part_of(node).await;
+        (burst, rate) = (burst + part.0, rate + part.1);
+    }
+    assert!(burst <= 1_000 && rate <= 1_000, "{burst} and {rate} thousandths");
+    // Whoever goes for good counts no more, once everybody had the time to be heard.
+    server.restart().await;
+    proxy.mend();
+    sound(&one.store).await;
+    sound(&two.store).await;
+    three.store.close().await;
+    let two_are_left = async || one.store.peers().await == Ok(Peers { count: 2, place: 0 });
+    eventually("the one that went is not counted", two_are_left).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_flushall_releases_nothing() {
     let server = Server::start().await;
