@@ -58,21 +58,27 @@ struct Target {
 /// How a target fares.
 #[derive(Debug)]
 struct Health {
-    /// Its breaker is open, or its name does not resolve.
-    gone: bool,
+    /// Its breaker is.
+    open: bool,
+    /// Its name leads nowhere.
+    unresolved: bool,
     answers: Answers,
     /// As last told.
     down: bool,
 }
 
 impl Health {
+    const fn is_gone(&self) -> bool {
+        self.open || self.unresolved
+    }
+
     const fn is_down(&self) -> bool {
-        self.gone || self.answers.are_wrong()
+        self.is_gone() || self.answers.are_wrong()
     }
 
     /// Whether others are to be taken first.
     fn is_left_alone(&self, now: Moment) -> bool {
-        self.gone || self.answers.rest(now)
+        self.is_gone() || self.answers.rest(now)
     }
 }
 
@@ -160,7 +166,8 @@ impl PassRoute {
             pool: Arc::new(Upstream::new(spec(settings, target))),
             open: Arc::default(),
             health: Mutex::new(Health {
-                gone: false,
+                open: false,
+                unresolved: false,
                 answers: Answers::new(settings.failures, settings.check),
                 down: false,
             }),
@@ -232,12 +239,17 @@ impl PassRoute {
         if let Some(reason) = failure {
             self.count(place, reason);
         }
-        let gone = match (chosen.picked.report(reached.outcome(), now), reached) {
-            (Some(BreakerChange::Opened), _) => true,
-            (Some(BreakerChange::Closed), _) | (None, Reached::Yes) => false,
+        let open = match (chosen.picked.report(reached.outcome(), now), reached) {
+            (Some(BreakerChange::Opened), _) => Some(true),
+            (Some(BreakerChange::Closed), _) => Some(false),
+            // One that set out before the breaker opened, and arrived after it, says nothing of now.
+            (None, Reached::Yes) => None,
             (Some(BreakerChange::HalfOpened) | None, _) => return,
         };
-        self.note(place, failure, teller, |health| health.gone = gone);
+        self.note(place, failure, teller, |health| {
+            health.open = open.unwrap_or(health.open);
+            health.unresolved &= reached != Reached::Yes;
+        });
     }
 
     /// What a target said first.

@@ -81,7 +81,7 @@ impl PassRoute {
             Err(UpstreamFault::Unreachable) => {
                 let unresolved = "unresolved";
                 self.count(place, unresolved);
-                self.note(place, Some(unresolved), teller, |health| health.gone = true);
+                self.note(place, Some(unresolved), teller, |health| health.unresolved = true);
             }
             // It is left alone, and its time has not come.
             Err(_open) => {}

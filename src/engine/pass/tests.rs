@@ -91,6 +91,21 @@ fn tls_3_a_target_that_fails_is_left_alone_until_one_attempt_succeeds() {
 }
 
 #[test]
+fn tls_3_a_connection_that_set_out_before_a_target_was_left_alone_does_not_bring_it_back() {
+    let (route, teller) = (route(1), teller());
+    let mut late = route.choose(&[], at(0)).unwrap();
+    for _ in 0..2 {
+        let mut chosen = route.choose(&[], at(0)).unwrap();
+        route.report(&mut chosen, Reached::Refused, at(0), &teller);
+    }
+    route.report(&mut late, Reached::Yes, at(1), &teller);
+    assert!(!is_up(&route, 0));
+    let mut probe = route.choose(&[], at(5)).unwrap();
+    route.report(&mut probe, Reached::Yes, at(5), &teller);
+    assert!(is_up(&route, 0));
+}
+
+#[test]
 fn tls_3_what_this_host_lacks_is_no_failure_of_a_target() {
     let (route, teller) = (route(1), teller());
     // EAGAIN, ENOMEM, ENFILE, EMFILE, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS on Linux.
