@@ -111,6 +111,17 @@ impl Given {
         let place = self.0.iter().position(named).or_else(|| self.0.iter().position(fits));
         let Some(place) = place else { return Ok(None) };
         let socket = self.0.swap_remove(place).socket;
+        let there = socket.local_addr()?;
+        let is_as_written = there.ip() == wanted.address.ip()
+            && (wanted.address.port() == 0 || wanted.address.port() == there.port());
+        if !is_as_written {
+            // By its name it is meant all the same; who may connect is judged by what is written.
+            say::err(format_args!(
+                "{} listens on {there}, which is the service manager's socket of its name, and not \
+                 on {} as configured",
+                wanted.purpose, wanted.address
+            ));
+        }
         socket.set_nonblocking(true)?;
         TcpListener::from_std(socket).map(Some)
     }

@@ -22,7 +22,12 @@ fn activated(place: &Place, socket: TcpListener, names: &str) -> Sekisho {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
-    for (names, configured) in [("apps", "127.0.0.1:0"), ("some.socket", "{there}")] {
+    for (names, configured, differs) in [
+        ("apps", "127.0.0.1:0", false),
+        ("some.socket", "{there}", false),
+        ("apps", "127.0.0.1:1", true),
+        ("apps", "0.0.0.0:0", true),
+    ] {
         let place = Place::new().await;
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = socket.local_addr().unwrap();
@@ -36,7 +41,9 @@ async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
         assert_eq!(gateway.address().await, there, "{names}");
         drop(early);
         assert_eq!(place.orders(&gateway).await.status, 200);
-        gateway.told_to_end().await;
+        let said = gateway.told_to_end().await.err;
+        let told = said.contains(&format!("not on {configured} as configured"));
+        assert_eq!(told, differs, "{said}");
     }
     // What is meant for another process is let alone.
     let place = Place::new().await;
