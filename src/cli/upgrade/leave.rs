@@ -17,8 +17,8 @@ use super::enter::TAKE_PLACE;
 use super::steady::Probation;
 use super::words::{Hello, Link, PROTOCOL, Passed, Word, greet, standard_error};
 use crate::cli::run::Running;
-use crate::cli::say;
 use crate::cli::state::Opened;
+use crate::cli::{permit, say};
 use crate::engine::{Engine, Hold, Parting};
 use crate::evidence::{Event, Fixed, Upgrade};
 
@@ -152,6 +152,9 @@ async fn exchange(
         hold = ready => hold?,
         _ = stop.wait_for(|stop| *stop) => return Err(Fault::Stopped),
     };
+    // By this the new process judges the permit: what ended here does not begin anew there, whatever
+    // became of the clock meanwhile (TLS-3).
+    permit::clock::keep(&running.engine);
     let mut started = Started::start(running, order, config, stop).await?;
     if let Err(fault) = started.expect(&Word::Prepared, "prepared").await {
         return Err(started.end(fault).await);

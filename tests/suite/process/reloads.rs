@@ -191,6 +191,24 @@ async fn priv_3_an_upgrade_is_no_way_around_the_trial_or_the_second_person() {
     line.stop().await;
 }
 
+/// The latest time that the host has seen is written down before another process looks at it.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_an_upgrade_does_not_forget_what_time_it_was() {
+    let place = Place::new().await;
+    let gateway = Sekisho::run(&place);
+    gateway.address().await;
+    let latest = || {
+        let record = std::fs::read_to_string(place.dir.join("state/permit.clock")).ok()?;
+        record.split(' ').nth(2)?.parse::<u64>().ok()
+    };
+    let at_start = eventually("a record", latest).await;
+    eventually("another second", || (now().unix_secs() > at_start).then_some(())).await;
+    let broken = program(&place, "broken", "#!/bin/sh\nexit 3\n");
+    assert_eq!(upgrade(&place, &["--binary", &broken]).await.status.code(), Some(1));
+    assert!(latest().unwrap() > at_start);
+    gateway.told_to_end().await;
+}
+
 /// Versions lie side by side, and a link says which one is current.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_to_the_current_version_is_followed_anew() {
