@@ -26,7 +26,7 @@ use super::upgrade::{
 };
 use super::watch::Watched;
 use crate::base::Clock;
-use crate::config::{self, Loaded, Severity};
+use crate::config::{self, Loaded, Severity, Texts};
 use crate::observe::{FrameworkWatch, PanicHook};
 use crate::store::Look;
 use running::{Prepared, VERSION};
@@ -98,7 +98,7 @@ async fn serve(
     let mut signals = Signals::install().map_err(Failure::new)?;
     let binary = binary::started_from().map_err(Failure::new)?;
     let notifier = Notifier::open(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let (mut running, before) = start(loaded, given, clock.clone()).await?;
+    let (mut running, before) = start((loaded, &watched.texts()), given, clock.clone()).await?;
     let metrics = Arc::clone(&running.engine.metrics);
     panics.attach(running.log.clone(), metrics.panics.clone());
     let framework =
@@ -168,12 +168,12 @@ async fn serve(
 /// Starts by itself, with a service manager's sockets, or in the place of another process, in which case
 /// there is a task that listens to it until it is gone.
 async fn start(
-    loaded: Loaded,
+    (loaded, texts): (Loaded, &Texts),
     given: Given,
     clock: Clock,
 ) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
     if let Some((entering, given)) = Entering::find()? {
-        return enter(loaded, clock, entering, given).await;
+        return enter((loaded, texts), clock, entering, given).await;
     }
     let prepared = Prepared::new(loaded, clock, given)?;
     let restored = Box::pin(prepared.restore(Look::Whole)).await?;
@@ -181,7 +181,7 @@ async fn start(
 }
 
 async fn enter(
-    loaded: Loaded,
+    (loaded, texts): (Loaded, &Texts),
     clock: Clock,
     mut entering: Entering,
     given: Given,
@@ -190,7 +190,7 @@ async fn enter(
     say::err(format_args!("process {} is sekisho {VERSION}", std::process::id()));
     let restored = async {
         let prepared = Prepared::new(loaded, clock, given)?;
-        entering.prepared(prepared.snapshot()).await?;
+        entering.prepared(prepared.snapshot(), texts).await?;
         let restored = Box::pin(prepared.restore(Look::AsLeft)).await?;
         restored.fetch_keys(entering.keys()).await?;
         entering.ready(restored.store()).await?;

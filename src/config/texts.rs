@@ -1,7 +1,12 @@
 //! What a configuration says by itself, apart from what it refers to: certificates, lists, secrets.
 use std::collections::BTreeMap;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::base::base64url;
 
 /// The main file and the policy files, as they were read.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -15,6 +20,19 @@ impl Texts {
     #[must_use]
     pub fn of(&self, path: &Path) -> Option<&[u8]> {
         self.0.get(path).map(Vec::as_slice)
+    }
+
+    /// Stands for them, in another process as well: they hold no secrets.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut context = Context::new(&SHA256);
+        for (path, text) in &self.0 {
+            for part in [path.as_os_str().as_bytes(), text] {
+                context.update(&part.len().to_be_bytes());
+                context.update(part);
+            }
+        }
+        base64url::encode(context.finish().as_ref())
     }
 
     /// The names of those that lie in a directory.
@@ -55,5 +73,8 @@ mod tests {
         }
         assert_eq!(texts.of(Path::new("main.toml")), Some(&b"main.toml"[..]));
         assert_eq!(texts.of(Path::new("a.toml")), None);
+        let (same, mut other) = (texts.clone(), texts.clone());
+        other.note(Path::new("main.toml"), b"main.tom");
+        assert!(texts.digest() == same.digest() && texts.digest() != other.digest());
     }
 }

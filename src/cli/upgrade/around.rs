@@ -53,13 +53,14 @@ impl fmt::Display for Around {
     }
 }
 
-/// Looks at what the new process would read.
-pub(super) async fn look(engine: &Arc<Engine>) -> Result<(), Around> {
+/// Looks at what the new process would read, and says which texts that were: it must not read others.
+pub(super) async fn look(engine: &Arc<Engine>) -> Result<Option<String>, Around> {
     if let Some(until) = engine.texts_on_trial() {
         return Err(Around::Trial(until.since(engine.clock.now())));
     }
-    // What is wrong with the files the new process finds as well, and says.
-    let Ok(preview) = engine.preview_files().await else { return Ok(()) };
+    // What is wrong with the files the new process finds as well, and says. One of another version may
+    // know what this one does not.
+    let Ok(preview) = engine.preview_files().await else { return Ok(None) };
     if let Some(judged) = preview.put_back {
         return Err(Around::PutBack(judged));
     }
@@ -67,5 +68,5 @@ pub(super) async fn look(engine: &Arc<Engine>) -> Result<(), Around> {
     if waits && !preview.diff.is_empty() {
         return Err(Around::Request(preview.diff.counts));
     }
-    Ok(())
+    Ok(Some(preview.texts.digest()))
 }

@@ -14,7 +14,7 @@ use super::bridge;
 use super::words::{Hello, Link, PROTOCOL, Word, be_greeted};
 use crate::cli::run::Given;
 use crate::cli::say::Failure;
-use crate::config::Snapshot;
+use crate::config::{Snapshot, Texts};
 use crate::engine::{Engine, Handed};
 use crate::store::{Cursor, Exchange};
 
@@ -84,7 +84,11 @@ impl Entering {
     ///
     /// # Errors
     /// If the configuration is another gateway's, or nobody hands anything over any more.
-    pub(in crate::cli) async fn prepared(&mut self, snapshot: &Snapshot) -> Result<(), Failure> {
+    pub(in crate::cli) async fn prepared(
+        &mut self,
+        snapshot: &Snapshot,
+        texts: &Texts,
+    ) -> Result<(), Failure> {
         let is_other = |what: &str| {
             Failure::new(format_args!(
                 "{what} changed: stop the gateway and start it again for that"
@@ -98,6 +102,12 @@ impl Entering {
         }
         if snapshot.state.gateway != self.hello.gateway {
             return Err(is_other("[state] gateway"));
+        }
+        if self.hello.texts.as_ref().is_some_and(|seen| *seen != texts.digest()) {
+            return Err(Failure::new(
+                "the configuration changed since the gateway looked at it: try again, or insist: \
+                 `sekisho upgrade --with-configuration`",
+            ));
         }
         self.say(&Word::Prepared).await?;
         loop {

@@ -143,19 +143,20 @@ async fn exchange(
     // Before anything is read: what the new process reads is not older than what is in force here.
     let ready = async {
         let hold = running.engine.hold_reloads().await;
-        if order.begins == Begins::Settled {
-            around::look(&running.engine).await.map_err(Fault::Around)?;
-        }
-        Ok(hold)
+        let texts = match order.begins {
+            Begins::Settled => around::look(&running.engine).await.map_err(Fault::Around)?,
+            Begins::AsOnDisk => None,
+        };
+        Ok((hold, texts))
     };
-    let hold = tokio::select! {
-        hold = ready => hold?,
+    let (hold, texts) = tokio::select! {
+        ready = ready => ready?,
         _ = stop.wait_for(|stop| *stop) => return Err(Fault::Stopped),
     };
     // By this the new process judges the permit: what ended here does not begin anew there, whatever
     // became of the clock meanwhile (TLS-3).
     permit::clock::keep(&running.engine);
-    let mut started = Started::start(running, order, config, stop).await?;
+    let mut started = Started::start((running, texts), order, config, stop).await?;
     if let Err(fault) = started.expect(&Word::Prepared, "prepared").await {
         return Err(started.end(fault).await);
     }
@@ -223,7 +224,7 @@ async fn have_back(engine: &Arc<Engine>, state: &mut Opened, parting: Parting) {
 
 impl Started {
     async fn start(
-        running: &Running,
+        (running, texts): (&Running, Option<String>),
         order: Order,
         config: PathBuf,
         stop: watch::Receiver<bool>,
@@ -243,7 +244,7 @@ impl Started {
             .spawn()
             .map_err(Fault::Start)?;
         let errors = tokio::spawn(pass_on(child.stderr.take(), order.tell.clone()));
-        let greeted = introduce(running, &ours).and_then(|()| Link::over(ours));
+        let greeted = introduce((running, texts), &ours).and_then(|()| Link::over(ours));
         match greeted {
             Ok(link) => Ok(Self { child, link, within: order.within, stop, errors }),
             Err(error) => {
@@ -294,7 +295,7 @@ async fn last_of(child: &mut Child) -> Option<Fault> {
 }
 
 /// Who we are, and every listening socket.
-fn introduce(running: &Running, to: &Socket) -> io::Result<()> {
+fn introduce((running, texts): (&Running, Option<String>), to: &Socket) -> io::Result<()> {
     let sockets = running.listening();
     let stderr = standard_error()?;
     let live = running.engine.live();
@@ -308,6 +309,7 @@ fn introduce(running: &Running, to: &Socket) -> io::Result<()> {
             .iter()
             .map(|(label, address, _)| Passed { label: label.clone(), address: *address })
             .collect(),
+        texts,
     };
     let fds = sockets.iter().map(|(_, _, socket)| socket.as_fd()).chain([stderr.as_fd()]);
     greet(to, &hello, &fds.collect::<Vec<_>>())

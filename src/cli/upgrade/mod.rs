@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! process that goes                          process that stays
-//!   starts it, one socket between them   ──►   reads and compiles its configuration
+//!   starts it, one socket between them   ──►   reads and compiles its configuration, if it is still
+//!                                               the one that was looked at
 //!   listening sockets, where the state is ─►   takes them, accepts nobody
 //!   writes everything down                ◄──  "prepared"
 //!   lets go of the state                  ──►  issuers' keys, "go": opens it, brings everything back

@@ -39,6 +39,9 @@ pub(super) struct Hello {
     /// This gateway's number among those that share a state.
     pub(super) gateway: u16,
     pub(super) sockets: Vec<Passed>,
+    /// Stands for the texts that were looked at; none where somebody insists on whatever is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) texts: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +213,7 @@ mod tests {
             state_dir: "/var/lib/sekisho".into(),
             gateway: 1,
             sockets: vec![Passed { label: "apps".into(), address: ([127, 0, 0, 1], 8443).into() }],
+            texts: None,
         }
     }
 

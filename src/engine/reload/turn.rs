@@ -20,7 +20,7 @@ use super::trial::{Judged, OnTrial, Proven};
 use super::{Engine, Live, ReloadFault, build, number, unmoved};
 use crate::base::{Moment, Name};
 use crate::config::diff::{Diff, compare};
-use crate::config::{ConfigError, ConfigErrors, Snapshot};
+use crate::config::{ConfigError, ConfigErrors, Snapshot, Texts};
 use crate::evidence::{Applied, Event, Fixed};
 use crate::observe::Metrics;
 use crate::trial::{History, Sample};
@@ -75,6 +75,7 @@ pub struct Preview {
     /// The configuration in force.
     pub generation: u64,
     pub print: Print,
+    pub texts: Arc<Texts>,
     pub diff: Diff,
     pub warnings: Vec<ConfigError>,
     /// Why it could not be put in force all the same.
@@ -264,6 +265,7 @@ impl Engine {
             Ok(Preview {
                 generation,
                 print: read.origin.print,
+                texts: Arc::clone(&read.origin.texts),
                 diff,
                 blocked: engine.rehearse(&live, loaded.snapshot, now).err(),
                 warnings: loaded.warnings,

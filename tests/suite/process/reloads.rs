@@ -191,6 +191,30 @@ async fn priv_3_an_upgrade_is_no_way_around_the_trial_or_the_second_person() {
     line.stop().await;
 }
 
+/// What is written between the look and the reading nobody has looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn priv_3_an_upgrade_begins_with_the_texts_that_were_looked_at() {
+    let place = Place::new().await;
+    let mut line = Line::start(&place).await;
+    let script = "#!/bin/sh\necho '# more' >>{config}\nexec {binary} \"$@\"\n";
+    let script = script.replace("{config}", place.config().to_str().unwrap());
+    let writes = script.replace("{binary}", env!("CARGO_BIN_EXE_sekisho"));
+    let words = ["--binary", &program(&place, "writes", &writes)];
+    let output = upgrade(&place, &words).await;
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the configuration changed since"), "{said}");
+    // What they refer to may change whenever it likes.
+    let script = "#!/bin/sh\ntouch {ca}\nexec {binary} \"$@\"\n";
+    let script = script.replace("{ca}", place.dir.join("pki/ca.pem").to_str().unwrap());
+    let touches = script.replace("{binary}", env!("CARGO_BIN_EXE_sekisho"));
+    let first = line.pid;
+    line.upgrade(&place, &["--binary", &program(&place, "touches", &touches)]).await;
+    line.ended(first).await;
+    line.upgrade(&place, &[&words[..], &["--with-configuration"]].concat()).await;
+    line.stop().await;
+}
+
 /// The latest time that the host has seen is written down before another process looks at it.
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_3_an_upgrade_does_not_forget_what_time_it_was() {
