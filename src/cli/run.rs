@@ -200,7 +200,7 @@ async fn enter(
         Ok(restored) => {
             let running = restored.serve()?;
             let store = Arc::clone(&running.state().await.store);
-            let before = entering.serving(&running.engine, &store).await?;
+            let before = entering.serving(&running.engine, &store).await;
             Ok((running, Some(before)))
         }
         Err(failure) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::given::Given;
 use super::sockets::{Bound, House, Keeper, Purpose, Sockets, Wanted};
@@ -312,8 +313,15 @@ impl Running {
             let _carried = engine.flush_state().await;
         };
         let Some(alarms) = state.alarms() else { return Ok(()) };
-        let mut leaving =
-            Leaving { engine: &engine, store: &store, alarms, parting: &mut parting, hold: &hold };
+        let now = Instant::now();
+        let mut leaving = Leaving {
+            engine: &engine,
+            store: &store,
+            alarms,
+            parting: &mut parting,
+            hold: &hold,
+            watched_until: now.checked_add(lasts).unwrap_or(now),
+        };
         let mut kept = Some(kept);
         let dies = probation.dies(lasts, |is_there| {
             // From now on whoever connects while nobody serves is to know.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
 
 use super::words::{Hearing, Link, Saying, Word};
 use crate::alarm::Alarm;
@@ -72,6 +73,8 @@ pub(in crate::cli) struct Leaving<'s> {
     pub(in crate::cli) alarms: &'s mut UnboundedReceiver<Vec<u8>>,
     pub(in crate::cli) parting: &'s mut Parting,
     pub(in crate::cli) hold: &'s Hold,
+    /// Until then the other process is watched: if it dies, this one goes on as if nothing had been.
+    pub(in crate::cli) watched_until: Instant,
 }
 
 impl Leaving<'_> {
@@ -91,7 +94,9 @@ impl Leaving<'_> {
             gone = take(hearing, store, &reloaded) => gone,
         };
         if !is_over {
-            // Nobody listens any more; the requests are finished all the same.
+            tokio::time::sleep_until(self.watched_until).await;
+            // Nobody tells any more who is locked out or may enter no more: what is left may not go on.
+            self.engine.cut_connections();
             over.await;
         }
         told

@@ -135,20 +135,20 @@ impl Entering {
         self.expect(&Word::Serve).await
     }
 
-    /// This process serves. The task listens to the other one until that is gone.
-    ///
-    /// # Errors
-    /// If nobody hands anything over any more.
+    /// This process serves, whatever has become of the other one. The task listens to that until it is
+    /// gone.
     pub(in crate::cli) async fn serving(
         mut self,
         engine: &Arc<Engine>,
         store: &Arc<Exchange>,
-    ) -> Result<JoinHandle<()>, Failure> {
-        // From here on what is said does not go by way of a process that ends.
-        dup2_stderr(&self.stderr).map_err(Failure::new)?;
-        self.say(&Word::Serving).await?;
+    ) -> JoinHandle<()> {
+        // From here on what is said does not go by way of a process that ends. Copying a descriptor
+        // over another one needs nothing that could be lacking.
+        let _copied = dup2_stderr(&self.stderr);
+        // One that died just now hears nothing; one that goes on by itself ends this one.
+        let _heard = self.say(&Word::Serving).await;
         let (engine, store) = (Arc::clone(engine), Arc::clone(store));
-        Ok(tokio::spawn(bridge::listen(self.link, engine, store, self.known)))
+        tokio::spawn(bridge::listen(self.link, engine, store, self.known))
     }
 
     async fn say(&mut self, word: &Word) -> Result<(), Failure> {

@@ -22,6 +22,9 @@
 //! 3. The socket between the two has no name: nobody else can speak on it. The one by which an
 //!    operator asks lies in a directory that only the gateway's user may enter.
 //!
+//! 4. What is left to the process that goes is judged as it would be in the one that stays. Where nobody
+//!    tells any more who is locked out, nothing is left.
+//!
 //! On failure the process that was to go goes on, and the operator reads why.
 mod around;
 mod ask;

@@ -1,4 +1,5 @@
 //! Another binary takes a process' place: what goes along, what is not lost, and what goes wrong.
+mod alone;
 mod given;
 mod keys;
 mod shared;
