@@ -47,6 +47,7 @@ mod watches;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -195,7 +196,7 @@ pub struct Engine {
     pseudonym_master: Secret<[u8; 32]>,
     pseudonyms: ArcSwap<PseudonymKey>,
     draining: AtomicBool,
-    cut: watch::Sender<bool>,
+    cut: watch::Sender<Option<Duration>>,
     /// The generation in force.
     generations: watch::Sender<u64>,
     sockets: Mutex<Option<Weak<dyn Sockets>>>,
@@ -289,7 +290,7 @@ impl Engine {
             strangers: Mutex::default(),
             issuers: Mutex::new(IssuerTally::default()),
             draining: AtomicBool::new(false),
-            cut: watch::Sender::new(false),
+            cut: watch::Sender::new(None),
             generations: watch::Sender::new(0),
             sockets: Mutex::new(None),
             clock,
@@ -414,15 +415,21 @@ impl Engine {
         self.pacing.end_within(self.live().snapshot.shutdown_grace);
     }
 
-    /// Ends every connection now. Their requests leave their records on the way out.
-    pub fn cut_connections(&self) {
-        self.cut.send_replace(true);
+    /// Ends every connection now. Their requests leave their records on the way out. Those that are
+    /// passed on may take so long to come to rest: nobody can tell them to go.
+    pub fn cut_connections(&self, passed: Duration) {
+        self.cut.send_replace(Some(passed));
     }
 
     /// Returns when connections are to be cut.
     pub async fn cut_off(&self) {
         // The sender lives as long as the engine, so there is nothing else to wait for.
-        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
+        let _ = self.cut.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Within which time connections that are passed on are to come to rest, if they are to.
+    pub fn cuts(&self) -> watch::Receiver<Option<Duration>> {
+        self.cut.subscribe()
     }
 
     /// Whether a balancer should send traffic here.

@@ -58,7 +58,7 @@ impl Engine {
     /// What [`begin_drain`](Self::begin_drain) began is over: this process serves as before.
     pub fn end_drain(&self) {
         self.draining.store(false, Ordering::Release);
-        self.cut.send_replace(false);
+        self.cut.send_replace(None);
         self.pacing.go_on();
     }
 

@@ -1,5 +1,6 @@
 //! TLS that ends at another gateway (TLS-3): a client goes through a host that holds no key, and is
 //! identified, limited and logged behind it by its own address.
+mod leaving;
 pub mod raw;
 mod taken;
 mod targets;
@@ -155,7 +156,7 @@ impl Edge {
 }
 
 /// A gateway that ends TLS, behind an edge at 127.0.0.1, and only behind it.
-async fn behind(plan: Plan) -> World {
+pub async fn behind(plan: Plan) -> World {
     let admitted = "networks = [\"office\"]\nupstreams = [\"amazon\", \"warehouse\"]\n\
                     proxy_protocol = { from = [\"edges\"] }\n";
     let plan = plan.replace(ADMITTED, admitted).replace(
@@ -165,7 +166,7 @@ async fn behind(plan: Plan) -> World {
     World::with(plan).await
 }
 
-fn printer(world: &World, from: &str, alpn: Alpn) -> Caller {
+pub fn printer(world: &World, from: &str, alpn: Alpn) -> Caller {
     world.caller(|config| {
         as_printer(world, config);
         config.source = Some(from.parse().unwrap());

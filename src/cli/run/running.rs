@@ -26,6 +26,10 @@ use crate::store::{Exchange, Look, Store};
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long connections that are cut may take to end.
 const CUT_MAX: Duration = Duration::from_secs(2);
+/// How long those that are passed on may take then to come to rest, where the process stops.
+const REST_MAX: Duration = Duration::from_secs(1);
+/// The same where another process serves, in graces: nobody waits for this one.
+const RESTS: u32 = 10;
 /// How long the log may take to be written out at the end.
 const LOG_CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How long a process that takes another one's place waits for issuers' keys, and how often it looks.
@@ -269,7 +273,7 @@ impl Running {
                 let _ = tokio::time::timeout(grace, before).await;
             }
         };
-        tokio::join!(end_connections(&self.engine, grace), told);
+        tokio::join!(end_connections(&self.engine, grace, REST_MAX), told);
         self.sockets.close(|_| true).await;
         let state = self.state.get_mut();
         Box::pin(state.close(&self.engine)).await;
@@ -305,8 +309,17 @@ impl Running {
         let state = self.state.get_mut();
         let store = Arc::clone(&state.store);
         let (stop, tasks) = (&self.stop, &mut self.tasks);
+        let reach = probation.reach();
         let over = async {
-            tokio::join!(end_connections(&engine, grace), tokio::time::sleep(lasts));
+            let rests = grace.saturating_mul(RESTS);
+            let ended = async {
+                tokio::select! {
+                    () = end_connections(&engine, grace, rests) => {}
+                    // The service as a whole stops, and this process with it.
+                    () = reach.stopped() => end_connections(&engine, grace, REST_MAX).await,
+                }
+            };
+            tokio::join!(ended, tokio::time::sleep(lasts));
             stop.send_replace(true);
             end_tasks(tasks).await;
             // To the memory that took the file's place, from where it is carried over.
@@ -393,11 +406,12 @@ async fn end_tasks(tasks: &mut JoinSet<()>) {
 }
 
 /// Returns when no connection is open any more; the grace is for those that don't end by themselves.
-async fn end_connections(engine: &Engine, grace: Duration) {
+/// Those that are passed on know of none, and have `rests` on top of it to come to rest.
+async fn end_connections(engine: &Engine, grace: Duration, rests: Duration) {
     if !idle_within(engine, grace).await {
         // Cut, so that even these requests have their lines before the log is closed.
-        engine.cut_connections();
-        idle_within(engine, CUT_MAX).await;
+        engine.cut_connections(rests);
+        idle_within(engine, rests.saturating_add(CUT_MAX)).await;
     }
     engine.flush_counts();
 }

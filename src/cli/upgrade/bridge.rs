@@ -96,7 +96,7 @@ impl Leaving<'_> {
         if !is_over {
             tokio::time::sleep_until(self.watched_until).await;
             // Nobody tells any more who is locked out or may enter no more: what is left may not go on.
-            self.engine.cut_connections();
+            self.engine.cut_connections(Duration::ZERO);
             over.await;
         }
         told
@@ -150,7 +150,7 @@ impl Leaving<'_> {
                      new configuration: {}",
                     why.word()
                 ));
-                self.engine.cut_connections();
+                self.engine.cut_connections(Duration::ZERO);
             }
             Ok(None) | Err(_) => {}
         }

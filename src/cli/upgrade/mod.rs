@@ -12,7 +12,8 @@
 //!   stops accepting, tells callers to go  ◄──  "serving"
 //!   locks, spent quotas, what was revealed ─►  adds them; its own locks the other way
 //!   cuts whoever may enter no more        ◄──  "reloaded"
-//!   ends when nobody is left, or after `gateway.shutdown_grace`
+//!   ends when nobody is left, or after `gateway.shutdown_grace`; what is passed on unread ends when
+//!   it pauses, for nobody can be told to go
 //! ```
 //!
 //! 1. Somebody accepts at every moment: the sockets are the same ones, and the one that goes accepts

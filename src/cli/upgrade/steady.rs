@@ -6,6 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
+use tokio::sync::watch;
 
 use super::leave::Fault;
 
@@ -21,31 +22,38 @@ pub(in crate::cli) struct Probation {
 
 /// How signals reach it, as long as it is watched.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Reach(Arc<Mutex<Reached>>);
+pub(in crate::cli) struct Reach(Arc<Reached>);
 
 #[derive(Debug)]
 struct Reached {
     /// Of a child that nobody has waited for: the number is no other process'.
-    pid: Option<Pid>,
-    is_stopped: bool,
+    pid: Mutex<Option<Pid>>,
+    stopped: watch::Sender<bool>,
 }
 
 impl Reach {
     /// Passes on what is meant for whoever serves.
     pub(in crate::cli) fn pass_on(&self, signal: Signal) {
-        let mut reached = self.0.lock();
-        reached.is_stopped |= signal == Signal::TERM;
-        if let Some(pid) = reached.pid {
+        if signal == Signal::TERM {
+            self.0.stopped.send_replace(true);
+        }
+        if let Some(pid) = *self.0.pid.lock() {
             let _gone = kill_process(pid, signal);
         }
+    }
+
+    /// Returns when whoever serves was told to stop by way of this process.
+    pub(in crate::cli) async fn stopped(&self) {
+        // The sender is our own.
+        let _ = self.0.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 }
 
 impl Probation {
     pub(super) fn new(child: Child) -> Self {
         let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        let reached = Reached { pid, is_stopped: false };
-        Self { child, reach: Reach(Arc::new(Mutex::new(reached))) }
+        let reached = Reached { pid: Mutex::new(pid), stopped: watch::Sender::new(false) };
+        Self { child, reach: Reach(Arc::new(reached)) }
     }
 
     /// For how long, where connections have this `grace` to end by themselves.
@@ -62,11 +70,8 @@ impl Probation {
     pub(in crate::cli) async fn dies(self, lasts: Duration, passed: impl FnOnce(bool)) -> Fault {
         let Self { mut child, reach } = self;
         let ended = tokio::time::timeout(lasts, child.wait()).await;
-        let was_stopped = {
-            let mut reached = reach.0.lock();
-            reached.pid = None;
-            reached.is_stopped
-        };
+        *reach.0.pid.lock() = None;
+        let was_stopped = *reach.0.stopped.borrow();
         drop(child);
         match ended {
             // One that ends in order was told to.

@@ -1,4 +1,8 @@
 //! A connection that is passed on: what the door knows of it, whether it may go on, and how it ended.
+use std::pin::pin;
+
+use tokio::time::{Instant, sleep_until};
+
 use super::Engine;
 use crate::base::{ClientAddr, Name, Pseudonym};
 use crate::config::Way;
@@ -27,7 +31,18 @@ pub enum PassEnd {
     Full,
     /// The gateway ended.
     Cut,
+    /// Its target is one no more.
+    TargetGone,
     /// The configuration, or a kill, permits it no more.
+    Revoked,
+}
+
+/// Whether a connection may go on.
+enum Verdict {
+    Passes,
+    /// As it is, but nobody would be sent to that target any more. That is how one is taken out of
+    /// service, and takes nobody's right to be here.
+    TargetGone,
     Revoked,
 }
 
@@ -44,6 +59,7 @@ impl PassEnd {
             Self::Silent => "target_silent",
             Self::Full => "route_full",
             Self::Cut => "cut",
+            Self::TargetGone => "target_gone",
             Self::Revoked => "revoked",
         }
     }
@@ -52,7 +68,9 @@ impl PassEnd {
     #[must_use]
     pub const fn outcome(self) -> evidence::Outcome {
         match self {
-            Self::Closed | Self::Idle | Self::Client | Self::Cut => evidence::Outcome::Allowed,
+            Self::Closed | Self::Idle | Self::Client | Self::Cut | Self::TargetGone => {
+                evidence::Outcome::Allowed
+            }
             Self::Full | Self::Revoked => evidence::Outcome::Denied,
             Self::Target | Self::NoTarget | Self::NotTls | Self::Silent => {
                 evidence::Outcome::Failed
@@ -80,25 +98,49 @@ pub struct PassFacts {
 }
 
 impl Engine {
-    /// Returns when a connection that is passed on may no longer go on.
-    pub async fn unpassed(&self, facts: &PassFacts, to: (&str, u16)) {
+    /// Returns when a connection that is passed on may no longer go on, and how it ends: at once, or,
+    /// where only its target is gone, when it `rests` after the grace that requests have.
+    pub async fn unpassed(
+        &self,
+        facts: &PassFacts,
+        to: (&str, u16),
+        rests: impl Future<Output = ()>,
+    ) -> PassEnd {
+        let mut rests = pin!(rests);
         let (mut reloads, mut locks) = (self.generations.subscribe(), self.locks.changes());
-        while self.still_passes(facts, to) {
+        let mut gone: Option<Instant> = None;
+        loop {
+            match self.still_passes(facts, to) {
+                Verdict::Revoked => return PassEnd::Revoked,
+                Verdict::Passes => gone = None,
+                Verdict::TargetGone => {
+                    gone.get_or_insert_with(Instant::now);
+                }
+            }
+            let leaves = async {
+                let grace = self.live().snapshot.shutdown_grace;
+                match gone.and_then(|gone| gone.checked_add(grace)) {
+                    Some(over) => sleep_until(over).await,
+                    None => std::future::pending().await,
+                }
+                rests.as_mut().await;
+            };
             // Their senders live as long as the engine.
             let _ = tokio::select! {
                 changed = reloads.changed() => changed,
                 changed = locks.changed() => changed,
+                () = leaves => return PassEnd::TargetGone,
             };
         }
     }
 
     /// Whether the configuration in force would pass a connection on to this host and port.
-    fn still_passes(&self, facts: &PassFacts, (host, port): (&str, u16)) -> bool {
+    fn still_passes(&self, facts: &PassFacts, (host, port): (&str, u16)) -> Verdict {
         let live = self.live();
         let snapshot = &live.snapshot;
         let mut listeners = snapshot.listeners.iter();
         let Some(listener) = listeners.find(|listener| listener.name == facts.listener) else {
-            return false;
+            return Verdict::Revoked;
         };
         let lists =
             |addr: &ClientAddr, list: &NetworkMask| snapshot.networks.lookup(addr).intersects(list);
@@ -111,10 +153,14 @@ impl Engine {
             Way::Pass(route) => listener.pass.routes().get(route),
             Way::End | Way::Unknown | Way::Nameless => None,
         };
-        let leads = route.is_some_and(|route| {
-            route.targets.iter().any(|target| target.host == host && target.port == port)
-        });
-        balancer && leads && lists(&facts.addr, &listener.networks) && !self.is_killed(facts)
+        let may = balancer && lists(&facts.addr, &listener.networks) && !self.is_killed(facts);
+        let Some(route) = route.filter(|_| may) else { return Verdict::Revoked };
+        let mut targets = route.targets.iter();
+        if targets.any(|target| target.host == host && target.port == port) {
+            Verdict::Passes
+        } else {
+            Verdict::TargetGone
+        }
     }
 
     /// Whether everything that comes from a client's network was stopped by hand (ACC-2).

@@ -1,18 +1,21 @@
 //! Passes a connection on whose TLS ends at another gateway (TLS-3): connects to a target, tells it
 //! whose connection it is, and carries bytes both ways, unread, until one side or the configuration
 //! ends it. Every one leaves a record (LOG-1).
+mod moved;
 mod preface;
 mod relay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use moved::Moved;
 pub(super) use relay::Pipes;
-use relay::{Moved, relay};
+use relay::relay;
 
 use super::buffered::Buffered;
 use super::lent;
@@ -24,6 +27,9 @@ use crate::engine::{
     Reached,
 };
 use crate::evidence::{Fixed, Nanos, PassRecord};
+
+/// How long a connection whose target is gone may take to come to rest, after its grace.
+const REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a client is turned away before TLS (RFC 8446 §6.2, RFC 6066 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +71,6 @@ pub(super) struct Passing {
 struct Course {
     target: Option<usize>,
     attempts: u8,
-    moved: Moved,
 }
 
 impl Passing {
@@ -83,10 +88,13 @@ impl Passing {
         let gauge = engine.report_passing(&live, listener);
         // A connection that lasts must not keep the configuration of its first hour.
         drop(live);
-        let mut course = Course { target: None, attempts: 0, moved: Moved::new() };
+        let mut course = Course { target: None, attempts: 0 };
+        let moved = Moved::new();
         let end = tokio::select! {
-            end = self.pass(engine, pipes, &mut course) => end,
-            () = engine.cut_off() => PassEnd::Cut,
+            // What has come is carried before anybody looks whether something moves.
+            biased;
+            end = self.pass(engine, pipes, (&mut course, &moved)) => end,
+            () = moved.is_cut(engine.cuts()) => PassEnd::Cut,
         };
         let Self { tcp, route, facts, began, .. } = self;
         let now = engine.clock.now();
@@ -100,8 +108,8 @@ impl Passing {
             network: facts.network.as_ref(),
             source: facts.source,
             source_day: facts.source_day,
-            up: course.moved.up.bytes(),
-            down: course.moved.down.bytes(),
+            up: moved.up.bytes(),
+            down: moved.down.bytes(),
             duration: Nanos(now.since(began)),
             attempts: course.attempts,
             generation: facts.generation,
@@ -113,7 +121,12 @@ impl Passing {
         }
     }
 
-    async fn pass(&self, engine: &Engine, pipes: &Arc<Pipes>, course: &mut Course) -> PassEnd {
+    async fn pass(
+        &self,
+        engine: &Engine,
+        pipes: &Arc<Pipes>,
+        (course, moved): (&mut Course, &Moved),
+    ) -> PassEnd {
         if engine.is_killed(&self.facts) {
             return PassEnd::Revoked;
         }
@@ -121,15 +134,16 @@ impl Passing {
         let Some((target, tcp, chosen)) = self.connect(engine, course).await else {
             return PassEnd::NoTarget;
         };
+        let rests = moved.rests(REST_WITHIN);
         let end = tokio::select! {
-            end = self.exchange(engine, pipes, (tcp, chosen.place()), &course.moved) => end,
-            () = engine.unpassed(&self.facts, (&target.host, target.port)) => PassEnd::Revoked,
+            end = self.exchange(engine, pipes, (tcp, chosen.place()), moved) => end,
+            end = engine.unpassed(&self.facts, (&target.host, target.port), rests) => end,
         };
         let answer = match end {
             PassEnd::NotTls => Answer::NotTls,
             // Every hello has an answer.
             PassEnd::Silent => Answer::Silent,
-            PassEnd::Idle if !course.moved.was_heard() => Answer::Silent,
+            PassEnd::Idle if !moved.was_heard() => Answer::Silent,
             _ => return end,
         };
         engine.report_answer(&self.route, chosen.place(), answer);

@@ -3,15 +3,14 @@
 //! it, so a connection that is silent has none.
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use rustix::net::Shutdown;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 
+use super::moved::{Moved, Way};
 use crate::engine::{PassEnd, PassRoute};
 
 /// Pipes that wait for use. A connection needs one for each way while bytes are under way.
@@ -21,64 +20,6 @@ const PIPES_KEPT: usize = 64;
 const AT_ONCE: usize = 1 << 20;
 /// Where there are no pipes.
 const BUFFER: usize = 32 << 10;
-
-/// What passed, and when last.
-pub(super) struct Moved {
-    began: Instant,
-    /// Milliseconds since then.
-    last_ms: AtomicU64,
-    /// The target has said something, and it was TLS.
-    heard: AtomicBool,
-    pub(super) up: Way,
-    pub(super) down: Way,
-}
-
-/// One of the two.
-#[derive(Default)]
-pub(super) struct Way {
-    bytes: AtomicU64,
-    ended: AtomicBool,
-}
-
-impl Way {
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-}
-
-impl Moved {
-    pub(super) fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            last_ms: AtomicU64::new(0),
-            heard: AtomicBool::new(false),
-            up: Way::default(),
-            down: Way::default(),
-        }
-    }
-
-    pub(super) fn note(&self, way: &Way, count: u64) {
-        way.bytes.fetch_add(count, Ordering::Relaxed);
-        let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_ms.store(since, Ordering::Relaxed);
-    }
-
-    pub(super) fn was_heard(&self) -> bool {
-        self.heard.load(Ordering::Relaxed)
-    }
-
-    /// Returns when nothing has moved for so long.
-    async fn idle(&self, bound: Duration) {
-        loop {
-            let last = Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
-            let Some(due) = self.began.checked_add(last.saturating_add(bound)) else { return };
-            if due <= Instant::now() {
-                return;
-            }
-            tokio::time::sleep_until(due).await;
-        }
-    }
-}
 
 /// Which side failed.
 #[derive(Clone, Copy)]
@@ -176,6 +117,7 @@ async fn carry(
                 return Ok(());
             }
             let mut left = filled;
+            way.holds.store(true, Ordering::Relaxed);
             while left > 0 {
                 let emptied = to.async_io(Interest::WRITABLE, || vessel.empty(to, left)).await;
                 match emptied {
@@ -187,6 +129,7 @@ async fn carry(
                     Err(error) => return failed(error),
                 }
             }
+            way.holds.store(false, Ordering::Relaxed);
         }
         pipes.give_back(vessel);
     }

@@ -110,7 +110,7 @@ metrics! {
     PASS_CONNECTIONS = Gauge "sekisho_pass_connections" ["listener", "route"]
         "Connections that are being passed on. TLS-3.";
     PASSED = Counter "sekisho_passed_total" ["listener", "result", "route"]
-        "Connections that were passed on and have ended, by how: closed, idle, client_reset, target_reset, target_silent, not_tls, no_target, route_full, cut, revoked. TLS-3.";
+        "Connections that were passed on and have ended, by how: closed, idle, client_reset, target_reset, target_silent, not_tls, no_target, target_gone, route_full, cut, revoked. TLS-3.";
     PASS_BYTES = Counter "sekisho_pass_bytes_total" ["direction", "listener", "route"]
         "Bytes passed on: up (from clients), down (to clients).";
     PASS_TARGET_UP = Gauge "sekisho_pass_target_up" ["listener", "route", "target"]

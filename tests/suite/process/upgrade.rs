@@ -2,6 +2,7 @@
 mod alone;
 mod given;
 mod keys;
+mod passed;
 mod shared;
 mod steady;
 mod streams;

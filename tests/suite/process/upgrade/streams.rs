@@ -137,7 +137,7 @@ async fn log_1_a_web_socket_goes_on_until_it_pauses() {
     upstream.abort();
 }
 
-const PASSES: &str = r#"
+pub(super) const PASSES: &str = r#"
 [gateway]
 environment = "test"
 state_dir = "state"
