@@ -1,5 +1,6 @@
 //! Host permits on a gateway that runs (TLS-3, PRIV-5): nothing is ended without one, it ends by time
 //! without cutting anybody off, and a new one is taken up without a restart.
+mod pods;
 mod process;
 mod withdrawn;
 
