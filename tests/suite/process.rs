@@ -2,6 +2,7 @@
 //! exit codes.
 mod alarms;
 mod changes;
+mod drain;
 mod reloads;
 mod remembered;
 mod upgrade;

@@ -266,14 +266,20 @@ impl Running {
         self.stop.send_replace(true);
         // Until the end it can be asked how it stands.
         self.sockets.close(|purpose| *purpose != Purpose::Admin).await;
+        self.house.gateway.retire();
         end_tasks(&mut self.tasks).await;
+        // Whoever has a connection is told with its next answer that it is the last; a request that is
+        // on its way on one that waits would be lost with it. Half of the time is for those that come.
+        let told_within = grace / 2;
+        idle_within(&self.engine, told_within).await;
         self.house.gateway.drain().await;
         let told = async {
             if let Some(before) = before {
                 let _ = tokio::time::timeout(grace, before).await;
             }
         };
-        tokio::join!(end_connections(&self.engine, grace, REST_MAX), told);
+        let rest = grace.saturating_sub(told_within);
+        tokio::join!(end_connections(&self.engine, rest, REST_MAX), told);
         self.sockets.close(|_| true).await;
         let state = self.state.get_mut();
         Box::pin(state.close(&self.engine)).await;
