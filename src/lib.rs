@@ -81,7 +81,8 @@
 //! 1. Deny is every default; an empty list allows nobody; no switch turns a control off.
 //! 2. Nothing goes upstream without a [`engine::Clearance`], which only [`engine::Engine::settle`] makes.
 //! 3. Log, metrics and answers take only [`evidence::Loggable`] values: text of a request is a type error.
-//! 4. A request is judged by one [`config::Snapshot`] from start to end.
+//! 4. A request is judged by one [`config::Snapshot`] from start to end; one that comes in force meanwhile
+//!    lets nothing through, but ends what it does not grant.
 //! 5. No private key of a listener is opened without a [`permit::HostPermit`], which only
 //!    [`permit::verify`] makes.
 //! 6. There is no plaintext data listener, no unverified upstream, no cache, no body rewriting (yet:

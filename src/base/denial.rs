@@ -177,6 +177,10 @@ pub enum RevokedFault {
     Certificate,
     /// A token that was used on it was denied.
     Token,
+    /// The proof by which a socket was opened is at its end: a token's `exp`, most likely.
+    Expired,
+    /// No role grants any more what the request was let through for.
+    Grant,
     /// The listener, or an identity that was proved on it, is no longer reached from its network.
     Network,
 }

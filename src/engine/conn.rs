@@ -66,6 +66,8 @@ pub struct ConnLink {
     probed: AtomicBool,
     backed_up: AtomicBool,
     stands_on: Mutex<Ground>,
+    /// Whose socket it is, and until when the proof holds that opened it, in seconds since 1970.
+    socket: OnceLock<(Name, u64)>,
     /// The authorities under which the chain was verified last, and whether it held.
     verified: Mutex<(u64, Chain)>,
     cut: OnceLock<Cut>,
@@ -157,6 +159,7 @@ impl ConnLink {
             probed: AtomicBool::new(false),
             backed_up: AtomicBool::new(false),
             stands_on: Mutex::default(),
+            socket: OnceLock::new(),
             cut: OnceLock::new(),
             rung: Notify::new(),
         })
@@ -252,6 +255,16 @@ impl ConnLink {
     pub(super) fn denied_token(&self, is_denied: impl Fn(u64) -> bool) -> Option<Name> {
         let ground = self.stands_on.lock();
         ground.tokens.iter().find(|used| is_denied(used.token)).map(|used| used.who.clone())
+    }
+
+    /// A request turned into a socket, which has the connection for itself and no request after it.
+    pub(super) fn opened_socket(&self, who: Name, until: u64) {
+        let _first = self.socket.set((who, until));
+    }
+
+    /// Whose socket it is, and until when, if it is one.
+    pub(super) fn socket(&self) -> Option<&(Name, u64)> {
+        self.socket.get()
     }
 
     /// Ends the connection, once; whoever serves it is woken.

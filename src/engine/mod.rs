@@ -17,6 +17,7 @@ mod door;
 mod exposure;
 mod failures;
 mod forget;
+mod granted;
 mod guard;
 mod histories;
 mod leases;

@@ -1,5 +1,6 @@
 //! Open connections when the ground is taken from under them (ACC-3): an identity that may no longer
-//! enter, a certificate revoked or without its authority, a token denied, a network off the list.
+//! enter, a certificate revoked or without its authority, a token denied, a network off the list, a socket
+//! that has outlived its token.
 //!
 //! 1. All that are open are on one roll. A reload, a denied token and the end of somebody's time ring
 //!    for a look at each, on a thread of its own: requests pay nothing for it.
@@ -93,6 +94,13 @@ impl Engine {
         }
         self.expect(link.facts.certificate.as_ref().map_or(u64::MAX, |own| own.not_after() + 1));
         Enrolled { engine: Arc::clone(self), place }
+    }
+
+    /// ACC-1: a request turned into a socket. It ends with what proved who opened it, whereas an answer
+    /// that is under way then is let go on to its end.
+    pub fn opened_socket(&self, link: &ConnLink, who: &Name, until: u64) {
+        link.opened_socket(who.clone(), until);
+        self.expect(until);
     }
 
     /// Has all connections looked at soon.
@@ -200,6 +208,12 @@ impl Engine {
             }
             self.expect(snapshot.trust.ends(ix));
         }
+        if let Some((name, until)) = link.socket() {
+            if now.unix_secs() >= *until {
+                return by(RevokedFault::Expired, Some(name.clone()));
+            }
+            self.expect(*until);
+        }
         None
     }
 
@@ -243,6 +257,8 @@ const fn word(fault: RevokedFault) -> &'static str {
         RevokedFault::Identity => "identity",
         RevokedFault::Certificate => "certificate",
         RevokedFault::Token => "token",
+        RevokedFault::Expired => "expired",
+        RevokedFault::Grant => "grant",
         RevokedFault::Network => "network",
     }
 }

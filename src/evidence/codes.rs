@@ -167,7 +167,9 @@ denials! {
         Malformed TooLarge Algorithm Header Issuer UnknownKey Signature Audience Expired NotYetValid
         Claim CertificateBinding ProofRequired KeysUnavailable Revoked
     ]
-    Revoked = revoked(RevokedFault) [ Identity Certificate Token Network ]
+    Revoked = revoked(RevokedFault) [
+        Identity Certificate Token Expired Grant Network
+    ]
     Locked = locked(LockFault) [ Identity Source Waiting ]
     StepUp = step_up(StepUpFault) [ Suspected Demanded ]
     Closed = closed(ClosedFault) [ Operation Upstream Account Record ]

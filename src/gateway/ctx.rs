@@ -27,6 +27,10 @@ pub(super) struct Ctx {
     pub(super) stage: Stage,
     pub(super) method: Option<Method>,
     pub(super) identity: Option<(IdentityIx, Proof)>,
+    /// Until when that proof holds, in seconds since 1970.
+    pub(super) proved_until: u64,
+    /// The configuration that granted it last.
+    pub(super) granted_by: u64,
     /// The token it came with, for as long as it lasts.
     pub(super) token: Option<InUse>,
     /// Whom a genuine credential named that was refused. For the record only, never for the answer.
@@ -152,6 +156,8 @@ impl Ctx {
             stage: Stage::New,
             method: None,
             identity: None,
+            proved_until: 0,
+            granted_by: 0,
             token: None,
             named: None,
             claimed: None,

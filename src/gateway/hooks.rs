@@ -14,7 +14,7 @@ use super::body::answer_bytes;
 use super::ctx::Ctx;
 use super::finish::stop;
 use super::socket::Sockets;
-use super::{finish, forward, pace, request, respond, search};
+use super::{finish, forward, granted, pace, request, respond, search};
 use crate::engine::Engine;
 use crate::upstream::Retry;
 
@@ -60,20 +60,22 @@ impl ProxyHttp for Hooks {
 
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<()> {
         let bytes = body.as_ref().map_or(0, Bytes::len);
         // Pingora takes any other error for one of an HTTP/2 upstream's and waits for its answer.
-        request::count_body(ctx, bytes, end)
+        granted::still(session.req_header(), ctx)
+            .and_then(|()| request::count_body(ctx, bytes, end))
             .and_then(|()| search::up(ctx, body, end))
             .or_else(|denial| stop(ctx, denial).map_err(Error::into_down))
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         pace::again(session, ctx).await?.or_else(|denial| stop(ctx, denial))?;
+        granted::still(session.req_header(), ctx).or_else(|denial| stop(ctx, denial))?;
         forward::peer(session, ctx).await.or_else(|denial| stop(ctx, denial))
     }
 
@@ -114,12 +116,14 @@ impl ProxyHttp for Hooks {
 
     fn upstream_response_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         end: bool,
         ctx: &mut Ctx,
     ) -> Result<Option<std::time::Duration>> {
-        answer_bytes(body, end, ctx).or_else(|denial| stop(ctx, denial))?;
+        granted::still(session.req_header(), ctx)
+            .and_then(|()| answer_bytes(body, end, ctx))
+            .or_else(|denial| stop(ctx, denial))?;
         Ok(None)
     }
 

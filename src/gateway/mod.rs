@@ -17,6 +17,7 @@ mod form;
 mod forward;
 mod frames;
 mod front;
+mod granted;
 mod guard;
 mod hooks;
 mod hygiene;

@@ -36,6 +36,7 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     let link = link(session).ok_or(Denial::Internal)?;
     link.own_request();
     let live = ctx.engine.live();
+    ctx.granted_by = live.snapshot.generation;
     ctx.seen = Some(Seen { live: Arc::clone(&live), link: Arc::clone(&link) });
     let ended = if session.is_body_empty() { Ended::Yes } else { Ended::No };
     let head = session.req_header();
@@ -129,6 +130,7 @@ async fn prove(
     match proved {
         Ok(who) => {
             ctx.identity = Some((who.identity(), who.proof()));
+            ctx.proved_until = who.until();
             Ok(who)
         }
         Err(refusal) => {

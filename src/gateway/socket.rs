@@ -9,6 +9,7 @@
 //! 3. A connection that carried a handshake carries nothing else afterwards.
 //! 4. Where planted records or locked orders are looked for, they are looked for in the frames of both
 //!    sides, which then may not be compressed. A lock ends the socket at once.
+//! 5. A socket ends with the proof that opened it, and with the grant (ACC-1, ACC-3).
 //!
 //! On failure before an answer: the denial of any other request. Later: both sides are closed.
 use std::future::{Future, poll_fn};
@@ -26,7 +27,7 @@ use pingora::protocols::http::v1::client::HttpSession;
 use pingora::proxy::Session;
 use pingora::server::configuration::ServerConf;
 use pingora::{Error, Result};
-use pingora_http::ResponseHeader;
+use pingora_http::{RequestHeader, ResponseHeader};
 use tokio::sync::watch;
 
 use super::body::answer_bytes;
@@ -34,6 +35,7 @@ use super::charge;
 use super::ctx::{Ctx, Stage};
 use super::finish::stop;
 use super::forward;
+use super::granted::{self, Granted};
 use super::relay::{End, Passed, Side, relay};
 use super::search;
 use crate::base::{ClosedFault, Denial, UpstreamFault};
@@ -62,6 +64,7 @@ impl Sockets {
         forward::switching_head(&mut head, ctx).or_else(|denial| stop(ctx, denial))?;
         let told = session.as_downstream_mut().write_response_header(Box::new(head)).await;
         told.map_err(Error::into_down)?;
+        let asked = session.req_header().clone();
         // From here on there is no answer left to give, and Pingora must not try.
         let Some(client) = take(session).await else {
             ctx.deny(Denial::Internal);
@@ -72,7 +75,7 @@ impl Sockets {
         }
         let early = at_hand(upstream.read_body_bytes()).await;
         let upstream = Side { stream: upstream.into_inner(), early };
-        self.join(client, upstream, ctx).await;
+        self.join(client, upstream, ctx, &asked).await;
         Ok(())
     }
 
@@ -97,7 +100,13 @@ impl Sockets {
         }
     }
 
-    async fn join(&self, client: Side<Stream>, upstream: Side<Stream>, ctx: &mut Ctx) {
+    async fn join(
+        &self,
+        client: Side<Stream>,
+        upstream: Side<Stream>,
+        ctx: &mut Ctx,
+        asked: &RequestHeader,
+    ) {
         let Ok(idle) = ctx.seen().map(|seen| seen.link.facts.bounds.idle) else { return };
         let mut stopping = self.stopping.clone();
         let Some((live, caller)) = ctx
@@ -108,6 +117,8 @@ impl Sockets {
         else {
             return;
         };
+        let Some(granted) = Granted::of(ctx) else { return };
+        granted.opens_socket(ctx);
         let engine = Arc::clone(&ctx.engine);
         let stop = async {
             // The sender lives as long as the gateway.
@@ -122,6 +133,7 @@ impl Sockets {
             biased;
             // A lock waits for no pause: the streams end with the relay, and no further byte passes.
             denial = engine.revoked(live, caller) => End::Refused(denial),
+            denial = granted.taken_away(&engine, asked) => End::Refused(denial),
             // From the middle of its frames a socket can't be searched; the next one is from its start.
             () = engine.order_locked(), if !is_searched => {
                 End::Refused(Denial::Closed(ClosedFault::Record))
@@ -189,7 +201,9 @@ async fn decline(
         let read = upstream.read_body_bytes().await;
         let mut bytes = read.map_err(|error| broken(error, session, ctx))?;
         let end = bytes.is_none();
-        answer_bytes(&mut bytes, end, ctx).or_else(|denial| stop(ctx, denial))?;
+        granted::still(session.req_header(), ctx)
+            .and_then(|()| answer_bytes(&mut bytes, end, ctx))
+            .or_else(|denial| stop(ctx, denial))?;
         if end || bytes.is_some() {
             session.write_response_body(bytes, end).await.map_err(Error::into_down)?;
         }

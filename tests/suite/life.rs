@@ -1,5 +1,6 @@
 //! What open connections stand on is taken away, and they end with it: within a second, in the middle
 //! of an answer, and on record (ACC-3). Real connections, real authorities.
+mod granted;
 mod kept;
 mod lists;
 mod open;

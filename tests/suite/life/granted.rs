@@ -1,0 +1,93 @@
+//! What is under way when its token ends or its role loses the operation.
+use tokio::time::sleep;
+
+use super::open::OPEN;
+use super::*;
+
+const ROLE: &str = "\"listingsItems/*\", \"warehouse/*\"]";
+const SMALLER: &str = "\"listingsItems/*\"]";
+
+fn clerk(world: &World) -> Caller {
+    world.caller(|config| {
+        config.alpn = Alpn::H1;
+        config.source = Some([127, 0, 0, 2].into());
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_1_a_socket_ends_with_its_token() {
+    let exact = "not_before = \"optional\"";
+    let plan = Plan::default().replace(exact, &format!("{exact}\nclock_skew = \"0 s\""));
+    let world = World::with(plan).await;
+    let token = world.token_with("office-clerk", |claims| claims.exp_in = 3);
+    let ends = world.gateway.engine.clock.now().unix_secs() + 3;
+    // An answer under way has its end, and is let go on to it.
+    world.warehouse.set_for("/stock", Scenario::SlowBody { bytes: 1, tick_ms: 200 });
+    let slow = tokio::spawn({
+        let (caller, call) = (clerk(&world), bearing(get("/stock/A"), &token));
+        let to = world.address();
+        async move { caller.call(to, call).await.unwrap() }
+    });
+    let mut stream = clerk(&world).stream(world.address()).await.unwrap();
+    let head = format!("{OPEN}authorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 101 "));
+    let mut echoed = 0;
+    while stream.write_all(b".").await.is_ok() && matches!(stream.read(&mut [0]).await, Ok(1..)) {
+        echoed += 1;
+        assert!(echoed < 50, "it outlives its token");
+        sleep(Duration::from_millis(200)).await;
+    }
+    let ended = world.gateway.engine.clock.now().unix_secs();
+    assert!((ends..=ends + 1).contains(&ended), "{ended}, not {ends}");
+    assert!(echoed > 2, "it ended at once");
+    assert!(!slow.is_finished(), "the answer came too fast for this test");
+    assert_eq!(slow.await.unwrap().end, BodyEnd::Complete);
+    until("both lines", || world.requests().len() == 2).await;
+    let lines = world.requests();
+    let line = lines.iter().find(|line| line["http.response.status_code"] == 101).unwrap();
+    assert_revoked(line, "Expired");
+    assert_told(&world, "expired", Some("office-clerk"), 1);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_a_role_taken_away_cuts_its_socket() {
+    let world = World::start().await;
+    let mut stream = printer(&world, Alpn::H1).stream(world.address()).await.unwrap();
+    stream.write_all(format!("{OPEN}\r\n").as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 101 "));
+    // Another configuration that grants it as well is no matter.
+    assert!(world.reload(|text| text.replace("\"print labels\"", "\"labels\"")).await);
+    for _ in 0..3 {
+        stream.write_all(b".").await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
+    }
+    assert!(world.reload(|text| text.replace(ROLE, SMALLER)).await);
+    let began = Instant::now();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    until("its line", || !world.requests().is_empty()).await;
+    let line = world.requests().pop().unwrap();
+    assert_revoked(&line, "Grant");
+    assert_eq!(line["http.response.status_code"], 101);
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_a_role_taken_away_breaks_its_answer_off() {
+    let world = World::start().await;
+    let (all, none) = (
+        "allow = [\"orders/getOrders\", \"orders/getOrderAddress\"",
+        "allow = [\"orders/getOrderAddress\"",
+    );
+    for alpn in BOTH {
+        let line = broken_off(&world, &printer(&world, alpn), None, async || {
+            assert!(world.reload(|text| text.replace(all, none)).await);
+        })
+        .await;
+        assert_revoked(&line, "Grant");
+        assert!(world.reload(|text| text.replace(none, all)).await);
+    }
+    world.finish().await;
+}
