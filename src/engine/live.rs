@@ -10,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
 use super::door::DoorFault;
+use super::gone::{self, Gone};
 use super::pacing::Plans;
 use super::pass::{self, PassRoute};
 use super::peers::{self, Anchors, Sharing};
@@ -62,7 +63,8 @@ pub struct Live {
     pub(super) quotas: Quotas,
     /// By `ListenerIx`; none where TLS does not end.
     tls: Vec<Option<Arc<ServerConfig>>>,
-    judges: Vec<Option<Judge>>,
+    pub(super) judges: Vec<Option<Judge>>,
+    pub(super) gone: Vec<Gone>,
     until: Option<Until>,
     upstreams: Vec<Routes>,
     passes: Vec<Vec<Arc<PassRoute>>>,
@@ -222,6 +224,7 @@ impl Live {
                 Judge::build(tls, snapshot.generation, before)
             })
             .collect::<Result<_, TlsFault>>()?;
+        let gone = before.map(|live| gone::with(live, &snapshot, now)).unwrap_or_default();
         let upstreams = snapshot
             .upstreams
             .iter()
@@ -246,6 +249,7 @@ impl Live {
             quotas,
             tls,
             judges,
+            gone,
             until,
             upstreams,
             passes,
@@ -338,20 +342,29 @@ impl Live {
         chain: &[CertificateDer<'static>],
         now: Moment,
     ) -> bool {
-        self.judge(ix).is_some_and(|judge| judge.admits(chain, now))
+        if let Some(judge) = self.judge(ix) {
+            return judge.admits(chain, now);
+        }
+        gone::admits(self, ix, chain, now)
     }
 
     /// Stands for the authorities and revocation lists of a listener, as they count now: another
     /// number when they may judge a chain otherwise.
     #[must_use]
     pub fn authorities(&self, ix: ListenerIx, now: Moment) -> u64 {
-        self.judge(ix).map_or(self.snapshot.generation.saturating_mul(2), |judge| judge.state(now))
+        let stale = || self.all_judges().any(|judge| now.unix_secs() >= judge.stale_at);
+        let gone = || self.snapshot.generation.saturating_mul(2).saturating_add(stale().into());
+        self.judge(ix).map_or_else(gone, |judge| judge.state(now))
     }
 
     /// When any of them will count otherwise by itself, in seconds since 1970.
     pub(super) fn authorities_until(&self, now: Moment) -> u64 {
-        let ends = self.judges.iter().flatten().map(|judge| judge.stale_at);
+        let ends = self.all_judges().map(|judge| judge.stale_at);
         ends.filter(|at| *at > now.unix_secs()).min().unwrap_or(u64::MAX)
+    }
+
+    fn all_judges(&self) -> impl Iterator<Item = &Judge> {
+        self.judges.iter().flatten().chain(self.gone.iter().map(Gone::judge))
     }
 
     fn judge(&self, ix: ListenerIx) -> Option<&Judge> {

@@ -17,6 +17,7 @@ mod door;
 mod exposure;
 mod failures;
 mod forget;
+mod gone;
 mod granted;
 mod guard;
 mod histories;

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -69,8 +70,15 @@ pub(super) async fn keep_watch(engine: Weak<Engine>) {
             }
         };
         if due {
+            let again = Arc::downgrade(&here);
             let swept = tokio::task::spawn_blocking(move || here.sweep());
-            let _panicked = swept.await;
+            if swept.await.is_err()
+                && let Some(here) = again.upgrade()
+            {
+                // What it had not come to is still to be looked at; not all the time, if it never is.
+                tokio::time::sleep(LOOK).await;
+                here.ring();
+            }
         }
     }
 }
@@ -116,7 +124,8 @@ impl Engine {
     /// Looks at one connection that the last look may have missed.
     pub(super) fn look_again(&self, link: &ConnLink) {
         let (live, now) = (self.live(), self.clock.now());
-        if let Some(cut) = self.judge(&live, link, now, &mut Verdicts::default())
+        let judged = judged(|| self.judge(&live, link, now, &mut Verdicts::default()));
+        if let Some(cut) = judged
             && link.cut(cut.clone())
         {
             self.report_cut(&live, (link.facts.listener, cut), 1);
@@ -141,7 +150,7 @@ impl Engine {
             let Some((last, _)) = some.last() else { break };
             from = Bound::Excluded(*last);
             for (_, link) in &some {
-                if let Some(cut) = self.judge(&live, link, now, &mut verdicts)
+                if let Some(cut) = judged(|| self.judge(&live, link, now, &mut verdicts))
                     && link.cut(cut.clone())
                 {
                     let count = cuts.entry((link.facts.listener, cut)).or_default();
@@ -172,15 +181,11 @@ impl Engine {
             Err(_) if gone => snapshot.networks.lookup(&conn.addr),
             Err(_) => return by(RevokedFault::Network, None),
         };
-        let mut judged = || {
-            link.certificate_under(live.authorities(conn.listener, now), |chain| {
-                let key =
-                    verdicts.hasher.hash_one(chain.iter().map(AsRef::as_ref).collect::<Vec<_>>());
-                let verify = || live.still_verifies(conn.listener, chain, now);
-                *verdicts.chains.entry((conn.listener, key)).or_insert_with(verify)
-            })
-        };
-        let peer = if gone { conn.certificate.as_ref() } else { judged() };
+        let peer = link.certificate_under(live.authorities(conn.listener, now), |chain| {
+            let key = verdicts.hasher.hash_one(chain.iter().map(AsRef::as_ref).collect::<Vec<_>>());
+            let verify = || live.still_verifies(conn.listener, chain, now);
+            *verdicts.chains.entry((conn.listener, key)).or_insert_with(verify)
+        });
         if let Some(own) = &conn.certificate {
             let ends = own.not_after().saturating_add(1);
             if peer.is_none() || now.unix_secs() >= ends {
@@ -227,6 +232,12 @@ impl Engine {
     }
 }
 
+/// A look that panics has cleared nobody, and must not keep the others from theirs.
+fn judged(judge: impl FnOnce() -> Option<Cut>) -> Option<Cut> {
+    let unjudged = Cut { fault: RevokedFault::Unjudged, identity: None };
+    catch_unwind(AssertUnwindSafe(judge)).unwrap_or(Some(unjudged))
+}
+
 impl Live {
     /// The named networks that a connection's client is in now, if the listener still admits it
     /// (NET-1, NET-3).
@@ -260,5 +271,29 @@ const fn word(fault: RevokedFault) -> &'static str {
         RevokedFault::Expired => "expired",
         RevokedFault::Grant => "grant",
         RevokedFault::Network => "network",
+        RevokedFault::Unjudged => "unjudged",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acc_3_whoever_cannot_be_judged_is_cut_and_the_others_are_judged() {
+        let fault = |cut: Option<Cut>| cut.map(|cut| cut.fault);
+        let by = |fault| Some(Cut { fault, identity: None });
+        let mut looks = 0;
+        let found: Vec<_> = (0..3)
+            .map(|place| {
+                fault(judged(|| {
+                    looks += 1;
+                    assert!(place != 1, "a defect");
+                    if place == 0 { None } else { by(RevokedFault::Identity) }
+                }))
+            })
+            .collect();
+        let (unjudged, identity) = (Some(RevokedFault::Unjudged), Some(RevokedFault::Identity));
+        assert_eq!((found, looks), (vec![None, unjudged, identity], 3));
     }
 }

@@ -155,6 +155,24 @@ impl Judge {
         }
     }
 
+    /// Whether this one has anything against a chain that another one admitted by the same authorities:
+    /// a list that came since.
+    pub(super) fn objects_for(
+        &self,
+        other: &Self,
+        chain: &[CertificateDer<'static>],
+        now: Moment,
+    ) -> bool {
+        match self.revoked.judge(chain, now) {
+            Verdict::Stays => false,
+            Verdict::Goes => true,
+            Verdict::Unclear => {
+                other.authorities.iter().all(|one| self.authorities.contains(one))
+                    && !still_verifies(Some(&self.verifier), chain, now)
+            }
+        }
+    }
+
     #[cfg(test)]
     pub(super) fn lists(&self) -> &[RevocationList] {
         &self.lists

@@ -44,13 +44,13 @@ async fn served(world: &World, on: &Session) -> sekisho::mock::Reply {
 }
 
 /// `second` stands before `apps`, so every place in the file changes.
-async fn add(world: &World, address: &str) -> SocketAddr {
+pub async fn add(world: &World, address: &str) -> SocketAddr {
     let lines = second(address, "loopback");
     assert!(world.reload(|text| text.replace(APPS, &format!("{lines}{APPS}"))).await);
     world.gateway.listens_at("second").unwrap()
 }
 
-async fn remove(world: &World, address: &str) {
+pub async fn remove(world: &World, address: &str) {
     let lines = second(address, "loopback");
     assert!(
         world

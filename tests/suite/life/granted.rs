@@ -1,8 +1,9 @@
-//! What is under way when its token ends or its role loses the operation.
+//! What is under way when its token ends, its role loses the operation, or its listener goes.
 use tokio::time::sleep;
 
 use super::open::OPEN;
 use super::*;
+use crate::listeners::{add, remove};
 
 const ROLE: &str = "\"listingsItems/*\", \"warehouse/*\"]";
 const SMALLER: &str = "\"listingsItems/*\"]";
@@ -88,6 +89,35 @@ async fn acc_3_a_role_taken_away_breaks_its_answer_off() {
         .await;
         assert_revoked(&line, "Grant");
         assert!(world.reload(|text| text.replace(none, all)).await);
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_a_listener_that_goes_keeps_nobody_whose_certificate_is_revoked() {
+    const ANYWHERE: &str = "127.0.0.1:0";
+    let world = World::start().await;
+    let write = |text: &str| std::fs::write(world.dir.join("revoked.crl"), text).unwrap();
+    write(&list(&world, &[], 7));
+    assert!(world.reload(|text| text.replacen(CA, LISTED, 1)).await);
+    for alpn in BOTH {
+        let second = add(&world, ANYWHERE).await;
+        let (lines, asked) = (world.requests().len(), world.amazon.total());
+        world.amazon.set(Scenario::SlowBody { bytes: 64, tick_ms: 50 });
+        let caller = printer(&world, alpn);
+        let slow = tokio::spawn(async move { caller.call(second, get(ORDERS)).await });
+        until("the upstream is asked", || world.amazon.total() > asked).await;
+        // Both in one change: the lists of the listener that goes are nobody's any more.
+        write(&list(&world, &["label-printer"], 7));
+        remove(&world, ANYWHERE).await;
+        let began = Instant::now();
+        let ended = slow.await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        assert!(ended.is_err() || ended.is_ok_and(|reply| reply.end == BodyEnd::Broken));
+        until("its line", || world.requests().len() > lines).await;
+        assert_revoked(&world.requests().pop().unwrap(), "Certificate");
+        write(&list(&world, &[], 7));
+        assert!(world.reload_as_it_is().await);
     }
     world.finish().await;
 }
