@@ -19,6 +19,9 @@ use crate::state::IdentityPermit;
 /// ones. Those of requests that are under way are all known.
 const TOKENS_MAX: usize = 16;
 
+/// Refusals that a connection bears while nobody has proved itself on it.
+const REFUSALS_MAX: u32 = 8;
+
 /// Facts that hold for the whole life of a connection. Made by `listen` after NET-1, NET-3 and TLS-1
 /// were satisfied; there is no other way to reach the request path.
 #[derive(Debug)]
@@ -61,6 +64,13 @@ pub struct ConnLink {
     /// The last request that reached the request path. An answer for one beyond it comes from the
     /// engine's parser and is replaced.
     owned: AtomicU32,
+    /// HTTP/2: those that were served.
+    served: AtomicU32,
+    /// Requests that were refused before anybody had proved itself.
+    refused: AtomicU32,
+    /// Somebody has.
+    proved: AtomicBool,
+    wearied: Notify,
     body_fault: AtomicU8,
     /// HTTP/1: somebody waits for a request and will not take its bytes yet.
     probed: AtomicBool,
@@ -155,6 +165,10 @@ impl ConnLink {
             facts,
             begun: AtomicU32::new(0),
             owned: AtomicU32::new(0),
+            served: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+            proved: AtomicBool::new(false),
+            wearied: Notify::new(),
             body_fault: AtomicU8::new(0),
             probed: AtomicBool::new(false),
             backed_up: AtomicBool::new(false),
@@ -170,6 +184,38 @@ impl ConnLink {
     pub fn begin_request(&self) -> u32 {
         self.body_fault.store(0, Ordering::Release);
         self.begun.fetch_add(1, Ordering::AcqRel).saturating_add(1)
+    }
+
+    /// HTTP/2: one of the requests that were begun was served.
+    pub fn end_request(&self) {
+        self.served.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// HTTP/2: whether a request is under way.
+    pub fn is_busy(&self) -> bool {
+        self.served.load(Ordering::Acquire) != self.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether anybody has proved itself on this connection (MON-5: who has not gets little patience).
+    pub fn is_proved(&self) -> bool {
+        self.proved.load(Ordering::Acquire)
+    }
+
+    /// A request is refused; whether the connection bears another one.
+    pub fn bears_refusal(&self) -> bool {
+        if self.is_proved() {
+            return true;
+        }
+        let refused = self.refused.fetch_add(1, Ordering::AcqRel).saturating_add(1);
+        if refused == REFUSALS_MAX {
+            self.wearied.notify_one();
+        }
+        refused < REFUSALS_MAX
+    }
+
+    /// Returns when it bears no more. For the one task that serves it.
+    pub async fn wearied(&self) {
+        self.wearied.notified().await;
     }
 
     /// The request path has the request that was begun last.
@@ -300,6 +346,7 @@ impl ConnLink {
             held.proof = proven.proof();
         } else {
             ground.identities.push(Held { permit: take()?, proof: proven.proof() });
+            self.proved.store(true, Ordering::Release);
         }
         Ok(proven.token().map(|token| {
             ground.take_token(token, who);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::charge::Accounted;
 use super::form::Form;
 use super::pace::Pace;
+use super::reader::Reader;
 use crate::base::{
     Denial, IdentityIx, LimitIx, Moment, OperationIx, RequestId, RoleIx, UpstreamIx,
 };
@@ -59,6 +60,8 @@ pub(super) struct Ctx {
     pub(super) tries: Tries,
     /// What of it was charged and told.
     pub(super) accounted: Accounted,
+    /// How late the caller is with reading the answer.
+    pub(super) reader: Reader,
     /// Counts what the answer reveals.
     pub(super) scanner: Option<Scanner>,
     /// The answer can't be read and may reveal anything.
@@ -175,6 +178,7 @@ impl Ctx {
             pace: Pace::default(),
             tries: Tries::default(),
             accounted: Accounted::default(),
+            reader: Reader::default(),
             scanner: None,
             unread: false,
             slot: None,

@@ -77,15 +77,23 @@ impl Serve for Gateway {
         mut shutdown: watch::Receiver<bool>,
     ) {
         let (retire, retired) = watch::channel(*shutdown.borrow());
-        let front = Arc::new(Front::new(self, link, retire));
+        let front = Arc::new(Front::new(self, Arc::clone(&link), retire));
         let serving = front.process_new(stream, &retired);
         tokio::pin!(serving);
-        tokio::select! {
+        let wearied = tokio::select! {
             biased;
             _over = &mut serving => return,
-            _stop = shutdown.wait_for(|stop| *stop) => {}
-        }
+            _stop = shutdown.wait_for(|stop| *stop) => false,
+            () = link.wearied() => true,
+        };
         front.retire.send_replace(true);
+        if wearied {
+            // What was on its way by then has its answers when that is over.
+            let gone = tokio::time::timeout(link.facts.bounds.first_byte, &mut serving).await;
+            if gone.is_ok() || !link.is_proved() {
+                return;
+            }
+        }
         serving.await;
     }
 }
@@ -139,6 +147,15 @@ impl Front {
     }
 }
 
+/// An HTTP/2 request under way.
+struct UnderWay<'l>(&'l ConnLink);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.end_request();
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Served {
     Yes,
@@ -153,6 +170,7 @@ impl HttpServerApp for Front {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         let begun = self.link.begin_request();
+        let _under_way = UnderWay(&self.link);
         if let ServerSession::H1(waiting) = &mut session {
             // The engine takes much room to wait in; so it is begun when there is something to do.
             self.link.probe();
@@ -210,7 +228,8 @@ impl Front {
         // Of bodies the door is the judge; this bounds what it can't see.
         let longest_read = bounds.idle.max(bounds.body_rate_grace);
         session.set_read_timeout(Some(longest_read.saturating_add(Duration::from_secs(5))));
-        // A reader slower than a sender may be is cut as well: its answer would stay in memory.
+        // A reader slower than a sender may be is cut as well: its answer would stay in memory. Each
+        // piece of the answer has this time, and less if those before it had it all (`reader`).
         session.set_write_timeout(Some(bounds.idle));
         session.set_total_drain_timeout(Some(bounds.body_rate_grace));
         if self.link.facts.http == Protocol::Http1 {

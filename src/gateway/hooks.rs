@@ -14,7 +14,7 @@ use super::body::answer_bytes;
 use super::ctx::Ctx;
 use super::finish::stop;
 use super::socket::Sockets;
-use super::{finish, forward, granted, pace, request, respond, search};
+use super::{finish, forward, granted, pace, reader, request, respond, search};
 use crate::engine::Engine;
 use crate::upstream::Retry;
 
@@ -124,6 +124,7 @@ impl ProxyHttp for Hooks {
         granted::still(session.req_header(), ctx)
             .and_then(|()| answer_bytes(body, end, ctx))
             .or_else(|denial| stop(ctx, denial))?;
+        reader::next_piece(session, ctx);
         Ok(None)
     }
 

@@ -22,6 +22,7 @@ mod guard;
 mod hooks;
 mod hygiene;
 mod pace;
+mod reader;
 mod relay;
 mod request;
 mod respond;

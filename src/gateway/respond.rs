@@ -62,8 +62,13 @@ pub(super) async fn deny(
     if let Some(standing) = ctx.exceeded {
         write_standing(&mut head, ctx, &standing)?;
     }
-    if unread_body(session) {
-        // The rest of the body would be read as the next request.
+    // Whoever has too many connections has a credential.
+    let stranger = denial != Denial::IdentityConnections;
+    let link = ctx.seen.as_ref().map(|seen| &seen.link).filter(|_| stranger);
+    let bears = link.is_none_or(|link| link.bears_refusal());
+    if unread_body(session) || !bears {
+        // The rest of the body would be read as the next request; and a place is not kept by asking
+        // without a credential again and again.
         session.set_keepalive(None);
     }
     let head_only = session.req_header().method == http::Method::HEAD;

@@ -1,5 +1,6 @@
 //! A TLS connection as Pingora's engine sees it: every byte in passes a guard first, every read has
-//! a deadline, and an answer that no request of ours owns never leaves. Controls: MON-5, LOG-2.
+//! a deadline, every write one that moves as bytes are taken, and an answer that no request of ours owns
+//! never leaves. Controls: MON-5, LOG-2.
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -19,9 +20,11 @@ use tokio::time::{Instant, Sleep};
 
 use super::guard::{Armed, H1Guard, H2Guard, Verdict};
 use super::lent::{Lent, Peer};
-use super::replies::{Found, Next, Refused, explained};
-use crate::answer::{self, Subject};
-use crate::base::{Denial, HeadFault, RequestId};
+use super::replies::{Found, Next};
+use super::taking::Taking;
+use super::words::{Words, explain, fault_of};
+use crate::answer;
+use crate::base::{Denial, HeadFault};
 use crate::engine::{ConnLink, DoorFault, Engine};
 use crate::evidence::Protocol;
 
@@ -37,6 +40,9 @@ pub(super) struct Conn {
     opened: Instant,
     pending_since: Option<Instant>,
     head_since: Option<Instant>,
+    /// HTTP/2: nobody has proved itself, and no request has been under way since.
+    strange_since: Option<Instant>,
+    taking: Taking,
     closing: Option<Words>,
     /// Bytes of a request that came while nobody took them.
     early: Early,
@@ -71,29 +77,6 @@ impl Early {
     }
 }
 
-/// What is written in the engine's place.
-struct Words {
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-impl Words {
-    const fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, written: 0 }
-    }
-
-    fn poll_write(&mut self, to: &mut Lent, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while let Some(rest @ [_, ..]) = self.bytes.get(self.written..) {
-            let written = ready!(Pin::new(&mut *to).poll_write(cx, rest))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.written = self.written.saturating_add(written);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
 impl Conn {
     pub(super) fn new(tls: Lent, link: Arc<ConnLink>, engine: Arc<Engine>) -> io::Result<Self> {
         let guard = match link.facts.http {
@@ -102,6 +85,7 @@ impl Conn {
         };
         let response = pingora_http::ResponseHeader::build(200, Some(0))
             .map_err(|_status| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let taking = Taking::new(link.facts.bounds.body_rate);
         let digest = ProxyDigest::new(Box::new(response), Some(Box::new(Arc::clone(&link))));
         Ok(Self {
             timer: Box::pin(tokio::time::sleep(link.facts.bounds.first_byte)),
@@ -113,6 +97,8 @@ impl Conn {
             link,
             pending_since: None,
             head_since: None,
+            strange_since: None,
+            taking,
             closing: None,
             early: Early::NONE,
             inserted: None,
@@ -242,12 +228,27 @@ impl Conn {
             Guard::H1(guard) if guard.counts_from_start() => {
                 (guard.patience(bounds), *self.head_since.get_or_insert(now))
             }
+            Guard::H1(guard) if guard.is_idle() && !self.link.is_proved() => {
+                (guard.patience(bounds).map(|time| time.min(bounds.first_byte)), since)
+            }
             Guard::H1(guard) => (guard.patience(bounds), since),
-            // Conversation without a request earns no more time.
-            Guard::H2(guard) => (guard.patience(bounds), self.opened),
+            // Conversation without a request earns no more time; nor does it later on, as long as
+            // nobody has proved itself.
+            Guard::H2(guard) => match guard.patience(bounds) {
+                Some(patience) => (Some(patience), self.opened),
+                None if self.link.is_proved() => (None, since),
+                None => {
+                    let idle = self.strange_since.filter(|_| !self.link.is_busy()).unwrap_or(now);
+                    self.strange_since = Some(idle);
+                    (Some(bounds.first_byte.min(bounds.idle)), idle)
+                }
+            },
         };
         let Some(patience) = patience else { return Poll::Pending };
-        let deadline = start.checked_add(patience).unwrap_or(now);
+        self.poll_until(cx, start.checked_add(patience).unwrap_or(now))
+    }
+
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         // The timer is only ever moved nearer; when it rings early it is set anew. So a request
         // that comes in time costs no timer operation.
         if deadline < self.timer.deadline() {
@@ -263,34 +264,24 @@ impl Conn {
     }
 }
 
-/// An answer of the engine's own with what makes it one of the gateway's, the body where there may be one.
-fn explain(
-    own: &[u8],
-    denial: Denial,
-    request: RequestId,
-    may_follow: impl FnOnce(&str) -> bool,
-) -> Vec<u8> {
-    let row = answer::line(denial);
-    let known = [(answer::ERROR_TYPE, row.error_type), (answer::REQUEST_ID, request.as_str())];
-    let body = answer::body(denial, Subject::default(), request);
-    if !may_follow(&body) {
-        return explained(own, &known, None);
-    }
-    let length = body.len().to_string();
-    let about = [
-        ("content-type", "application/json"),
-        ("content-length", length.as_str()),
-        ("cache-control", "no-store"),
-    ];
-    explained(own, &[&known[..], &about].concat(), Some(&body))
-}
-
-const fn fault_of(refused: Refused) -> HeadFault {
-    match refused {
-        Refused::Authority => HeadFault::Host,
-        Refused::HeaderList => HeadFault::TooLarge,
-        Refused::Malformed => HeadFault::Engine,
-        Refused::Streams => HeadFault::Streams,
+impl Conn {
+    /// What became of a write; a client that is too late with taking what is written is not waited for.
+    fn poll_taken<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
+    ) -> Poll<io::Result<T>> {
+        match &written {
+            Poll::Ready(Ok(done)) => self.taking.took(bytes(done), Instant::now),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let deadline = self.taking.waits(Instant::now(), self.link.facts.bounds.idle);
+                ready!(self.poll_until(cx, deadline));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        written
     }
 }
 
@@ -380,15 +371,20 @@ impl AsyncWrite for Conn {
             ready!(this.poll_last_words(cx))?;
             return Poll::Ready(Ok(buf.len()));
         }
-        this.poll_write_frames(cx, buf)
+        let written = this.poll_write_frames(cx, buf);
+        this.poll_taken(cx, written, |bytes| *bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.closing.is_some() {
-            return self.poll_last_words(cx);
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.closing.is_some() {
+            return this.poll_last_words(cx);
         }
-        ready!(self.poll_inserted(cx))?;
-        Pin::new(&mut self.tls).poll_flush(cx)
+        let flushed = match this.poll_inserted(cx) {
+            Poll::Ready(Ok(())) => Pin::new(&mut this.tls).poll_flush(cx),
+            other => other,
+        };
+        this.poll_taken(cx, flushed, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -22,6 +22,8 @@ mod margin;
 mod pass;
 mod prefixed;
 mod replies;
+mod taking;
+mod words;
 
 pub mod chunked;
 pub mod frames;

@@ -1,5 +1,7 @@
 //! What one client, connection or request may take, and what becomes of more (MON-5). HTTP/1 and
 //! what is alike over HTTP/2; times are real, and as short as the configuration allows.
+mod places;
+
 use std::time::Duration;
 
 use http::Method;

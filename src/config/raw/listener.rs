@@ -201,7 +201,8 @@ pub(crate) struct RawBounds {
     /// From the TCP connection to the end of the TLS handshake, PROXY header included.
     #[schemars(extend("x-range" = ["1 s", "1 min"]))]
     pub(crate) handshake: DurationText,
-    /// From the handshake to the first byte of a request.
+    /// From the handshake to the first byte of a request; on a connection where nobody has proved
+    /// itself, also from one to the next.
     #[schemars(extend("x-range" = ["1 s", "1 min"]))]
     pub(crate) first_byte: DurationText,
     /// From a request's first byte to the end of its head.
@@ -219,7 +220,8 @@ pub(crate) struct RawBounds {
     /// A request's body.
     #[schemars(extend("x-range" = ["1 KiB", "16 GiB"]))]
     pub(crate) body_bytes: SizeText,
-    /// A body that comes slower than this, after the grace, is cut off.
+    /// A body that comes slower than this, after the grace, is cut off; so is an answer that is taken
+    /// slower, after `idle`.
     #[schemars(extend("x-range" = ["1 B/s", "1 MiB/s"]))]
     pub(crate) body_rate: ByteRateText,
     /// How long a body may be slower than `body_rate`.
