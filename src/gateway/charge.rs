@@ -70,7 +70,7 @@ struct Toll<'c> {
     conn: &'c ConnFacts,
     of: (IdentityIx, OperationIx, UpstreamIx),
     proof: Proof,
-    event: Event,
+    event: Event<'static>,
     accounted: &'c mut Accounted,
     exceeded: &'c mut Option<Standing>,
 }
@@ -109,7 +109,8 @@ impl Toll<'_> {
 fn toll(ctx: &mut Ctx) -> Option<Toll<'_>> {
     let (Stage::Cleared(_), Some(seen)) = (&ctx.stage, &ctx.seen) else { return None };
     let (who, proof) = ctx.identity?;
-    let event = guard::event(ctx, seen, Outcome::UnderWay);
+    // What it names is told once, at the end.
+    let event = guard::event(ctx, seen, Outcome::UnderWay, &[]);
     Some(Toll {
         engine: &ctx.engine,
         live: &seen.live,

@@ -72,7 +72,8 @@ pub(super) fn observe(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Mom
     let (outcome, untold) = (outcome(ctx), charge::untold(ctx, exposed));
     let show = |outcome, untold: Spent| {
         let (bytes, records) = (untold.bytes, untold.pii_records);
-        let event = Event { at: now, bytes, records, ..event(ctx, seen, outcome) };
+        let shown = event(ctx, seen, outcome, &ctx.traits.named);
+        let event = Event { at: now, bytes, records, ..shown };
         let proof = ctx.identity.map(|(_, proof)| proof);
         ctx.engine.observe(&seen.live, &event, proof, Some((conn.source, conn.source_day)));
     };
@@ -88,8 +89,8 @@ pub(super) fn observe(ctx: &Ctx, seen: &Seen, exposed: Option<Exposed>, now: Mom
     }
 }
 
-/// The request as detectors see it, without what it took.
-pub(super) fn event(ctx: &Ctx, seen: &Seen, outcome: Outcome) -> Event {
+/// The request as detectors see it, without what it took. `named` is what its query names.
+pub(super) fn event<'n>(ctx: &Ctx, seen: &Seen, outcome: Outcome, named: &'n [u64]) -> Event<'n> {
     let conn = &seen.link.facts;
     // A name that nothing proved counts for failed logins and for nothing else.
     let claimed = ctx.named.or(ctx.claimed).filter(|_| outcome == Outcome::NotAuthenticated);
@@ -104,7 +105,7 @@ pub(super) fn event(ctx: &Ctx, seen: &Seen, outcome: Outcome) -> Event {
         bytes: 0,
         records: 0,
         object: ctx.traits.object,
-        named: &ctx.traits.named,
+        named,
         fingerprint: conn.fingerprint,
         canary: ctx.traits.canary,
     }

@@ -107,6 +107,7 @@ impl Quotas {
                 account: (limit.sharing == Sharing::Each).then(|| account.name.clone()),
                 period: lane.gate.per(),
                 units,
+                mode: limit.mode,
                 meter: Arc::clone(&bucket.meter),
             });
             if ask.is_none() {
