@@ -226,16 +226,18 @@ async fn log_1_every_kind_of_request_leaves_one_line_with_the_documented_keys() 
         "Internal",
         "Locked",
         "LogUnavailable",
+        "QuotaUnknown",
         "SlowedDown",
         "StepUpRequired",
         "UpstreamQuotaExceeded",
+        "Withheld",
     ];
     let all: BTreeSet<_> =
         codes::DenialCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
     let missed: Vec<_> = all.difference(&ledger.denials).collect();
     assert_eq!(
         missed, elsewhere,
-        "full disks are in logs/disk.rs, locks in lockout.rs, what is taken away in life.rs, Amazon's quotas in paced.rs; defects can't be ordered"
+        "full disks are in logs/disk.rs, locks in lockout.rs, what is taken away in life.rs, Amazon's quotas in paced.rs, what is withheld in hidden.rs; defects can't be ordered"
     );
     the_log_and_the_numbers_agree(&world, ledger.taken);
     drop(nobody);

@@ -62,9 +62,12 @@ async fn tls_5_a_staple_of_no_use_holds_nothing_up_and_no_start() {
         (b"<html>502 Bad Gateway</html>", "is no OCSP response"),
     ] {
         std::fs::write(world.dir.join("server.ocsp"), bytes).unwrap();
-        let (token, leaves) = leavers.next(&world);
+        let (token, farewell) = leavers.next(&world);
         assert_eq!(status(&world, &token).await, 200);
-        assert!(world.reload(|text| leaves(text).replacen(CERTIFIED, STAPLED, 1)).await, "{says}");
+        assert!(
+            world.reload(|text| farewell(text).replacen(CERTIFIED, STAPLED, 1)).await,
+            "{says}"
+        );
         assert_eq!(status(&world, &token).await, 401, "{says}: a leaver is still in");
         assert_eq!(stapled(&world).await, b"", "{says}");
         alarmed(&world, AgedKind::Staple).await;
@@ -104,9 +107,9 @@ async fn tls_5_a_certificate_of_no_use_holds_nothing_up() {
         install(&world, certificate, leaf);
         let key = world.dir.join("pki/server.key");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(*mode)).unwrap();
-        let (token, leaves) = leavers.next(&world);
+        let (token, farewell) = leavers.next(&world);
         assert_eq!(status(&world, &token).await, 200, "{says}");
-        assert!(world.reload(leaves).await, "{says}");
+        assert!(world.reload(farewell).await, "{says}");
         assert_eq!(status(&world, &token).await, 401, "{says}: a leaver is still in");
         let fresh = world.printer().connect(world.address()).await.unwrap();
         assert_eq!(fresh.certificate(), Some(&shown), "{says}");
@@ -148,9 +151,9 @@ async fn tls_5_a_client_s_certificate_of_no_use_holds_nothing_up() {
     );
     assert!(world.reload(|text| text.replacen(mark, own, 1)).await);
     copy("pki/upstream.key", "own.key");
-    let (token, leaves) = Leavers(0).next(&world);
+    let (token, farewell) = Leavers(0).next(&world);
     assert_eq!(status(&world, &token).await, 200);
-    assert!(world.reload(leaves).await);
+    assert!(world.reload(farewell).await);
     assert_eq!(status(&world, &token).await, 401, "a leaver is still in");
     let all = world.gateway.engine.view_keys();
     let unusable = all

@@ -31,7 +31,7 @@ async fn tls_3_callers_who_never_stop_lose_nothing_where_they_are_passed_on() {
     };
     // Less than a second apart: never at rest, and known by their pauses.
     crowd.add(6, &habit(Alpn::H1, 700, true));
-    crowd.add(2, &habit(Alpn::H1, 1_700, true));
+    crowd.add(2, &habit(Alpn::H1, 3_000, true));
     crowd.add(2, &habit(Alpn::Both, 300, false));
     for _ in 0..SWAPS {
         let (before, went) = (crowd.tally.ok.load(Ordering::Relaxed), line.pid);
