@@ -320,7 +320,8 @@ impl Engine {
         };
         let mut known = false;
         let imposed = self.locks.change(&subject, now, |table, me| {
-            known = table.held(&subject, now).is_some();
+            // A milder lock beside it tells of another thing.
+            known = table.held_by(&subject, now).any(|(of, _)| of.step >= Step::Lock);
             table.impose(&subject, &lock, me, now)
         });
         let held = Held {

@@ -133,7 +133,9 @@ impl Engine {
     }
 
     fn sweep(&self) {
-        for token in std::mem::take(&mut *self.locks.denied.lock()) {
+        // Taken first: whoever locks a token waits for this lock, and has the table's.
+        let denied = std::mem::take(&mut *self.locks.denied.lock());
+        for token in denied {
             self.tokens.forget(token);
         }
         let (live, now) = (self.live(), self.clock.now());

@@ -83,7 +83,9 @@ impl Engine {
         let live = self.live();
         let log = match &live.snapshot.log.access {
             // The directory: a file that is renamed is begun anew there.
-            AccessLog::File(path) => path.parent(),
+            AccessLog::File(path) => path
+                .parent()
+                .map(|dir| if dir.as_os_str().is_empty() { Path::new(".") } else { dir }),
             AccessLog::Stdout => None,
         };
         let places = [("log", log), ("state", Some(live.snapshot.state_dir.as_path()))];

@@ -24,6 +24,8 @@ pub(super) enum Kept {
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     minute: u64,
+    /// The minute in which counts were last told, whether or not anything was noted in it.
+    told: u64,
     whole: u32,
     /// At most [`KINDS_MAX`], searched from front to back.
     kinds: Vec<(Kind, Seen)>,
@@ -83,9 +85,14 @@ impl Strangers {
         Kept::Counted
     }
 
-    /// What was counted in minutes that are over.
+    /// What was counted, once in each minute.
     pub(super) fn take_due(&mut self, now: Moment) -> Tallies {
-        if now.mono_ns() / MINUTE_NS == self.minute { Tallies::default() } else { self.take_all() }
+        let minute = now.mono_ns() / MINUTE_NS;
+        if minute == self.told {
+            return Tallies::default();
+        }
+        self.told = minute;
+        self.take_all()
     }
 
     /// All that was counted.
@@ -199,5 +206,27 @@ mod tests {
         assert_eq!([note(2, 1), note(2, 1), note(2, 1)], [Kept::Whole, Kept::Whole, Kept::Counted]);
         assert_eq!(note(1, 1), Kept::Counted);
         assert_eq!(note(1, 60), Kept::Whole, "another minute");
+    }
+
+    #[test]
+    fn log_1_a_flood_that_goes_on_is_told_of_each_minute() {
+        let (ids, listener) = (RequestIds::new([1, 2]), Name::parse("apps").unwrap());
+        let mut strangers = Strangers::default();
+        let mut told = Vec::new();
+        for secs in 1..=190 {
+            for source in 0..300 {
+                strangers.note(&record(&ids, &listener, source), at(secs));
+            }
+            let due = strangers.take_due(at(secs));
+            if due.each().next().is_some() {
+                told.push(secs);
+            }
+        }
+        assert_eq!(told, [60, 120, 180]);
+        assert_eq!(
+            strangers.note(&record(&ids, &listener, 1_000), at(240)),
+            Kept::Whole,
+            "the table has room again"
+        );
     }
 }

@@ -105,11 +105,12 @@ impl ProxyHttp for Hooks {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         head: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::learn_version(head, ctx)
+        granted::still(session.req_header(), ctx)
+            .and_then(|()| forward::learn_version(head, ctx))
             .and_then(|()| forward::response_head(head, ctx))
             .or_else(|denial| stop(ctx, denial))
     }

@@ -36,6 +36,7 @@ use super::ctx::{Ctx, Stage};
 use super::finish::stop;
 use super::forward;
 use super::granted::{self, Granted};
+use super::guard;
 use super::relay::{End, Passed, Side, relay};
 use super::search;
 use crate::base::{ClosedFault, Denial, UpstreamFault};
@@ -82,6 +83,10 @@ impl Sockets {
     /// A verified connection of the socket's own.
     async fn connect(&self, session: &Session, ctx: &mut Ctx) -> Result<HttpSession> {
         loop {
+            // It may have waited for its turn.
+            granted::still(session.req_header(), ctx)
+                .and_then(|()| guard::still_admitted(ctx))
+                .or_else(|denial| stop(ctx, denial))?;
             let peer = forward::peer(session, ctx).await.or_else(|denial| stop(ctx, denial))?;
             match self.connector.new_stream(peer.as_ref()).await {
                 Ok(stream) => {
