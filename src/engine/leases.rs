@@ -139,9 +139,8 @@ impl Engine {
         live: &Live,
         (who, operation, upstream): (IdentityIx, OperationIx, UpstreamIx),
         charged: &Charged,
-        taken: Moment,
     ) {
-        live.quotas.give_back(who, operation, upstream, charged, taken, self.clock.now());
+        live.quotas.give_back(who, operation, upstream, charged, self.clock.now());
         if live.quotas.among() == Among::Several {
             for want in live.quotas.returning(who, operation, upstream) {
                 self.return_soon(want);

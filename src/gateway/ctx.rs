@@ -238,7 +238,7 @@ impl Ctx {
             && let (Some(seen), Some((who, _proof))) = (&self.seen, self.identity)
         {
             let of = (who, clearance.operation(), clearance.upstream());
-            self.engine.give_back(&seen.live, of, clearance.charged(), self.started);
+            self.engine.give_back(&seen.live, of, clearance.charged());
         }
     }
 

@@ -12,14 +12,15 @@ use crate::identity::{self, Presented};
 use crate::state::Spent;
 
 /// The ladder's second step: one call after the other. Whoever is locked meanwhile has waited for nothing.
+/// Returns when the call goes on.
 pub(super) async fn slow_down(
     ctx: &mut Ctx,
     live: &Arc<Live>,
     caller: &mut Caller,
     pace: Pace,
-) -> Result<(), Denial> {
+) -> Result<Moment, Denial> {
     if pace == Pace::Usual {
-        return Ok(());
+        return Ok(ctx.started);
     }
     let wait = ctx.engine.slow_turn(live, caller).map_err(|secs| {
         ctx.wait_secs = Some(secs);
@@ -32,7 +33,7 @@ pub(super) async fn slow_down(
         denial = ctx.engine.revoked(Arc::clone(live), caller.clone()) => Err(denial),
     };
     resume_body(held);
-    ended
+    ended.map(|()| ctx.engine.clock.now())
 }
 
 /// A lock reaches what is under way: no further byte goes up or down.

@@ -91,11 +91,11 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     let target = (permit.operation(), permit.upstream());
     let at_target = ctx.engine.admit_target(&live, &mut caller, target, orders, ctx.started)?;
     untouched?;
-    guard::slow_down(ctx, &live, &mut caller, pace.max(at_target)).await?;
+    let now = guard::slow_down(ctx, &live, &mut caller, pace.max(at_target)).await?;
     ctx.caller = Some(caller);
 
     // Room in the log, then the quotas: refused calls charge nothing. LOG-1.
-    let settled = ctx.engine.settle_among(&live, identity, permit, ctx.started).await;
+    let settled = ctx.engine.settle_among(&live, identity, permit, now).await;
     let clearance = settled.map_err(|unsettled| {
         ctx.exceeded = unsettled.standing;
         unsettled.denial

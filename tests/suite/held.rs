@@ -57,6 +57,24 @@ async fn acc_2_whoever_is_slowed_down_gains_nothing_by_asking_at_once() {
     world.finish().await;
 }
 
+/// A quota counts a call when it goes on, not when it began to wait for its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_whoever_is_slowed_down_is_charged_when_it_is_its_turn() {
+    let world = World::start().await;
+    let limited = |text: String| {
+        let purpose = "purpose = \"print labels\"\n";
+        let limits = "limits = [{ operations = [\"orders/*\"], requests = [\"2/s\"] }]\n";
+        text.replacen(purpose, &format!("{purpose}{limits}"), 1)
+    };
+    assert!(world.reload(limited).await);
+    lock(&world, Target::Identity(name("label-printer")), Step::Slow).await;
+    let printer = world.printer();
+    let ask = || world.call(&printer, get(ORDERS));
+    let (first, second, third) = tokio::join!(ask(), ask(), ask());
+    assert_eq!([first, second, third].map(|reply| reply.status.as_u16()), [200; 3]);
+    world.finish().await;
+}
+
 /// Time stands still, so every call that comes has to wait for those before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_only_so_many_calls_of_somebody_who_is_slowed_down_wait() {

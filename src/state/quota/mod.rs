@@ -72,6 +72,8 @@ pub struct Charged {
     pub held: Held,
     /// Of a quota that several gateways share little is left here: time to ask for more.
     pub low: bool,
+    /// When it was made.
+    at: Moment,
 }
 
 /// Places among concurrent requests.
@@ -342,26 +344,25 @@ impl Quotas {
             };
             bucket.standing(left, reset)
         });
-        Ok(Charged { tightest, shadowed, held, low })
+        Ok(Charged { tightest, shadowed, held, low, at: now })
     }
 
-    /// Takes back a charge of `taken`, because the request was refused after all.
+    /// Takes back a charge, because the request was refused after all.
     pub fn give_back(
         &self,
         who: IdentityIx,
         operation: OperationIx,
         upstream: UpstreamIx,
         charged: &Charged,
-        taken: Moment,
         now: Moment,
     ) {
         let Some(account) = self.accounts.get(who.index()) else { return };
         let _shared = (account.shares == Shares::Something).then(|| self.shared_turn.lock());
         let _turn = account.turn.lock();
         for (bucket, _, lane) in self.applying(account, operation, upstream) {
-            let charged = !charged.shadowed.contains(&bucket.limit);
-            if let (Gate::Requests(rate), true) = (&lane.gate, charged) {
-                rate.give_back(&bucket.meter.number, taken, now);
+            let was_charged = !charged.shadowed.contains(&bucket.limit);
+            if let (Gate::Requests(rate), true) = (&lane.gate, was_charged) {
+                rate.give_back(&bucket.meter.number, charged.at, now);
                 if let Some(pool) = &bucket.meter.pool {
                     pool.give_back(now);
                 }

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::limit::{Lane, Limit};
 use super::pool::{Counts, Pool, Supply, Units};
-use super::{Meter, Quotas, locate};
+use super::{Account, Bucket, Meter, Quotas, locate};
 use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{Mode, Sharing};
 
@@ -26,10 +27,27 @@ pub struct Want {
     pub period: Duration,
     pub units: Units,
     pub mode: Mode,
-    pub(super) meter: Arc<Meter>,
+    meter: Arc<Meter>,
 }
 
 impl Want {
+    /// Of one window that an identity spends from.
+    pub(super) fn of(
+        account: &Account,
+        bucket: &Bucket,
+        (limit, lane): (&Limit, &Lane),
+        units: Units,
+    ) -> Self {
+        Self {
+            limit: limit.name.clone(),
+            account: (limit.sharing == Sharing::Each).then(|| account.name.clone()),
+            period: lane.gate.per(),
+            units,
+            mode: limit.mode,
+            meter: Arc::clone(&bucket.meter),
+        }
+    }
+
     pub(super) fn pool(&self) -> Option<&Pool> {
         self.meter.pool.as_deref()
     }
@@ -151,14 +169,7 @@ impl Quotas {
         self.applying(account, operation, upstream)
             .filter_map(|(bucket, limit, lane)| {
                 let (pool, units) = bucket.meter.pool.as_deref().zip(lane.gate.units())?;
-                which(pool, &units).then(|| Want {
-                    limit: limit.name.clone(),
-                    account: (limit.sharing == Sharing::Each).then(|| account.name.clone()),
-                    period: lane.gate.per(),
-                    units,
-                    mode: limit.mode,
-                    meter: Arc::clone(&bucket.meter),
-                })
+                which(pool, &units).then(|| Want::of(account, bucket, (limit, lane), units))
             })
             .collect()
     }
@@ -179,14 +190,7 @@ impl Quotas {
                 let each = limit.sharing == Sharing::Each;
                 let known = |want: &Want| Arc::ptr_eq(&want.meter, &bucket.meter);
                 if pool.owes(&units) && (each || !owing.iter().any(known)) {
-                    owing.push(Want {
-                        limit: limit.name.clone(),
-                        account: each.then(|| account.name.clone()),
-                        period: lane.gate.per(),
-                        units,
-                        mode: limit.mode,
-                        meter: Arc::clone(&bucket.meter),
-                    });
+                    owing.push(Want::of(account, bucket, (limit, lane), units));
                 }
             }
         }

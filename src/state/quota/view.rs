@@ -1,5 +1,4 @@
 //! Where identities stand in their limits, for people.
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::limit::Gate;
@@ -102,14 +101,8 @@ impl Quotas {
                 Whence::Part(part) => Source::Part(units.portion(&part, most)),
                 Whence::Nothing => Source::Nothing,
             };
-            let ask = (window.source == Source::Store).then(|| Want {
-                limit: limit.name.clone(),
-                account: (limit.sharing == Sharing::Each).then(|| account.name.clone()),
-                period: lane.gate.per(),
-                units,
-                mode: limit.mode,
-                meter: Arc::clone(&bucket.meter),
-            });
+            let asked = window.source == Source::Store;
+            let ask = asked.then(|| Want::of(account, bucket, (limit, lane), units));
             if ask.is_none() {
                 window.no_more_than(left, wait);
             }

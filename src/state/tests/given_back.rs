@@ -5,8 +5,8 @@ fn take(quotas: &Quotas, now: Moment) -> Charged {
     quotas.charge(WHO, OP, UP, now).unwrap()
 }
 
-fn give_back(quotas: &Quotas, charged: &Charged, taken: Moment, now: Moment) {
-    quotas.give_back(WHO, OP, UP, charged, taken, now);
+fn give_back(quotas: &Quotas, charged: &Charged, now: Moment) {
+    quotas.give_back(WHO, OP, UP, charged, now);
 }
 
 #[test]
@@ -14,7 +14,7 @@ fn mon_2_a_charge_that_is_taken_back_at_once_was_none() {
     let quotas = quotas_of(&[limit("orders", &[per(3, 60), per(100, 86_400)])]);
     for _ in 0..10_000 {
         let charged = take(&quotas, at(0));
-        give_back(&quotas, &charged, at(0), at(0));
+        give_back(&quotas, &charged, at(0));
     }
     assert_eq!(passes(&quotas, at(0)), 3);
     let day: usize = (1..=97).map(|n| passes(&quotas, at(n * 20_000))).sum();
@@ -25,7 +25,7 @@ fn mon_2_a_charge_that_is_taken_back_at_once_was_none() {
 fn mon_2_a_place_among_concurrent_requests_is_given_back_once() {
     let quotas = quotas_of(&[measured("open", Measure::Concurrent(1))]);
     let charged = take(&quotas, at(0));
-    give_back(&quotas, &charged, at(0), at(0));
+    give_back(&quotas, &charged, at(0));
     exceeded(&quotas, at(0));
     drop(charged);
     drop(take(&quotas, at(0)));
@@ -39,9 +39,9 @@ fn mon_2_what_a_limit_on_trial_would_not_have_charged_is_not_given_back() {
     assert!(first.shadowed.is_empty());
     let second = take(&quotas, at(0));
     assert_eq!(second.shadowed, [LimitIx(0)]);
-    give_back(&quotas, &second, at(0), at(0));
+    give_back(&quotas, &second, at(0));
     assert_eq!(take(&quotas, at(0)).shadowed, [LimitIx(0)]);
-    give_back(&quotas, &first, at(0), at(0));
+    give_back(&quotas, &first, at(0));
     assert!(take(&quotas, at(0)).shadowed.is_empty());
 }
 
@@ -52,7 +52,7 @@ fn mon_2_each_limit_on_trial_is_charged_and_given_back_by_itself() {
     assert!(take(&quotas, at(0)).shadowed.is_empty());
     let second = take(&quotas, at(0));
     assert_eq!(second.shadowed, [LimitIx(0), LimitIx(2)]);
-    give_back(&quotas, &second, at(0), at(0));
+    give_back(&quotas, &second, at(0));
     for _ in 0..2 {
         assert_eq!(take(&quotas, at(0)).shadowed, [LimitIx(0), LimitIx(2)]);
     }
@@ -78,18 +78,18 @@ proptest! {
         calls in prop::collection::vec((0_u64..4_000, prop::option::of(0_u64..30_000)), 1..60),
     ) {
         let (real, ideal) = (quotas_of(&[limit("q", &[per(4, 20)])]), quotas_of(&[limit("q", &[per(4, 20)])]));
-        let mut due: Vec<(u64, u64, Charged)> = Vec::new();
+        let mut due: Vec<(u64, Charged)> = Vec::new();
         let (mut now, mut passed, mut possible) = (0, 0_u32, 0_u32);
         for (gap, back_after) in calls {
             now += gap;
             due.sort_by_key(|(at, ..)| *at);
             while due.first().is_some_and(|(at, ..)| *at <= now) {
-                let (back, taken, charged) = due.remove(0);
-                give_back(&real, &charged, at(taken), at(back));
+                let (back, charged) = due.remove(0);
+                give_back(&real, &charged, at(back));
             }
             let charged = real.charge(WHO, OP, UP, at(now));
             match (charged, back_after) {
-                (Ok(charged), Some(after)) => due.push((now + after, now, charged)),
+                (Ok(charged), Some(after)) => due.push((now + after, charged)),
                 (Ok(_), None) => {
                     passed += 1;
                     // In a world without the refused calls this one passes as well.

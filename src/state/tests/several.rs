@@ -135,7 +135,7 @@ fn mon_2_a_unit_of_a_slow_quota_goes_back_where_the_request_did_not_need_it() {
         giver.answer(&want, 2, at(0));
     }
     let charged = quotas.charge(WHO, OP, UP, at(0)).unwrap();
-    quotas.give_back(WHO, OP, UP, &charged, at(0), at(60_000));
+    quotas.give_back(WHO, OP, UP, &charged, at(60_000));
     assert_eq!(quotas.returning(WHO, OP, UP)[0].take_unspent(at(60_050)), 1);
 }
 
