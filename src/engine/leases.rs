@@ -119,7 +119,7 @@ impl Engine {
         // A request that ends when the runtime does has nobody to tell.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         for want in wants {
-            if !want.begin_soon() {
+            if !want.comes_ahead() || !want.begin_soon() {
                 continue;
             }
             let engine = Arc::clone(self);

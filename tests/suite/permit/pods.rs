@@ -1,5 +1,6 @@
 //! Two pods of one deployment, as deploy/kubernetes.yaml lays them out: one host's key and permit for
 //! both, in a Secret, and a state of its own for each (TLS-3).
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -39,6 +40,7 @@ fn mount(dir: &Path, files: &BTreeMap<&str, Vec<u8>>) -> PathBuf {
 
 struct Deployment {
     dir: PathBuf,
+    started: Cell<u32>,
     secret: PathBuf,
     pki: DevPki,
 }
@@ -77,7 +79,7 @@ impl Deployment {
         ]);
         let secret = mount(&dir, &files);
         std::fs::remove_dir_all(dir.join("pki/permit")).unwrap();
-        Self { dir, secret, pki }
+        Self { dir, started: Cell::new(0), secret, pki }
     }
 
     /// One of its pods, with the volume of this number. What is written there is all that differs.
@@ -101,7 +103,9 @@ impl Deployment {
         );
         let config = self.dir.join(format!("sekisho-{number}.toml"));
         std::fs::write(&config, text).unwrap();
-        let err = self.dir.join(format!("err-{number}"));
+        // What each of them says is its own: two may have the same volume for a moment.
+        self.started.set(self.started.get() + 1);
+        let err = self.dir.join(format!("err-{}", self.started.get()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
         command.arg("run").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
         assert!(MANIFEST.contains(&format!("name: CREDENTIALS_DIRECTORY, value: {MOUNT}")));
