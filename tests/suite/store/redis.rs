@@ -88,7 +88,7 @@ pub(crate) enum Keeps {
     Everything,
 }
 
-/// A `redis-server` of our own. Stopped when dropped.
+/// A Redis or Valkey server of our own. Stopped when dropped.
 pub(crate) struct Server {
     dir: Scratch,
     pub(crate) port: u16,
@@ -152,7 +152,7 @@ impl Server {
         };
         if tokio::time::timeout(Duration::from_secs(20), answers).await.is_err() {
             let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
-            panic!("redis-server does not answer: {log}");
+            panic!("{} does not answer: {log}", program());
         }
     }
 
@@ -202,7 +202,7 @@ impl Server {
 
     /// A connection that may do everything.
     pub(crate) async fn admin(&self) -> MultiplexedConnection {
-        self.try_admin().await.expect("redis-server answers")
+        self.try_admin().await.expect("the server answers")
     }
 
     async fn try_admin(&self) -> Option<MultiplexedConnection> {
@@ -232,13 +232,16 @@ impl Server {
     }
 }
 
+/// `redis-server`, or what is named instead: `tests/run` has these tests done with Valkey's too.
+fn program() -> String {
+    std::env::var("SEKISHO_TEST_STORE").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 fn launch(conf: &Path) -> Child {
-    Command::new("redis-server")
-        .arg(conf)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("these tests need redis-server 7 or valkey: apt-get install redis-server")
+    let program = program();
+    let started =
+        Command::new(&program).arg(conf).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    started.unwrap_or_else(|error| panic!("{program}: {error}; `tests/run` installs it"))
 }
 
 pub(crate) fn secret(environment: &str) -> SharedSecret {

@@ -465,8 +465,17 @@ impl World {
     }
 }
 
+/// Of every file of it, the oldest first: a clock that is moved over midnight begins another one.
 fn log_in(dir: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(dir.join("access.log")).unwrap_or_default();
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    let is_closed =
+        |path: &PathBuf| path.to_str().is_some_and(|path| path.contains("/access.log."));
+    let mut files: Vec<PathBuf> = files.filter(is_closed).collect();
+    files.sort();
+    files.push(dir.join("access.log"));
+    let text: String =
+        files.iter().map(|file| std::fs::read_to_string(file).unwrap_or_default()).collect();
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).expect(line);
         // PRIV-5: of whatever kind it is.
