@@ -90,6 +90,34 @@ pub struct Bounds {
     pub h2_control_frames: Rate,
 }
 
+#[cfg(test)]
+impl Bounds {
+    /// Small ones, for tests that change what they are about.
+    pub(crate) const fn small() -> Self {
+        const SECOND: Duration = Duration::from_secs(1);
+        Self {
+            handshake: SECOND,
+            first_byte: SECOND,
+            header: Duration::from_secs(2),
+            header_bytes: 4_096,
+            header_count: 16,
+            target_bytes: 1_024,
+            body_bytes: 1 << 20,
+            body_rate: 1_000,
+            body_rate_grace: Duration::from_secs(10),
+            idle: Duration::from_secs(5),
+            requests_per_connection: 10,
+            connections: 10,
+            connections_per_address: 10,
+            connections_per_identity: 10,
+            h2_streams: 10,
+            h2_resets: 10,
+            h2_header_bytes: 4_096,
+            h2_control_frames: Rate { count: 10, per: SECOND },
+        }
+    }
+}
+
 /// So many in so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {

@@ -49,32 +49,12 @@ pub(super) fn next_piece(session: &mut Session, ctx: &mut Ctx) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Rate;
 
     const SECOND: Duration = Duration::from_secs(1);
     const PIECE: usize = 16_384;
 
     fn bounds() -> Bounds {
-        Bounds {
-            handshake: SECOND,
-            first_byte: SECOND,
-            header: SECOND,
-            header_bytes: 4_096,
-            header_count: 16,
-            target_bytes: 1_024,
-            body_bytes: 1 << 20,
-            body_rate: 1_024,
-            body_rate_grace: 10 * SECOND,
-            idle: 60 * SECOND,
-            requests_per_connection: 10,
-            connections: 10,
-            connections_per_address: 10,
-            connections_per_identity: 10,
-            h2_streams: 10,
-            h2_resets: 10,
-            h2_header_bytes: 4_096,
-            h2_control_frames: Rate { count: 10, per: SECOND },
-        }
+        Bounds { body_rate: 1_024, idle: 60 * SECOND, ..Bounds::small() }
     }
 
     #[test]

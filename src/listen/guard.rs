@@ -300,36 +300,11 @@ impl H2Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Rate;
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn bounds() -> Bounds {
-        let rate = Rate { count: 10, per: SECOND };
-        Bounds {
-            handshake: SECOND,
-            first_byte: SECOND,
-            header: 2 * SECOND,
-            header_bytes: 4_096,
-            header_count: 16,
-            target_bytes: 1_024,
-            body_bytes: 1 << 20,
-            body_rate: 1_000,
-            body_rate_grace: 10 * SECOND,
-            idle: 5 * SECOND,
-            requests_per_connection: 10,
-            connections: 10,
-            connections_per_address: 10,
-            connections_per_identity: 10,
-            h2_streams: 10,
-            h2_resets: 10,
-            h2_header_bytes: 4_096,
-            h2_control_frames: rate,
-        }
-    }
-
     fn armed() -> H1Guard {
-        let mut guard = H1Guard::new(&bounds());
+        let mut guard = H1Guard::new(&Bounds::small());
         assert_eq!(guard.arm(1), Armed::Now);
         assert_eq!(guard.arm(1), Armed::Before);
         guard
@@ -340,7 +315,7 @@ mod tests {
 
     #[test]
     fn mon_5_each_wait_has_its_own_patience() {
-        let bounds = bounds();
+        let bounds = Bounds::small();
         let mut guard = armed();
         assert_eq!(guard.patience(&bounds), Some(bounds.first_byte));
         assert_eq!(guard.out_of_patience(), None);
@@ -359,7 +334,7 @@ mod tests {
             let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
             [&length[1..], &[kind, 0], &stream.to_be_bytes(), payload].concat()
         };
-        let mut guard = H2Guard::new(&bounds());
+        let mut guard = H2Guard::new(&Bounds::small());
         let mut open = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, &[])].concat();
         assert_eq!(guard.feed(&mut open, 0), Verdict::Pass);
         let data = |bytes| frame(0, 1, &vec![b'.'; bytes]);
@@ -386,7 +361,7 @@ mod tests {
 
     #[test]
     fn mon_5_speed_of_a_body_is_not_saved_up() {
-        let bounds = bounds();
+        let bounds = Bounds::small();
         let mut guard = armed();
         assert_eq!(guard.feed(LENGTH), Verdict::Pass);
         // Fast at first: no more patience than the grace.
