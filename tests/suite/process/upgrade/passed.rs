@@ -18,7 +18,7 @@ async fn tls_3_callers_who_never_stop_lose_nothing_where_they_are_passed_on() {
     const SWAPS: usize = 3;
     let (place, world) = (Place::new().await, behind(Plan::default()).await);
     let passes = PASSES.replace("{target}", &world.address().to_string());
-    place.write(|_| passes.replace("shutdown_grace = \"10 s\"", "shutdown_grace = \"1 s\""));
+    place.write(|_| passes.replace("shutdown_grace = \"10 s\"", "shutdown_grace = \"2 s\""));
     let mut line = Line::start(&place).await;
     let to = line.address().await;
     let mut crowd = Crowd::new();

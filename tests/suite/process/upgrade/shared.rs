@@ -26,7 +26,7 @@ async fn mon_2_units_of_a_shared_quota_are_there_before_meanwhile_and_after() {
     std::fs::write(place.dir.join("canaries.txt"), "902-1111111-2222222\n").unwrap();
     place.write(|text| {
         let more = [shared(&server, 1).as_str(), WATCHED, EVERYBODY].concat();
-        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
+        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"16 s\"");
         let text = text.replace("[\"3/min\", \"100/day\"]", "[\"9/day\"]");
         text.replace("#more\n", &more)
     });
