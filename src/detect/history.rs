@@ -148,7 +148,7 @@ pub(super) trait Bytes {
     }
 }
 
-struct To<'a>(&'a mut Vec<u8>);
+pub(super) struct To<'a>(pub(super) &'a mut Vec<u8>);
 
 impl Bytes for To<'_> {
     fn pass<const N: usize>(&mut self, value: [u8; N]) -> Result<[u8; N], HistoryFault> {
@@ -157,7 +157,7 @@ impl Bytes for To<'_> {
     }
 }
 
-struct From<'a>(&'a [u8]);
+pub(super) struct From<'a>(pub(super) &'a [u8]);
 
 impl Bytes for From<'_> {
     fn pass<const N: usize>(&mut self, _default: [u8; N]) -> Result<[u8; N], HistoryFault> {

@@ -2,14 +2,33 @@
 use crate::base::Moment;
 
 use super::event::{Event, Outcome};
+use super::history::{Bytes, HistoryFault};
 use super::settings::Settings;
 use super::signal::{Detector, Explanation, Level, Mode, Response, Severity, Signal, Subject};
 
-const WINDOW_NS: u64 = 900_000_000_000;
+pub(super) const WINDOW_NS: u64 = 900_000_000_000;
+
+/// The monotonic clock, put forward by a window: so what began before the process did has its moment,
+/// too, and none is zero.
+pub(super) const fn ticks(at: Moment) -> u64 {
+    at.mono_ns().saturating_add(WINDOW_NS + 1)
+}
+
+/// What the wall clock, as it is set `now`, said at `ticks`.
+pub(super) const fn wall_ms(at_ticks: u64, now: Moment) -> u64 {
+    now.unix_ms().saturating_sub(ticks(now).saturating_sub(at_ticks) / 1_000_000)
+}
+
+/// The other way round. What is still to come, by a clock that was set back, is now.
+pub(super) const fn ticks_of(wall_ms: u64, now: Moment) -> u64 {
+    let passed_ns = now.unix_ms().saturating_sub(wall_ms).saturating_mul(1_000_000);
+    ticks(now).saturating_sub(passed_ns)
+}
 
 /// What one source did in its last quarter of an hour, which begins with its first bad event.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SourceCounts {
+    /// In ticks.
     began_ns: u64,
     began_ms: u64,
     scanner: u16,
@@ -28,8 +47,8 @@ impl SourceCounts {
         event: &Event<'_>,
         settings: &Settings,
     ) -> (Option<Signal>, Option<Signal>) {
-        if event.at.mono_ns().saturating_sub(self.began_ns) > WINDOW_NS || self.began_ns == 0 {
-            *self = Self { began_ns: event.at.mono_ns().max(1), ..Self::default() };
+        if self.are_over(event.at) {
+            *self = Self { began_ns: ticks(event.at), ..Self::default() };
             self.began_ms = event.at.unix_ms();
         }
         match event.outcome {
@@ -44,6 +63,27 @@ impl SourceCounts {
         }
         let subject = Subject::Source(event.source);
         (self.intrusion(subject, event.at, settings), self.logins(subject, event.at, settings))
+    }
+
+    /// Or have not begun.
+    pub(super) const fn are_over(&self, now: Moment) -> bool {
+        ticks(now).saturating_sub(self.began_ns) > WINDOW_NS
+    }
+
+    /// Over a restart, in which the wall clock went on.
+    pub(super) fn pass(&mut self, by: &mut impl Bytes, now: Moment) -> Result<(), HistoryFault> {
+        let mut began_ms = wall_ms(self.began_ns, now);
+        by.u64(&mut began_ms)?;
+        self.began_ns = ticks_of(began_ms, now);
+        self.began_ms = began_ms.min(now.unix_ms());
+        for count in [&mut self.scanner, &mut self.malformed, &mut self.logins] {
+            by.u16(count)?;
+        }
+        for word in &mut self.tried {
+            by.u64(word)?;
+        }
+        by.told(&mut self.told_intrusion)?;
+        by.told(&mut self.told_logins)
     }
 
     fn try_identity(&mut self, event: &Event<'_>) {

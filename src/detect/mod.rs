@@ -11,7 +11,7 @@
 //! 4. Counts are judged with each event, not at the hour's end.
 //! 5. A window ends by the monotonic clock. The wall clock says only which hour of the week it was,
 //!    and an hour in which it jumped teaches nothing. Over a restart it says how much of a window is
-//!    left: what is counted of an identity goes on from where it was.
+//!    left: what is counted of an identity or a source goes on from where it was.
 //! 6. Off, observe and enforce differ only in what a signal says of itself.
 //!
 //! On failure: counters stop at their greatest value, which is above every limit; a history of

@@ -8,7 +8,6 @@ use super::memory::{Piece, Source, Unreadable};
 use super::usual::Usual;
 use super::{Engine, Live};
 use crate::base::{IdentityIx, Moment, Name, RoleIx};
-use crate::detect::HistoryFault;
 use crate::store::{BlobKey, KeyId, Shelf, StoreFault};
 
 /// Whose memory has changed since it was written down. By name: places change with the configuration.
@@ -173,10 +172,7 @@ impl<'e> Remembered<'e> {
         match self.kind {
             Kind::Watches => {
                 let Some(ix) = self.place(name) else { return Ok(()) };
-                self.live.recall_watch(ix, value, now).map_err(|fault| match fault {
-                    HistoryFault::Newer => Unreadable::Newer,
-                    HistoryFault::Length | HistoryFault::Malformed => Unreadable::Damaged,
-                })
+                Ok(self.live.recall_watch(ix, value, now)?)
             }
             Kind::Logins => {
                 let restored = locks.logins(|logins, _table| {

@@ -4,7 +4,7 @@
 //!
 //! A process that is killed loses what changed since the last writing, one [`SAVE_EVERY`] and the time
 //! that writing takes at most; of the exposure ledger [`ALL_EVERY`] of them, and of what detectors count
-//! as many as there are [`WATCHES_AT_ONCE`] active identities. One that stops in order loses nothing.
+//! as many as there are [`WATCHES_AT_ONCE`] active identities, or [`SOURCE_PAGES_AT_ONCE`] of sources. One that stops in order loses nothing.
 //! A piece that can't be read is refused by itself and takes no other with it.
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::base::{Moment, Name, Secret};
+use crate::detect::HistoryFault;
 use crate::store::{Blob, BlobKey, KeyId, Put, Register, SharedSecret, Shelf, Store, StoreFault};
 
 /// How often changes are written down.
@@ -24,6 +25,9 @@ pub const ALL_EVERY: u32 = 5;
 /// Watches that are written down each time, at about a kilobyte: each of them changes with every
 /// request. Of more than so many active identities each waits for its turn.
 pub const WATCHES_AT_ONCE: usize = 1_024;
+/// Pages of what sources did that are written down each time, at up to four kilobytes: there are 1,024,
+/// and in a flood from everywhere all of them change.
+pub const SOURCE_PAGES_AT_ONCE: usize = 256;
 /// Pieces that are asked for, and written, at a time.
 pub const PIECES_AT_ONCE: usize = 4_096;
 /// Their bytes, beyond which the rest waits for the next transaction.
@@ -46,6 +50,15 @@ pub enum Unreadable {
     Newer,
     /// Cut short, changed, or something else.
     Damaged,
+}
+
+impl From<HistoryFault> for Unreadable {
+    fn from(fault: HistoryFault) -> Self {
+        match fault {
+            HistoryFault::Newer => Self::Newer,
+            HistoryFault::Length | HistoryFault::Malformed => Self::Damaged,
+        }
+    }
 }
 
 /// Something that is to be remembered.

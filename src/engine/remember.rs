@@ -9,6 +9,7 @@ use super::exposure::Revealed;
 use super::histories::{Kind, Remembered};
 use super::memory::{ALL_EVERY, Piece, SAVE_EVERY, Saved, Source, Unreadable, WATCHES_AT_ONCE};
 use super::pacing::Told;
+use super::sources::BadSources;
 use super::usual::Usual;
 use super::{Engine, Live, Memory};
 use crate::base::{IdentityIx, LimitIx, Moment};
@@ -93,7 +94,9 @@ impl Engine {
         let logins = Remembered::by_id(self, &live, Kind::Logins);
         let usual = Usual::new(self, &live);
         let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
-        for source in [&quotas as &dyn Source, &revealed, &watches, &logins, &usual, &told] {
+        let bad = BadSources::of(self);
+        let all: [&dyn Source; 7] = [&quotas, &revealed, &watches, &logins, &usual, &told, &bad];
+        for source in all {
             refused = refused.saturating_add(self.memory.load(source, now).await?.refused);
         }
         if refused > 0 {
@@ -128,7 +131,10 @@ impl Engine {
         let logins = Remembered::of(self, &live, Kind::Logins);
         let usual = Usual::new(self, &live);
         let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
-        let sources: [&dyn Source; 6] = [&quotas, &logins, &watches, &usual, &told, &revealed];
+        let bad = BadSources::of(self);
+        let bad = if extent == Extent::Rest { bad.all() } else { bad };
+        let sources: [&dyn Source; 7] =
+            [&quotas, &logins, &bad, &watches, &usual, &told, &revealed];
         let sources = match (extent, sources.split_last()) {
             (Extent::Urgent, Some((_revealed, urgent))) => urgent,
             _ => &sources[..],
@@ -176,6 +182,7 @@ impl Engine {
             if moved >= SET_MS.unsigned_abs() {
                 // What was written stands for other moments now.
                 self.live().quotas.mark_spent(now);
+                self.watches.sources.lock().mark_kept();
             }
             let extent = if round.is_multiple_of(ALL_EVERY) { Extent::All } else { Extent::Urgent };
             self.save(extent, now).await;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashSet};
 use super::memory::{Piece, Source, Unreadable};
 use super::{Engine, Live};
 use crate::base::{Moment, Name, RoleIx};
-use crate::detect::HistoryFault;
 use crate::store::{BlobKey, KeyId, Shelf};
 
 /// The roles of the configuration in force.
@@ -54,10 +53,7 @@ impl Source for Usual<'_> {
         let found = self.roles().find(|(role, _)| self.id(role) == key.id);
         // Of a role that is no longer configured, and may be again.
         let Some((_, ix)) = found else { return Ok(()) };
-        self.live.recall_peers(ix, value).map_err(|fault| match fault {
-            HistoryFault::Newer => Unreadable::Newer,
-            HistoryFault::Length | HistoryFault::Malformed => Unreadable::Damaged,
-        })
+        Ok(self.live.recall_peers(ix, value)?)
     }
 
     fn known(&self) -> Option<HashSet<KeyId>> {

@@ -23,7 +23,7 @@ const SOURCES_MAX: usize = 65_536;
 
 /// What is kept over configurations.
 pub(super) struct Watches {
-    sources: Mutex<Sources>,
+    pub(super) sources: Mutex<Sources>,
     /// Under which objects are told apart.
     object: HashKey,
 }

@@ -3,6 +3,7 @@ mod history;
 mod named;
 mod parts;
 mod runs;
+mod sources;
 
 use super::*;
 use crate::base::HashKey;

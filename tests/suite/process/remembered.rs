@@ -202,3 +202,38 @@ async fn acc_2_a_lock_that_can_t_be_read_stops_the_start() {
     let page = file.locks_since(Cursor::START).await.unwrap();
     assert_eq!(page.records.iter().filter(|record| record.key == key).count(), 1, "it is kept");
 }
+
+/// Two identities before a crash and two after it are four: in one window, whatever the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_6_a_killed_process_counts_a_spray_on_where_it_was() {
+    let place = Place::new().await;
+    let few = "[detect.logins]\nmode = \"enforce\"\nspray_act = 4\n";
+    place.write(|text| text.replace("#more\n", few));
+    let signed = |subject: &str| {
+        let claims = TokenClaims::new(ISSUER, subject, AUDIENCE);
+        place.pki.signer.sign(&claims, now()).unwrap()
+    };
+    let caller = Caller::new(CallerConfig::trusting(place.pki.ca.certificate())).unwrap();
+    let guess = async |gateway: &Sekisho, subject: &str| {
+        let (genuine, other) = (signed(subject), signed("somebody-else"));
+        let (text, signature) =
+            (genuine.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+        let call = bearing(get(ORDERS), &format!("{text}.{signature}"));
+        caller.call(gateway.address().await, call).await.unwrap().status.as_u16()
+    };
+    let locked = || place.actions().iter().filter(|action| action.as_str() == "locked").count();
+    let first = Sekisho::run(&place);
+    for subject in ["analyst", "limited-caller"] {
+        assert_eq!(guess(&first, subject).await, 401);
+    }
+    first.has_written().await;
+    first.signal(Signal::KILL);
+    first.ended().await;
+
+    let second = Sekisho::run(&place);
+    assert_eq!(guess(&second, "office-clerk").await, 401);
+    assert_eq!(locked(), 0, "three are too few");
+    assert_eq!(guess(&second, "leaver").await, 401);
+    eventually("the source is locked", || (locked() == 1).then_some(())).await;
+    second.told_to_end().await;
+}
