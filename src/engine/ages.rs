@@ -38,7 +38,7 @@ pub enum AgedKind {
     Staple,
     /// An issuer's public keys, since they were last fetched.
     KeySet,
-    /// One of an issuer's public keys, since this process first saw its id.
+    /// One of an issuer's public keys, since its id was first seen here.
     IssuerKey,
     /// What others know as well: a password, what alarms are signed with. And what the gateway derives
     /// its own keys from. As old as its file.

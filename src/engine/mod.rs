@@ -38,6 +38,7 @@ mod report;
 mod revealed;
 mod revoke;
 mod revoked;
+mod sights;
 mod sources;
 mod space;
 mod strangers;

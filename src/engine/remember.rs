@@ -9,6 +9,7 @@ use super::exposure::Revealed;
 use super::histories::{Kind, Remembered};
 use super::memory::{ALL_EVERY, Piece, SAVE_EVERY, Saved, Source, Unreadable, WATCHES_AT_ONCE};
 use super::pacing::Told;
+use super::sights::FirstSights;
 use super::sources::BadSources;
 use super::usual::Usual;
 use super::{Engine, Live, Memory};
@@ -95,7 +96,9 @@ impl Engine {
         let usual = Usual::new(self, &live);
         let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
         let bad = BadSources::of(self);
-        let all: [&dyn Source; 7] = [&quotas, &revealed, &watches, &logins, &usual, &told, &bad];
+        let sights = FirstSights { memory: &self.memory, jwks: &self.jwks, live: &live };
+        let all: [&dyn Source; 8] =
+            [&quotas, &revealed, &watches, &logins, &usual, &told, &bad, &sights];
         for source in all {
             refused = refused.saturating_add(self.memory.load(source, now).await?.refused);
         }
@@ -133,8 +136,9 @@ impl Engine {
         let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
         let bad = BadSources::of(self);
         let bad = if extent == Extent::Rest { bad.all() } else { bad };
-        let sources: [&dyn Source; 7] =
-            [&quotas, &logins, &bad, &watches, &usual, &told, &revealed];
+        let sights = FirstSights { memory: &self.memory, jwks: &self.jwks, live: &live };
+        let sources: [&dyn Source; 8] =
+            [&quotas, &logins, &bad, &watches, &usual, &told, &sights, &revealed];
         let sources = match (extent, sources.split_last()) {
             (Extent::Urgent, Some((_revealed, urgent))) => urgent,
             _ => &sources[..],
@@ -159,7 +163,8 @@ impl Engine {
         let logins = Remembered::of(self, &live, Kind::Logins);
         let usual = Usual::new(self, &live);
         let told = Told { memory: &self.memory, pacing: &self.pacing, live: &live };
-        let sources: [&dyn Source; 5] = [&quotas, &watches, &logins, &usual, &told];
+        let sights = FirstSights { memory: &self.memory, jwks: &self.jwks, live: &live };
+        let sources: [&dyn Source; 6] = [&quotas, &watches, &logins, &usual, &told, &sights];
         self.memory.forget_unknown(&sources, now).await.map(|_pieces| ())
     }
 

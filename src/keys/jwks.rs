@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::fetch::{self, JwksFault, JwksUrl};
-use super::seen::Seen;
+use super::seen::{SightFault, Sights};
 use crate::base::{Clock, Moment, Name};
 use crate::https;
 use crate::identity::{KeySet, KeySets};
@@ -71,7 +71,7 @@ pub struct IssuerStatus {
     pub keys: usize,
     /// Seconds since they were last read successfully.
     pub age_secs: Option<u64>,
-    /// When each of them was first seen, in seconds since 1970.
+    /// When each of them was first seen here, in seconds since 1970.
     pub since_unix_secs: Vec<u64>,
     /// Why the last attempt failed, if it did.
     pub fault: Option<JwksFault>,
@@ -105,6 +105,8 @@ struct Inner {
     counters: JwksCounters,
     /// Held while `current` is put together, so that an older one never overwrites a newer one.
     publishing: Mutex<()>,
+    /// Asked for with a source's state in hand, never the other way round.
+    sights: Mutex<Sights>,
 }
 
 struct Source {
@@ -117,7 +119,6 @@ struct Source {
 #[derive(Default)]
 struct State {
     keys: Option<Arc<KeySet>>,
-    seen: Seen,
     read_at: Option<Moment>,
     /// How old they were at that moment: those of another process are.
     were: Duration,
@@ -149,6 +150,7 @@ impl JwksStore {
             current: ArcSwap::default(),
             counters: JwksCounters::default(),
             publishing: Mutex::new(()),
+            sights: Mutex::default(),
         }))
     }
 
@@ -174,6 +176,12 @@ impl JwksStore {
 
     /// Puts issuers in force. Keys that were fetched from the same place before are kept.
     pub fn adopt(&self, prepared: Prepared) {
+        let now = self.0.clock.now();
+        for source in &prepared.0 {
+            if let Some(keys) = &source.state.lock().keys {
+                self.0.sights.lock().note(&source.issuer.iss, keys, now);
+            }
+        }
         self.0.sources.store(Arc::new(prepared.0));
         self.0.publish();
     }
@@ -275,7 +283,7 @@ impl JwksStore {
             if state.keys.is_none()
                 && let Ok(keys) = KeySet::parse(handed.text.as_bytes())
             {
-                state.seen.note(&keys, now);
+                self.0.sights.lock().note(&handed.iss, &keys, now);
                 state.keys = Some(Arc::new(keys));
                 (state.read_at, state.were) = (Some(now), handed.age);
             }
@@ -294,6 +302,20 @@ impl JwksStore {
         })
     }
 
+    /// Issuers, by their `iss`, of which keys came or went since this was last asked; at most `most`, with
+    /// what is to be written down of each.
+    pub fn take_changed_sights(&self, most: usize) -> Vec<(Box<str>, Vec<u8>)> {
+        self.0.sights.lock().take_changed(most)
+    }
+
+    /// Takes back since when an issuer's keys are known, whether or not it is in force now.
+    ///
+    /// # Errors
+    /// See [`SightFault`]; nothing was taken then.
+    pub fn recall_sights(&self, bytes: &[u8]) -> Result<(), SightFault> {
+        self.0.sights.lock().recall(bytes)
+    }
+
     /// One line per issuer.
     pub fn status(&self) -> Vec<IssuerStatus> {
         let now = self.0.clock.now();
@@ -304,7 +326,9 @@ impl JwksStore {
                 name: source.issuer.name.clone(),
                 keys: state.keys.as_ref().map_or(0, |keys| keys.len()),
                 age_secs: state.age(now).map(|age| age.as_secs()),
-                since_unix_secs: state.seen.since(),
+                since_unix_secs: state.keys.as_ref().map_or_else(Vec::new, |keys| {
+                    self.0.sights.lock().since(&source.issuer.iss, keys)
+                }),
                 fault: state.fault,
                 fetched: state.fetched,
                 failed: state.failed,
@@ -364,7 +388,7 @@ impl Drop for Landing {
             let mut state = self.source.state.lock();
             state.fault = outcome.as_ref().err().copied();
             if let Ok(keys) = outcome {
-                state.seen.note(&keys, now);
+                self.inner.sights.lock().note(&self.source.issuer.iss, &keys, now);
                 state.keys = Some(Arc::new(keys));
                 (state.read_at, state.were) = (Some(now), Duration::ZERO);
                 state.fetched = state.fetched.saturating_add(1);
@@ -383,14 +407,9 @@ impl Drop for Landing {
 impl Source {
     fn open(issuer: IssuerKeys, before: &[Arc<Self>], now: Moment) -> Result<Self, JwksFault> {
         let mut state = State::default();
-        let known = before.iter().find(|old| old.issuer.iss == issuer.iss);
-        if let Some(known) = known {
-            state.seen.clone_from(&known.state.lock().seen);
-        }
         let tls = match &issuer.source {
             JwksSource::File(path) => {
                 let keys = fetch::file(path)?;
-                state.seen.note(&keys, now);
                 state.keys = Some(Arc::new(keys));
                 state.read_at = Some(now);
                 state.tried_at = Some(now);

@@ -6,7 +6,8 @@
 //! 2. An unknown key causes one fetch per issuer and cool-down, however many requests ask.
 //! 3. HTTPS only, always verified, no redirects, bounded in time and size.
 //! 4. A set replaces its predecessor only if it is good as a whole.
-//! 5. A process that takes another one's place has the keys that one had, from the same places.
+//! 5. Since when each key is known outlives the process: no restart makes one younger.
+//! 6. A process that takes another one's place has the keys that one had, from the same places.
 //!
 //! On failure: the last good keys are lent on, the fault is counted and shown, and the fetch is tried
 //! again after the cool-down. An issuer whose keys never came has none, and its tokens are refused.
@@ -20,3 +21,4 @@ pub use fetch::{JwksFault, JwksUrl};
 pub use jwks::{
     Handed, IssuerKeys, IssuerStatus, JwksCounters, JwksSource, JwksStore, Patience, Prepared,
 };
+pub use seen::SightFault;

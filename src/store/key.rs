@@ -82,6 +82,8 @@ codes! {
         Pace = 8,
         /// Since when no configuration knows what something else is about.
         Unknown = 9,
+        /// Since when an issuer's keys are known.
+        Keys = 10,
     }
 }
 codes! {

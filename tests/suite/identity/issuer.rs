@@ -2,6 +2,7 @@
 use std::time::Duration;
 
 use sekisho::devcerts::{TokenClaims, TokenSigner};
+use sekisho::engine::AgedKind;
 use sekisho::mock::{Operation, Reply, Scenario};
 use serde_json::json;
 
@@ -154,6 +155,44 @@ async fn tls_5_a_rotated_key_is_taken_up_and_the_old_one_let_go() {
     let reply = try_with(&world, &by_old).await;
     assert_eq!(fault(&world, &reply), token_fault("UnknownKey"));
     assert_eq!(try_with(&world, &by_new).await.status, 200);
+    world.finish().await;
+}
+
+/// A gateway that is started anew each week would else never say that a key is due.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_a_key_is_as_old_after_a_restart_as_before_it() {
+    const WEEK: Duration = Duration::from_secs(7 * 86_400);
+    let short = "threads = 1\nsecret_max_age = \"30 days\"";
+    let mut world = World::with(Plan::default().replace("threads = 1", short).by_hand()).await;
+    let (old, new) = (world.pki.signer.jwks(), world.pki.other_signer.jwks());
+    let keys = |world: &World| -> Vec<u64> {
+        let (all, now) = (world.gateway.engine.view_keys(), world.gateway.engine.clock.now());
+        let of_issuer = all.iter().filter(|aged| aged.kind == AgedKind::IssuerKey);
+        of_issuer.filter_map(|aged| Some(aged.age_secs(now)? / 86_400)).collect()
+    };
+    let told = |world: &World| {
+        world.gateway.engine.check_conditions();
+        let told = world.events("alarm-raised");
+        told.iter().any(|event| {
+            (&event["sekisho.alarm"], &event["sekisho.issuer"])
+                == (&"key-too-old".into(), &"corp".into())
+        })
+    };
+    for days in [7, 14] {
+        world.advance(WEEK);
+        world = world.restart().await;
+        assert_eq!(keys(&world), [days]);
+        assert!(!told(&world));
+    }
+    // Another one for a week, of which a restart sees nothing but its own time.
+    std::fs::write(world.dir.join("pki/tokens/signing.jwks"), new).unwrap();
+    world = world.restart().await;
+    assert_eq!(keys(&world), [0]);
+    std::fs::write(world.dir.join("pki/tokens/signing.jwks"), old).unwrap();
+    world.advance(Duration::from_secs(2 * 86_400));
+    world = world.restart().await;
+    assert_eq!(keys(&world), [16]);
+    until("it is due within two weeks", || told(&world)).await;
     world.finish().await;
 }
 
