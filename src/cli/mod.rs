@@ -11,6 +11,7 @@ mod check;
 mod demo;
 mod dev_certs;
 mod explain;
+mod lists;
 mod mock;
 mod notify;
 mod operate;

@@ -15,6 +15,7 @@ mod compile;
 mod describe;
 pub mod diff;
 mod error;
+mod lists;
 mod numbers;
 mod operating;
 mod outside;
@@ -36,6 +37,7 @@ use crate::base::Moment;
 
 pub use compile::{Loaded, load_from, reload_from};
 pub use error::{ConfigError, ConfigErrors, ERRORS_MAX, Paint, Severity, counted};
+pub use lists::LISTS_FILE;
 pub use numbers::{ListenerNumbers, NoNumberLeft};
 pub use operating::{
     ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators, Stranger,

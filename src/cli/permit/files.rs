@@ -27,7 +27,7 @@ impl Existing {
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Mode {
+pub(in crate::cli) enum Mode {
     Owner = 0o600,
     Everyone = 0o644,
 }
@@ -87,7 +87,7 @@ pub(super) fn write(
 }
 
 /// In one step: whoever reads it finds the old file or the new one.
-pub(super) fn replace(path: &Path, bytes: &[u8], mode: Mode) -> std::io::Result<()> {
+pub(in crate::cli) fn replace(path: &Path, bytes: &[u8], mode: Mode) -> std::io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);

@@ -1,7 +1,7 @@
 //! `sekisho permit`: hosts' keys and requests, the platform team's key, permits, sealed keys (TLS-3).
 pub(super) mod args;
 pub(super) mod clock;
-mod files;
+pub(super) mod files;
 mod keys;
 mod paper;
 mod verdict;

@@ -1,12 +1,15 @@
 //! What stays in force where its file can't be used any more: a half-written copy takes nothing down,
 //! and holds up nothing that is revoked in the same change (TLS-5, ACC-3). Only where a configuration
-//! is read again, and only for a file that it read before.
+//! is read again, and only for a file that it read before. Over a restart only lists of revoked
+//! certificates stay, in the place of older ones.
 use std::path::Path;
 
 use super::Ctx;
-use super::material::Certified;
+use super::material::{Certified, unreadable};
 use crate::base::ControlId;
+use crate::config::lists::{self, LISTS_FILE, RECORD_BYTES_MAX, RecordFault};
 use crate::config::operating::API_LISTENER;
+use crate::config::outside::ReadFault;
 use crate::config::raw::value::quoted;
 use crate::config::settings::{CertifiedChain, ClientKey, Expired, OnDisk, TlsSettings, Withheld};
 use crate::config::source::Place;
@@ -19,6 +22,40 @@ impl<'c> Ctx<'c> {
             return before.api.as_ref().map(|api| &api.tls);
         }
         before.listeners.iter().find(|own| own.name.as_str() == listener)?.tls.as_ref()
+    }
+
+    /// Lists that were in force when the process before this one ended; none, where a configuration is
+    /// read again. Where they can't be known nobody may be let in by others: that is a mistake.
+    pub(super) fn kept_lists(&mut self) -> &[lists::Kept] {
+        if self.lists.is_none() {
+            let kept = if self.before.is_some() { None } else { self.read_kept_lists() };
+            self.lists = Some(kept.unwrap_or_default());
+        }
+        self.lists.as_deref().unwrap_or_default()
+    }
+
+    fn read_kept_lists(&mut self) -> Option<Vec<lists::Kept>> {
+        let (file, gateway) = (self.state_file(LISTS_FILE)?, self.document.gateway.as_ref()?);
+        let found = match self.outside.read_own(&file, RECORD_BYTES_MAX) {
+            Err(ReadFault::Missing) => return None,
+            Err(fault) => unreadable(&file, fault).0,
+            Ok(bytes) => match lists::read(&bytes) {
+                Ok(kept) => return Some(kept),
+                Err(RecordFault::Newer) => {
+                    format!(
+                        "{} was written by a newer version",
+                        quoted(&file.display().to_string())
+                    )
+                }
+                Err(RecordFault::Damaged) => {
+                    format!("{} is damaged or cut short", quoted(&file.display().to_string()))
+                }
+            },
+        };
+        let instead = "restore it from a backup, or remove it once the files of client_crl are known to \
+                       be the newest of their authorities";
+        self.report.error(&gateway.place, ControlId::Acc3, found, instead);
+        None
     }
 
     /// Whether this host's permit covers a listener and every name of a certificate. Where it does not,

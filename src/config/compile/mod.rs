@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use super::Snapshot;
 use super::error::{ConfigError, ConfigErrors, Report};
+use super::lists::Kept;
 use super::outside::Outside;
 use super::raw::At;
 use super::raw::value::{NameText, TextValue, quoted};
@@ -100,6 +101,7 @@ fn load(
         host,
         prefixes: Vec::new(),
         secrets: Vec::new(),
+        lists: None,
     };
     let snapshot = ctx.snapshot(generation);
     let Some(snapshot) = snapshot else {
@@ -127,6 +129,8 @@ struct Ctx<'c> {
     prefixes: Vec<Prefixes>,
     /// What was read so far, and is as old as its file.
     secrets: Vec<SecretAge>,
+    /// Lists of revoked certificates that were in force before this process, once they are asked for.
+    lists: Option<Vec<Kept>>,
 }
 
 impl Ctx<'_> {

@@ -214,7 +214,7 @@ impl Ctx<'_> {
         HostKey::of_pem(&pem)
     }
 
-    fn state_file(&self, name: &str) -> Option<std::path::PathBuf> {
+    pub(super) fn state_file(&self, name: &str) -> Option<std::path::PathBuf> {
         let gateway = self.document.gateway.as_ref()?;
         Some(self.path(&gateway.raw.state_dir, &gateway.place).join(name))
     }

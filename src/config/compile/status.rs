@@ -15,6 +15,7 @@ use super::material::unreadable;
 use super::ocsp::{self, StapleFault, Subject};
 use super::{Ctx, days};
 use crate::base::ControlId;
+use crate::config::lists::{Kept, LISTS_FILE};
 use crate::config::raw::At;
 use crate::config::raw::value::{PathText, quoted};
 use crate::config::read::Entry;
@@ -46,7 +47,17 @@ impl Ctx<'_> {
         authorities: &[CertificateDer<'static>],
         listener: &str,
     ) -> Option<Vec<RevocationList>> {
-        let known = self.in_force(listener).map_or(&[][..], |tls| &tls.client_crl);
+        let own: Vec<RevocationList>;
+        let known = match self.in_force(listener) {
+            Some(tls) => &tls.client_crl[..],
+            None if paths.is_empty() => &[],
+            None => {
+                let kept = self.kept_lists().iter().cloned();
+                let judge = |(file, der): Kept| judge_list(&file, der, authorities).ok();
+                own = kept.filter_map(judge).collect();
+                &own
+            }
+        };
         let lists: Vec<_> = paths
             .iter()
             .map(|path| {
@@ -81,7 +92,8 @@ impl Ctx<'_> {
         let counts = |own: &&RevocationList| {
             own.file == path && authorities.iter().any(|one| is_by(&own.der, one))
         };
-        let kept = known.iter().find(counts)?;
+        // A start is somebody's who can mend the file.
+        let kept = known.iter().find(counts).filter(|_| self.before.is_some())?;
         self.report.soften(mark, "the list before it stays until its own end");
         Some(RevocationList { on_disk: OnDisk::Unusable, ..kept.clone() })
     }
@@ -129,7 +141,8 @@ impl Ctx<'_> {
         None
     }
 
-    /// A list that is older than the one in force takes nothing back: a mirror may lag. One that is out
+    /// A list that is older than the one in force, now or before the start, takes nothing back: a mirror
+    /// may lag. One that is out
     /// of date lets nobody in of whom it speaks, as it would have done had nothing been read again; the
     /// one in force counts on if that is not.
     fn latest(
@@ -162,7 +175,8 @@ impl Ctx<'_> {
         };
         let shown = quoted(&list.file.display().to_string());
         let found = if in_date {
-            format!("{shown} is older than the list in force")
+            let that_was = if self.before.is_some() { "" } else { "that was " };
+            format!("{shown} is older than the list {that_was}in force")
         } else {
             let since = days((now - list.next_update_unix_secs) / 86_400 * 86_400);
             format!("{shown} is out of date since {since}")
@@ -171,7 +185,13 @@ impl Ctx<'_> {
             Some(_) => "the list before it stays until its own end",
             None => "nobody of whom it speaks gets in",
         };
-        let instead = "fetch it anew from the authority";
+        let mut instead = "fetch it anew from the authority".to_owned();
+        if self.before.is_none() && kept.is_some() {
+            // With another key it is another authority.
+            instead += "; if that one began anew under the same key, stop the gateway and remove ";
+            instead += LISTS_FILE;
+            instead += " from its state directory";
+        }
         self.report.warning(place, ControlId::Acc3, format!("{found}: {then}"), instead);
         let Some(kept) = kept else { return list };
         RevocationList { file: list.file, on_disk: OnDisk::Unusable, ..kept.clone() }
