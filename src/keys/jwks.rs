@@ -156,10 +156,10 @@ impl JwksStore {
 
     /// Reads key files and root certificates; nothing is in force yet. Blocks on the file system
     /// and is for start and reload. Servers are not asked: one that is down must not keep the
-    /// gateway from starting.
+    /// gateway from starting. Nor does a file hold anything up of which there are keys: those stay.
     ///
     /// # Errors
-    /// All files that can't be used, by the issuer's name.
+    /// All files that can't be used and never could, by the issuer's name.
     pub fn prepare(&self, issuers: Vec<IssuerKeys>) -> Result<Prepared, Vec<(Name, JwksFault)>> {
         let mut faults = Vec::new();
         let mut sources = Vec::new();
@@ -409,10 +409,20 @@ impl Source {
         let mut state = State::default();
         let tls = match &issuer.source {
             JwksSource::File(path) => {
-                let keys = fetch::file(path)?;
-                state.keys = Some(Arc::new(keys));
-                state.read_at = Some(now);
                 state.tried_at = Some(now);
+                match fetch::file(path) {
+                    Ok(keys) => {
+                        state.keys = Some(Arc::new(keys));
+                        state.read_at = Some(now);
+                    }
+                    Err(fault) => {
+                        let same = |old: &&Arc<Self>| old.issuer.source == issuer.source;
+                        let old = before.iter().find(same).ok_or(fault)?.state.lock();
+                        state.keys = Some(old.keys.clone().ok_or(fault)?);
+                        (state.read_at, state.were) = (old.read_at, old.were);
+                        state.fault = Some(fault);
+                    }
+                }
                 None
             }
             JwksSource::Url(url) => {

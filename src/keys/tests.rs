@@ -440,15 +440,24 @@ async fn acc_1_key_files_are_checked_before_they_are_in_force_and_read_again() {
     assert_eq!(status(&store).keys, 2);
 
     std::fs::write(&path, "{}").unwrap();
-    let refused = store.prepare(vec![file()]).unwrap_err();
-    assert_eq!(refused, [(name("corp"), JwksFault::Keys(KeySetFault::Form))]);
     hand.advance(REFRESH);
     store.refresh_due().await;
     assert_eq!(status(&store).keys, 2, "a file that was broken later changes nothing");
     assert_eq!(status(&store).fault, Some(JwksFault::Keys(KeySetFault::Form)));
 
+    // Nor does one hold up another configuration, whatever else that changes.
+    let fault = JwksFault::Keys(KeySetFault::Form);
+    let renamed = IssuerKeys { iss: Arc::from("https://other.test"), ..file() };
+    for issuer in [file(), renamed, file()] {
+        store.adopt(store.prepare(vec![issuer]).unwrap());
+        let IssuerStatus { keys, age_secs, fault: seen, .. } = status(&store);
+        assert_eq!((keys, age_secs, seen), (2, Some(REFRESH.as_secs()), Some(fault)));
+    }
+    // Where nothing was read of it there is nothing to go on with.
+    let other = JwksStore::new(Clock::manual(NOW * 1_000).0, calm());
+    assert_eq!(other.prepare(vec![file()]).unwrap_err(), [(name("corp"), fault)]);
     std::fs::remove_dir_all(&directory).unwrap();
-    assert_eq!(store.prepare(vec![file()]).unwrap_err(), [(name("corp"), JwksFault::File)]);
+    assert_eq!(other.prepare(vec![file()]).unwrap_err(), [(name("corp"), JwksFault::File)]);
 }
 
 #[test]

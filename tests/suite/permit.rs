@@ -223,10 +223,19 @@ async fn tls_3_a_permit_is_withdrawn_and_renewed_whatever_waits_or_is_broken() {
     edit("[log]", "[lag]");
     assert!(!world.reload_as_it_is().await);
     serves(&open(&world).await).await;
+    // Nor does an issuer's key file beside them.
+    let keys = world.dir.join("pki/tokens/signing.jwks");
+    let whole = std::fs::read(&keys).unwrap();
+    std::fs::write(&keys, &whole[..whole.len() / 2]).unwrap();
+    let longer = issued(&world, |claims| claims.expires = claims.issued + 80 * 86_400);
+    std::fs::write(path(&world), longer).unwrap();
+    assert!(!world.reload_as_it_is().await);
+    assert!(world.metric("sekisho_permit_seconds") > 75.0 * 86_400.0);
     std::fs::remove_file(path(&world)).unwrap();
     assert!(!world.reload_as_it_is().await);
     closed(&world, "missing").await;
     std::fs::write(path(&world), &renewed).unwrap();
+    std::fs::write(&keys, &whole).unwrap();
     edit("[lag]", "[log]");
     assert!(world.reload_as_it_is().await);
     serves(&open(&world).await).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::trial::Proven;
-use super::turn::{Again, Order, Outcome, Trigger, Turn, Widening};
+use super::turn::{Again, Order, Outcome, Trigger, Turn, Why, Widening};
 use crate::config::PermitSettings;
 use crate::config::diff::compare;
 
@@ -27,8 +27,12 @@ impl Engine {
         let next = before.snapshot.under(permit.clone(), self.next(turn));
         let diff = compare(&before.snapshot, &next);
         self.sample(self.clock.now());
-        let Ok(live) = self.numbered(next).and_then(|next| self.put(&before, next)) else {
-            return false;
+        let live = match self.numbered(next).and_then(|next| self.put(&before, next)) {
+            Ok(live) => live,
+            Err(fault) => {
+                self.tell_of_refusal(&Why::Fault(fault));
+                return false;
+            }
         };
         let generation = live.snapshot.generation;
         turn.generation = generation;

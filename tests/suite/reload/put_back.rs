@@ -133,6 +133,19 @@ async fn acc_3_what_was_revoked_last_is_read_when_something_is_put_back() {
     world.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_key_file_that_is_cut_short_keeps_nothing_from_being_put_back() {
+    let world = world().await;
+    let token = token(&world);
+    let _other = move_away(&world).await;
+    std::fs::write(world.dir.join("pki/tokens/signing.jwks"), "{\"keys\": [").unwrap();
+    judged(&world).await;
+    assert!(world.events("config-suspect").is_empty());
+    assert_eq!(served(&printer(&world).await, STOCK, 5).await, 5);
+    assert_eq!(opens(&world, &token).await, 200, "the keys before it stay");
+    world.finish().await;
+}
+
 /// Nothing is put back while another process is about to take over; if it does not, it is judged again.
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_an_upgrade_cancels_no_verdict() {
