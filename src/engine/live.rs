@@ -52,7 +52,7 @@ pub enum Speaks {
 }
 
 /// Why no TLS ends on a listener of a host that has a permit.
-const NOT_LISTED: &str = "not_listed";
+pub(super) const NOT_LISTED: &str = "not_listed";
 /// Why none ends where every certificate's time is over.
 const OUT_OF_DATE: &str = "certificate_expired";
 

@@ -4,7 +4,7 @@
 use super::Engine;
 use super::conn::ConnFacts;
 use super::door::DoorFault;
-use super::live::{Live, Route};
+use super::live::{Live, NOT_LISTED, Route};
 use super::reload::Ended;
 use super::strangers::{Kept, Tallies};
 use crate::base::{Denial, LimitIx, ListenerIx, Name, OperationIx, RequestId, UpstreamIx};
@@ -72,11 +72,18 @@ impl Engine {
     /// A connection was closed before its first request.
     pub fn report_door(&self, live: &Live, listener: ListenerIx, fault: DoorFault) {
         if let Some(metrics) = live.listener_metrics(listener) {
+            let failed = || {
+                live.tally.handshake(live.snapshot.names.listener_place(listener), Ended::Failed);
+            };
             match fault {
                 DoorFault::Handshake(fault) => {
-                    live.tally
-                        .handshake(live.snapshot.names.listener_place(listener), Ended::Failed);
+                    failed();
                     metrics.handshake_failed(Fixed::new(fault.as_str()));
+                }
+                // The configuration's doing; the end of a permit is not.
+                DoorFault::NotPermitted(NOT_LISTED) => {
+                    failed();
+                    metrics.refused(Fixed::new(fault.reason()));
                 }
                 DoorFault::Address
                 | DoorFault::Connections(_)

@@ -14,6 +14,9 @@ use crate::config::raw::value::quoted;
 use crate::config::settings::{CertifiedChain, ClientKey, Expired, OnDisk, TlsSettings, Withheld};
 use crate::config::source::Place;
 
+/// What becomes of a certificate that the permit does not cover.
+pub(super) const CLOSED: &str = "its key stays closed";
+
 impl<'c> Ctx<'c> {
     /// How a listener, or the operators' API, speaks TLS now.
     pub(super) fn in_force(&self, listener: &str) -> Option<&'c TlsSettings> {
@@ -59,24 +62,40 @@ impl<'c> Ctx<'c> {
     }
 
     /// Whether this host's permit covers a listener and every name of a certificate. Where it does not,
-    /// that is told; that there is none at all was told where it stands.
-    pub(super) fn covers(&mut self, listener: &str, names: &[String], place: &Place) -> bool {
+    /// that is told, and what `then` becomes of it; that there is none at all was told where it stands.
+    pub(super) fn covers(
+        &mut self,
+        listener: &str,
+        names: &[String],
+        place: &Place,
+        then: &str,
+    ) -> bool {
         let Ok(permit) = &self.host.standing else { return false };
         let (found, instead) = if !permit.allows_listener(listener) {
             let found = format!("the permit does not name {}: no TLS ends here", quoted(listener));
             (found, format!("have one issued with --listener {listener}"))
         } else if let Some(name) = names.iter().find(|name| !permit.allows_name(name)) {
-            let found = format!("the permit does not allow {}: the key stays closed", quoted(name));
+            let found = format!("the permit does not allow {}: {then}", quoted(name));
             (found, format!("have one issued with --name {name}"))
         } else if names.is_empty() {
-            let found =
-                "the certificate holds no name, so no permit allows it: its key stays closed";
-            (found.to_owned(), "have one issued with the name that clients connect to".to_owned())
+            let found = format!("the certificate holds no name, so no permit allows it: {then}");
+            (found, "have one issued with the name that clients connect to".to_owned())
         } else {
             return true;
         };
         self.report.warning(place, ControlId::Tls3, found, instead);
         false
+    }
+
+    /// What a listener's certificate file held before, if the permit covers that and it is in date.
+    pub(super) fn covered_before(&self, listener: &str, file: &Path) -> Option<&'c CertifiedChain> {
+        let permit = self.host.standing.as_ref().ok()?;
+        let now = self.now.unix_secs();
+        self.in_force(listener)?.certificates.iter().find(|own| {
+            own.file == file
+                && own.not_after_unix_secs > now
+                && permit.covers(listener, &own.server_names)
+        })
     }
 
     /// A listener's certificate as it is in force, after its file was found to be unusable; what was
@@ -97,7 +116,7 @@ impl<'c> Ctx<'c> {
             self.report.soften(mark, "the one before it stays until its own end");
             let over = own.not_after_unix_secs <= self.now.unix_secs();
             let server_names = own.server_names.clone();
-            return Some(if !self.covers(listener, &server_names, place) {
+            return Some(if !self.covers(listener, &server_names, place, CLOSED) {
                 Certified::Withheld(Withheld { file: file.to_owned(), server_names })
             } else if over {
                 Certified::Expired(Expired {

@@ -12,6 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
+use super::kept::CLOSED;
 use super::{Ctx, days};
 use crate::base::{ControlId, Use};
 use crate::config::outside::{CommandFault, ReadFault};
@@ -70,9 +71,19 @@ impl Ctx<'_> {
     ) -> Option<Certified> {
         let (chain, leaf) = self.chain(entry, raw)?;
         let certificate_at = entry.at(&raw.certificate.span);
-        if !self.covers(listener, &leaf.server_names, &certificate_at) {
-            let (file, server_names) = (file.to_owned(), leaf.server_names);
-            return Some(Certified::Withheld(Withheld { file, server_names }));
+        // A name that the permit does not list yet takes down no certificate that it covers.
+        let kept = self.covered_before(listener, file);
+        let then = kept.map_or(CLOSED, |_| "the certificate before it stays until its own end");
+        if !self.covers(listener, &leaf.server_names, &certificate_at, then) {
+            return Some(match kept {
+                Some(kept) => {
+                    Certified::Opened(CertifiedChain { on_disk: OnDisk::Unusable, ..kept.clone() })
+                }
+                None => Certified::Withheld(Withheld {
+                    file: file.to_owned(),
+                    server_names: leaf.server_names,
+                }),
+            });
         }
         if leaf.not_after <= self.now.unix_secs() {
             return Some(self.expired(leaf, listener, file, &certificate_at));

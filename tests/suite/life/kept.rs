@@ -136,6 +136,42 @@ async fn tls_5_a_certificate_of_no_use_holds_nothing_up() {
     world.finish().await;
 }
 
+/// Of a certificate that is renewed before its permit: what was covered goes on until that comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_5_a_name_that_the_permit_lacks_takes_no_certificate_down() {
+    let world = World::start().await;
+    let shown = world.pki.server.chain().remove(0);
+    let names = ["localhost", "gateway.test", "more.test"].map(str::to_owned);
+    let more = world.pki.ca.issue(&LeafPlan::server(&names, now())).unwrap();
+    let permit = |names: &[String]| {
+        let claims = world.pki.host.claims("test", &["apps"], names, now()).unwrap();
+        let document = world.pki.host.issuer.sign(&claims);
+        std::fs::write(world.dir.join("pki/permit/host.permit"), document).unwrap();
+    };
+    let fresh = async || world.printer().connect(world.address()).await;
+    install(&world, more.certificate_pem(), &more);
+    let mut leavers = Leavers(0);
+    for _ in 0..2 {
+        let (token, farewell) = leavers.next(&world);
+        assert_eq!(status(&world, &token).await, 200);
+        assert!(world.reload(farewell).await);
+        assert_eq!(status(&world, &token).await, 401, "a leaver is still in");
+        assert_eq!(fresh().await.unwrap().certificate(), Some(&shown));
+        alarmed(&world, AgedKind::Certificate).await;
+    }
+    permit(&names);
+    assert!(world.reload_as_it_is().await);
+    assert_eq!(fresh().await.unwrap().certificate(), more.chain().first());
+    assert_eq!(state(&world, AgedKind::Certificate), Some(State::Good));
+    // One that covers nothing of what was there closes it, and so it stays.
+    permit(&names[..2]);
+    for _ in 0..2 {
+        assert!(world.reload_as_it_is().await);
+        assert!(fresh().await.is_err());
+    }
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_5_a_client_s_certificate_of_no_use_holds_nothing_up() {
     let world = World::start().await;

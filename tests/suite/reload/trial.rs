@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sekisho::alarm::Kind;
+use sekisho::devcerts::LeafPlan;
 use sekisho::mock::{Alpn, MockConfig, MockHandle, MockSpApi, Personality, Scenario, Session};
 
 use super::{GRANT, LESS, generation, reloads};
-use crate::support::{ORDERS, Plan, World, bearing, get, until};
+use crate::support::{ORDERS, Plan, World, bearing, get, now, until};
 
 pub(super) const STOCK: &str = "/stock/A1";
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -154,6 +155,28 @@ async fn acc_3_refusals_of_a_change_that_narrows_are_no_failures() {
     }
     look(&world).await;
     assert_eq!((generation(&world), reloads(&world, "rolled-back")), (2, 0));
+    world.finish().await;
+}
+
+/// Nobody is answered under a certificate that the permit does not cover: that is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_change_that_closes_a_listener_is_suspect() {
+    let world = world().await;
+    for _ in 0..80 {
+        printer(&world).await;
+    }
+    world.advance(MINUTE);
+    let other = world.pki.ca.issue(&LeafPlan::server(&["more.test".to_owned()], now())).unwrap();
+    std::fs::write(world.dir.join("more.pem"), other.certificate_pem()).unwrap();
+    assert!(world.reload(|text| text.replace("pki/server.pem", "more.pem")).await);
+    world.advance(MINUTE);
+    for _ in 0..60 {
+        assert!(world.printer().connect(world.address()).await.is_err());
+    }
+    look(&world).await;
+    until("people are told", || !world.events("config-suspect").is_empty()).await;
+    let [event] = &world.events("config-suspect")[..] else { panic!("told once") };
+    assert_eq!([&event["sekisho.reason"], &event["sekisho.listener"]], ["it-narrows", "apps"]);
     world.finish().await;
 }
 
