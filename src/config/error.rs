@@ -237,12 +237,13 @@ impl Report {
 
     /// How many errors there are; see [`soften`](Self::soften).
     pub(super) const fn mark(&self) -> usize {
-        self.errors.len()
+        self.errors.len() + self.omitted
     }
 
     /// What was an error since `mark` refuses nothing after all, because of `instead_of_it`.
     pub(super) fn soften(&mut self, mark: usize, instead_of_it: &str) {
         let softened = self.errors.split_off(mark.min(self.errors.len()));
+        self.omitted = mark.saturating_sub(self.errors.len());
         let room = ERRORS_MAX.saturating_sub(self.warnings.len());
         self.warnings.extend(softened.into_iter().take(room).map(|mut error| {
             error.found = format!("{}: {instead_of_it}", error.found);

@@ -46,14 +46,15 @@ pub use outside::{COMMAND_TIMEOUT, CommandFault, Machine, Outside, ReadFault, SE
 pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};
 pub use schema::schema;
 pub use settings::{
-    AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Apply, Barred,
-    Bounds, Breaker, CertifiedChain, ClientAuth, ClientKey, DeniedToken, DetectSettings, Endpoint,
-    Expired, IdentityKind, IdentitySettings, IssuerSettings, JwksSource, KeyFault,
-    ListenerSettings, LogSettings, Nameless, Names, OnDisk, OnErrors, PacingSettings, PassProxy,
-    PassSettings, PassTable, PassTarget, PermitPaper, PermitSettings, Posted, QuotaSettings, Rate,
-    RedisSettings, Region, ReloadSettings, RevocationList, Roots, SecretAge, SecretOf, Stage,
-    Staple, StateSettings, TlsKey, TlsSettings, TlsVersion, TokenSettings, UpstreamKind,
-    UpstreamPacing, UpstreamProtocol, UpstreamSettings, Way, Withheld,
+    AccessLog, Addresses, AdminSettings, AlarmSettings, AlarmTarget, AlarmWay, Alpn, Apply,
+    AuthoritiesOf, Barred, Bounds, Breaker, CertifiedChain, ClientAuth, ClientKey, DeniedToken,
+    DetectSettings, Endpoint, Expired, FileOf, IdentityKind, IdentitySettings, IssuerSettings,
+    JwksSource, KeyFault, ListenerSettings, LogSettings, NamedFile, Nameless, Names, OnDisk,
+    OnErrors, PacingSettings, PassProxy, PassSettings, PassTable, PassTarget, PermitPaper,
+    PermitSettings, Posted, QuotaSettings, Rate, RedisSettings, Region, ReloadSettings,
+    RevocationList, Roots, SecretAge, SecretOf, Stage, Staple, StateSettings, TlsKey, TlsSettings,
+    TlsVersion, TokenSettings, UpstreamKind, UpstreamPacing, UpstreamProtocol, UpstreamSettings,
+    Way, Withheld,
 };
 pub use snapshot::Snapshot;
 pub use texts::Texts;

@@ -1,6 +1,7 @@
 //! What the shells are given: plain values, parsed, ranged and loaded, so that nothing below has to
 //! read a file, a unit or a name again. Made by `compile.rs` only.
 mod alarm;
+mod files;
 mod pass;
 mod permit;
 mod reload;
@@ -24,6 +25,7 @@ use crate::pacing::{Plan, Weight};
 use crate::policy::{LimitSpec, NetworkMask};
 
 pub use alarm::{AlarmSettings, AlarmTarget, AlarmWay, Posted};
+pub use files::{AuthoritiesOf, FileOf, NamedFile};
 pub use pass::{Nameless, PassProxy, PassSettings, PassTable, PassTarget, Way};
 pub use permit::{ClientKey, KeyFault, PermitPaper, PermitSettings, TlsKey};
 pub use reload::{Apply, OnErrors, ReloadSettings};

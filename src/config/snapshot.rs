@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::operating::{API_LISTENER, ApiSettings, Operators};
 use super::settings::{
     AdminSettings, AlarmSettings, CertifiedChain, DetectSettings, IdentitySettings, IssuerSettings,
-    ListenerSettings, LogSettings, Names, PacingSettings, PermitSettings, QuotaSettings,
+    ListenerSettings, LogSettings, NamedFile, Names, PacingSettings, PermitSettings, QuotaSettings,
     ReloadSettings, SecretAge, StateSettings, TokenSettings, UpstreamSettings, Withheld,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub secret_max_age: Duration,
     /// How old they are; the gateway's own is not among them.
     pub secrets: Vec<SecretAge>,
+    /// Files of which other parts are made, and how they stand.
+    pub files: Vec<NamedFile>,
     pub networks: Arc<NetTable>,
     /// What each named network holds, by `NetworkIx`.
     pub prefixes: Vec<Prefixes>,

@@ -1,6 +1,8 @@
 //! How old every key, certificate and secret is, and when it ends (TLS-5): of listeners, upstreams,
 //! issuers, the API, the shared state, alarms' targets, the host and the gateway itself. What people must know of that ahead is decided here,
 //! from dates alone; what they are told, and how often, is `conditions`'.
+mod files;
+
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
@@ -47,10 +49,14 @@ pub enum AgedKind {
     HostKey,
     /// The public key of who issues permits.
     PermitIssuer,
+    /// The addresses of a network: there while their file can't be used.
+    Network,
+    /// The tokens that count for nothing: the same.
+    DeniedTokens,
 }
 
 impl AgedKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Certificate,
         Self::Key,
         Self::Authority,
@@ -61,6 +67,8 @@ impl AgedKind {
         Self::Secret,
         Self::HostKey,
         Self::PermitIssuer,
+        Self::Network,
+        Self::DeniedTokens,
     ];
 
     #[must_use]
@@ -76,6 +84,8 @@ impl AgedKind {
             Self::Secret => "secret",
             Self::HostKey => "host-key",
             Self::PermitIssuer => "permit-issuer",
+            Self::Network => "network",
+            Self::DeniedTokens => "denied-tokens",
         }
     }
 }
@@ -260,6 +270,7 @@ impl Engine {
             };
             all.push(kind, whose, (secret.since_unix_secs, None));
         }
+        all.unusable_files(snapshot);
         all.all
     }
 }
@@ -305,7 +316,9 @@ impl List {
             | AgedKind::Authority
             | AgedKind::RevocationList
             | AgedKind::Staple
-            | AgedKind::KeySet => None,
+            | AgedKind::KeySet
+            | AgedKind::Network
+            | AgedKind::DeniedTokens => None,
         }
     }
 
@@ -369,6 +382,10 @@ impl List {
             let fetched = status.and_then(|status| status.age_secs);
             let begins = fetched.map(|age| now.unix_secs().saturating_sub(age));
             self.push(AgedKind::KeySet, whose, (begins, None));
+            let failed = status.is_some_and(|status| status.fault.is_some());
+            if failed && let JwksSource::File(_) = issuer.jwks {
+                self.found(OnDisk::Unusable);
+            }
             for since in status.into_iter().flat_map(|status| &status.since_unix_secs) {
                 self.push(AgedKind::IssuerKey, whose, (Some(*since), None));
             }

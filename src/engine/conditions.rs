@@ -132,11 +132,11 @@ fn alarm_of(aged: &Aged, state: AgedState, severity: Severity, now: Moment) -> A
     let detail = Fixed::new(aged.kind.as_str());
     let alarm = named(Alarm::new(kind, severity, now), Aspect::Detail, detail);
     let aspect = match aged.owner {
-        Owner::Alarm => Some(Aspect::Target),
+        Owner::Alarm | Owner::Gateway => Some(Aspect::Target),
         Owner::Listener => Some(Aspect::Listener),
         Owner::Upstream => Some(Aspect::Upstream),
         Owner::Issuer => Some(Aspect::Issuer),
-        Owner::Api | Owner::Redis | Owner::Gateway => None,
+        Owner::Api | Owner::Redis => None,
     };
     let alarm = match (aspect, &aged.name) {
         (Some(aspect), Some(name)) => alarm.about(aspect, name),
@@ -144,7 +144,7 @@ fn alarm_of(aged: &Aged, state: AgedState, severity: Severity, now: Moment) -> A
     };
     let target = match aged.owner {
         // Its own name is there.
-        Owner::Alarm => return alarm,
+        Owner::Alarm | Owner::Gateway if aged.name.is_some() => return alarm,
         // Of different kinds, and told apart.
         Owner::Gateway => aged.kind.as_str(),
         owner => owner.as_str(),

@@ -370,9 +370,10 @@ async fn acc_3_tokens_are_denied_by_the_configuration_too() {
     assert_eq!(world.call(&caller, bearing(get(ORDERS), &one)).await.status, 200);
     let reply = world.call(&caller, bearing(get(ORDERS), &two)).await;
     assert_denied(&world, &reply);
-    // What is no such file changes nothing.
-    std::fs::write(world.dir.join("denied.jti"), "two tomorrow\n").unwrap();
-    assert!(!world.reload(|text| text).await);
+    // What is no such file takes nothing back.
+    std::fs::write(world.dir.join("denied.jti"), "one tomorrow\n").unwrap();
+    assert!(world.reload(|text| text).await);
+    assert_denied(&world, &world.call(&caller, bearing(get(ORDERS), &two)).await);
     world.finish().await;
 }
 

@@ -130,7 +130,7 @@ pub struct GatewayOut {
 #[schemars(rename = "Key")]
 pub struct KeyOut {
     /// certificate, key, authority, revocation-list, staple, key-set, issuer-key, secret, host-key,
-    /// permit-issuer.
+    /// permit-issuer; of files that can't be used also network, denied-tokens.
     pub kind: Word,
     /// listener, upstream, issuer, api, redis, alarm, gateway.
     pub owner: Word,

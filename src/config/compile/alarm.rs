@@ -9,7 +9,9 @@ use crate::base::ControlId;
 use crate::config::raw::value::{AlarmUrl, TextValue};
 use crate::config::raw::{AlarmKindName, At, RawAlarm, RawAlarms, SecretRef, SeverityName};
 use crate::config::read::Entry;
-use crate::config::settings::{AlarmSettings, AlarmTarget, AlarmWay, Posted, Roots, SecretOf};
+use crate::config::settings::{
+    AlarmSettings, AlarmTarget, AlarmWay, AuthoritiesOf, Posted, Roots, SecretOf,
+};
 use crate::config::source::Place;
 
 const MON7: ControlId = ControlId::Mon7;
@@ -167,7 +169,8 @@ impl Ctx<'_> {
             None => Some(Roots::System),
             Some(ca) => {
                 let place = entry.at(&ca.span);
-                self.authorities(&ca.value, &place, ControlId::Tls2).map(Roots::Private)
+                let whose = AuthoritiesOf::Alarm(raw.name.0.clone());
+                self.authorities(&ca.value, &place, ControlId::Tls2, whose).map(Roots::Private)
             }
         };
         let url = self.needed(entry, "url", raw.url.as_ref(), &example)?;

@@ -1,10 +1,12 @@
 //! `[token] denied`: which tokens count for nothing (ACC-3). Their ids are hashed here and kept nowhere.
+use std::path::Path;
+
 use super::Ctx;
 use crate::base::ControlId;
 use crate::config::outside::ReadFault;
 use crate::config::raw::value::PathText;
 use crate::config::raw::{RawDenied, RawToken, day};
-use crate::config::settings::DeniedToken;
+use crate::config::settings::{DeniedToken, FileOf, NamedFile, OnDisk};
 use crate::config::source::Place;
 use crate::identity::token_digest;
 
@@ -16,7 +18,7 @@ const ID_BYTES_MAX: usize = 256;
 impl Ctx<'_> {
     pub(super) fn denied(&mut self, raw: &RawToken) -> Vec<DeniedToken> {
         let Some(entry) = &self.document.token else { return Vec::new() };
-        let (all, place) = match &raw.denied {
+        match &raw.denied {
             RawDenied::List(list) => {
                 let mut all = Vec::new();
                 for id in list {
@@ -31,32 +33,48 @@ impl Ctx<'_> {
                         );
                     }
                 }
-                (all, entry.place.clone())
+                self.few_enough(&all, &entry.place);
+                all
             }
-            RawDenied::File(_) if entry.lost("file") => return Vec::new(),
+            RawDenied::File(_) if entry.lost("file") => Vec::new(),
             RawDenied::File(path) => {
-                let place = entry.at(&path.span);
-                (self.denied_file(&path.value, &place).unwrap_or_default(), place)
+                // Without any it was told why, and the configuration is refused.
+                self.denied_file(&path.value, &entry.at(&path.span)).unwrap_or_default()
             }
-        };
-        if all.len() > DENIED_MAX {
-            let found = format!("{} tokens are denied", all.len());
-            let instead = format!("keep at most {DENIED_MAX}; leave out what has expired");
-            self.report.error(&place, ControlId::Acc3, found, instead);
         }
-        all
     }
 
+    fn few_enough(&mut self, all: &[DeniedToken], place: &Place) -> bool {
+        let few = all.len() <= DENIED_MAX;
+        if !few {
+            let found = format!("{} tokens are denied", all.len());
+            let instead = format!("keep at most {DENIED_MAX}; leave out what has expired");
+            self.report.error(place, ControlId::Acc3, found, instead);
+        }
+        few
+    }
+
+    /// What a file denies; where that can't be used, what it denied before: a list that is cut short
+    /// lets nobody in.
     fn denied_file(&mut self, path: &PathText, place: &Place) -> Option<Vec<DeniedToken>> {
-        let path = self.path(path, place);
+        let (file, mark) = (self.path(path, place), self.report.mark());
+        let (all, on_disk) = match self.denied_in(&file, place) {
+            Some(all) => (all, OnDisk::Same),
+            None => (self.kept_denied(&file, mark)?, OnDisk::Unusable),
+        };
+        self.files.push(NamedFile { file, on_disk, of: FileOf::Denied });
+        Some(all)
+    }
+
+    fn denied_in(&mut self, path: &Path, place: &Place) -> Option<Vec<DeniedToken>> {
         let text = self
             .outside
-            .read(&path, FILE_BYTES_MAX)
+            .read(path, FILE_BYTES_MAX)
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_| ReadFault::Unreadable));
         let text = match text {
             Ok(text) => text,
             Err(fault) => {
-                self.unreadable(place, ControlId::Acc3, &path, fault);
+                self.unreadable(place, ControlId::Acc3, path, fault);
                 return None;
             }
         };
@@ -80,7 +98,7 @@ impl Ctx<'_> {
             let instead = "write one a line: 4f2c7c52-8a0e-4b53-9b0b-0f5b3f1f6a11 2027-01-31";
             self.report.error(place, ControlId::Acc3, found, instead);
         }
-        Some(all)
+        (self.few_enough(&all, place) && bad == 0).then_some(all)
     }
 }
 

@@ -1,11 +1,14 @@
 //! `[[issuer]]`: where keys come from (ACC-1, PRIV-5). Who may sign what is in `identity`.
+use std::path::Path;
+
 use super::Ctx;
 use super::upstream::endpoint;
 use crate::base::{ControlId, Name};
 use crate::config::raw::value::{PathText, quoted};
 use crate::config::raw::{AlgorithmName, At, ClaimText, Presence, RawIssuer};
 use crate::config::read::Entry;
-use crate::config::settings::{IssuerSettings, JwksSource, Roots};
+use crate::config::settings::{AuthoritiesOf, IssuerSettings, JwksSource, Roots};
+use crate::config::source::Place;
 use crate::identity::{Algorithm, ClaimValue, IssuerSpec, KeySet, NotBefore};
 
 impl Ctx<'_> {
@@ -73,7 +76,8 @@ impl Ctx<'_> {
                     None => Roots::System,
                     Some(ca) => {
                         let at = entry.at(&ca.span);
-                        Roots::Private(self.authorities(&ca.value, &at, ControlId::Tls2)?)
+                        let whose = AuthoritiesOf::Issuer(entry.raw.name.0.clone());
+                        Roots::Private(self.authorities(&ca.value, &at, ControlId::Tls2, whose)?)
                     }
                 };
                 let endpoint = endpoint(&url.value, Vec::new())?;
@@ -93,23 +97,27 @@ impl Ctx<'_> {
 
     /// The file is read again whenever the gateway refreshes it; here it is only judged.
     fn key_set(&mut self, entry: &Entry<RawIssuer>, file: &At<PathText>) -> Option<JwksSource> {
-        let place = entry.at(&file.span);
+        let (place, mark) = (entry.at(&file.span), self.report.mark());
         let path = self.path(&file.value, &place);
+        let usable = self.holds_keys(&path, &place) || self.keeps_keys(&path, mark);
+        usable.then_some(JwksSource::File(path))
+    }
+
+    fn holds_keys(&mut self, path: &Path, place: &Place) -> bool {
         let bytes_max = u64::try_from(KeySet::BYTES_MAX).unwrap_or(u64::MAX);
-        let faulty = match self.outside.read(&path, bytes_max) {
+        let faulty = match self.outside.read(path, bytes_max) {
             Ok(bytes) => KeySet::parse(&bytes).err(),
             Err(fault) => {
-                self.unreadable(&place, ControlId::Acc1, &path, fault);
-                return None;
+                self.unreadable(place, ControlId::Acc1, path, fault);
+                return false;
             }
         };
         if let Some(fault) = faulty {
             let found = format!("the key set can't be used: {fault}");
             let instead = "write a JSON Web Key Set with public keys (RFC 7517)";
-            self.report.error(&place, ControlId::Acc1, found, instead);
-            return None;
+            self.report.error(place, ControlId::Acc1, found, instead);
         }
-        Some(JwksSource::File(path))
+        faulty.is_none()
     }
 }
 

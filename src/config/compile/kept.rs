@@ -4,6 +4,9 @@
 //! certificates stay, in the place of older ones.
 use std::path::Path;
 
+use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
+
 use super::Ctx;
 use super::material::{Certified, unreadable};
 use crate::base::ControlId;
@@ -11,7 +14,10 @@ use crate::config::lists::{self, LISTS_FILE, RECORD_BYTES_MAX, RecordFault};
 use crate::config::operating::API_LISTENER;
 use crate::config::outside::ReadFault;
 use crate::config::raw::value::quoted;
-use crate::config::settings::{CertifiedChain, ClientKey, Expired, OnDisk, TlsSettings, Withheld};
+use crate::config::settings::{
+    CertifiedChain, ClientKey, DeniedToken, Expired, FileOf, IssuerSettings, JwksSource, OnDisk,
+    TlsSettings, Withheld,
+};
 use crate::config::source::Place;
 
 /// What becomes of a certificate that the permit does not cover.
@@ -148,5 +154,56 @@ impl<'c> Ctx<'c> {
         let known = known.filter(|known| known.file == file)?;
         self.report.soften(mark, "the one before it stays");
         Some(CertifiedChain { on_disk: OnDisk::Unusable, ..known.clone() })
+    }
+    /// The authorities that a file held before; what was found since `mark` then refuses nothing.
+    pub(super) fn kept_authorities(
+        &mut self,
+        file: &Path,
+        mark: usize,
+    ) -> Option<Vec<CertificateDer<'static>>> {
+        let kept = self.held(file, |of| match of {
+            FileOf::Authorities(_, list) => Some(list.clone()),
+            FileOf::Network(_) | FileOf::Denied => None,
+        })?;
+        self.report.soften(mark, "the authorities before it stay");
+        Some(kept)
+    }
+
+    /// The prefixes of the network that a file made before.
+    pub(super) fn kept_network(&mut self, file: &Path, mark: usize) -> Option<Vec<IpNet>> {
+        let ix = self.held(file, |of| match of {
+            FileOf::Network(ix) => Some(*ix),
+            FileOf::Authorities(..) | FileOf::Denied => None,
+        })?;
+        let kept = self.before?.prefixes.get(ix.index())?.iter().collect();
+        self.report.soften(mark, "the prefixes before it stay");
+        Some(kept)
+    }
+
+    /// The tokens that a file denied before.
+    pub(super) fn kept_denied(&mut self, file: &Path, mark: usize) -> Option<Vec<DeniedToken>> {
+        self.held(file, |of| matches!(of, FileOf::Denied).then_some(()))?;
+        let kept = self.before?.token.denied.clone();
+        self.report.soften(mark, "the tokens before it stay denied");
+        Some(kept)
+    }
+
+    /// Whether a file held an issuer's keys before: they stay where keys are kept.
+    pub(super) fn keeps_keys(&mut self, file: &Path, mark: usize) -> bool {
+        let of_it = |own: &IssuerSettings| match &own.jwks {
+            JwksSource::File(known) => known == file,
+            JwksSource::Url { .. } => false,
+        };
+        let kept = self.before.is_some_and(|before| before.issuers.iter().any(of_it));
+        if kept {
+            self.report.soften(mark, "the keys before it stay");
+        }
+        kept
+    }
+
+    /// What was made of a file before.
+    fn held<T>(&self, file: &Path, what: impl Fn(&'c FileOf) -> Option<T>) -> Option<T> {
+        let files = self.before?.files.iter();
+        files.filter(|own| own.file == file).find_map(|own| what(&own.of))
     }
 }

@@ -12,8 +12,8 @@ use crate::config::raw::{
 };
 use crate::config::read::Entry;
 use crate::config::settings::{
-    Alpn, Bounds, CertifiedChain, ClientAuth, Expired, ListenerSettings, Rate, TlsSettings,
-    TlsVersion, Withheld,
+    Alpn, AuthoritiesOf, Bounds, CertifiedChain, ClientAuth, Expired, ListenerSettings, Rate,
+    TlsSettings, TlsVersion, Withheld,
 };
 use crate::policy::{NetworkMask, Prefixes};
 
@@ -288,7 +288,8 @@ impl Ctx<'_> {
             let instead = "write client_auth = \"optional\" or \"required\"";
             self.report.warning(&place, ControlId::Acc1, found, instead);
         }
-        let loaded = self.authorities(&path.value, &place, ControlId::Acc1);
+        let whose = AuthoritiesOf::Listener(entry.raw.name.0.clone());
+        let loaded = self.authorities(&path.value, &place, ControlId::Acc1, whose);
         loaded.map_or(ClientCa::Unusable, ClientCa::Loaded)
     }
 

@@ -20,7 +20,8 @@ use crate::config::raw::value::{PathText, quoted};
 use crate::config::raw::{RawCertified, SecretRef};
 use crate::config::read::Entry;
 use crate::config::settings::{
-    CertifiedChain, ClientKey, Expired, KeyFault, OnDisk, SecretAge, SecretOf, TlsKey, Withheld,
+    AuthoritiesOf, CertifiedChain, ClientKey, Expired, FileOf, KeyFault, NamedFile, OnDisk,
+    SecretAge, SecretOf, TlsKey, Withheld,
 };
 use crate::config::source::Place;
 use crate::seal;
@@ -268,8 +269,25 @@ impl Ctx<'_> {
         Some(leaf)
     }
 
-    /// The authorities in a PEM file; at least one, each usable.
+    /// The authorities in a PEM file; at least one, each usable. Where it can't be used, those that it
+    /// held before stay.
     pub(super) fn authorities(
+        &mut self,
+        path: &PathText,
+        place: &Place,
+        control: ControlId,
+        of: AuthoritiesOf,
+    ) -> Option<Vec<CertificateDer<'static>>> {
+        let (file, mark) = (self.path(path, place), self.report.mark());
+        let (list, on_disk) = match self.authorities_in(path, place, control) {
+            Some(list) => (list, OnDisk::Same),
+            None => (self.kept_authorities(&file, mark)?, OnDisk::Unusable),
+        };
+        self.files.push(NamedFile { file, on_disk, of: FileOf::Authorities(of, list.clone()) });
+        Some(list)
+    }
+
+    fn authorities_in(
         &mut self,
         path: &PathText,
         place: &Place,

@@ -38,7 +38,7 @@ use super::raw::At;
 use super::raw::value::{NameText, TextValue, quoted};
 use super::read::{self, Document, Entry, Section};
 use super::schema::SCHEMA;
-use super::settings::{Names, PermitSettings, SecretAge};
+use super::settings::{NamedFile, Names, PermitSettings, SecretAge};
 use super::source::Place;
 use super::suggest::nearest;
 use crate::base::{ControlId, Moment, Name};
@@ -67,7 +67,7 @@ pub fn load_from(
 }
 
 /// Reads it again. What `before`, the one in force, holds and the files don't any more stays where
-/// only time or a careless copy spoilt a file: a permit, a certificate, a list of revoked ones.
+/// only time or a careless copy spoilt a file: a permit, a certificate, an authority, a list.
 ///
 /// # Errors
 /// As [`load_from`].
@@ -102,6 +102,7 @@ fn load(
         prefixes: Vec::new(),
         secrets: Vec::new(),
         lists: None,
+        files: Vec::new(),
     };
     let snapshot = ctx.snapshot(generation);
     let Some(snapshot) = snapshot else {
@@ -131,6 +132,8 @@ struct Ctx<'c> {
     secrets: Vec<SecretAge>,
     /// Lists of revoked certificates that were in force before this process, once they are asked for.
     lists: Option<Vec<Kept>>,
+    /// Files that other parts are made of.
+    files: Vec<NamedFile>,
 }
 
 impl Ctx<'_> {
@@ -173,6 +176,7 @@ impl Ctx<'_> {
             key_max_age: gateway.raw.key_max_age.0,
             secret_max_age: gateway.raw.secret_max_age.0,
             secrets: std::mem::take(&mut self.secrets),
+            files: std::mem::take(&mut self.files),
             networks: Arc::new(networks?),
             prefixes: std::mem::take(&mut self.prefixes),
             listeners: listeners?,

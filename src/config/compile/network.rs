@@ -1,12 +1,15 @@
 //! `[network]`: lists and files of prefixes to the table that addresses are looked up in (NET-1).
+use std::path::Path;
+
 use ipnet::IpNet;
 
 use super::Ctx;
-use crate::base::ControlId;
+use crate::base::{ControlId, NetworkIx};
 use crate::config::outside::ReadFault;
 use crate::config::raw::RawNetwork;
 use crate::config::raw::value::{CidrText, PathText, TextValue, quoted};
 use crate::config::read::Entry;
+use crate::config::settings::{FileOf, NamedFile, OnDisk};
 use crate::config::source::Place;
 use crate::policy::{NETWORKS_MAX, NetTable, Prefixes};
 
@@ -22,7 +25,8 @@ impl Ctx<'_> {
             let instead = format!("keep at most {NETWORKS_MAX}; a network may hold many prefixes");
             self.report.error(&first_too_many.place, ControlId::Net1, found, instead);
         }
-        let lists: Vec<Vec<IpNet>> = entries.iter().map(|entry| self.network(entry)).collect();
+        let lists = (0..=u8::MAX).map(NetworkIx).zip(entries);
+        let lists: Vec<_> = lists.map(|(ix, entry)| self.network(ix, entry)).collect();
         self.prefixes = lists.iter().map(|list| Prefixes::of(list)).collect();
         for (entry, _) in entries.iter().zip(&self.prefixes).filter(|(_, own)| own.holds_a_family())
         {
@@ -33,12 +37,12 @@ impl Ctx<'_> {
         self.report.is_clean().then(|| NetTable::build(&lists))
     }
 
-    fn network(&mut self, entry: &Entry<RawNetwork>) -> Vec<IpNet> {
+    fn network(&mut self, ix: NetworkIx, entry: &Entry<RawNetwork>) -> Vec<IpNet> {
         let prefixes = match &entry.raw {
             RawNetwork::List(list) => list.iter().map(|cidr| cidr.0).collect(),
             RawNetwork::File(_) if entry.lost("file") => Vec::new(),
             RawNetwork::File(path) => {
-                self.network_file(&path.value, &entry.at(&path.span)).unwrap_or_default()
+                self.network_file(ix, &path.value, &entry.at(&path.span)).unwrap_or_default()
             }
         };
         if prefixes.is_empty() && entry.lost.is_empty() {
@@ -49,17 +53,32 @@ impl Ctx<'_> {
         prefixes
     }
 
+    /// What a file holds; where that can't be used, what it held before.
+    fn network_file(
+        &mut self,
+        ix: NetworkIx,
+        path: &PathText,
+        place: &Place,
+    ) -> Option<Vec<IpNet>> {
+        let (file, mark) = (self.path(path, place), self.report.mark());
+        let (prefixes, on_disk) = match self.prefixes_in(&file, place) {
+            Some(prefixes) => (prefixes, OnDisk::Same),
+            None => (self.kept_network(&file, mark)?, OnDisk::Unusable),
+        };
+        self.files.push(NamedFile { file, on_disk, of: FileOf::Network(ix) });
+        Some(prefixes)
+    }
+
     /// One prefix per line; what follows a `#` is a comment. Mistakes are shown in that file.
-    fn network_file(&mut self, path: &PathText, place: &Place) -> Option<Vec<IpNet>> {
-        let path = self.path(path, place);
+    fn prefixes_in(&mut self, path: &Path, place: &Place) -> Option<Vec<IpNet>> {
         let text = self
             .outside
-            .read(&path, NETWORK_FILE_BYTES_MAX)
+            .read(path, NETWORK_FILE_BYTES_MAX)
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_| ReadFault::Unreadable));
         let text = match text {
             Ok(text) => text,
             Err(fault) => {
-                self.unreadable(place, ControlId::Net1, &path, fault);
+                self.unreadable(place, ControlId::Net1, path, fault);
                 return None;
             }
         };
@@ -76,13 +95,14 @@ impl Ctx<'_> {
             }
             start += line.len();
         }
-        if !bad.is_empty() {
-            let file = self.report.sources.add(&path, text);
-            for (span, misfit) in bad {
-                let control = misfit.control.unwrap_or(ControlId::Net1);
-                self.report.error(&Place { file, span }, control, misfit.found, misfit.instead);
-            }
+        if bad.is_empty() {
+            return Some(prefixes);
         }
-        Some(prefixes)
+        let file = self.report.sources.add(path, text);
+        for (span, misfit) in bad {
+            let control = misfit.control.unwrap_or(ControlId::Net1);
+            self.report.error(&Place { file, span }, control, misfit.found, misfit.instead);
+        }
+        None
     }
 }

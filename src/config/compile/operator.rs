@@ -12,7 +12,7 @@ use crate::config::raw::{
     ActName, CertificateMatch, OperatorRoleName, RawAdmin, RawApi, RawCertified, RawOperator,
 };
 use crate::config::read::Entry;
-use crate::config::settings::{Alpn, ClientAuth, TlsSettings, TlsVersion};
+use crate::config::settings::{Alpn, AuthoritiesOf, ClientAuth, TlsSettings, TlsVersion};
 use crate::identity::{
     CertificateCredential, IdentitySpec, Standing, StrongLogin, Trust, TrustError, TrustSpec,
 };
@@ -61,7 +61,8 @@ impl Ctx<'_> {
         let own = RawCertified { certificate, key, ocsp: None };
         let certified = self.server_certificate(entry, &own, API_LISTENER);
         let ca_at = entry.at(&tls.client_ca.span);
-        let client_ca = self.authorities(&tls.client_ca.value, &ca_at, ControlId::Priv3);
+        let whose = AuthoritiesOf::Api;
+        let client_ca = self.authorities(&tls.client_ca.value, &ca_at, ControlId::Priv3, whose);
         let Parted { opened: certificates, withheld, expired } = Parted::of([certified])?;
         let client_ca = client_ca?;
         let client_crl = self.revocation_lists(entry, &tls.client_crl, &client_ca, API_LISTENER);

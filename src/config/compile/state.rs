@@ -7,7 +7,7 @@ use crate::base::{ControlId, Secret};
 use crate::config::raw::value::quoted;
 use crate::config::raw::{RawRedis, RawState};
 use crate::config::read::Entry;
-use crate::config::settings::{RedisSettings, SecretOf, StateSettings};
+use crate::config::settings::{AuthoritiesOf, RedisSettings, SecretOf, StateSettings};
 
 /// The longest password.
 const PASSWORD_MAX: usize = 1_024;
@@ -33,7 +33,8 @@ impl Ctx<'_> {
 
     fn redis(&mut self, entry: &Entry<RawState>, raw: &RawRedis) -> Option<RedisSettings> {
         let ca_at = entry.at(&raw.ca.span);
-        let authorities = self.authorities(&raw.ca.value, &ca_at, ControlId::Tls2);
+        let whose = AuthoritiesOf::Redis;
+        let authorities = self.authorities(&raw.ca.value, &ca_at, ControlId::Tls2, whose);
         let client_certificate = match &raw.client_certificate {
             None => Some(None),
             Some(certified) => {

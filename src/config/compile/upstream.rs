@@ -8,8 +8,8 @@ use crate::config::raw::value::{HttpsUrl, TextValue, quoted};
 use crate::config::raw::{At, KindName, ProtocolName, RawUpstream, RegionName, StageName};
 use crate::config::read::Entry;
 use crate::config::settings::{
-    Addresses, Breaker, Endpoint, ListenerSettings, Region, Roots, Stage, UpstreamKind,
-    UpstreamProtocol, UpstreamSettings,
+    Addresses, AuthoritiesOf, Breaker, Endpoint, ListenerSettings, Region, Roots, Stage,
+    UpstreamKind, UpstreamProtocol, UpstreamSettings,
 };
 
 const UPSTREAMS_MAX: usize = 1_024;
@@ -106,7 +106,8 @@ impl Ctx<'_> {
             None => Some(Roots::System),
             Some(path) => {
                 let at = entry.at(&path.span);
-                self.authorities(&path.value, &at, ControlId::Tls2).map(Roots::Private)
+                let whose = AuthoritiesOf::Upstream(raw.name.0.clone());
+                self.authorities(&path.value, &at, ControlId::Tls2, whose).map(Roots::Private)
             }
         };
         let client_certificate = match &raw.client_certificate {

@@ -113,6 +113,7 @@ const fn everything(of: &Snapshot) {
         names: _,
         tables: _,
         networks: _,
+        files: _,
         // identities
         identities: _,
         trust: _,

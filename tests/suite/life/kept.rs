@@ -1,13 +1,15 @@
 //! A file that is of no use holds up nobody's leaving, and what it held before goes on (TLS-5, ACC-3).
 use std::os::unix::fs::PermissionsExt;
 
+use sekisho::alarm::{Aspect, Kind};
+use sekisho::base::Name;
 use sekisho::config;
 use sekisho::devcerts::{Leaf, LeafPlan, Says};
 use sekisho::engine::{AgedKind, AgedState as State};
 
 use super::DAY;
 use super::staple::{CERTIFIED, STAPLED, TRY_LATER, around_now, install, stapled};
-use crate::support::{ORDERS, World, bearing, get, now, until};
+use crate::support::{ORDERS, Plan, World, bearing, get, now, until};
 
 /// Somebody whose subject changes with each change, so that one token after the other is out.
 struct Leavers(u32);
@@ -196,5 +198,87 @@ async fn tls_5_a_client_s_certificate_of_no_use_holds_nothing_up() {
         .iter()
         .filter(|aged| aged.stands(world.gateway.engine.clock.now()).0 == State::Unusable);
     assert_eq!(unusable.count(), 1);
+    world.finish().await;
+}
+
+/// Who is trusted, who is denied, where a network is: none of it is empty because its file is, and
+/// nothing else waits for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_a_list_of_no_use_holds_nobody_s_leaving_up_and_opens_nothing() {
+    let plan = Plan::default()
+        .fill("token", "denied = { file = \"denied.jti\" }")
+        .file("denied.jti", "stolen\n")
+        .replace("office = [\"127.0.0.2\", \"127.0.0.3\"]", "office = { file = \"office.net\" }")
+        .file("office.net", "127.0.0.2\n127.0.0.3\n");
+    let world = World::with(plan).await;
+    let stolen = world.token_with("limited-caller", |claims| {
+        claims.extra.insert("jti".to_owned(), "stolen".into());
+    });
+    let clerk = world.token("office-clerk");
+    let from = |source: &str, token: &str| {
+        let source = Some(source.parse().unwrap());
+        let caller = world.caller(|config| config.source = source);
+        let call = bearing(get(ORDERS), token);
+        let world = &world;
+        async move { world.call(&caller, call).await.status.as_u16() }
+    };
+    let as_before = async || {
+        assert_eq!(from("127.0.0.3", &stolen).await, 401, "a denied token counts");
+        assert_eq!(from("127.0.0.2", &clerk).await, 200, "no network, no key, or no upstream");
+        assert_eq!(from("127.0.0.4", &clerk).await, 403);
+        assert_eq!(world.call(&world.printer(), get(ORDERS)).await.status, 200);
+    };
+    as_before().await;
+    let cases: [(&str, AgedKind, &[&[u8]]); 4] = [
+        ("denied.jti", AgedKind::DeniedTokens, &[b"stolen 2027-1-", b"\xff\xfe"]),
+        ("office.net", AgedKind::Network, &[b"127.0.0.2\n127.0.", b"\xff"]),
+        ("pki/tokens/signing.jwks", AgedKind::KeySet, &[b"", b"{\"keys\": ["]),
+        ("pki/ca.pem", AgedKind::Authority, &[b"", b"-----BEGIN CERTIFICATE-----\nMIIB"]),
+    ];
+    let mut leavers = Leavers(0);
+    for (file, kind, contents) in cases {
+        let path = world.dir.join(file);
+        let whole = std::fs::read(&path).unwrap();
+        for content in contents.iter().map(|content| Some(*content)).chain([None]) {
+            match content {
+                Some(content) => std::fs::write(&path, content).unwrap(),
+                None => std::fs::remove_file(&path).unwrap(),
+            }
+            let (token, farewell) = leavers.next(&world);
+            assert_eq!(status(&world, &token).await, 200, "{file}");
+            assert!(world.reload(farewell).await, "{file}");
+            assert_eq!(status(&world, &token).await, 401, "{file}: a leaver is still in");
+            as_before().await;
+            assert_eq!(state(&world, kind), Some(State::Unusable), "{file}");
+            world.gateway.engine.check_conditions();
+            until("the alarm", || {
+                let recent = world.gateway.engine.alarms.recent();
+                recent.iter().map(|recent| &recent.alarm).any(|alarm| {
+                    let detail = alarm.name(Aspect::Detail).map(Name::as_str);
+                    alarm.kind == Kind::FileUnusable && detail == Some(kind.as_str())
+                })
+            })
+            .await;
+            // With nothing that could stay it is a mistake.
+            assert!(config::load(&world.dir.join("sekisho.toml"), 9, now()).is_err(), "{file}");
+        }
+        std::fs::write(&path, whole).unwrap();
+        assert!(world.reload_as_it_is().await);
+        as_before().await;
+        assert_ne!(state(&world, kind), Some(State::Unusable), "{file}");
+    }
+    // Of a file that was never read there is nothing that could stay.
+    for (from, to) in [
+        ("denied.jti", "other.jti"),
+        ("office.net", "other.net"),
+        ("pki/tokens/signing.jwks", "pki/tokens/other.jwks"),
+        ("client_ca = \"pki/ca.pem\"", "client_ca = \"pki/other.pem\""),
+    ] {
+        let path = world.dir.join("sekisho.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        assert!(!world.reload(|text| text.replace(from, to)).await, "{from}");
+        std::fs::write(&path, text).unwrap();
+    }
     world.finish().await;
 }
