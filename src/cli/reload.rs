@@ -30,10 +30,7 @@ impl Files for OnDisk {
             config::reload_from(outside, &self.path, generation, now, before)
         };
         let (watched, loaded) = match reading {
-            Reading::ToApply => {
-                self.watched.forget();
-                (&*self.watched, load(&*self.watched))
-            }
+            Reading::ToApply => (&*self.watched, self.watched.anew(|watched| load(watched))),
             Reading::Again(texts) => (&*self.watched, load(&self.watched.with(texts))),
             Reading::ToLook => (&aside, load(&aside)),
         };

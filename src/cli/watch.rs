@@ -65,14 +65,25 @@ struct Seen {
 type State = Option<[i128; 5]>;
 
 impl Watched {
-    /// Starts anew, before a configuration is read again.
-    pub fn forget(&self) {
-        self.seen.lock().clear();
+    /// Has a configuration read again, and watches what is read for it. If nothing comes of it, what the
+    /// one in force was made from is watched on: its permit, its lists, its certificates.
+    pub fn anew<T, E>(&self, read: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        let before = std::mem::take(&mut *self.seen.lock());
         *self.rest.lock() = Rest::default();
         self.forget_read();
+        let read = read(self);
+        if read.is_err() {
+            let mut seen = self.seen.lock();
+            for file in before {
+                if !seen.iter().any(|own| own.path == file.path) {
+                    seen.push(file);
+                }
+            }
+        }
+        read
     }
 
-    /// The same, and goes on watching what it watches.
+    /// Goes on watching what it watches.
     fn forget_read(&self) {
         self.read.lock().clear();
         *self.texts.lock() = Texts::default();
@@ -313,6 +324,33 @@ mod tests {
             watched.settled()
         });
         assert_eq!(looks, Some(20));
+    }
+
+    #[test]
+    fn tls_3_what_is_in_force_is_watched_on_when_another_can_not_be_read() {
+        let folder = Folder::new("torn");
+        let (main, permit) = (folder.0.join("sekisho.toml"), folder.file("a permit"));
+        std::fs::write(&main, "whole").unwrap();
+        let watched = Watched::default();
+        let read = |watched: &Watched, all: bool| {
+            let files = [Some(&main), all.then_some(&permit)];
+            files.into_iter().flatten().try_for_each(|file| watched.read(file, 1_000).map(drop))
+        };
+        watched.anew(|watched| read(watched, true)).unwrap();
+        let seen = || (!watched.settled()) && watched.settled();
+        std::fs::remove_file(&main).unwrap();
+        assert!(seen());
+        // Twice: neither does one mistake after the other lose it.
+        for _ in 0..2 {
+            watched.anew(|watched| read(watched, true)).unwrap_err();
+        }
+        std::fs::remove_file(&permit).unwrap();
+        assert!(seen(), "the permit that was taken away");
+        // What is no part of one that was read whole is watched no more.
+        std::fs::write(&main, "without a permit").unwrap();
+        watched.anew(|watched| read(watched, false)).unwrap();
+        folder.file("a permit");
+        assert!(!seen());
     }
 
     #[test]
