@@ -1,6 +1,6 @@
 //! A whole configuration, compiled: immutable, shared by pointer, replaced as one (PRIV-1).
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use super::operating::{API_LISTENER, ApiSettings, Operators};
 use super::settings::{
     AdminSettings, AlarmSettings, CertifiedChain, DetectSettings, IdentitySettings, IssuerSettings,
     ListenerSettings, LogSettings, NamedFile, Names, PacingSettings, PermitSettings, QuotaSettings,
-    ReloadSettings, SecretAge, StateSettings, TokenSettings, UpstreamSettings, Withheld,
+    ReloadSettings, SecretAge, StateSettings, TlsSettings, TokenSettings, UpstreamSettings,
+    Withheld,
 };
 use crate::base::{IdentityIx, ListenerIx, Name, OperationIx};
 use crate::identity::Trust;
@@ -119,6 +120,39 @@ impl Snapshot {
                 let CertifiedChain { file, server_names, .. } = one;
                 Withheld { file, server_names }
             }));
+        }
+        next
+    }
+
+    /// The same under the permit of `read`, what `read` opened of the same files open.
+    #[must_use]
+    pub fn opened_as(&self, read: &Self, generation: u64) -> Self {
+        fn files(tls: &TlsSettings) -> BTreeSet<&Path> {
+            let closed = tls.withheld.iter().map(|one| &one.file);
+            let closed = closed.chain(tls.expired.iter().map(|one| &one.file));
+            tls.certificates
+                .iter()
+                .map(|one| &one.file)
+                .chain(closed)
+                .map(PathBuf::as_path)
+                .collect()
+        }
+        let mut next = self.under(read.permit.clone(), generation);
+        let other = |name: &str| {
+            let own = read.listeners.iter().find(|own| own.name.as_str() == name);
+            own.and_then(|own| own.tls.as_ref())
+        };
+        let listeners = next.listeners.iter_mut();
+        let listeners =
+            listeners.filter_map(|one| Some((other(one.name.as_str()), one.tls.as_mut()?)));
+        let api = read.api.as_ref().map(|api| &api.tls);
+        let api = next.api.iter_mut().map(|own| (api, &mut own.tls));
+        for (other, tls) in listeners.chain(api) {
+            if let Some(other) = other.filter(|other| files(other) == files(tls)) {
+                tls.certificates.clone_from(&other.certificates);
+                tls.withheld.clone_from(&other.withheld);
+                tls.expired.clone_from(&other.expired);
+            }
         }
         next
     }

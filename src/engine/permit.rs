@@ -88,6 +88,11 @@ impl Permits {
     }
 }
 
+/// Whether a permit counts for nothing by time alone: it may do so later, with no file changed.
+pub(super) const fn waits_for_time(fault: PermitFault) -> bool {
+    matches!(fault, PermitFault::NotYet | PermitFault::Expired | PermitFault::ClockWentBack)
+}
+
 /// Whether TLS is to end anywhere here; a host that only passes it on needs no permit.
 fn wants_permit(snapshot: &Snapshot) -> bool {
     snapshot.api.is_some() || snapshot.listeners.iter().any(|listener| listener.tls.is_some())
@@ -177,14 +182,10 @@ impl Engine {
         let (live, now) = (self.live(), self.clock.now());
         let permit = &live.snapshot.permit;
         let over = live.until().is_some_and(|until| until.is_over(now));
-        let waits = |fault| {
-            use PermitFault::{ClockWentBack, Expired, NotYet};
-            matches!(fault, NotYet | Expired | ClockWentBack)
-        };
         let fault = permit.standing.as_ref().err().copied().or(permit.refused);
         {
             let mut again = self.permits.again.lock();
-            if !(over || fault.is_some_and(waits)) || now.since(*again) < AGAIN {
+            if !(over || fault.is_some_and(waits_for_time)) || now.since(*again) < AGAIN {
                 return false;
             }
             *again = now;

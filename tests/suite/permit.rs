@@ -260,6 +260,32 @@ async fn tls_3_a_permit_whose_time_comes_is_taken_up_by_itself() {
     world.finish().await;
 }
 
+/// Nobody changed anything, so nothing of it is somebody's to ask for.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_permit_whose_time_comes_after_the_start_opens_what_it_covers() {
+    let lines = "[reload]\napply = \"on-request\"";
+    let world = World::with(Plan::default().fill("more", lines).by_hand()).await;
+    let token = world.token("analyst");
+    let soon = issued(&world, |claims| claims.not_before += 3_660);
+    std::fs::write(path(&world), soon).unwrap();
+    let world = world.restart().await;
+    closed(&world, "not_yet").await;
+    // What waits to be asked for waits on.
+    let file = world.dir.join("sekisho.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("subject = \"analyst\"", "subject = \"another\"")).unwrap();
+    assert!(!world.gateway.files_changed().await);
+    world.advance(Duration::from_secs(90));
+    assert!(world.gateway.engine.permit_is_due());
+    assert!(world.gateway.files_changed().await);
+    serves(&open(&world).await).await;
+    assert_eq!(world.gateway.engine.readiness(), Ok(()));
+    assert!(!world.gateway.engine.permit_is_due());
+    let reply = world.call(&world.nobody(), bearing(get(ORDERS), &token)).await;
+    assert_eq!(reply.status, 200);
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_3_a_clock_that_jumps_ahead_and_comes_back_ends_nothing_for_good() {
     for apply in ["on-change", "on-request"] {

@@ -1,15 +1,37 @@
 //! The permit alone, where the files around it wait or can't be used: that TLS may end here is withdrawn
 //! and renewed whatever else is there (TLS-3).
 //!
-//! Nothing is opened by it. What a renewed permit covers and is closed is opened by the next reload.
+//! Nothing is opened by it but by time: what a permit covers that counted for nothing yet is opened when
+//! its time comes, which is nobody's change. What another permit covers and is closed is opened by the
+//! next reload.
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Engine;
+use super::files::Reading;
 use super::trial::Proven;
 use super::turn::{Again, Order, Outcome, Trigger, Turn, Why, Widening};
-use crate::config::PermitSettings;
+use super::{Engine, Live};
 use crate::config::diff::compare;
+use crate::config::{PermitSettings, Snapshot};
+use crate::engine::permit::waits_for_time;
+
+/// What became of the permit.
+#[derive(Clone, Copy)]
+pub(super) enum Taken<'t> {
+    /// Whatever it covers, nothing is opened.
+    Alone(&'t PermitSettings),
+    /// Its time has come: what it opens is read.
+    Opens(&'t Snapshot),
+}
+
+impl Taken<'_> {
+    fn by(&self, snapshot: &Snapshot, generation: u64) -> Snapshot {
+        match self {
+            Self::Alone(permit) => snapshot.under(PermitSettings::clone(permit), generation),
+            Self::Opens(read) => snapshot.opened_as(read, generation),
+        }
+    }
+}
 
 impl Engine {
     /// Takes up what became of the permit, if it is anything else than what is in force. Whether it is.
@@ -24,7 +46,9 @@ impl Engine {
     pub(super) fn take_permit(&self, turn: &mut Turn) -> bool {
         let before = self.live();
         let Some(permit) = self.permit_now(&before) else { return false };
-        let next = before.snapshot.under(permit.clone(), self.next(turn));
+        let read = self.opened_by_time(turn, &before, &permit);
+        let taken = read.as_ref().map_or(Taken::Alone(&permit), Taken::Opens);
+        let next = taken.by(&before.snapshot, self.next(turn));
         let diff = compare(&before.snapshot, &next);
         self.sample(self.clock.now());
         let live = match self.numbered(next).and_then(|next| self.put(&before, next)) {
@@ -41,7 +65,7 @@ impl Engine {
             snapshot: Arc::clone(&before.snapshot),
             origin: self.reloads.origin.lock().clone(),
         });
-        let proven = self.under_as_well(turn, proven, permit);
+        let proven = self.under_as_well(turn, proven, taken);
         let until = self.begin_trial(proven, &live, &diff.scope);
         let (warnings, took, held) = (Vec::new(), Duration::ZERO, None);
         let outcome = Outcome::Applied { generation, diff, warnings, took, until, held };
@@ -50,15 +74,34 @@ impl Engine {
         true
     }
 
+    /// The texts in force read again, where a permit counts now that waited for its time. Of what they
+    /// refer to only certificates are taken.
+    fn opened_by_time(
+        &self,
+        turn: &Turn,
+        before: &Live,
+        permit: &PermitSettings,
+    ) -> Option<Snapshot> {
+        let waited = before.snapshot.permit.standing.as_ref().err().copied();
+        if permit.standing.is_err() || !waited.is_some_and(waits_for_time) {
+            return None;
+        }
+        let files = self.reloads.files.lock().clone()?;
+        let origin = self.reloads.origin.lock().clone()?;
+        let (again, now) = (Reading::Again(&origin.texts), self.steady_now());
+        let read = files.read(again, self.next(turn), now, &before.snapshot);
+        read.loaded.ok().map(|loaded| loaded.snapshot)
+    }
+
     /// The last configuration that stood its trial, under the same permit: putting it back gives back
     /// none that was withdrawn, and no key waits in memory for that.
     pub(super) fn under_as_well(
         &self,
         turn: &mut Turn,
         proven: Proven,
-        permit: PermitSettings,
+        taken: Taken<'_>,
     ) -> Proven {
-        let snapshot = proven.snapshot.under(permit, self.next(turn));
+        let snapshot = taken.by(&proven.snapshot, self.next(turn));
         let Ok(snapshot) = self.numbered(snapshot) else { return proven };
         turn.generation = snapshot.generation;
         Proven { snapshot, ..proven }

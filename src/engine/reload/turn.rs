@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::barred::Barred;
 use super::files::{Files, Origin, Print, Read, Reading};
+use super::permit::Taken;
 use super::trial::{Judged, OnTrial, Proven};
 use super::{Engine, Live, ReloadFault, build, number, unmoved};
 use crate::base::{Moment, Name};
@@ -392,7 +393,7 @@ impl Engine {
         let proven = if proven.snapshot.permit.standing == permit.standing {
             proven
         } else {
-            self.under_as_well(turn, proven, permit.clone())
+            self.under_as_well(turn, proven, Taken::Alone(permit))
         };
         let until = self.begin_trial(proven, &live, &diff.scope);
         let took = self.clock.now().since(began);
