@@ -13,7 +13,7 @@ use super::door::DoorFault;
 use super::gone::{self, Gone};
 use super::pacing::Plans;
 use super::pass::{self, PassRoute};
-use super::peers::{self, Anchors, Sharing};
+use super::peers::{self, MachineRoots, Sharing};
 use super::permit::{Believed, Until};
 use super::reload::Tally;
 use super::tls::{Judge, TlsFault, Verifier, server_config, verifier};
@@ -81,6 +81,7 @@ pub struct Live {
     pub(super) since: Moment,
     api_tls: Option<Arc<ServerConfig>>,
     pub(super) api_verifier: Option<Verifier>,
+    pub(super) machine: MachineRoots,
 }
 
 /// Handles of the metrics that requests touch, looked up once.
@@ -200,7 +201,7 @@ impl Live {
     pub(super) fn build(
         snapshot: Arc<Snapshot>,
         quotas: Quotas,
-        system: &Anchors,
+        machine: MachineRoots,
         before: Option<&Self>,
         metrics: &Metrics,
         pacing: &HashKey,
@@ -228,7 +229,7 @@ impl Live {
         let upstreams = snapshot
             .upstreams
             .iter()
-            .map(|settings| Routes::build(settings, system, before))
+            .map(|settings| Routes::build(settings, &machine, before))
             .collect::<Result<_, _>>()?;
         let token_operation = snapshot.operation("lwa/token");
         let meters = Meters::of(&snapshot, metrics);
@@ -259,6 +260,7 @@ impl Live {
             guarded,
             pacing,
             traffic,
+            machine,
         })
     }
 
@@ -447,11 +449,11 @@ fn contracts(snapshot: &Snapshot) -> Vec<Option<Arc<FieldTree>>> {
 impl Routes {
     fn build(
         settings: &UpstreamSettings,
-        system: &Anchors,
+        machine: &MachineRoots,
         before: Option<&Live>,
     ) -> Result<Self, TlsFault> {
         let anchors = match &settings.roots {
-            Roots::System => Arc::clone(system),
+            Roots::System => Arc::clone(&machine.anchors),
             Roots::Private(roots) => peers::anchors(roots),
         };
         let reader = match settings.kind {

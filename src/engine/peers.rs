@@ -33,11 +33,33 @@ const H2_CONNECTION_WINDOW: u32 = 32 * H2_STREAM_WINDOW;
 /// Certificates that an upstream's may chain to, in Pingora's form.
 pub(super) type Anchors = Arc<CaType>;
 
-/// The machine's trust store, read once. Certificates that can't be used are left out: they vouch
-/// for nobody.
-pub(super) fn system_anchors() -> Anchors {
-    let found = rustls_native_certs::load_native_certs();
-    anchors(&found.certs)
+/// The machine's trust store, as one configuration found it.
+#[derive(Clone, Debug)]
+pub(super) struct MachineRoots {
+    pub(super) anchors: Anchors,
+    /// How many of its files could not be read.
+    errors: usize,
+}
+
+impl MachineRoots {
+    /// Reads it. Where less of it can be read than before, what was read before stays: it is just
+    /// being replaced, or broke. Certificates that can't be used are left out: they vouch for nobody.
+    pub(super) fn read(before: Option<&Self>) -> Self {
+        let found = rustls_native_certs::load_native_certs();
+        Self::found(&found.certs, found.errors.len(), before)
+    }
+
+    fn found(
+        certificates: &[CertificateDer<'static>],
+        errors: usize,
+        before: Option<&Self>,
+    ) -> Self {
+        let worse = |before: &&Self| certificates.is_empty() || errors > before.errors;
+        match before.filter(|before| !before.anchors.is_empty()).filter(worse) {
+            Some(before) => before.clone(),
+            None => Self { anchors: anchors(certificates), errors },
+        }
+    }
 }
 
 pub(super) fn anchors(certificates: &[CertificateDer<'static>]) -> Anchors {
@@ -152,4 +174,30 @@ fn pool_key(settings: &UpstreamSettings, endpoint: &Endpoint, anchors: &Anchors)
         *to = *from;
     }
     u64::from_be_bytes(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_2_a_trust_store_that_can_not_be_read_leaves_the_one_before() {
+        let root = |name: &str| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        let (one, other) = (root("one.test"), root("other.test"));
+        let count = |roots: &MachineRoots| roots.anchors.len();
+        let none = MachineRoots::found(&[], 0, None);
+        assert_eq!(count(&none), 0);
+        let both = MachineRoots::found(&[one.clone(), other.clone()], 1, Some(&none));
+        assert_eq!(count(&both), 2);
+        // Empty for a moment, or only half of it there to be read.
+        assert_eq!(count(&MachineRoots::found(&[], 0, Some(&both))), 2);
+        assert_eq!(count(&MachineRoots::found(std::slice::from_ref(&one), 2, Some(&both))), 2);
+        // Whoever is trusted no more is so, whatever could never be read.
+        assert_eq!(count(&MachineRoots::found(&[one], 1, Some(&both))), 1);
+    }
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use super::Engine;
 use super::live::Live;
-use super::peers;
+use super::peers::MachineRoots;
 use super::permit::Believed;
 use super::tls::TlsFault;
 use crate::base::{HashKey, Name};
@@ -134,8 +134,8 @@ pub(super) fn build(
     if let Some(before) = before {
         quotas.carry_over(&before.quotas, time.now());
     }
-    let system = peers::system_anchors();
-    let live = Live::build(snapshot, quotas, &system, before, metrics, pacing, time)
+    let machine = MachineRoots::read(before.map(|before| &before.machine));
+    let live = Live::build(snapshot, quotas, machine, before, metrics, pacing, time)
         .map_err(ReloadFault::Tls)?;
     Ok(Built { live, keys })
 }

@@ -429,14 +429,18 @@ impl Source {
                 let same = |old: &&Arc<Self>| {
                     old.issuer.iss == issuer.iss && old.issuer.source == issuer.source
                 };
-                if let Some(old) = before.iter().find(same) {
+                let old = before.iter().find(same);
+                let tls = https::connector(&url.roots);
+                // The machine's trust store may be gone for a moment.
+                let tls = tls.or_else(|fault| old.and_then(|old| old.tls.clone()).ok_or(fault))?;
+                if let Some(old) = old {
                     let old = old.state.lock();
                     state.keys.clone_from(&old.keys);
                     (state.read_at, state.were) = (old.read_at, old.were);
                     state.fault = old.fault;
                     // Not when it was tried: a reload is a good moment to fetch again.
                 }
-                Some(https::connector(&url.roots)?)
+                Some(tls)
             }
         };
         Ok(Self { issuer, tls, state: Mutex::new(state) })
