@@ -36,17 +36,13 @@ const TOLD_AT_ONCE: usize = 64;
 pub(super) struct Leases {
     pub(super) store: Arc<dyn Store>,
     pub(super) secret: SharedSecret,
-    /// Since when the store can't be had.
+    /// Since when the store can't be had, for all quotas or for some; their parts were empty then.
     pub(super) faulty_since: Mutex<Option<Moment>>,
 }
 
 impl Leases {
     pub(super) fn new(store: Arc<dyn Store>, secret: SharedSecret) -> Self {
         Self { store, secret, faulty_since: Mutex::new(None) }
-    }
-
-    fn since(&self, now: Moment) -> Moment {
-        *self.faulty_since.lock().get_or_insert(now)
     }
 }
 
@@ -181,20 +177,24 @@ impl Engine {
     async fn ask(self: &Arc<Self>, want: &Want) {
         let _one_at_a_time = want.turn().await;
         let now = self.clock.now();
-        if !want.is_still(now) {
-            return;
+        if want.is_still(now) {
+            self.lease(want, want.ask(), now).await;
         }
+    }
+
+    /// Tells and asks, for whoever has the turn.
+    async fn lease(self: &Arc<Self>, want: &Want, (told, wanted): (u32, u32), now: Moment) {
         let condition = *self.leases.store.condition().borrow();
         if let Condition::Faulty(fault) = condition {
             return self.go_apart(want, fault, now).await;
         }
-        let (told, wanted) = want.ask();
         let Some(ask) = self.ask_of(want, (told, wanted, 0)) else {
             return want.supply(Supply::Nothing, now);
         };
         let result = match self.leases.store.lease(ask, now).await {
             Ok(lease) => {
-                want.answered(told, lease.granted, lease.wait, self.clock.now());
+                let wait = if wanted == 0 { want.none_for(lease.full_in) } else { lease.wait };
+                want.answered(told, lease.granted, wait, self.clock.now());
                 if lease.granted > 0 {
                     self.return_soon(want.clone());
                 }
@@ -214,8 +214,10 @@ impl Engine {
 
     /// What may be spent of a quota while nobody can be asked.
     pub(super) async fn go_apart(&self, want: &Want, fault: StoreFault, now: Moment) {
-        let since = self.leases.since(now);
         let peers = self.leases.store.peers().await.unwrap_or_default();
+        // Held to the end: whoever brings quotas together finds this one, or that there is one.
+        let mut faulty_since = self.leases.faulty_since.lock();
+        let since = *faulty_since.get_or_insert(now);
         let sight = Sight {
             of: Metered::Identity,
             condition: Condition::Faulty(fault),
@@ -234,17 +236,24 @@ impl Engine {
         want.supply(supply, now);
     }
 
-    /// The store can be had again: units come from it, and it is told what was spent without it.
+    /// The store can be had again: it is told what was spent without it, and units come from it. What
+    /// it does not answer for goes on as it was.
     pub(super) async fn come_together(self: &Arc<Self>) {
         *self.leases.faulty_since.lock() = None;
         let live = self.live();
         let mut telling = JoinSet::new();
-        for want in live.quotas.ask_again(self.clock.now()) {
+        for want in live.quotas.apart() {
             if telling.len() >= TOLD_AT_ONCE {
                 telling.join_next().await;
             }
             let engine = Arc::clone(self);
-            telling.spawn(async move { engine.ask(&want).await });
+            telling.spawn(async move {
+                let _one_at_a_time = want.turn().await;
+                let (told, wanted) = want.ask();
+                // Whoever needs a request's unit asks for it.
+                let wanted = if want.is_of_amounts() { wanted } else { 0 };
+                engine.lease(&want, (told, wanted), engine.clock.now()).await;
+            });
         }
         while telling.join_next().await.is_some() {}
     }

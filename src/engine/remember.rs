@@ -237,9 +237,13 @@ impl Engine {
                 }
                 (Condition::Sound, before) => {
                     self.metrics.state.sound.set(1);
+                    // One call that failed, or an outage too short to be seen here, is enough.
+                    let apart = self.leases.faulty_since.lock().is_some();
+                    if apart {
+                        self.come_together().await;
+                    }
                     if let Some((_, since)) = before {
                         faulty = None;
-                        self.come_together().await;
                         self.report_event(&Event::StoreHealed { outage: now.since(since) });
                     }
                 }

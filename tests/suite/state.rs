@@ -1,5 +1,6 @@
 //! What gateways share and do not forget: two real gateways, one real Redis.
 mod amazon;
+mod apart;
 mod failures;
 mod forged;
 mod limits;

@@ -111,11 +111,9 @@ pub(super) enum Whence {
     Nothing,
 }
 
-/// Where units come from.
+/// Where units come from while they are not given on asking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Supply {
-    /// They are given on asking.
-    Asked,
     /// This part of the rate is this gateway's own meanwhile; it was empty at this moment.
     Part { units: Units, empty_at: Moment },
     /// From nowhere; worth another look in a second.
@@ -301,7 +299,8 @@ impl Pool {
         state.source = Source::Asked;
         // No unit takes longer to come back, whatever was said.
         let wait = ns(wait).min(units.interval_ns());
-        state.dry_until_ns = if given == 0 { now_ns.saturating_add(wait) } else { 0 };
+        let none = given == 0 && (units.counts == Counts::Requests || state.unspent(units) == 0);
+        state.dry_until_ns = if none { now_ns.saturating_add(wait) } else { 0 };
         state.sure_until_ns = if units.is_slow() {
             state.dry_until_ns.min(now_ns.saturating_add(ns(QUICK)))
         } else {
@@ -311,7 +310,7 @@ impl Pool {
         match units.counts {
             Counts::Amounts => {
                 state.owed = state.owed.saturating_sub(i64::from(given).saturating_mul(grain));
-                state.dry = given == 0 && state.unspent(units) == 0;
+                state.dry = none;
             }
             Counts::Requests => {
                 if given > 0 && now_ns.saturating_sub(state.given_at_ns) < ns(QUICK) {
@@ -328,7 +327,6 @@ impl Pool {
     pub(super) fn supply(&self, supply: Supply, now: Moment) {
         let mut state = self.state.lock();
         state.source = match (supply, &state.source) {
-            (Supply::Asked, _) => Source::Asked,
             (Supply::Nothing, _) => {
                 Source::Nothing { until_ns: now.mono_ns().saturating_add(ns(QUICK)) }
             }
@@ -390,6 +388,12 @@ impl Pool {
                 Here { whence: Whence::Part(*part), left, wait }
             }
         }
+    }
+
+    /// Whether there is something to tell, or units come from elsewhere than asking.
+    pub(super) fn is_apart(&self, units: &Units) -> bool {
+        let state = self.state.lock();
+        !matches!(state.source, Source::Asked) || state.told(units) > 0
     }
 
     /// Whether something was spent that nobody was told of.

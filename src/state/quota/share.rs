@@ -100,6 +100,15 @@ impl Want {
         self.pool().map_or((0, 0), |pool| pool.ask(&self.units))
     }
 
+    /// For how long there is none, of a quota that is full again then.
+    #[must_use]
+    pub fn none_for(&self, full_in: Duration) -> Duration {
+        match self.units.left(full_in) {
+            (0, wait) => wait,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// The units owed were charged, and `given` more may be spent here; if none, the next comes back
     /// in `wait`.
     pub fn answered(&self, told: u32, given: u32, wait: Duration, now: Moment) {
@@ -183,11 +192,10 @@ impl Quotas {
             .collect()
     }
 
-    /// Units come by asking again, everywhere. Gives every quota of which something was spent and not
-    /// told.
+    /// Every quota whose units do not come by asking, or of which something was spent and not told.
     #[must_use]
-    pub fn ask_again(&self, now: Moment) -> Vec<Want> {
-        let mut owing: Vec<Want> = Vec::new();
+    pub fn apart(&self) -> Vec<Want> {
+        let mut apart: Vec<Want> = Vec::new();
         for account in &self.accounts {
             for bucket in &account.buckets {
                 let Some((limit, lane)) = locate(&self.limits, bucket) else { continue };
@@ -195,15 +203,14 @@ impl Quotas {
                 else {
                     continue;
                 };
-                pool.supply(Supply::Asked, now);
                 let each = limit.sharing == Sharing::Each;
                 let known = |want: &Want| Arc::ptr_eq(&want.meter, &bucket.meter);
-                if pool.owes(&units) && (each || !owing.iter().any(known)) {
-                    owing.push(Want::of(account, bucket, (limit, lane), units));
+                if pool.is_apart(&units) && (each || !apart.iter().any(known)) {
+                    apart.push(Want::of(account, bucket, (limit, lane), units));
                 }
             }
         }
-        owing
+        apart
     }
 
     #[must_use]

@@ -174,12 +174,12 @@ fn apart_a_gateway_spends_its_part_from_an_empty_start_and_tells_it_afterwards()
     wants[0].supply(supply, at(240_000));
     assert_eq!(passed(240_000), 0);
     assert!(quotas.wants(WHO, OP, UP, at(250_000)).is_empty(), "there is nobody to ask");
-    let owing = quotas.ask_again(at(250_000));
+    let owing = quotas.apart();
     assert_eq!(owing.iter().map(Want::ask).collect::<Vec<_>>(), [(2, 1)]);
     let mut giver = Giver { left: 60, debt: 0 };
     giver.answer(&owing[0], 2, at(250_000));
     assert_eq!((giver.debt, giver.left), (2, 57));
-    assert!(quotas.ask_again(at(250_000)).is_empty());
+    assert!(quotas.apart().is_empty());
 }
 
 #[test]

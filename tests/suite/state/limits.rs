@@ -9,7 +9,7 @@ use crate::store::redis::Server;
 use crate::support::{World, until_some};
 
 /// Where somebody stands in the limit of its role.
-async fn stands(world: &World, who: &str) -> LimitView {
+pub(super) async fn stands(world: &World, who: &str) -> LimitView {
     let view = world.gateway.engine.view_limits_of(who).await.unwrap();
     let own = view.limits.into_iter().find(|limit| limit.window.limit.as_str() != "everybody");
     own.unwrap()

@@ -1,0 +1,71 @@
+//! A quota that one failed call put apart comes back by itself, and tells what was spent (MON-2, ACC-2).
+use std::time::Duration;
+
+use sekisho::mock::Scenario;
+use sekisho::state::QuotaSource;
+
+use super::limits::stands;
+use super::{eventually, finish, gateway, identities, passes, shared, told, two_share};
+use crate::store::redis::Server;
+use crate::support::{Plan, World, until_some};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_one_call_that_fails_leaves_no_quota_apart() {
+    let mut server = Server::start().await;
+    let plan = Plan::default().fill("identities", &identities());
+    let own = World::with(plan.fill("more", &shared(&server, 1)).by_hand()).await;
+    own.amazon.set(Scenario::Echo);
+    let both = [own, gateway(&server, 2).await];
+    for world in &both {
+        eventually("both share", || two_share(world).then_some(())).await;
+    }
+    let [own, other] = &both;
+    assert!(passes(own, "fast").await);
+
+    // The server answers for everything but the quotas.
+    let mut admin = server.admin().await;
+    let quotas: Vec<Vec<u8>> =
+        redis::cmd("KEYS").arg("sekisho:{test}:quota:*").query_async(&mut admin).await.unwrap();
+    assert_eq!(quotas.len(), 2, "its own, and everybody's");
+    for key in &quotas {
+        let mut damage = redis::pipe();
+        damage.atomic().cmd("DEL").arg(key).ignore().cmd("RPUSH").arg(key).arg("?").ignore();
+        let (): () = damage.query_async(&mut admin).await.unwrap();
+    }
+    until_some("what was given is used up", async || {
+        passes(own, "fast").await;
+        (stands(own, "fast").await.window.source == QuotaSource::Part(30)).then_some(())
+    })
+    .await;
+    // From an empty start, one every two minutes; the looks at the server that still fail change nothing.
+    assert!(!passes(own, "fast").await);
+    own.advance(Duration::from_secs(600));
+    for turn in 0..5 {
+        assert!(passes(own, "fast").await, "request {turn} of 5");
+    }
+    assert!(!passes(own, "fast").await);
+
+    for key in &quotas {
+        let (): () = redis::cmd("DEL").arg(key).query_async(&mut admin).await.unwrap();
+    }
+    until_some("it is asked for again", async || {
+        (stands(own, "fast").await.window.source == QuotaSource::Store).then_some(())
+    })
+    .await;
+    until_some("the other one knows what was spent", async || {
+        (stands(other, "fast").await.window.left <= 55).then_some(())
+    })
+    .await;
+    for world in &both {
+        assert!(told(world, "store-faulty").is_empty(), "it could be had all the time");
+        assert!(told(world, "store-healed").is_empty());
+    }
+
+    // What happened then has nothing to do with an outage an hour later.
+    own.advance(Duration::from_secs(3_600));
+    server.kill();
+    eventually("the outage is told", || told(own, "store-faulty").pop()).await;
+    let fast = stands(own, "fast").await.window;
+    assert_eq!((fast.source, fast.left), (QuotaSource::Part(30), 0));
+    Box::pin(finish(both)).await;
+}
