@@ -114,8 +114,9 @@ impl Engine {
     fn ask_soon(self: &Arc<Self>, wants: Vec<Want>) {
         // A request that ends when the runtime does has nobody to tell.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let now = self.clock.now();
         for want in wants {
-            if !want.comes_ahead() || !want.begin_soon() {
+            if !want.comes_ahead(now) || !want.begin_soon() {
                 continue;
             }
             let engine = Arc::clone(self);

@@ -21,6 +21,8 @@ const QUICK: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(60);
 /// The part of a quota that one batch may be.
 const BATCHES: u32 = 16;
+/// A batch of so many is asked for before the last one is used up.
+const AHEAD: u32 = 4;
 /// The longest debt of a part, in times it takes to come back.
 const DEBT_MAX: u64 = 10;
 /// For so long the one unit of a slow quota is kept for a request that is about to need it.
@@ -209,7 +211,7 @@ impl Pool {
         if units.counts == Counts::Requests && state.given > 0 {
             state.given -= 1;
             return state.given.saturating_mul(2) < state.batch
-                && state.batch >= 4
+                && state.batch >= AHEAD
                 && matches!(state.source, Source::Asked);
         }
         state.owed = state.owed.saturating_add_unsigned(amount);
@@ -396,9 +398,10 @@ impl Pool {
         !matches!(state.source, Source::Asked) || state.told(units) > 0
     }
 
-    /// Whether something was spent that nobody was told of.
-    pub(super) fn owes(&self, units: &Units) -> bool {
-        self.state.lock().told(units) > 0
+    /// Whether there is something to tell, or the last batch, a large one, was given just now.
+    pub(super) fn comes_ahead(&self, units: &Units, now: Moment) -> bool {
+        let state = self.state.lock();
+        state.told(units) > 0 || (state.batch >= AHEAD && now.mono_ns() < state.void_at_ns)
     }
 }
 

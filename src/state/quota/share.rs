@@ -79,13 +79,11 @@ impl Want {
         self.units.counts == Counts::Amounts
     }
 
-    /// Whether it may be asked for before a request needs it. A unit of a slow quota that is fetched
-    /// ahead is one that the other gateways have to refuse somebody for.
+    /// Whether it may be asked for before a request needs it. A unit that nobody needs soon is one that
+    /// the other gateways have to refuse somebody for.
     #[must_use]
-    pub fn comes_ahead(&self) -> bool {
-        self.is_of_amounts()
-            || self.units.kept_for().is_none()
-            || self.pool().is_some_and(|pool| pool.owes(&self.units))
+    pub fn comes_ahead(&self, now: Moment) -> bool {
+        self.is_of_amounts() || self.pool().is_some_and(|pool| pool.comes_ahead(&self.units, now))
     }
 
     /// Still, or is it settled meanwhile?

@@ -99,6 +99,31 @@ fn a_batch_follows_the_traffic_and_what_is_given_is_lost_after_a_while() {
 }
 
 #[test]
+fn mon_2_what_else_is_told_fetches_no_unit_that_nobody_needs() {
+    let bytes = Measure::Bytes(vec![Amount { count: 1_000_000, per: Duration::from_secs(3_600) }]);
+    let quotas = of(&[limit("orders", &[per(60, 3_600)]), measured("volume", bytes)]);
+    let mut givers = [Giver { left: 60, debt: 0 }, Giver { left: 1 << 30, debt: 0 }];
+    for turn in 0..50 {
+        let now = at(turn * 10_000);
+        let mut answer = |want: &Want| {
+            givers[usize::from(want.is_of_amounts())].answer(want, 2, now);
+        };
+        let passed = (0..4).any(|_| {
+            let charged = quotas.charge(WHO, OP, UP, now).is_ok();
+            if !charged {
+                quotas.wants(WHO, OP, UP, now).iter().for_each(&mut answer);
+            }
+            charged
+        });
+        assert!(passed, "turn {turn}");
+        assert!(quotas.spend(WHO, OP, UP, Spent { bytes: 1_000, pii_records: 0 }, now));
+        let wants = quotas.wants(WHO, OP, UP, now);
+        wants.iter().filter(|want| want.comes_ahead(now)).for_each(answer);
+    }
+    assert_eq!(givers[0].left, 10);
+}
+
+#[test]
 fn a_slow_quota_is_asked_for_one_by_one() {
     let quotas = of(&[limit("orders", &[per(500, 86_400)])]);
     let mut giver = Giver { left: 500, debt: 0 };
