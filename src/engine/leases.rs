@@ -69,9 +69,7 @@ impl Engine {
                     let mut wants = live.quotas.wants(who, operation, upstream, now);
                     // Nobody waits because of a limit on trial.
                     wants.retain(|want| want.mode == Mode::Enforced);
-                    for want in &wants {
-                        self.ask(want).await;
-                    }
+                    self.ask_at_once(wants).await;
                     now = self.clock.now();
                     tries += 1;
                 }
@@ -108,6 +106,19 @@ impl Engine {
         now: Moment,
     ) -> Option<Standing> {
         live.quotas.overdrawn(who, operation, upstream, now)
+    }
+
+    /// Asks for all of them at a time: what the first ones give is not kept for long. Each in a task of
+    /// its own, so that whoever goes away meanwhile leaves no unit behind.
+    async fn ask_at_once(self: &Arc<Self>, wants: Vec<Want>) {
+        let ask = |want: Want| {
+            let engine = Arc::clone(self);
+            tokio::spawn(async move { engine.ask(&want).await })
+        };
+        let asking: Vec<_> = wants.into_iter().map(ask).collect();
+        for asked in asking {
+            let _or_not = asked.await;
+        }
     }
 
     /// Asks in the background; one task for each quota at a time.

@@ -5,6 +5,7 @@ mod failures;
 mod forged;
 mod limits;
 mod renewed;
+mod slow;
 mod trials;
 
 use std::os::unix::fs::PermissionsExt as _;
