@@ -364,7 +364,7 @@ impl Quotas {
             if let (Gate::Requests(rate), true) = (&lane.gate, was_charged) {
                 rate.give_back(&bucket.meter.number, charged.at, now);
                 if let Some(pool) = &bucket.meter.pool {
-                    pool.give_back(now);
+                    pool.give_back(charged.at, now);
                 }
             }
         }

@@ -241,13 +241,17 @@ impl Pool {
     }
 
     /// A request that was charged was refused after all: its unit may be spent here once more.
-    pub(super) fn give_back(&self, now: Moment) {
+    pub(super) fn give_back(&self, taken: Moment, now: Moment) {
         let mut state = self.state.lock();
-        if state.void_at_ns > now.mono_ns() {
+        if let Source::Part { units, full_at_ns } = &mut state.source {
+            // Less what time has given back since: an idle part may have forgotten so much of it.
+            let back = units.interval.saturating_sub(now.since(taken));
+            *full_at_ns = full_at_ns.saturating_sub(ns(back));
+        } else if state.void_at_ns > now.mono_ns() {
             state.given = state.given.saturating_add(1);
-        } else {
-            state.owed = state.owed.saturating_sub(1);
+            return;
         }
+        state.owed = state.owed.saturating_sub(1);
     }
 
     /// Whether asking is worth it: nothing is left, or little, or there is something to tell.

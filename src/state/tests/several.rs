@@ -208,6 +208,21 @@ fn apart_a_gateway_spends_its_part_from_an_empty_start_and_tells_it_afterwards()
 }
 
 #[test]
+fn mon_2_a_request_that_was_refused_after_all_uses_no_part_up() {
+    let quotas = hourly(60);
+    let wants = quotas.wants(WHO, OP, UP, at(0));
+    let part = wants[0].units.part(Duration::from_secs(360), 10);
+    wants[0].supply(Supply::Part { units: part, empty_at: at(0) }, at(0));
+    let full = at(3_600_000);
+    for turn in 0..10 {
+        let charged = quotas.charge(WHO, OP, UP, full).unwrap_or_else(|_| panic!("{turn}"));
+        quotas.give_back(WHO, OP, UP, &charged, full);
+    }
+    assert!(quotas.apart().iter().all(|want| want.ask().0 == 0), "nothing is owed");
+    assert_eq!(passes(&quotas, full), 10);
+}
+
+#[test]
 fn nothing_is_spent_where_nothing_is_known() {
     let quotas = hourly(60);
     let wants = quotas.wants(WHO, OP, UP, at(0));
