@@ -88,7 +88,7 @@ impl Pacing {
         self.bell.notify_one();
     }
 
-    fn owe(&self, bucket: BucketKey, calls: u32) {
+    pub(super) fn owe(&self, bucket: BucketKey, calls: u32) {
         if calls > 0 {
             let mut owed = self.owed.lock();
             let own = owed.entry(bucket).or_default();
@@ -98,6 +98,16 @@ impl Pacing {
 
     fn take_owed(&self, bucket: BucketKey) -> u32 {
         self.owed.lock().remove(&bucket).unwrap_or(0)
+    }
+
+    pub(super) fn owing(&self) -> Vec<BucketKey> {
+        self.owed.lock().keys().copied().collect()
+    }
+
+    /// Takes out what is owed of a bucket, with its rate; if nobody can be told just now, it stays.
+    pub(super) fn take_told(&self, bucket: BucketKey) -> Option<(u32, (u64, u32))> {
+        let Dealt::Unit { interval_ns, burst } = self.dealt(bucket) else { return None };
+        Some((self.take_owed(bucket), (interval_ns, burst)))
     }
 }
 
@@ -183,17 +193,15 @@ impl Engine {
 
     /// Tells what was sent while nobody could be asked.
     fn tell_owed(self: &Arc<Self>, now: Moment) {
-        let owed = std::mem::take(&mut *self.pacing.owed.lock());
-        if owed.is_empty() {
+        let owing = self.pacing.owing();
+        if owing.is_empty() {
             return;
         }
         let engine = Arc::clone(self);
         tokio::spawn(async move {
-            for (bucket, debt) in owed {
-                let Dealt::Unit { interval_ns, burst } = engine.pacing.dealt(bucket) else {
-                    continue;
-                };
-                let Some(ask) = engine.unit_of(bucket, (interval_ns, burst)) else { continue };
+            for bucket in owing {
+                let Some((debt @ 1.., rate)) = engine.pacing.take_told(bucket) else { continue };
+                let Some(ask) = engine.unit_of(bucket, rate) else { continue };
                 if engine.leases.store.lease(Ask { debt, ..ask }, now).await.is_err() {
                     engine.pacing.owe(bucket, debt);
                 }

@@ -2,7 +2,7 @@
 use super::*;
 use crate::base::ManualClock;
 use crate::observe::Metrics;
-use crate::pacing::{Caller, Patience, Plan, Rate, Weight};
+use crate::pacing::{Caller, Dealer, Patience, Plan, Rate, Weight};
 
 const BUCKET: BucketKey = BucketKey { seller: 1, application: 2, operation: 3 };
 /// Real time, for what happens in other tasks.
@@ -246,4 +246,22 @@ async fn the_timer_ends_with_what_it_is_for() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn mon_2_a_debt_stays_until_somebody_can_be_told() {
+    let shell = Shell::new();
+    let several = |dealer| crate::pacing::Among::Several { place: 0, count: 2, dealer };
+    shell.pacing.share(several(Dealer::Gone));
+    drop(shell.offer("a", 0));
+    shell.pacing.owe(BUCKET, 3);
+    shell.pacing.share(several(Dealer::There));
+    assert_eq!(shell.pacing.owing(), [BUCKET]);
+    // Between two of those that are told the store goes once more.
+    shell.pacing.share(several(Dealer::Gone));
+    assert_eq!(shell.pacing.take_told(BUCKET), None);
+    shell.pacing.share(several(Dealer::There));
+    let told = shell.pacing.take_told(BUCKET).unwrap();
+    assert_eq!((told.0, told.1.1), (3, 2));
+    assert!(shell.pacing.owing().is_empty());
 }
