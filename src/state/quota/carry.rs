@@ -1,7 +1,7 @@
 //! From one configuration to the next: what was spent stays spent.
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limit::{Gate, Lane, Limit};
 use super::{Account, Among, Bucket, Meter, Quotas, locate};
@@ -79,7 +79,8 @@ impl Quotas {
     }
 }
 
-/// What a lane of a new configuration starts with, given what was spent before.
+/// What a lane of a new configuration starts with, given what was spent before. One that is as before
+/// keeps even a debt; of one that is not, what has to be told of it stays.
 fn inherited<'a>(
     spent: impl IntoIterator<Item = (&'a Limit, &'a Lane, &'a Arc<Meter>)>,
     limit: &Limit,
@@ -87,19 +88,27 @@ fn inherited<'a>(
     among: Among,
     now: Moment,
 ) -> Arc<Meter> {
-    let mut latest = 0;
+    let (mut latest, mut pool) = (0, None);
     for (was, was_lane, meter) in spent {
         if was.name != limit.name || !was_lane.gate.is_like(&lane.gate) {
             continue;
         }
         let value = meter.number.load(Ordering::Relaxed);
         let same = was_lane.gate.per() == lane.gate.per() && was.sharing == limit.sharing;
-        if same && value <= lane.gate.drained(now) {
+        let as_before = was_lane.gate.units() == lane.gate.units();
+        if same && (as_before || value <= lane.gate.drained(now)) {
             return Arc::clone(meter);
+        }
+        if same {
+            pool.clone_from(&meter.pool);
         }
         latest = latest.max(value);
     }
     // Open requests hold their places in the old count only.
     let latest = if let Gate::Concurrent(_) = lane.gate { 0 } else { latest };
-    Meter::new(latest.min(lane.gate.drained(now)), &lane.gate, among)
+    let number = latest.min(lane.gate.drained(now));
+    match pool {
+        Some(pool) => Arc::new(Meter { number: AtomicU64::new(number), pool: Some(pool) }),
+        None => Meter::new(number, &lane.gate, among),
+    }
 }

@@ -141,12 +141,12 @@ struct Meter {
     /// A theoretical arrival time in monotonic nanoseconds, or a count of what is open.
     number: AtomicU64,
     /// Where several gateways spend from the same quota.
-    pool: Option<Box<Pool>>,
+    pool: Option<Arc<Pool>>,
 }
 
 impl Meter {
     fn new(number: u64, gate: &Gate, among: Among) -> Arc<Self> {
-        let pool = (among == Among::Several && gate.units().is_some()).then(Box::default);
+        let pool = (among == Among::Several && gate.units().is_some()).then(Arc::default);
         Arc::new(Self { number: AtomicU64::new(number), pool })
     }
 

@@ -316,3 +316,28 @@ fn mon_3_what_nobody_has_left_is_overdrawn_by_a_step_at_most() {
     giver.answer(&quotas.wants(WHO, OP, UP, at(3))[0], 1, at(3));
     assert!(quotas.overdrawn(WHO, OP, UP, at(3)).is_none());
 }
+
+#[test]
+fn mon_3_a_debt_outlives_a_reload_and_is_told() {
+    let records = |count| {
+        let amount = Amount { count, per: Duration::from_secs(3_600) };
+        of(&[measured("records", Measure::PiiRecords(vec![amount]))])
+    };
+    let spend = |quotas: &Quotas, pii_records| {
+        quotas.spend(WHO, OP, UP, Spent { bytes: 0, pii_records }, at(0));
+    };
+    let before = records(1_000);
+    spend(&before, 3_000);
+    let mut after = records(1_000);
+    after.carry_over(&before, at(0));
+    // What is under way goes on to spend by the configuration that it began with.
+    spend(&before, 1_000);
+    let reset = exceeded(&after, at(0)).reset;
+    assert!(reset > Duration::from_secs(3 * 3_600), "{reset:?}");
+    assert_eq!(after.apart()[0].ask().0, 4_000);
+    // One that is raised is felt at once, and what was spent is still to be told.
+    let mut raised = records(2_000);
+    raised.carry_over(&after, at(0));
+    assert!(exceeded(&raised, at(0)).reset < Duration::from_secs(10));
+    assert_eq!(raised.apart()[0].ask().0, 4_000);
+}
