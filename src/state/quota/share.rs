@@ -92,10 +92,13 @@ impl Want {
         self.pool().is_some_and(|pool| pool.is_wanting(&self.units, now))
     }
 
-    /// Units that are owed, and units to ask for.
+    /// Units that are owed, and units to ask for. A limit on trial that is slow only tells: a unit that
+    /// it held would be missing on the other gateways, which then would say that they had refused.
     #[must_use]
     pub fn ask(&self) -> (u32, u32) {
-        self.pool().map_or((0, 0), |pool| pool.ask(&self.units))
+        let (told, wanted) = self.pool().map_or((0, 0), |pool| pool.ask(&self.units));
+        let only_tells = self.mode == Mode::Shadow && self.units.kept_for().is_some();
+        (told, if only_tells { 0 } else { wanted })
     }
 
     /// For how long there is none, of a quota that is full again then.

@@ -15,7 +15,9 @@ impl Giver {
         self.left -= told.min(self.left);
         let given = wanted.min(self.left.div_ceil(peers));
         self.left -= given;
-        want.answered(told, given, Duration::from_secs(3_600), now);
+        let asked = wanted > 0 || self.left == 0;
+        let wait = if asked { Duration::from_secs(3_600) } else { Duration::ZERO };
+        want.answered(told, given, wait, now);
     }
 }
 
@@ -287,8 +289,9 @@ fn mon_2_nobody_waits_for_the_others_because_of_a_limit_on_trial() {
     assert_eq!(wants.len(), 2);
     assert!(wants.iter().all(|want| want.mode == Mode::Shadow));
     giver.answer(&wants[0], 1, at(0));
-    assert_eq!((giver.debt, giver.left), (1, 0), "what passed is told");
-    // What was asked for beside it is spent, and then it is known that there is none.
+    assert_eq!((giver.debt, giver.left), (1, 1), "what passed is told, and nothing is held");
+    assert!(quotas.wants(WHO, OP, UP, at(0)).iter().all(|want| want.ask() == (0, 0)));
+    // The second one passes as well, and then it is known that there is none.
     assert!(quotas.charge(WHO, OP, UP, at(1)).unwrap().shadowed.is_empty());
     giver.answer(&quotas.wants(WHO, OP, UP, at(2))[0], 1, at(2));
     assert_eq!(quotas.charge(WHO, OP, UP, at(3)).unwrap().shadowed, [LimitIx(0)]);
