@@ -1,7 +1,7 @@
 //! From one configuration to the next: what was spent stays spent.
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::limit::{Gate, Lane, Limit};
 use super::{Account, Among, Bucket, Meter, Quotas, locate};
@@ -108,7 +108,7 @@ fn inherited<'a>(
     let latest = if let Gate::Concurrent(_) = lane.gate { 0 } else { latest };
     let number = latest.min(lane.gate.drained(now));
     match pool {
-        Some(pool) => Arc::new(Meter { number: AtomicU64::new(number), pool: Some(pool) }),
+        Some(_) => Meter::with(number, pool),
         None => Meter::new(number, &lane.gate, among),
     }
 }

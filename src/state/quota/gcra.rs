@@ -89,14 +89,6 @@ impl Rate {
         self.take(tat, now, Step::Charge)
     }
 
-    /// Gives back a unit that was taken at `taken`, less what time has given back since: an idle bucket
-    /// may have forgotten so much of it, and no more than was taken may come back.
-    pub(super) fn give_back(&self, tat: &AtomicU64, taken: Moment, now: Moment) {
-        let owed = self.interval().saturating_sub(now.since(taken));
-        let owed_ns = u64::try_from(owed.as_nanos()).unwrap_or(0);
-        tat.store(tat.load(Ordering::Relaxed).saturating_sub(owed_ns), Ordering::Relaxed);
-    }
-
     fn take(&self, tat: &AtomicU64, now: Moment, step: Step) -> Result<u32, Duration> {
         let bucket = Bucket { tat, now_ns: now.mono_ns() };
         RateLimiter::<_, _, _, StateInformationMiddleware>::new(self.quota, bucket, Present)

@@ -9,6 +9,7 @@ mod error;
 mod gcra;
 mod header;
 mod limit;
+mod meter;
 mod moved;
 mod pool;
 mod saved;
@@ -17,18 +18,18 @@ mod view;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::base::{IdentityIx, LimitIx, Marks, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Mode, Sharing};
-use amount::Flow;
 pub use error::{QuotaError, QuotaFault};
 use limit::{Gate, Lane, Limit};
+use meter::{Ends, Meter};
 pub use moved::Mark;
-use pool::{Lack, Pool};
+use pool::Lack;
 pub use pool::{Supply, Units};
 pub use saved::{Places, SavedFault, Whose};
 pub use share::{Among, Want};
@@ -74,6 +75,7 @@ pub struct Charged {
     pub low: bool,
     /// When it was made.
     at: Moment,
+    ends: Ends,
 }
 
 /// Places among concurrent requests.
@@ -133,49 +135,6 @@ pub struct Quotas {
     among: Among,
     /// Accounts, and then limits that are shared, of which something was spent since it was saved.
     changed: Marks,
-}
-
-/// What is spent in one window. Shared with the configuration before and after this one.
-#[derive(Debug, Default)]
-struct Meter {
-    /// A theoretical arrival time in monotonic nanoseconds, or a count of what is open.
-    number: AtomicU64,
-    /// Where several gateways spend from the same quota.
-    pool: Option<Arc<Pool>>,
-}
-
-impl Meter {
-    fn new(number: u64, gate: &Gate, among: Among) -> Arc<Self> {
-        let pool = (among == Among::Several && gate.units().is_some()).then(Arc::default);
-        Arc::new(Self { number: AtomicU64::new(number), pool })
-    }
-
-    /// As [`Gate::test`], and whether this gateway was given anything to spend.
-    #[inline]
-    fn test(&self, gate: &Gate, now: Moment) -> Result<u64, Lack> {
-        let left = gate.test(&self.number, now).map_err(Lack::Dry)?;
-        let Some(pool) = &self.pool else { return Ok(left) };
-        gate.units().map_or(Ok(()), |units| pool.test(&units, now))?;
-        Ok(left)
-    }
-
-    fn is_unasked(&self, gate: &Gate, now: Moment) -> bool {
-        self.pool.is_some() && self.test(gate, now) == Err(Lack::Unasked)
-    }
-
-    /// Says whether it is time to ask for more, or to tell what was taken.
-    #[inline]
-    fn take(&self, gate: &Gate, amount: u64, now: Moment) -> bool {
-        let Some(pool) = &self.pool else { return false };
-        gate.units().is_some_and(|units| pool.take(amount, &units, now))
-    }
-
-    /// How long to wait, where a step or more was spent that was not there, here or by all together.
-    #[inline]
-    fn overdrawn(&self, flow: &Flow, now: Moment) -> Option<Duration> {
-        let all = self.pool.as_ref().and_then(|pool| pool.overdrawn(flow.step(), now));
-        flow.overdrawn(&self.number, now).max(all)
-    }
 }
 
 #[derive(Debug)]
@@ -312,7 +271,7 @@ impl Quotas {
         if let Some(standing) = unasked {
             return Err(Refused::Unasked(standing));
         }
-        let (mut held, mut low) = (Held::default(), false);
+        let (mut held, mut low, mut ends) = (Held::default(), false, Ends::default());
         for (bucket, limit, lane) in applying() {
             // What it would refuse it doesn't charge either.
             if shadowed.contains(&bucket.limit) {
@@ -322,6 +281,7 @@ impl Quotas {
                 Gate::Requests(rate) => {
                     rate.charge(&bucket.meter.number, now)
                         .map_err(|wait| Refused::Exceeded(bucket.standing(0, wait)))?;
+                    ends.push(bucket.meter.mark());
                     low |= bucket.meter.take(&lane.gate, 1, now);
                 }
                 Gate::Concurrent(_) => {
@@ -344,7 +304,7 @@ impl Quotas {
             };
             bucket.standing(left, reset)
         });
-        Ok(Charged { tightest, shadowed, held, low, at: now })
+        Ok(Charged { tightest, shadowed, held, low, at: now, ends })
     }
 
     /// Takes back a charge, because the request was refused after all.
@@ -359,10 +319,13 @@ impl Quotas {
         let Some(account) = self.accounts.get(who.index()) else { return };
         let _shared = (account.shares == Shares::Something).then(|| self.shared_turn.lock());
         let _turn = account.turn.lock();
+        let mut ends = charged.ends.iter();
         for (bucket, _, lane) in self.applying(account, operation, upstream) {
             let was_charged = !charged.shadowed.contains(&bucket.limit);
-            if let (Gate::Requests(rate), true) = (&lane.gate, was_charged) {
-                rate.give_back(&bucket.meter.number, charged.at, now);
+            if let (Gate::Requests(rate), true) = (&lane.gate, was_charged)
+                && let Some(end) = ends.next()
+            {
+                bucket.meter.give_back(rate, end, now);
                 if let Some(pool) = &bucket.meter.pool {
                     pool.give_back(charged.at, now);
                 }

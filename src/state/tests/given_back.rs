@@ -22,6 +22,29 @@ fn mon_2_a_charge_that_is_taken_back_at_once_was_none() {
 }
 
 #[test]
+fn mon_2_what_waited_and_was_refused_comes_back_whole() {
+    let many = |name, count| limit(name, &[per(count, 60)]);
+    // More windows than most requests have.
+    let quotas = quotas_of(&[
+        limit("one", &[per(100, 60), per(5_000, 3_600), per(90_000, 86_400)]),
+        limit("two", &[per(200, 60), per(6_000, 3_600), per(90_000, 86_400)]),
+        many("three", 300),
+        many("four", 150),
+    ]);
+    for turn in [0, 1] {
+        let now = at(turn * 5_000);
+        let waiting: Vec<_> = (0..100).map(|_| take(&quotas, now)).collect();
+        exceeded(&quotas, now);
+        let later = at((turn + 1) * 5_000);
+        for charged in &waiting {
+            give_back(&quotas, charged, later);
+        }
+    }
+    assert_eq!(passes(&quotas, at(10_000)), 100);
+    assert_eq!(exceeded(&quotas, at(10_000)).reset, Duration::from_millis(600));
+}
+
+#[test]
 fn mon_2_a_place_among_concurrent_requests_is_given_back_once() {
     let quotas = quotas_of(&[measured("open", Measure::Concurrent(1))]);
     let charged = take(&quotas, at(0));
