@@ -173,14 +173,8 @@ impl Engine {
         self.locks.change(&subject, now, |table, _me| {
             table.release(&subject, (by, *reason, case), probation, now)
         })?;
-        if let Subject::Identity(name) = &subject
-            && let Some(ix) = self.locks.identity_named(name)
-        {
-            self.locks.logins(|logins, _table| logins.released(ix));
-            // What was no attack is normal use; otherwise it would be found again tomorrow.
-            if matches!(reason, ReleaseReason::FalseAlarm | ReleaseReason::OwnerConfirmed) {
-                self.accept_watch(ix);
-            }
+        if let Subject::Identity(name) = &subject {
+            self.forgive(name, *reason);
         }
         self.report_event(&Event::Unlocked {
             subject: written(&subject),
@@ -189,6 +183,17 @@ impl Engine {
             case,
         });
         self.locks.write().await.map_err(ActFault::Unkept)
+    }
+
+    /// What came before a release counts no more, on the gateway that was asked and on every other.
+    pub(super) fn forgive(&self, name: &Name, reason: ReleaseReason) {
+        let Some(ix) = self.locks.identity_named(name) else { return };
+        self.locks.logins(|logins, _table| logins.released(ix));
+        self.histories.changed_login(name);
+        // What was no attack is normal use; otherwise it would be found again tomorrow.
+        if matches!(reason, ReleaseReason::FalseAlarm | ReleaseReason::OwnerConfirmed) {
+            self.accept_watch(ix);
+        }
     }
 
     /// Every lock that holds, by subject.

@@ -305,8 +305,10 @@ impl Engine {
         now: Moment,
     ) {
         let attempt = attempt(who, link, proof, now);
-        if self.locks.logins(|logins, _table| logins.succeeded(&attempt)) {
-            self.histories.changed_login(live, who);
+        if self.locks.logins(|logins, _table| logins.succeeded(&attempt))
+            && let Some(name) = live.snapshot.names.identity(who)
+        {
+            self.histories.changed_login(name);
         }
     }
 
@@ -334,7 +336,7 @@ impl Engine {
             (!waits).then(|| logins.failed(&attempt, table.probation(&subject, now), rules))
         });
         let Some(failed) = failed else { return };
-        self.histories.changed_login(live, who);
+        self.histories.changed_login(name);
         if !failed.wait.is_zero() {
             self.waits.until_ns.fetch_max(now.plus(failed.wait).mono_ns(), Ordering::Relaxed);
         }

@@ -87,8 +87,8 @@ impl Histories {
         Self::take(&self.roles, &self.returning.lock().roles, most)
     }
 
-    pub(super) fn changed_login(&self, live: &Live, who: IdentityIx) {
-        self.logins.lock().extend(live.snapshot.names.identity(who).cloned());
+    pub(super) fn changed_login(&self, who: &Name) {
+        self.logins.lock().insert(who.clone());
     }
 }
 

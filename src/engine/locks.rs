@@ -20,8 +20,8 @@ use crate::base::{IdentityIx, Moment, Name};
 use crate::config::Snapshot;
 use crate::evidence::{Event, Fixed};
 use crate::lockout::{
-    Asked, Attempt, Author, Cause, GatewayId, LockTable, Logins, Standing, Standings, Subject,
-    TableFault, Told, Trust, Turns,
+    Asked, Attempt, Author, Cause, GatewayId, Heard, LockTable, Logins, ReleaseReason, Standing,
+    Standings, Subject, TableFault, Told, Trust, Turns,
 };
 use crate::store::{
     Cursor, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Reach, Register, Scope, SharedSecret,
@@ -61,6 +61,15 @@ pub(super) struct Locks {
     writing: tokio::sync::Mutex<Reach>,
     /// How far the store was read.
     cursor: tokio::sync::Mutex<Cursor>,
+}
+
+/// What the store had to tell.
+#[derive(Default)]
+struct News {
+    /// Parts that could not be read: they are a newer version's.
+    unreadable: u64,
+    /// Identities that somebody released on another gateway.
+    released: Vec<(Name, ReleaseReason)>,
 }
 
 /// What came of a judgement.
@@ -319,16 +328,14 @@ impl Locks {
     async fn restore(&self, now: Moment) -> Result<(), StoreFault> {
         // Whatever holds there is in force before the first request; a page that fails, fails all,
         // and so does a lock that can't be read: without it somebody would enter who must not.
-        match self.take_over(Told::Before, now).await? {
-            0 => Ok(()),
-            _ => Err(StoreFault::Corrupt),
-        }
+        let mut news = News::default();
+        self.take_over(Told::Before, &mut news, now).await?;
+        if news.unreadable == 0 { Ok(()) } else { Err(StoreFault::Corrupt) }
     }
 
-    /// What is new in the store. How many parts could not be read: they are a newer version's.
-    async fn take_over(&self, told: Told, now: Moment) -> Result<u64, StoreFault> {
+    /// What is new in the store. What came before a fault is among the news.
+    async fn take_over(&self, told: Told, news: &mut News, now: Moment) -> Result<(), StoreFault> {
         let mut cursor = self.cursor.lock().await;
-        let mut unreadable = 0_u64;
         loop {
             let page = self.store.locks_since(*cursor).await?;
             if !page.records.is_empty() {
@@ -338,15 +345,20 @@ impl Locks {
                     // Its own locks come back by its own clock.
                     let told = if record.key.by.0 == self.me.0 { Told::Before } else { told };
                     match book.table.take_over(&record.state.value, told, now) {
-                        Ok(subject) => subjects.push(subject),
-                        Err(_newer) => unreadable = unreadable.saturating_add(1),
+                        Ok(Heard { subject, released }) => {
+                            if let (Subject::Identity(name), Some(reason)) = (&subject, released) {
+                                news.released.push((name.clone(), reason));
+                            }
+                            subjects.push(subject);
+                        }
+                        Err(_newer) => news.unreadable = news.unreadable.saturating_add(1),
                     }
                 }
                 self.compile(&book, subjects.iter(), now);
             }
             *cursor = page.next;
             if !page.more {
-                return Ok(unreadable);
+                return Ok(());
             }
         }
     }
@@ -427,8 +439,13 @@ impl Engine {
     pub async fn follow_locks(&self) {
         let mut bell = self.locks.store.bell();
         while bell.rung().await {
+            let mut news = News::default();
             // What fails now is read at the next ring; the store's condition tells that it fails.
-            if let Ok(count @ 1..) = self.locks.take_over(Told::Now, self.clock.now()).await {
+            let _ = self.locks.take_over(Told::Now, &mut news, self.clock.now()).await;
+            for (name, reason) in &news.released {
+                self.forgive(name, *reason);
+            }
+            if let count @ 1.. = news.unreadable {
                 self.metrics.state.refused.inc_by(count);
                 self.report_event(&Event::MemoryRefused { count });
             }

@@ -43,7 +43,7 @@ pub use demand::Demand;
 pub use entry::{Author, GatewayId, Grounds, Lock, Release, ReleaseReason};
 pub use ladder::{Accusation, Census, Probation, Rules, Verdict, judge};
 pub use login::{Attempt, Failed, Logins, Trust};
-pub use share::{Part, Told};
+pub use share::{Heard, Part, Told};
 pub use standing::{Asked, Places, Standing, Standings};
 pub use step::{Backing, Cause, Proof, Shown, Step};
 pub use table::{Imposed, LockTable, Subject, TableFault};

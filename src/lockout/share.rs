@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::Moment;
 
-use super::entry::{Author, Entry, GatewayId};
+use super::entry::{Author, Entry, GatewayId, ReleaseReason};
 use super::table::{LockTable, Subject};
 use super::{Cause, Until};
 
@@ -40,6 +40,14 @@ impl Part {
     pub const ATTEMPTS: u8 = 5;
     /// A subject and a case of the longest names, and a release that covers fifty gateways.
     pub const BYTES_MAX: usize = 1_024;
+}
+
+/// What a part said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    pub subject: Subject,
+    /// Why somebody ended the subject's locks, where that was not known here.
+    pub released: Option<ReleaseReason>,
 }
 
 impl LockTable {
@@ -80,7 +88,7 @@ impl LockTable {
         parts
     }
 
-    /// Takes over a part that some gateway told. The subject it is about, if it was one.
+    /// Takes over a part that some gateway told.
     ///
     /// # Errors
     /// On anything but what [`parts`](Self::parts) makes.
@@ -89,7 +97,7 @@ impl LockTable {
         bytes: &[u8],
         told: Told,
         now: Moment,
-    ) -> Result<Subject, super::DecodeFault> {
+    ) -> Result<Heard, super::DecodeFault> {
         let (part, length_ms) = Self::read(bytes, now)?;
         let mut subjects = part.entries.keys();
         let (Some(subject), None) = (subjects.next().cloned(), subjects.next()) else {
@@ -99,7 +107,10 @@ impl LockTable {
             Told::Before => Duration::ZERO,
             Told::Now => Duration::from_millis(length_ms),
         };
+        let known = self.last_release(&subject).map(|release| release.at_ms);
         self.merge_part(&part, length, now).map_err(|_full| super::DecodeFault::Malformed)?;
-        Ok(subject)
+        let latest = self.last_release(&subject).filter(|release| Some(release.at_ms) > known);
+        let released = latest.map(|release| release.reason);
+        Ok(Heard { subject, released })
     }
 }

@@ -390,6 +390,21 @@ async fn acc_2_locks_survive_a_restart_and_a_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn acc_2_what_a_release_forgave_does_not_come_back_with_a_restart() {
+    let world = World::with(Plan::default().by_hand()).await;
+    assert_eq!(by_token(&world, &world.nobody(), "analyst").await.status, 200);
+    guess(&world, &world.nobody(), "analyst", 10).await;
+    assert_eq!(world.gateway.engine.list_locks().len(), 1);
+    world.gateway.engine.save_all().await.unwrap();
+    unlock(&world, Target::Identity(name("analyst"))).await;
+    let world = world.restart().await;
+    guess(&world, &world.nobody(), "analyst", 1).await;
+    let held = world.gateway.engine.list_locks();
+    assert!(held.is_empty(), "{held:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mon_8_a_false_alarm_is_learned_from() {
     let plan = Plan::default()
         .fill("more", "[detect.enumeration]\nmode = \"enforce\"\ncold_hour = 10\nleast_hour = 1\n");

@@ -4,6 +4,7 @@ mod apart;
 mod failures;
 mod forged;
 mod limits;
+mod released;
 mod renewed;
 mod slow;
 mod trials;

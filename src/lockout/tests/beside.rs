@@ -271,7 +271,8 @@ fn acc_2_what_an_earlier_version_wrote_holds() {
     // No releases, no attempts, no release.
     bytes.extend([0; 9]);
     let mut table = LockTable::new(at(0));
-    assert_eq!(table.take_over(&bytes, Told::Before, at(0)), Ok(subject()));
+    let heard = Heard { subject: subject(), released: None };
+    assert_eq!(table.take_over(&bytes, Told::Before, at(0)), Ok(heard));
     let (of, lock_then) =
         table.held(&subject(), at(1)).map(|(of, lock)| (of.clone(), *lock)).unwrap();
     let author = Author::Operator(name("zoe"));

@@ -13,7 +13,7 @@ fn forged(world: &World, subject: &str) -> String {
     format!("{signed}.{signature}")
 }
 
-async fn guess(world: &World, subject: &str, times: u32) {
+pub(super) async fn guess(world: &World, subject: &str, times: u32) {
     for _ in 0..times {
         let call = bearing(get(ORDERS), &forged(world, subject));
         assert_eq!(world.call(&world.nobody(), call).await.status, 401);
@@ -22,7 +22,7 @@ async fn guess(world: &World, subject: &str, times: u32) {
     }
 }
 
-async fn enters(world: &World, subject: &str) -> bool {
+pub(super) async fn enters(world: &World, subject: &str) -> bool {
     let call = bearing(get(ORDERS), &world.token(subject));
     world.call(&world.nobody(), call).await.status == 200
 }
