@@ -6,7 +6,8 @@ use crate::base::Moment;
 
 /// No lock with an end lasts longer, whatever a clock or another gateway says.
 const LONGEST: Duration = Duration::from_secs(400 * 86_400);
-/// Wall clocks of gateways differ by less. What ended longer ago than this is over, whoever tells it.
+/// Wall clocks of gateways differ by less. Nothing lasts longer beyond the end that its author told, and
+/// what ended longer ago is over.
 const APART: Duration = Duration::from_secs(3_600);
 
 /// A time that is past only when the monotonic clock says so: it was fixed there when this process
@@ -32,11 +33,14 @@ impl Deadline {
     }
 
     /// One that another gateway tells, by its own wall clock, and how far it was away when that gateway
-    /// fixed it: the longer counts, because the two clocks may differ.
+    /// fixed it. The two clocks may differ, so the longer counts, up to where the other clock can say at
+    /// most: who hears of it late must not begin anew.
     pub fn heard(unix_ms: u64, length: Duration, now: Moment) -> Self {
         let left = Duration::from_millis(unix_ms.saturating_sub(now.unix_ms()));
-        let over = Duration::from_millis(now.unix_ms().saturating_sub(unix_ms));
-        let left = if over > APART { left } else { left.max(length) }.min(LONGEST);
+        let latest = Duration::from_millis(unix_ms)
+            .saturating_add(APART)
+            .saturating_sub(Duration::from_millis(now.unix_ms()));
+        let left = left.max(length.min(latest)).min(LONGEST);
         Self { unix_ms, mono_ns: now.plus(left).mono_ns(), length: left }
     }
 
