@@ -25,7 +25,7 @@ struct Count {
 pub(super) struct Failures {
     refused: Count,
     missing: Count,
-    /// Which operations were refused, one of 64 bits each.
+    /// Which operations were refused that the identity may not use, one of 64 bits each.
     operations: u64,
     operations_before: u64,
     /// Of the hourly peaks, refused and missing together.
@@ -83,15 +83,17 @@ impl Failures {
 
     fn refused(&mut self, beat: &Beat<'_>, left: f32) -> Option<Signal> {
         let settings = &beat.settings.failures;
-        if let Some(operation) = beat.event.operation {
+        // Whoever is over its own quota tries nothing that it may not.
+        let forbidden = beat.event.outcome == Outcome::NotPermitted;
+        if let Some(operation) = beat.event.operation.filter(|_| forbidden) {
             let mixed = u64::from(operation.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             self.operations |= 1 << (mixed >> 58);
         }
         let seen = self.refused.count(left);
         let breadth = (self.operations | self.operations_before).count_ones();
-        if breadth >= u32::from(settings.scope_act) && self.refused.rises(Level::Act) {
+        if forbidden && breadth >= u32::from(settings.scope_act) && self.refused.rises(Level::Act) {
             let numbers = (u64::from(breadth), 1, u64::from(settings.scope_act));
-            let why = explain(beat, numbers, "operations refused", "detect.failures.scope_act");
+            let why = explain(beat, numbers, "operations not granted", "detect.failures.scope_act");
             return signal(beat, Level::Act, Response::StepUp, why).under(settings.mode);
         }
         let note = (settings.refused_note, "detect.failures.refused_note");

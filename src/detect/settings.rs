@@ -51,7 +51,7 @@ pub struct FailureSettings {
     pub mode: Mode,
     /// Refused calls (401, 403, our 429) that are worth a note.
     pub refused_note: u16,
-    /// Distinct operations refused: somebody tries what the credential can do.
+    /// Distinct operations asked for and not granted: somebody tries what the credential can do.
     pub scope_act: u16,
     /// Objects asked for that do not exist.
     pub missing_note: u16,

@@ -127,7 +127,7 @@ figures! {
         mode: DetectMode;
         /// Refused calls (401, 403, the gateway's 429) that are worth a note.
         refused_note: u16 = [1, 65_535];
-        /// Distinct operations refused that are acted upon: somebody tries what a credential can do.
+        /// Distinct operations asked for and not granted, acted upon: somebody tries what a credential can do.
         scope_act: u16 = [1, 64];
         /// Objects asked for that do not exist, worth a note.
         missing_note: u16 = [1, 65_535];

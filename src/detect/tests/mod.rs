@@ -65,6 +65,31 @@ fn live(watch: &mut Watch, hours: std::ops::Range<u64>, per_hour: u64, settings:
 }
 
 #[test]
+fn mon_1_who_is_over_its_quota_everywhere_tries_nothing_that_it_may_not() {
+    let settings = enforced();
+    let hardest = |outcome: Outcome| {
+        let mut watch = Watch::default();
+        let signals = (0..64).flat_map(|n| {
+            let operation = Some(OperationIx(n));
+            let one = Event { operation, outcome, ..event(at(1, u64::from(n) * 1_000)) };
+            see(&mut watch, &one, &settings)
+        });
+        signals.map(|signal| (signal.asks, signal.why.unit)).max_by_key(|(asks, _)| *asks)
+    };
+    assert_eq!(hardest(Outcome::OverQuota), Some((Response::Note, "calls refused")));
+    let act = Some((Response::StepUp, "operations not granted"));
+    assert_eq!(hardest(Outcome::NotPermitted), act);
+    // Refused once for something else, it is not accused of what its quotas refuse after that.
+    let mut watch = Watch::default();
+    for n in 0..64 {
+        let outcome = if n % 8 == 0 { Outcome::NotPermitted } else { Outcome::OverQuota };
+        let operation = Some(OperationIx(n));
+        let one = Event { operation, outcome, ..event(at(1, u64::from(n) * 1_000)) };
+        assert!(see(&mut watch, &one, &settings).iter().all(|s| s.level == Level::Note));
+    }
+}
+
+#[test]
 fn mon_3_a_scraper_is_stopped_within_the_hour_and_says_why() {
     let (mut watch, settings) = (Watch::default(), enforced());
     live(&mut watch, 0..5 * 168, 60, &settings);
