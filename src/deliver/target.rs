@@ -207,10 +207,16 @@ impl Teller {
             waiting: head.saturating_sub(place.done),
             lost: place.lost,
         };
-        if self.tell(Message::Heartbeat(&heartbeat), now).await.is_err() {
-            return Turn::Idle;
+        let failures = self.failures;
+        match self.tell(Message::Heartbeat(&heartbeat), now).await {
+            Ok(()) => self.told_since_beat = 0,
+            // It is there, and takes no signs of life: what waits for it is told all the same.
+            Err(failed) if failed.fault.is_of_message() => {
+                (self.failures, self.retry_at) = (failures, None);
+            }
+            Err(_) => return Turn::Idle,
         }
-        (self.beat_at, self.told_since_beat) = (Some(now), 0);
+        self.beat_at = Some(now);
         Turn::Again
     }
 

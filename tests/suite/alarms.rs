@@ -248,6 +248,28 @@ async fn mon_7_silence_is_noticed_by_the_signs_of_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mon_7_a_target_that_takes_no_signs_of_life_is_told_alarms() {
+    let desk = Desk::new();
+    let receiver = desk.receiver();
+    receiver.behave(Manner::Alarms);
+    let targets = desk.webhook("strict", receiver.address.port(), "heartbeat = \"1 h\"");
+    let world = World::with(Plan::default().fill("more", &targets).by_hand()).await;
+    let tried =
+        || world.metric("sekisho_alarm_messages_total{result=\"unacceptable\",target=\"strict\"}");
+    until("the first sign of life", || tried() > 0.5).await;
+    raise(&world, Kind::UpstreamFailing, Severity::High, "amazon");
+    until("it is told", || subjects(&receiver.alarms()) == ["amazon"]).await;
+    assert_eq!(tried(), 1.0, "not before its time");
+    world.advance(Duration::from_secs(3_600));
+    until("the next sign of life", || tried() > 1.5).await;
+    raise(&world, Kind::UpstreamFailing, Severity::High, "warehouse");
+    until("the next alarm", || subjects(&receiver.alarms()) == ["amazon", "warehouse"]).await;
+    assert!(receiver.heartbeats().is_empty());
+    let log = finish(world, &[&receiver]).await;
+    assert!(log.iter().any(|line| line["event.action"] == "alarm-failed"), "and that is told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mon_7_a_target_that_misbehaves_is_tried_again_and_redirects_are_not_followed() {
     let desk = Desk::new();
     let (receiver, elsewhere) = (desk.receiver(), desk.receiver());

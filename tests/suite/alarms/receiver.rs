@@ -20,6 +20,8 @@ pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 #[derive(Clone, Debug)]
 pub enum Manner {
     Takes,
+    /// Has a form for alarms, and none for signs of life.
+    Alarms,
     /// A status line and headers, each with its line end.
     Says(String),
     /// Answers 200 and never stops talking.
@@ -156,7 +158,10 @@ async fn answer(
     let Some(message) = read(&mut stream).await else { return };
     let ok = "HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n".to_owned();
     let said = match manner {
-        Manner::Takes => ok,
+        Manner::Alarms if message.json()["type"] == "heartbeat" => {
+            "HTTP/1.1 422 Unprocessable Content\r\ncontent-length: 0\r\n\r\n".to_owned()
+        }
+        Manner::Takes | Manner::Alarms => ok,
         Manner::Says(head) => format!("HTTP/1.1 {head}content-length: 0\r\n\r\n"),
         Manner::Slow => {
             tokio::time::sleep(Duration::from_millis(300)).await;
