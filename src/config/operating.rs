@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::settings::TlsSettings;
-use crate::base::{Moment, Name};
+use crate::base::{IdentityIx, Moment, Name};
 use crate::identity::{PeerCertificate, Trust};
 use crate::policy::NetworkMask;
 
@@ -135,10 +135,13 @@ impl Operators {
         self.list.get(ix.index()).ok_or(Stranger::Unknown)
     }
 
-    /// The operator of that name.
+    /// The operator of that name, as long as it may enter.
     #[must_use]
-    pub fn named(&self, name: &Name) -> Option<&OperatorSettings> {
-        self.list.iter().find(|operator| operator.name == *name)
+    pub fn active(&self, name: &Name, now: Moment) -> Option<&OperatorSettings> {
+        let mut all = (0..).map(IdentityIx).zip(&self.list);
+        let (ix, operator) = all.find(|(_, operator)| operator.name == *name)?;
+        let may_enter = self.trust.as_ref()?.may_enter(ix, now);
+        may_enter.then_some(operator)
     }
 
     #[must_use]

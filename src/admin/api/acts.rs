@@ -88,8 +88,8 @@ pub(super) fn ended_by(engine: &Engine, lock: &Listed) -> OperatorAct {
         | Cause::Enumeration
         | Cause::CredentialSharing => true,
         Cause::Emergency => lock.by.as_ref().is_none_or(|by| {
-            let live = engine.live();
-            let role = live.snapshot.operators.named(by).map(|operator| operator.role);
+            let (live, now) = (engine.live(), engine.clock.now());
+            let role = live.snapshot.operators.active(by, now).map(|operator| operator.role);
             role.is_none_or(|role| role >= OperatorRole::SecurityOfficer)
         }),
         Cause::LoginFailures
@@ -153,8 +153,8 @@ impl Call<'_> {
     /// Both must be who they were, and the act what it was.
     async fn confirmed(&self, asked: &Asked, by: &Name) -> Result<ActOut, Fault> {
         let operators = &self.live.snapshot.operators;
-        let still = operators.named(by).is_some_and(|first| first.role >= asked.act.role());
-        if !still {
+        let first = operators.active(by, self.now);
+        if first.is_none_or(|first| first.role < asked.act.role()) {
             return Err(Fault::Role);
         }
         if let How::Release(_) = asked.how

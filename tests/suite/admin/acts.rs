@@ -231,6 +231,29 @@ async fn priv_3_a_second_person_confirms_what_needs_two() {
 }
 
 #[tokio::test]
+async fn priv_3_who_may_not_enter_any_more_is_not_one_of_two_people() {
+    let world = World::with(plan("\"kill\"")).await;
+    let asked = act(&world, "officer", "/v1/kills", &on("label-printer")).await.json();
+    let id = asked["pending"]["id"].as_str().unwrap();
+    act(&world, "operator", "/v1/locks", &on("analyst")).await;
+    let ends_by = async || locks(&world).await[0]["ends_by"].clone();
+    assert_eq!(ends_by().await, "unlock");
+    let disable = |text: String| {
+        let barred = |text: String, who: &str| {
+            let head = format!("[operator.{who}]\n");
+            text.replace(&head, &format!("{head}disabled = \"left\"\n"))
+        };
+        barred(barred(text, "officer"), "operator")
+    };
+    assert!(world.reload(disable).await);
+    let confirm = Call::new(Method::POST, &format!("/v1/pending/{id}/confirm"));
+    refused(&ask(&world, "second-officer", confirm).await, 403, "role-too-low");
+    assert_eq!(locks(&world).await.len(), 1, "nobody is killed");
+    assert_eq!(ends_by().await, "unlock-security-lock", "whose author operates no more");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn acc_5_an_order_and_an_address_are_locked_and_nowhere_to_be_read() {
     let world = world().await;
     let order = "902-4395497-0000029";
