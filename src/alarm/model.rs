@@ -170,16 +170,17 @@ impl Alarm {
         hasher.finish()
     }
 
-    /// Takes in another one of the same kind: counts add up, the graver severity and the newer
-    /// numbers stay.
+    /// Takes in another one about the same thing: counts add up, and particulars and numbers are those
+    /// of the graver one, or of the newer.
     pub(super) fn absorb(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
-        self.severity = self.severity.max(other.severity);
         self.first_ms = self.first_ms.min(other.first_ms);
-        if other.last_ms >= self.last_ms {
-            self.last_ms = other.last_ms;
-            self.why = other.why.clone().or_else(|| self.why.take());
+        if (other.severity, other.last_ms) >= (self.severity, self.last_ms) {
+            self.severity = other.severity;
+            self.names.clone_from(&other.names);
+            self.why.clone_from(&other.why);
         }
+        self.last_ms = self.last_ms.max(other.last_ms);
     }
 
     /// Without its subject: it stands for several.

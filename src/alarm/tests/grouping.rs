@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{alarm, at};
-use crate::alarm::{Alarm, Aspect, Grouper, Kind, SUBJECTS_MAX, Severity, Windows};
+use crate::alarm::{Alarm, Aspect, Grouper, Kind, Phrase, SUBJECTS_MAX, Severity, Why, Windows};
 
 const WINDOWS: Windows =
     Windows { first: Duration::from_secs(60), repeat: Duration::from_secs(3_600) };
@@ -64,6 +64,35 @@ fn mon_7_what_grows_worse_is_told_at_once() {
     let worse = grouper.offer(alarm(Kind::Volume, Severity::Critical, "a", 2), at(2)).unwrap();
     assert_eq!((worse.count, worse.severity), (2, Severity::Critical));
     assert!(grouper.offer(alarm(Kind::Volume, Severity::Critical, "a", 3), at(3)).is_none());
+}
+
+#[test]
+fn mon_7_what_is_gathered_says_what_was_gravest_or_else_newest() {
+    let mut grouper = Grouper::new(WINDOWS);
+    let mut offer = |severity, detail: &str, ms| {
+        let one =
+            alarm(Kind::Locked, severity, "a", ms).about(Aspect::Detail, &super::name(detail));
+        let seen = Phrase::new("calls");
+        let why =
+            Why { seen: ms, expected: 0, limit: 0, unit: seen.clone(), since_ms: 0, setting: seen };
+        grouper.offer(one.because(why), at(ms))
+    };
+    let said = |alarm: &Alarm| {
+        let detail = alarm.name(Aspect::Detail).unwrap().to_string();
+        (alarm.severity, detail, alarm.why.as_ref().unwrap().seen, alarm.count)
+    };
+    let first = offer(Severity::Medium, "rate", 1).unwrap();
+    assert_eq!(said(&first), (Severity::Medium, "rate".to_owned(), 1, 1));
+    assert_eq!(offer(Severity::Medium, "volume", 2), None);
+    let graver = offer(Severity::High, "canary", 3).unwrap();
+    assert_eq!(said(&graver), (Severity::High, "canary".to_owned(), 3, 2));
+    assert_eq!(offer(Severity::High, "sharing", 4), None);
+    assert_eq!(offer(Severity::High, "slow", 5), None);
+    assert_eq!(offer(Severity::Medium, "rate", 6), None);
+    let rest = grouper.due(at(60_001));
+    let [rest] = &rest[..] else { panic!("{rest:?}") };
+    assert_eq!(said(rest), (Severity::High, "slow".to_owned(), 5, 3));
+    assert_eq!(rest.last_ms, at(6).unix_ms());
 }
 
 #[test]
