@@ -278,17 +278,14 @@ impl Locks {
 
     /// Forgets what is over, some of it at each call, so that nobody waits for it.
     fn tidy(&self, now: Moment) {
-        let book = &mut *self.book.lock();
-        if !book.dirty.is_empty() {
-            // What is forgotten here must be written down.
-            return;
-        }
-        let (over, next) = book.table.prune_some(book.looked.as_ref(), LOOKED_AT_ONCE, now);
-        book.looked = next;
+        let Book { table, dirty, looked, .. } = &mut *self.book.lock();
+        // What is forgotten here must be written down.
+        let (over, next) = table.prune_some(looked.as_ref(), LOOKED_AT_ONCE, dirty, now);
+        *looked = next;
         if !over.is_empty() {
             let before = self.compiled.load();
             let (names, tokens) = (Arc::clone(&before.names), Arc::clone(&before.tokens));
-            let (table, generation) = (&book.table, before.generation);
+            let generation = before.generation;
             let standings = before.standings.changed(table, over.iter(), names.places(), now);
             // What holds is what held: nobody is woken.
             self.compiled.store(Arc::new(Compiled { generation, standings, names, tokens }));
@@ -458,7 +455,9 @@ impl Engine {
         loop {
             // Attempts during locks wake nobody; they are written with the next lock, or soon.
             let _ = tokio::time::timeout(ATTEMPTS_EVERY, self.locks.unwritten.notified()).await;
-            match (self.locks.write().await, failing) {
+            let written = self.locks.write().await;
+            self.locks.tidy(self.clock.now());
+            match (written, failing) {
                 (Ok(_), false) => {}
                 (Ok(_), true) => self.report_event(&Event::LocksKept),
                 (Err(fault), _) => {
@@ -472,7 +471,6 @@ impl Engine {
                 }
             }
             failing = false;
-            self.locks.tidy(self.clock.now());
         }
     }
 

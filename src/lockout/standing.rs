@@ -238,8 +238,12 @@ const STEPS: [Step; 4] = [Step::Slow, Step::StepUp, Step::Lock, Step::Kill];
 impl Hold {
     fn of(subject: &Subject, entry: &Entry, now: Moment) -> Option<Self> {
         let mut hold = Self::default();
-        let release = entry.release.as_ref().filter(|release| !release.probation.is_past(now));
-        hold.probation_ns = release.map_or(0, |release| release.probation.mono_ns());
+        // Nobody is judged by the probation of anything else, and what is looked for must be locked.
+        if let (Subject::Identity(_), Some(release)) = (subject, &entry.release)
+            && !release.probation.is_past(now)
+        {
+            hold.probation_ns = release.probation.mono_ns();
+        }
         let mut anything = hold.probation_ns > 0;
         for (Grounds { step, cause, author, .. }, lock) in entry.held(now) {
             let (step, cause) = (*step, *cause);

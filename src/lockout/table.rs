@@ -1,5 +1,5 @@
 //! All locks there are: imposed, released, merged.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::{Moment, Name};
@@ -222,11 +222,12 @@ impl LockTable {
         self.entries.keys()
     }
 
-    /// The same, of so many subjects after one; which were forgotten, and where to go on.
+    /// The same, of so many subjects after one, but for some; which were forgotten, and where to go on.
     pub fn prune_some(
         &mut self,
         after: Option<&Subject>,
         most: usize,
+        kept: &BTreeSet<Subject>,
         now: Moment,
     ) -> (Vec<Subject>, Option<Subject>) {
         use std::ops::Bound::{Excluded, Unbounded};
@@ -237,7 +238,8 @@ impl LockTable {
         for (subject, entry) in self.entries.range((from, Unbounded)).take(most) {
             looked += 1;
             last = Some(subject);
-            if entry.held(now).next().is_none() && !entry.on_probation(now) {
+            let over_now = entry.held(now).next().is_none() && !entry.on_probation(now);
+            if over_now && !kept.contains(subject) {
                 over.push(subject.clone());
             }
         }

@@ -8,7 +8,7 @@ use sekisho::mock::{Call, Caller, Flow, Reply, Scenario};
 
 use sekisho::store::{Gateway, KeyId, LockKey, LockRecord, Register, Scope, SharedSecret};
 
-use crate::support::{ORDERS, Plan, World, bearing, error_of, get, masked, until};
+use crate::support::{ORDERS, Plan, World, bearing, error_of, get, masked, until, until_some};
 
 /// The subject's token with a signature that is not its issuer's.
 pub fn forged(world: &World, subject: &str) -> String {
@@ -195,6 +195,33 @@ async fn acc_5_an_emergency_lock_holds_at_once_and_ends_by_a_named_act() {
     assert!(log.iter().all(|line| !line.to_string().contains(id)), "an order's id is in the log");
     let acts = |word| log.iter().filter(|line| line["event.action"] == word).count();
     assert_eq!((acts("locked"), acts("unlocked")), (6, 5));
+}
+
+/// Bodies are searched, and sockets refused, only while an order is locked.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_5_nothing_is_looked_for_once_no_order_is_locked() {
+    let world = World::with(Plan::default().by_hand()).await;
+    let engine = &world.gateway.engine;
+    let order = |id: &str| Target::Order(OrderId::new(id.to_owned()).unwrap());
+    lock(&world, order("902-4395497-0000029"), Step::Lock).await;
+    assert!(engine.holds_locked_orders());
+    unlock(&world, order("902-4395497-0000029")).await;
+    assert!(!engine.holds_locked_orders(), "its probation looks for nothing");
+    // The next ends by itself, while somebody who is locked tries again and again.
+    lock(&world, Target::Identity(name("label-printer")), Step::Lock).await;
+    let lasts = Some(Duration::from_secs(60));
+    let (target, step) = (order("902-4395497-0000030"), Step::Lock);
+    let (by, case) = (name("officer"), name("CASE-1"));
+    engine.lock(&LockOrder { target, step, lasts, by, case }).await.unwrap();
+    assert!(engine.holds_locked_orders());
+    world.advance(Duration::from_secs(61));
+    let printer = world.printer();
+    until_some("it is forgotten", async || {
+        assert_eq!(world.call(&printer, get(ORDERS)).await.status, 401);
+        (!engine.holds_locked_orders()).then_some(())
+    })
+    .await;
+    world.finish().await;
 }
 
 fn error_of_any(reply: &Reply) -> String {
