@@ -93,6 +93,11 @@ impl Until {
         }
     }
 
+    /// Which of the two this process sees end last: the wall clock may have gone back between them.
+    pub(super) fn later(self, other: Self) -> Self {
+        if other.mono_ns() >= self.mono_ns() { other } else { self }
+    }
+
     /// Never zero, which would mean that there is no lock.
     pub(super) fn mono_ns(self) -> u64 {
         match self {

@@ -174,7 +174,7 @@ impl Lock {
         let anew = step == Step::StepUp && self.shown.is_some();
         Self {
             version: self.version,
-            until: own.until.max(self.until),
+            until: own.until.later(self.until),
             since_ms: if anew { self.since_ms } else { own.since_ms },
             shown: own.shown.max(self.shown),
         }

@@ -77,3 +77,22 @@ fn acc_2_whoever_hears_late_of_a_lock_does_not_begin_its_time_anew() {
     assert_eq!(holds_for(2 * day.as_secs()), Some(1_440));
     assert_eq!(holds_for(2 * day.as_secs() - 31 * minute), Some(1_440), "a clock that is ahead");
 }
+
+/// The clock went back between two locks of the same kind: the second is as long as it says.
+#[test]
+fn acc_2_a_lock_that_is_imposed_again_is_prolonged_whatever_the_wall_clock_did() {
+    let mut table = LockTable::new(at(0));
+    let ahead = |secs: u64| Moment::new(at(secs + 86_400).unix_ms(), at(secs).mono_ns());
+    let mut impose = |now: Moment| {
+        let until = Until::At(Deadline::after(now, Duration::from_secs(600)));
+        let imposed = lock(Step::Lock, until, Author::Detector);
+        table.impose(&subject(), &imposed, GatewayId(1), now).unwrap();
+    };
+    impose(ahead(0));
+    impose(at(500));
+    assert!(table.held(&subject(), at(1_099)).is_some());
+    assert!(table.held(&subject(), at(1_100)).is_none());
+    // Others, and this one after a restart, go by the clock as it is now.
+    let until = table.entries[&subject()].locks.values().next().unwrap().until;
+    assert_eq!(until, Until::At(Deadline::after(at(500), Duration::from_secs(600))));
+}
