@@ -82,6 +82,8 @@ pub struct ConnLink {
     verified: Mutex<(u64, Chain)>,
     cut: OnceLock<Cut>,
     rung: Notify,
+    /// Nobody can be answered on it any more.
+    closed: AtomicBool,
 }
 
 /// Why a connection is cut, and whose access was revoked, if it was somebody's (ACC-3).
@@ -143,7 +145,7 @@ impl Drop for InUse {
     }
 }
 
-/// Somebody who proved itself on a connection, the last time by this proof.
+/// Somebody who proved itself on a connection, the last time by this.
 #[derive(Debug)]
 struct Held {
     permit: IdentityPermit,
@@ -176,6 +178,7 @@ impl ConnLink {
             socket: OnceLock::new(),
             cut: OnceLock::new(),
             rung: Notify::new(),
+            closed: AtomicBool::new(false),
         })
     }
 
@@ -331,6 +334,17 @@ impl ConnLink {
         while self.cut.get().is_none() {
             self.rung.notified().await;
         }
+    }
+
+    /// The connection is over, however it came to that.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether it is: over HTTP/2 requests are tasks of their own, and outlive it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Remembers that this connection counts for an identity; `take` is asked only once for each. A

@@ -134,7 +134,8 @@ pub struct UnderWay(Arc<AtomicU64>);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // Whoever sees it gone finds what it left behind.
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -143,6 +144,12 @@ impl Engine {
     pub fn begin_request(&self) -> UnderWay {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(Arc::clone(&self.under_way))
+    }
+
+    /// Requests that are under way, whether or not their connections still are.
+    #[must_use]
+    pub fn requests_under_way(&self) -> u64 {
+        self.under_way.load(Ordering::Acquire)
     }
 
     /// A request has ended; `who` is whom it proved.

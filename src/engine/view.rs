@@ -1,7 +1,5 @@
 //! What people who operate the gateway may see of it: names, numbers and words of the program, a page
 //! at a time. Nothing here changes anything. Controls: PRIV-3, LOG-2.
-use std::sync::atomic::Ordering;
-
 use rustls_pki_types::CertificateDer;
 
 use super::acts::{ActFault, Listed, Target};
@@ -135,7 +133,7 @@ impl Engine {
             generation: live.snapshot.generation,
             unready: self.readiness().err(),
             connections: self.open_connections(),
-            under_way: self.under_way.load(Ordering::Relaxed),
+            under_way: self.requests_under_way(),
             locks: self.list_locks().len(),
         }
     }

@@ -3,7 +3,7 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::ctx::{Ctx, Recorded, Seen, Stage};
-use super::{body, charge, forward, guard, request, respond};
+use super::{body, charge, forward, granted, guard, request, respond};
 use crate::answer;
 use crate::base::{Denial, HeadFault, Moment, UpstreamFault};
 use crate::engine::Done;
@@ -15,6 +15,21 @@ use crate::upstream::Outcome;
 pub(super) fn stop<T>(ctx: &mut Ctx, denial: Denial) -> pingora::Result<T> {
     ctx.deny(denial);
     Err(Error::new(ErrorType::InternalError))
+}
+
+/// Whether anybody is left to be answered: over HTTP/2 a request outlives its connection.
+///
+/// # Errors
+/// Nobody is.
+pub(super) fn still_asked(ctx: &mut Ctx) -> pingora::Result<()> {
+    if !ctx.seen.as_ref().is_some_and(|seen| seen.link.is_closed()) {
+        return Ok(());
+    }
+    if let Some(denial) = granted::cut(ctx) {
+        return stop(ctx, denial);
+    }
+    ctx.abort();
+    Err(Error::new(ErrorType::ConnectionClosed).into_down())
 }
 
 /// Answers a request that could not be served, if the answer has not begun.
@@ -76,15 +91,15 @@ pub(super) fn record(ctx: &mut Ctx) {
     }
     ctx.recorded = Recorded::Yes;
     let now = ctx.engine.clock.now();
-    if matches!(ctx.stage, Stage::Cleared(_)) && ctx.status == 0 {
-        // Cleared, but neither answered nor failed: its task was dropped.
+    if matches!(ctx.stage, Stage::New | Stage::Cleared(_)) && ctx.status == 0 {
+        // Neither answered nor failed: its task was dropped.
         if request::body_is_slow() {
             ctx.deny(Denial::BodyTooSlow);
         } else {
             ctx.abort();
         }
     }
-    if let Some(denial) = revoked(ctx) {
+    if let Some(denial) = granted::cut(ctx) {
         ctx.deny(denial);
     }
     let slot = match std::mem::replace(&mut ctx.stage, Stage::New) {
@@ -134,16 +149,6 @@ pub(super) fn record(ctx: &mut Ctx) {
     {
         ctx.engine.report_untrusted(upstream);
     }
-}
-
-/// A request that did not come to its end because its connection was cut: whoever's access was revoked
-/// is told apart from those who used the same connection (ACC-3).
-fn revoked(ctx: &Ctx) -> Option<Denial> {
-    let (seen, unfinished) = (ctx.seen.as_ref()?, ctx.is_unfinished());
-    let cut = seen.link.why_cut().filter(|_| unfinished)?;
-    let named = ctx.identity.and_then(|(who, _)| seen.live.snapshot.names.identity(who));
-    let theirs = cut.identity.is_none() || cut.identity.as_ref() == named;
-    theirs.then_some(Denial::Revoked(cut.fault))
 }
 
 fn access_record<'a>(ctx: &'a Ctx, seen: &'a Seen, now: Moment) -> AccessRecord<'a> {

@@ -14,6 +14,7 @@ use super::body;
 use super::charge;
 use super::ctx::Ctx;
 use super::facts;
+use super::granted;
 use super::guard;
 use super::hygiene;
 use super::pace;
@@ -84,6 +85,9 @@ pub(super) fn request_head(
     head: &mut RequestHeader,
     ctx: &mut Ctx,
 ) -> Result<(), Denial> {
+    // While it waited for its turn and for a connection, it may have been locked, or its access revoked.
+    granted::still(original, ctx)?;
+    guard::still_admitted(ctx)?;
     search::begin(ctx);
     // While it waited for its turn, others may have used up what was left.
     charge::admit(ctx)?;

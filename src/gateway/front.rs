@@ -76,6 +76,7 @@ impl Serve for Gateway {
         link: Arc<ConnLink>,
         mut shutdown: watch::Receiver<bool>,
     ) {
+        let _closes = Closes(&link);
         let (retire, retired) = watch::channel(*shutdown.borrow());
         let front = Arc::new(Front::new(self, Arc::clone(&link), retire));
         let serving = front.process_new(stream, &retired);
@@ -101,6 +102,15 @@ impl Serve for Gateway {
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Gateway")
+    }
+}
+
+/// Tells the requests of a connection that it is over, however it came to that.
+struct Closes<'l>(&'l ConnLink);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

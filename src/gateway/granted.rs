@@ -1,9 +1,10 @@
 //! Whether what a request was let through for is granted still, when another configuration has come in
-//! force while it is under way. Controls: ACC-3, PRIV-1.
+//! force or its connection was cut while it is under way. Controls: ACC-3, PRIV-1.
 //!
 //! 1. What would not be let through now goes no further: no byte of an answer, an upload or a socket. A
 //!    token that expires takes the socket along that it opened, but no answer: those have an end.
-//! 2. As long as no other configuration comes in force this costs the look at one number.
+//! 2. Nor does what came by a connection that was cut: over HTTP/2 a request is a task of its own.
+//! 3. As long as neither happens this costs the look at two numbers.
 use std::sync::Arc;
 
 use pingora_http::RequestHeader;
@@ -27,6 +28,9 @@ pub(super) struct Granted {
 /// # Errors
 /// It may not.
 pub(super) fn still(asked: &RequestHeader, ctx: &mut Ctx) -> Result<(), Denial> {
+    if let Some(denial) = cut(ctx) {
+        return Err(denial);
+    }
     let generation = ctx.engine.generation();
     if generation == ctx.granted_by {
         return Ok(());
@@ -36,6 +40,16 @@ pub(super) fn still(asked: &RequestHeader, ctx: &mut Ctx) -> Result<(), Denial> 
         Some(granted) if !granted.holds(&ctx.engine, asked) => Err(TAKEN_AWAY),
         Some(_) | None => Ok(()),
     }
+}
+
+/// A request that has not come to its end when its connection is cut: whoever's access was revoked is
+/// told apart from those who used the same connection.
+pub(super) fn cut(ctx: &Ctx) -> Option<Denial> {
+    let seen = ctx.seen.as_ref()?;
+    let cut = seen.link.why_cut().filter(|_| ctx.is_unfinished())?;
+    let named = ctx.identity.and_then(|(who, _)| seen.live.snapshot.names.identity(who));
+    let theirs = cut.identity.is_none() || cut.identity.as_ref() == named;
+    theirs.then_some(Denial::Revoked(cut.fault))
 }
 
 impl Granted {

@@ -97,6 +97,7 @@ impl ProxyHttp for Hooks {
         head: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        finish::still_asked(ctx)?;
         forward::request_head(session.req_header(), head, ctx)
             .or_else(|denial| stop(ctx, denial))?;
         ctx.pace.depart();

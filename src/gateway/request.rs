@@ -141,8 +141,8 @@ async fn prove(
     }
 }
 
-/// Runs an HTTP/2 request and ends it when its body comes slower than allowed: Pingora has no read
-/// time-out there. A body that trickles is refused by [`count_body`]; one that has stopped leaves
+/// Runs an HTTP/2 request and ends it when its connection is over, or its body comes slower than allowed:
+/// Pingora has no read time-out there. A body that trickles is refused by [`count_body`]; one that has stopped leaves
 /// nobody who could answer, and its stream is reset. `None`: it was.
 pub(super) async fn within_body_rate<T>(
     link: Arc<ConnLink>,
@@ -161,7 +161,8 @@ pub(super) async fn within_body_rate<T>(
             done = &mut watched => return Some(done),
             () = tokio::time::sleep(step) => {}
         }
-        if progress.is_slow() {
+        // Whoever asked is gone, or cut off: what waits for its turn waits for nothing.
+        if progress.is_slow() || link.is_closed() {
             return None;
         }
         // An upstream that does not take a body is no fault of the caller's; its own time-out ends it.

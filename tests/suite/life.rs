@@ -5,6 +5,7 @@ mod kept;
 mod lists;
 mod open;
 mod staple;
+mod waiting;
 
 use std::time::Duration;
 

@@ -412,7 +412,7 @@ async fn end_tasks(tasks: &mut JoinSet<()>) {
     let _ = tokio::time::timeout(TASKS_MAX, ended).await;
 }
 
-/// Returns when no connection is open any more; the grace is for those that don't end by themselves.
+/// Returns when nothing is under way any more; the grace is for those that don't end by themselves.
 /// Those that are passed on know of none, and have `rests` on top of it to come to rest.
 async fn end_connections(engine: &Engine, grace: Duration, rests: Duration) {
     if !idle_within(engine, grace).await {
@@ -423,10 +423,11 @@ async fn end_connections(engine: &Engine, grace: Duration, rests: Duration) {
     engine.flush_counts();
 }
 
-/// Waits until no connection is open; false if that takes longer.
+/// Waits until no connection is open and no request under way, which over HTTP/2 may outlive its
+/// connection; false if that takes longer.
 async fn idle_within(engine: &Engine, time: Duration) -> bool {
     let idle = async {
-        while engine.open_connections() > 0 {
+        while engine.open_connections() > 0 || engine.requests_under_way() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
