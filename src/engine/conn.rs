@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use crate::base::{ClientAddr, Denial, ListenerIx, Name, Pseudonym, RevokedFault};
 use crate::config::Bounds;
 use crate::evidence::{Protocol, TlsVersion};
-use crate::identity::{PeerCertificate, Proof, Proven};
+use crate::identity::{PeerCertificate, Proven, Shown};
 use crate::policy::NetworkMask;
 use crate::state::IdentityPermit;
 
@@ -149,7 +149,7 @@ impl Drop for InUse {
 #[derive(Debug)]
 struct Held {
     permit: IdentityPermit,
-    proof: Proof,
+    shown: Shown,
 }
 
 /// Whether a client certificate still counts.
@@ -295,9 +295,9 @@ impl ConnLink {
     }
 
     /// The same, with how each did so.
-    pub(super) fn proofs(&self) -> Vec<(Name, Proof)> {
+    pub(super) fn proofs(&self) -> Vec<(Name, Shown)> {
         let ground = self.stands_on.lock();
-        ground.identities.iter().map(|held| (held.permit.who().clone(), held.proof)).collect()
+        ground.identities.iter().map(|held| (held.permit.who().clone(), held.shown)).collect()
     }
 
     /// The first token used on this connection of which `is_denied` is true, and whose it was.
@@ -357,9 +357,9 @@ impl ConnLink {
     ) -> Result<Option<InUse>, E> {
         let mut ground = self.stands_on.lock();
         if let Some(held) = ground.identities.iter_mut().find(|held| held.permit.who() == who) {
-            held.proof = proven.proof();
+            held.shown = proven.shown();
         } else {
-            ground.identities.push(Held { permit: take()?, proof: proven.proof() });
+            ground.identities.push(Held { permit: take()?, shown: proven.shown() });
             self.proved.store(true, Ordering::Release);
         }
         Ok(proven.token().map(|token| {

@@ -199,14 +199,14 @@ impl Engine {
         if let Some(name) = link.denied_token(|token| self.locks.is_token_denied(token, now)) {
             return by(RevokedFault::Token, Some(name));
         }
-        for (name, proof) in link.proofs() {
+        for (name, shown) in link.proofs() {
             let ix = self.locks.identity_named(&name);
             let known = ix.filter(|ix| snapshot.names.identity(*ix) == Some(&name));
             if ix.is_some() && known.is_none() {
                 // Yet another configuration comes in force; it rings for a look of its own.
                 continue;
             }
-            let Some(ix) = known.filter(|ix| still_proves(&snapshot.trust, *ix, proof, peer, now))
+            let Some(ix) = known.filter(|ix| still_proves(&snapshot.trust, *ix, shown, peer, now))
             else {
                 return by(RevokedFault::Identity, Some(name));
             };

@@ -54,7 +54,7 @@ pub use verify::token_digest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proven {
     identity: IdentityIx,
-    proof: Proof,
+    shown: Shown,
     until: u64,
     strong_at: u64,
     token: Option<u64>,
@@ -77,7 +77,12 @@ impl Proven {
     }
 
     pub const fn proof(&self) -> Proof {
-        self.proof
+        self.shown.proof
+    }
+
+    /// What is judged again for as long as its connection lasts.
+    pub const fn shown(&self) -> Shown {
+        self.shown
     }
 
     /// Stands for the token's id, where there is a token with one.
@@ -90,6 +95,14 @@ impl Proven {
     pub const fn until(&self) -> u64 {
         self.until
     }
+}
+
+/// What an identity showed of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    proof: Proof,
+    /// Stands for what in a token named it, where there was a token.
+    named_by: Option<u64>,
 }
 
 /// By what an identity was proved.
@@ -190,28 +203,30 @@ pub fn prove(
     let token_until = token.map_or(u64::MAX, |token| token.expires);
     let until = record.expires.min(certificate_until).min(token_until);
     let strong_at = token.map_or(0, |token| token.strong_at);
+    let shown = Shown { proof, named_by: token.and(record.named_by) };
     let token = token.and_then(|token| token.id);
-    Ok(Proven { identity, proof, until, strong_at, token })
+    Ok(Proven { identity, shown, until, strong_at, token })
 }
 
-/// Whether what proved an identity on a connection would still do so, its token's own life aside: for
-/// connections that outlive a change of the registry (ACC-3).
+/// Whether what proved an identity on a connection would still do so, its token's own life and its
+/// issuer's keys aside: for connections that outlive a change of the registry (ACC-3).
 #[must_use]
 pub fn still_proves(
     trust: &Trust,
     who: IdentityIx,
-    proof: Proof,
+    Shown { proof, named_by }: Shown,
     peer: Option<&PeerCertificate>,
     now: Moment,
 ) -> bool {
     let record = trust.record(Some(who));
     let holder = peer.map_or(Holder::Nobody, |peer| trust.holder_of(peer));
+    let token_names_it = named_by.is_none() || named_by == record.named_by;
     let names_it = match (proof, holder) {
         (Proof::Certificate | Proof::TokenAndCertificate, holder) => holder == Holder::One(who),
         (Proof::Token | Proof::BoundToken, Holder::One(held)) => held == who,
         (Proof::Token | Proof::BoundToken, Holder::Nobody | Holder::Several) => true,
     };
-    record.may_enter(now) && names_it && suffices(record.needs, proof, holder)
+    record.may_enter(now) && token_names_it && names_it && suffices(record.needs, proof, holder)
 }
 
 /// Whom a credential that was refused claims to be, and whether possession of that identity's key

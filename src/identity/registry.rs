@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::trust_error::{TrustError, check};
 use super::{Algorithm, PeerCertificate};
-use crate::base::{IdentityIx, Moment, Name};
+use crate::base::{HashKey, IdentityIx, Moment, Name};
 
 /// Place of an issuer in [`TrustSpec::issuers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -168,6 +168,7 @@ struct Identity {
     /// First second of no admittance.
     expires: u64,
     needs: Needs,
+    named_by: Option<u64>,
 }
 
 /// What an identity has to present: everything that is registered for it. Whoever registers a
@@ -200,10 +201,17 @@ pub(super) struct Record {
     pub(super) admitted: bool,
     pub(super) expires: u64,
     pub(super) needs: Needs,
+    /// Stands for the issuer and the subject that name it in tokens; equal in every registry where they
+    /// are.
+    pub(super) named_by: Option<u64>,
 }
 
-const NOBODY: Record =
-    Record { admitted: false, expires: 0, needs: Needs { certificate: true, token: None } };
+const NOBODY: Record = Record {
+    admitted: false,
+    expires: 0,
+    needs: Needs { certificate: true, token: None },
+    named_by: None,
+};
 
 impl Trust {
     /// Longest accepted `clock_skew`.
@@ -256,9 +264,11 @@ impl Trust {
                 CertificateCredential::SpkiSha256(hash) => self.spki.insert(hash, ix),
             };
         }
+        let mut named_by = None;
         if let Some(token) = identity.token
             && let Some(issuer) = self.issuers.iter_mut().find(|i| i.spec.name == token.issuer)
         {
+            named_by = Some(issuer.mark(&token.subject));
             issuer.subjects.insert(token.subject.into(), ix);
         }
         self.identities.push(Identity {
@@ -266,6 +276,7 @@ impl Trust {
             name: identity.name,
             expires: identity.expires.unwrap_or(u64::MAX),
             needs,
+            named_by,
         });
     }
 
@@ -343,6 +354,7 @@ impl Trust {
             admitted: identity.admitted,
             expires: identity.expires,
             needs: identity.needs,
+            named_by: identity.named_by,
         })
     }
 }
@@ -356,6 +368,17 @@ impl Record {
 impl Issuer {
     pub(super) const fn is_local(&self) -> bool {
         self.local
+    }
+
+    /// Stands for what names an identity in this issuer's tokens, if it signs for this environment.
+    fn mark(&self, subject: &str) -> u64 {
+        let mut hasher = HashKey::new(*b"token credential").hasher();
+        for text in [&self.spec.iss, &self.spec.subject_claim, subject] {
+            hasher.write(text.as_bytes());
+            hasher.write(&[0]);
+        }
+        hasher.write(&[u8::from(self.local)]);
+        hasher.finish()
     }
 
     /// The identity a subject names, if the issuer signs for this environment.

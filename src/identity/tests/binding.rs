@@ -166,3 +166,26 @@ fn acc_1_a_certificate_is_worth_nothing_after_its_last_second() {
     let refused = world.prove_at(Some(&mesh), None, at(mesh.not_after() + 1)).unwrap_err();
     assert_eq!(refused.denial, Denial::NoIdentity);
 }
+
+#[test]
+fn acc_3_what_a_token_showed_counts_while_the_same_credential_names_the_same_identity() {
+    let own = with_token("bearer", Binding::Bearer);
+    let world = World::new(spec(vec![own.clone()]));
+    let shown = world.claims(&claims("bearer")).unwrap().shown();
+    let still = |issuers: Vec<IssuerSpec>, who: IdentitySpec| {
+        let trust = Trust::build(TrustSpec { issuers, ..spec(vec![who]) }).unwrap();
+        still_proves(&trust, IdentityIx(0), shown, None, at(NOW))
+    };
+    let by = |issuer: &str, subject: &str| {
+        let (issuer, subject) = (name(issuer), subject.to_owned());
+        let token = TokenCredential { issuer, subject, binding: Binding::Bearer };
+        IdentitySpec { token: Some(token), ..own.clone() }
+    };
+    let other = IssuerSpec { name: name("other"), iss: "https://other".to_owned(), ..issuer() };
+    let moved = IssuerSpec { iss: "https://moved".to_owned(), ..issuer() };
+    assert!(still(vec![issuer()], own.clone()));
+    assert!(still(vec![other.clone(), issuer()], own.clone()), "its place says nothing");
+    assert!(!still(vec![issuer()], by("corp", "another")));
+    assert!(!still(vec![issuer(), other], by("other", "bearer")));
+    assert!(!still(vec![moved], own));
+}

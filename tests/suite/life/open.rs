@@ -111,3 +111,29 @@ async fn acc_3_a_revoked_certificate_cuts_its_socket() {
     );
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_a_token_credential_taken_from_its_identity_ends_what_it_opened() {
+    let world = World::start().await;
+    let caller = world.caller(|config| {
+        config.alpn = Alpn::H1;
+        config.source = Some([127, 0, 0, 2].into());
+    });
+    let renamed = async |was: &str, is: &str| {
+        let subject = |name: &str| format!("subject = \"{name}\"");
+        assert!(world.reload(|text| text.replace(&subject(was), &subject(is))).await);
+    };
+    let field = format!("authorization: Bearer {}\r\n", world.token("office-clerk"));
+    socket_cut(&world, &caller, &field, async || renamed("office-clerk", "another").await).await;
+    let line = world.requests().pop().unwrap();
+    assert_revoked(&line, "Identity");
+    assert_eq!(line["user.name"], "office-clerk");
+    let token = world.token("analyst");
+    for alpn in BOTH {
+        let caller = world.caller(|config| config.alpn = alpn);
+        let take_away = async || renamed("analyst", "a-third").await;
+        assert_revoked(&broken_off(&world, &caller, Some(&token), take_away).await, "Identity");
+        renamed("a-third", "analyst").await;
+    }
+    world.finish().await;
+}
