@@ -162,6 +162,7 @@ fn connection(engine: &Engine) -> Arc<ConnLink> {
     let key = engine.pseudonyms(now);
     ConnLink::new(ConnFacts {
         listener: ListenerIx(0),
+        listener_name: live.snapshot.names.listener(ListenerIx(0)).expect("a listener").clone(),
         source: addr.pseudonym(&key),
         source_day: key.day(),
         source_hash: engine.source(&addr),

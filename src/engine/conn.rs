@@ -27,6 +27,8 @@ const REFUSALS_MAX: u32 = 8;
 #[derive(Debug)]
 pub struct ConnFacts {
     pub listener: ListenerIx,
+    /// For records, also when no configuration in force knows it any more.
+    pub listener_name: Name,
     /// The real client, behind a balancer too (NET-3).
     pub addr: ClientAddr,
     /// Stands for the address in every record; made once, under the key of `source_day`.

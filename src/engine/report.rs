@@ -16,13 +16,13 @@ use crate::upstream::BreakerChange;
 /// Counts of what happened at the door since the last lines about it. Both keys are closed sets of a
 /// few dozen, so it can't grow and is searched from front to back.
 #[derive(Debug, Default)]
-pub(super) struct DoorTally(Vec<(ListenerIx, DoorFault, u64)>);
+pub(super) struct DoorTally(Vec<(Name, DoorFault, u64)>);
 
 impl DoorTally {
-    fn add(&mut self, listener: ListenerIx, fault: DoorFault) {
-        match self.0.iter_mut().find(|(at, what, _)| *at == listener && *what == fault) {
+    fn add(&mut self, listener: &Name, fault: DoorFault) {
+        match self.0.iter_mut().find(|(at, what, _)| *what == fault && at == listener) {
             Some((_, _, count)) => *count = count.saturating_add(1),
-            None => self.0.push((listener, fault, 1)),
+            None => self.0.push((listener.clone(), fault, 1)),
         }
     }
 }
@@ -71,37 +71,17 @@ impl Drop for OpenGauge {
 impl Engine {
     /// A connection was closed before its first request.
     pub fn report_door(&self, live: &Live, listener: ListenerIx, fault: DoorFault) {
-        if let Some(metrics) = live.listener_metrics(listener) {
-            let failed = || {
-                live.tally.handshake(live.snapshot.names.listener_place(listener), Ended::Failed);
-            };
-            match fault {
-                DoorFault::Handshake(fault) => {
-                    failed();
-                    metrics.handshake_failed(Fixed::new(fault.as_str()));
-                }
-                // The configuration's doing; the end of a permit is not.
-                DoorFault::NotPermitted(NOT_LISTED) => {
-                    failed();
-                    metrics.refused(Fixed::new(fault.reason()));
-                }
-                DoorFault::Address
-                | DoorFault::Connections(_)
-                | DoorFault::NotPermitted(_)
-                | DoorFault::ProxyHeader(_)
-                | DoorFault::Frames(_)
-                | DoorFault::Log
-                | DoorFault::Descriptors
-                | DoorFault::Gone => metrics.refused(Fixed::new(fault.reason())),
-            }
+        count_at_door(live, listener, fault);
+        if let Some(name) = live.snapshot.names.listener(listener) {
+            self.door.lock().add(name, fault);
         }
-        self.door.lock().add(listener, fault);
     }
 
     /// A connection was closed between requests.
     pub fn report_connection(&self, conn: &ConnFacts, fault: DoorFault) {
         let live = self.live();
-        self.report_door(&live, conn.listener, fault);
+        count_at_door(&live, conn.listener, fault);
+        self.door.lock().add(&conn.listener_name, fault);
         if let DoorFault::Frames(_) = fault {
             self.observe_malformed(&live, conn, self.clock.now());
         }
@@ -150,9 +130,8 @@ impl Engine {
 
     fn write_door(&self) {
         let tally = std::mem::take(&mut self.door.lock().0);
-        let live = self.live();
         for (listener, fault, count) in tally {
-            let Some(listener) = live.snapshot.names.listener(listener) else { continue };
+            let listener = &listener;
             let at_door =
                 AtDoor { listener, fault: Some(Fixed::new(fault.word())), source: None, count };
             self.report_event(&match fault {
@@ -210,7 +189,7 @@ impl Engine {
         let names = &live.snapshot.names;
         let mut record = AccessRecord::new(now, request);
         record.status = told;
-        record.listener = names.listener(conn.listener);
+        record.listener = Some(&conn.listener_name);
         record.network = conn.networks.first().and_then(|ix| names.network(ix));
         record.source = Some(conn.source);
         record.source_day = Some(conn.source_day);
@@ -344,5 +323,31 @@ impl Engine {
     pub fn report_event(&self, event: &Event<'_>) {
         self.log.event(event);
         self.alarms.hear(event);
+    }
+}
+
+/// The metrics of a listener that is configured.
+fn count_at_door(live: &Live, listener: ListenerIx, fault: DoorFault) {
+    let Some(metrics) = live.listener_metrics(listener) else { return };
+    let failed =
+        || live.tally.handshake(live.snapshot.names.listener_place(listener), Ended::Failed);
+    match fault {
+        DoorFault::Handshake(fault) => {
+            failed();
+            metrics.handshake_failed(Fixed::new(fault.as_str()));
+        }
+        // The configuration's doing; the end of a permit is not.
+        DoorFault::NotPermitted(NOT_LISTED) => {
+            failed();
+            metrics.refused(Fixed::new(fault.reason()));
+        }
+        DoorFault::Address
+        | DoorFault::Connections(_)
+        | DoorFault::NotPermitted(_)
+        | DoorFault::ProxyHeader(_)
+        | DoorFault::Frames(_)
+        | DoorFault::Log
+        | DoorFault::Descriptors
+        | DoorFault::Gone => metrics.refused(Fixed::new(fault.reason())),
     }
 }

@@ -128,7 +128,7 @@ impl Engine {
         if let Some(cut) = judged
             && link.cut(cut.clone())
         {
-            self.report_cut(&live, (link.facts.listener, cut), 1);
+            self.report_cut(&link.facts.listener_name, &cut, 1);
         }
     }
 
@@ -141,7 +141,7 @@ impl Engine {
         let (live, now) = (self.live(), self.clock.now());
         self.roll.due.store(live.authorities_until(now), Ordering::Release);
         let mut verdicts = Verdicts::default();
-        let mut cuts: HashMap<(ListenerIx, Cut), u64> = HashMap::new();
+        let mut cuts: HashMap<(Name, Cut), u64> = HashMap::new();
         let mut from = Bound::Unbounded;
         loop {
             let some: Vec<(u64, Arc<ConnLink>)> = {
@@ -155,13 +155,13 @@ impl Engine {
                 if let Some(cut) = judged(|| self.judge(&live, link, now, &mut verdicts))
                     && link.cut(cut.clone())
                 {
-                    let count = cuts.entry((link.facts.listener, cut)).or_default();
+                    let count = cuts.entry((link.facts.listener_name.clone(), cut)).or_default();
                     *count = count.saturating_add(1);
                 }
             }
         }
-        for (cut, count) in cuts {
-            self.report_cut(&live, cut, count);
+        for ((listener, cut), count) in cuts {
+            self.report_cut(&listener, &cut, count);
         }
     }
 
@@ -224,13 +224,11 @@ impl Engine {
         None
     }
 
-    fn report_cut(&self, live: &Live, (listener, cut): (ListenerIx, Cut), count: u64) {
+    fn report_cut(&self, listener: &Name, cut: &Cut, count: u64) {
         let cause = Fixed::new(word(cut.fault));
         self.metrics.life.cut(cause, count);
-        if let Some(listener) = live.snapshot.names.listener(listener) {
-            let identity: Option<&Name> = cut.identity.as_ref();
-            self.report_event(&Event::ConnectionsCut { listener, identity, cause, count });
-        }
+        let identity = cut.identity.as_ref();
+        self.report_event(&Event::ConnectionsCut { listener, identity, cause, count });
     }
 }
 

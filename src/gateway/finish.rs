@@ -171,7 +171,7 @@ fn access_record<'a>(ctx: &'a Ctx, seen: &'a Seen, now: Moment) -> AccessRecord<
     record.limit = ctx.exceeded.and_then(|standing| quotas.limit_name(standing.limit));
     record.shadow_limit = ctx.shadowed.first().and_then(|ix| quotas.limit_name(*ix));
     record.role = ctx.role.and_then(|ix| names.role(ix));
-    record.listener = names.listener(conn.listener);
+    record.listener = Some(&conn.listener_name);
     record.network = conn.networks.first().and_then(|ix| names.network(ix));
     record.source = Some(conn.source);
     record.source_day = Some(conn.source_day);

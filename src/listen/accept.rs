@@ -370,6 +370,7 @@ impl Door {
         let key = engine.pseudonyms(engine.clock.now());
         Ok(ConnFacts {
             listener: self.listener,
+            listener_name: settings.name.clone(),
             source: client.addr.pseudonym(&key),
             source_day: key.day(),
             source_hash: engine.source(&client.addr),

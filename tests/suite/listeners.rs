@@ -2,6 +2,7 @@
 use std::net::{SocketAddr, TcpListener};
 
 use sekisho::mock::{Alpn, BodyEnd, Call, Caller, Scenario, Session};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{ORDERS, World, get, until, until_some};
 
@@ -237,5 +238,21 @@ async fn log_1_of_two_reloads_at_once_one_comes_after_the_other() {
     assert_eq!(generation(&world), 3);
     let at = world.gateway.listens_at("second").unwrap();
     served(&world, &h1(&world).connect(at).await.unwrap()).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_what_happened_at_a_listener_s_door_is_told_when_it_is_gone() {
+    const ANYWHERE: &str = "127.0.0.1:0";
+    let world = World::start().await;
+    let at = add(&world, ANYWHERE).await;
+    let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
+    stream.write_all(b"no hello at all\r\n\r\n").await.unwrap();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    remove(&world, ANYWHERE).await;
+    world.gateway.flush_log();
+    let told = world.events("handshake-failed");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["sekisho.listener"], "second");
     world.finish().await;
 }

@@ -100,7 +100,7 @@ async fn acc_3_a_listener_that_goes_keeps_nobody_whose_certificate_is_revoked() 
     let write = |text: &str| std::fs::write(world.dir.join("revoked.crl"), text).unwrap();
     write(&list(&world, &[], 7));
     assert!(world.reload(|text| text.replacen(CA, LISTED, 1)).await);
-    for alpn in BOTH {
+    for (alpn, cut) in BOTH.into_iter().zip(1..) {
         let second = add(&world, ANYWHERE).await;
         let (lines, asked) = (world.requests().len(), world.amazon.total());
         world.amazon.set(Scenario::SlowBody { bytes: 64, tick_ms: 50 });
@@ -115,7 +115,11 @@ async fn acc_3_a_listener_that_goes_keeps_nobody_whose_certificate_is_revoked() 
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
         assert!(ended.is_err() || ended.is_ok_and(|reply| reply.end == BodyEnd::Broken));
         until("its line", || world.requests().len() > lines).await;
-        assert_revoked(&world.requests().pop().unwrap(), "Certificate");
+        let line = world.requests().pop().unwrap();
+        assert_revoked(&line, "Certificate");
+        assert_eq!(line["sekisho.listener"], "second");
+        // Also of a listener that nobody is told of by the configuration in force.
+        assert_told(&world, "certificate", Some("label-printer"), cut);
         write(&list(&world, &[], 7));
         assert!(world.reload_as_it_is().await);
     }
