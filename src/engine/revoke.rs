@@ -1,9 +1,9 @@
 //! Open connections when the ground is taken from under them (ACC-3): an identity that may no longer
-//! enter, a certificate revoked or without its authority, a token denied, a network off the list, a socket
-//! that has outlived its token.
+//! enter, a certificate revoked or without its authority, a token denied or its key lost, a network off the
+//! list, a socket that has outlived its token.
 //!
-//! 1. All that are open are on one roll. A reload, a denied token and the end of somebody's time ring
-//!    for a look at each, on a thread of its own: requests pay nothing for it.
+//! 1. All that are open are on one roll. A reload, a denied token, a key that its issuer has no more and
+//!    the end of somebody's time ring for a look at each, on a thread of its own: requests pay nothing for it.
 //! 2. A chain is verified again only if authorities or revocation lists changed, and once for all
 //!    connections that showed it.
 //! 3. Whoever joins the roll after the look began is looked at by itself.
@@ -64,6 +64,7 @@ pub(super) async fn keep_watch(engine: Weak<Engine>) {
         let Some(here) = engine.upgrade() else { return };
         let due = tokio::select! {
             () = here.roll.rung.notified() => true,
+            () = here.jwks.lost() => true,
             changed = tokens.changed() => changed.is_ok(),
             () = tokio::time::sleep(LOOK) => {
                 here.clock.now().unix_secs() >= here.roll.due.load(Ordering::Acquire)
@@ -109,6 +110,8 @@ impl Engine {
     pub fn opened_socket(&self, link: &ConnLink, who: &Name, until: u64) {
         link.opened_socket(who.clone(), until);
         self.expect(until);
+        // The last look may have been before it was known to be somebody's.
+        self.look_again(link);
     }
 
     /// Has all connections looked at soon.
@@ -199,6 +202,7 @@ impl Engine {
         if let Some(name) = link.denied_token(|token| self.locks.is_token_denied(token, now)) {
             return by(RevokedFault::Token, Some(name));
         }
+        let keys = self.jwks.current();
         for (name, shown) in link.proofs() {
             let ix = self.locks.identity_named(&name);
             let known = ix.filter(|ix| snapshot.names.identity(*ix) == Some(&name));
@@ -206,8 +210,8 @@ impl Engine {
                 // Yet another configuration comes in force; it rings for a look of its own.
                 continue;
             }
-            let Some(ix) = known.filter(|ix| still_proves(&snapshot.trust, *ix, shown, peer, now))
-            else {
+            let proves = |ix: &_| still_proves(&snapshot.trust, &keys, *ix, shown, peer, now);
+            let Some(ix) = known.filter(proves) else {
                 return by(RevokedFault::Identity, Some(name));
             };
             if !snapshot.policy.networks_of(ix).intersects(&networks) {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::registry::IssuerIx;
 use super::{Algorithm, json};
-use crate::base::base64url;
+use crate::base::{HashKey, base64url};
 
 /// Which algorithms a key can be used with. A key of one kind is never tried with another's
 /// algorithm (RFC 8725 §3.1).
@@ -46,6 +46,8 @@ pub(super) struct Key {
     /// The only algorithm the issuer means the key for, if it says so.
     algorithm: Option<Algorithm>,
     pub(super) decoding: DecodingKey,
+    /// Stands for the key itself, whatever it is called.
+    pub(super) mark: u64,
 }
 
 impl Key {
@@ -161,6 +163,11 @@ impl KeySet {
         self.keys.iter().find(|key| key.kid.as_deref() == kid)
     }
 
+    /// Whether the key is in the set that signed what is remembered by its mark.
+    pub(super) fn holds(&self, mark: u64) -> bool {
+        self.keys.iter().any(|key| key.mark == mark)
+    }
+
     /// Changes with the set's text, so that what was verified with other keys is verified again.
     pub(super) const fn version(&self) -> [u8; 16] {
         self.version
@@ -237,7 +244,17 @@ fn key(jwk: &Map<String, Value>) -> Result<Option<Key>, KeySetFault> {
     if algorithm.is_some_and(|only| !kind.fits(only)) {
         return Err(KeySetFault::BrokenKey);
     }
-    Ok(Some(Key { kid: text("kid")?.map(Box::from), kind, algorithm, decoding }))
+    let mark = mark(jwk);
+    Ok(Some(Key { kid: text("kid")?.map(Box::from), kind, algorithm, decoding, mark }))
+}
+
+fn mark(jwk: &Map<String, Value>) -> u64 {
+    let mut hasher = HashKey::new(*b"key of an issuer").hasher();
+    for member in ["kty", "crv", "x", "y", "n", "e"] {
+        hasher.write(jwk.get(member).and_then(Value::as_str).unwrap_or_default().as_bytes());
+        hasher.write(&[0]);
+    }
+    hasher.finish()
 }
 
 /// `key_ops`, where present, has to allow verification (RFC 7517 §4.3).
@@ -292,6 +309,16 @@ impl KeySets {
     /// `None` stands for an issuer whose keys could not be had yet.
     pub fn new(sets: impl IntoIterator<Item = (Arc<str>, Option<Arc<KeySet>>)>) -> Self {
         Self { sets: sets.into_iter().collect() }
+    }
+
+    /// Whether an issuer has fewer keys, or others, in what comes after. Where it has none at all, they
+    /// could not be had yet.
+    pub fn loses(&self, after: &Self) -> bool {
+        self.sets.iter().any(|(iss, set)| {
+            let next = after.sets.iter().find(|(of, _)| of == iss);
+            let (Some(set), Some((_, Some(next)))) = (set, next) else { return false };
+            !Arc::ptr_eq(set, next) && set.keys.iter().any(|key| !next.holds(key.mark))
+        })
     }
 
     /// The keys of an issuer. `place` is where it usually stands.

@@ -101,8 +101,14 @@ impl Proven {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shown {
     proof: Proof,
-    /// Stands for what in a token named it, where there was a token.
-    named_by: Option<u64>,
+    /// What in a token named it, and the key that signed it, where there was a token.
+    named: Option<Named>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Named {
+    by: u64,
+    key: u64,
 }
 
 /// By what an identity was proved.
@@ -203,24 +209,33 @@ pub fn prove(
     let token_until = token.map_or(u64::MAX, |token| token.expires);
     let until = record.expires.min(certificate_until).min(token_until);
     let strong_at = token.map_or(0, |token| token.strong_at);
-    let shown = Shown { proof, named_by: token.and(record.named_by) };
+    let named = token.zip(record.named_by);
+    let named = named.map(|(token, (_issuer, by))| Named { by, key: token.key });
+    let shown = Shown { proof, named };
     let token = token.and_then(|token| token.id);
     Ok(Proven { identity, shown, until, strong_at, token })
 }
 
-/// Whether what proved an identity on a connection would still do so, its token's own life and its
-/// issuer's keys aside: for connections that outlive a change of the registry (ACC-3).
+/// Whether what proved an identity on a connection would still do so, its token's own life aside: for
+/// connections that outlive a change of the registry, or of an issuer's keys (ACC-3).
 #[must_use]
 pub fn still_proves(
     trust: &Trust,
+    keys: &KeySets,
     who: IdentityIx,
-    Shown { proof, named_by }: Shown,
+    Shown { proof, named }: Shown,
     peer: Option<&PeerCertificate>,
     now: Moment,
 ) -> bool {
     let record = trust.record(Some(who));
     let holder = peer.map_or(Holder::Nobody, |peer| trust.holder_of(peer));
-    let token_names_it = named_by.is_none() || named_by == record.named_by;
+    let token_names_it = named.is_none_or(|named| {
+        record.named_by.is_some_and(|(issuer, by)| {
+            let set = trust.iss(issuer).and_then(|iss| keys.of(issuer, iss));
+            // Keys that can't be had say nothing of one that was there.
+            by == named.by && set.is_none_or(|set| set.holds(named.key))
+        })
+    });
     let names_it = match (proof, holder) {
         (Proof::Certificate | Proof::TokenAndCertificate, holder) => holder == Holder::One(who),
         (Proof::Token | Proof::BoundToken, Holder::One(held)) => held == who,

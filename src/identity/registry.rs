@@ -168,7 +168,7 @@ struct Identity {
     /// First second of no admittance.
     expires: u64,
     needs: Needs,
-    named_by: Option<u64>,
+    named_by: Option<(IssuerIx, u64)>,
 }
 
 /// What an identity has to present: everything that is registered for it. Whoever registers a
@@ -201,9 +201,9 @@ pub(super) struct Record {
     pub(super) admitted: bool,
     pub(super) expires: u64,
     pub(super) needs: Needs,
-    /// Stands for the issuer and the subject that name it in tokens; equal in every registry where they
-    /// are.
-    pub(super) named_by: Option<u64>,
+    /// Whose tokens name it, and what stands for that issuer and the subject: equal in every registry
+    /// where they are.
+    pub(super) named_by: Option<(IssuerIx, u64)>,
 }
 
 const NOBODY: Record = Record {
@@ -266,9 +266,10 @@ impl Trust {
         }
         let mut named_by = None;
         if let Some(token) = identity.token
-            && let Some(issuer) = self.issuers.iter_mut().find(|i| i.spec.name == token.issuer)
+            && let Some((place, issuer)) =
+                (0..).zip(&mut self.issuers).find(|(_, i)| i.spec.name == token.issuer)
         {
-            named_by = Some(issuer.mark(&token.subject));
+            named_by = Some((IssuerIx(place), issuer.mark(&token.subject)));
             issuer.subjects.insert(token.subject.into(), ix);
         }
         self.identities.push(Identity {

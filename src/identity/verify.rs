@@ -26,6 +26,8 @@ pub(super) struct Verified {
     pub(super) expires: u64,
     /// Version of the key set that verified it.
     pub(super) key_set: [u8; 16],
+    /// Stands for the key itself.
+    pub(super) key: u64,
     /// Keyed hash of its `jti`, if it has one.
     pub(super) id: Option<u64>,
     /// When somebody logged in for it with more than one factor, in seconds since 1970; zero if
@@ -88,6 +90,7 @@ pub(super) fn verify(
         not_before,
         expires,
         key_set: set.version(),
+        key: key.mark,
         id: id(claims)?.map(|id| ids.hash(&token_digest(id))),
         strong_at: strong_at(
             claims,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -103,6 +103,8 @@ struct Inner {
     sources: ArcSwap<Vec<Arc<Source>>>,
     current: ArcSwap<KeySets>,
     counters: JwksCounters,
+    /// Rung when an issuer has lost a key.
+    lost: Notify,
     /// Held while `current` is put together, so that an older one never overwrites a newer one.
     publishing: Mutex<()>,
     /// Asked for with a source's state in hand, never the other way round.
@@ -149,6 +151,7 @@ impl JwksStore {
             sources: ArcSwap::default(),
             current: ArcSwap::default(),
             counters: JwksCounters::default(),
+            lost: Notify::new(),
             publishing: Mutex::new(()),
             sights: Mutex::default(),
         }))
@@ -189,6 +192,11 @@ impl JwksStore {
     /// What is known now. No lock, no waiting.
     pub fn current(&self) -> Arc<KeySets> {
         self.0.current.load_full()
+    }
+
+    /// Returns when an issuer has lost a key: what its tokens opened is to be looked at. For one task.
+    pub async fn lost(&self) {
+        self.0.lost.notified().await;
     }
 
     /// After a token named a key that its issuer was not known to have: has the keys fetched, unless
@@ -366,7 +374,10 @@ impl Inner {
         let lent = sources
             .iter()
             .map(|source| (Arc::clone(&source.issuer.iss), source.state.lock().keys.clone()));
-        self.current.store(Arc::new(KeySets::new(lent)));
+        let after = Arc::new(KeySets::new(lent));
+        if self.current.swap(Arc::clone(&after)).loses(&after) {
+            self.lost.notify_one();
+        }
     }
 }
 

@@ -174,7 +174,7 @@ fn acc_3_what_a_token_showed_counts_while_the_same_credential_names_the_same_ide
     let shown = world.claims(&claims("bearer")).unwrap().shown();
     let still = |issuers: Vec<IssuerSpec>, who: IdentitySpec| {
         let trust = Trust::build(TrustSpec { issuers, ..spec(vec![who]) }).unwrap();
-        still_proves(&trust, IdentityIx(0), shown, None, at(NOW))
+        still_proves(&trust, &world.keys, IdentityIx(0), shown, None, at(NOW))
     };
     let by = |issuer: &str, subject: &str| {
         let (issuer, subject) = (name(issuer), subject.to_owned());
@@ -188,4 +188,19 @@ fn acc_3_what_a_token_showed_counts_while_the_same_credential_names_the_same_ide
     assert!(!still(vec![issuer()], by("corp", "another")));
     assert!(!still(vec![issuer(), other], by("other", "bearer")));
     assert!(!still(vec![moved], own));
+}
+
+#[test]
+fn acc_3_what_a_token_showed_counts_while_its_issuer_has_the_key() {
+    let world = World::new(spec(vec![with_token("bearer", Binding::Bearer)]));
+    let shown = world.claims(&claims("bearer")).unwrap().shown();
+    let (own, other) = (world.signer.jwk(), Signer::new(Algorithm::Es256, "k2").jwk());
+    let still =
+        |keys: &KeySets| still_proves(&world.trust, keys, IdentityIx(0), shown, None, at(NOW));
+    let (both, gone) = (key_sets(&[other.clone(), own]), key_sets(&[other]));
+    assert!(still(&both) && !world.keys.loses(&both));
+    assert!(!still(&gone) && both.loses(&gone) && world.keys.loses(&gone));
+    // None could be had yet.
+    let none = KeySets::default();
+    assert!(still(&none) && !both.loses(&none));
 }

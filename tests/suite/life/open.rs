@@ -137,3 +137,40 @@ async fn acc_3_a_token_credential_taken_from_its_identity_ends_what_it_opened() 
     }
     world.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_a_key_taken_from_its_issuer_ends_what_its_tokens_opened() {
+    let world = World::start().await;
+    let caller = world.caller(|config| {
+        config.alpn = Alpn::H1;
+        config.source = Some([127, 0, 0, 2].into());
+    });
+    let keys = |set: String| -> Vec<Value> {
+        let set: Value = serde_json::from_str(&set).unwrap();
+        set["keys"].as_array().unwrap().clone()
+    };
+    let (own, other) = (keys(world.pki.signer.jwks()), keys(world.pki.other_signer.jwks()));
+    let publish = async |keys: &[Value]| {
+        let set = serde_json::json!({ "keys": keys }).to_string();
+        std::fs::write(world.dir.join("pki/tokens/signing.jwks"), set).unwrap();
+        assert!(world.reload_as_it_is().await);
+    };
+    let token = world.token("office-clerk");
+    let mut stream = caller.stream(world.address()).await.unwrap();
+    let head = format!("{OPEN}authorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert!(read_head(&mut stream).await.starts_with("HTTP/1.1 101 "));
+    // The next one comes before the last one goes.
+    publish(&[own, other.clone()].concat()).await;
+    for _ in 0..3 {
+        stream.write_all(b".").await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
+    }
+    publish(&other).await;
+    let began = Instant::now();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    until("its line", || !world.requests().is_empty()).await;
+    assert_revoked(&world.requests().pop().unwrap(), "Identity");
+    world.finish().await;
+}
