@@ -1,5 +1,8 @@
 //! Listening sockets that the process did not bind by itself: a service manager's
 //! (`sd_listen_fds(3)`), or those of the process whose place it takes.
+//!
+//! A service manager has its sockets open as well, whoever serves there: their addresses can't be bound
+//! anew. So they are kept for as long as there is a process, for listeners that come or return.
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
 use std::os::fd::OwnedFd;
@@ -15,7 +18,7 @@ use crate::cli::say::{self, Failure};
 /// More than there can be listeners.
 const GIVEN_MAX: usize = 128;
 
-/// Those that nobody has asked for yet.
+/// A service manager's, and of the others those that nobody has asked for yet.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Given(Vec<One>);
 
@@ -27,8 +30,8 @@ struct One {
 
 #[derive(Debug)]
 enum From {
-    /// The unit's `FileDescriptorName`, where there is one.
-    Manager(Option<String>),
+    /// The unit's `FileDescriptorName`; empty where there is none.
+    Manager(String),
     /// What it was for, and the address that was configured for it.
     Before(String, SocketAddr),
 }
@@ -67,7 +70,7 @@ impl Given {
         let mut names = names.into_iter().flat_map(|names| names.split(':')).map(str::to_owned);
         let mut given = Vec::new();
         for place in 0..fds.len() {
-            let name = names.next();
+            let name = names.next().unwrap_or_default();
             let taken = fds.take_tcp_listener(place).map_err(|error| {
                 Failure::new(format_args!(
                     "socket {place} of the service manager can't be used: {error}; the unit must \
@@ -95,22 +98,50 @@ impl Given {
         self.0.push(One { socket: Socket::from(socket), from: From::Before(label, address) });
     }
 
-    /// A socket that fits.
-    pub(super) fn take(&mut self, wanted: &Wanted) -> io::Result<Option<TcpListener>> {
+    /// Adds a socket that the process before had from the service manager.
+    pub(in crate::cli) fn add_managers(&mut self, name: String, socket: OwnedFd) {
+        self.0.push(One { socket: Socket::from(socket), from: From::Manager(name) });
+    }
+
+    /// The service manager's, with their names.
+    pub(in crate::cli) fn managers(&self) -> impl Iterator<Item = (&str, SocketAddr, &Socket)> {
+        self.0.iter().filter_map(|one| match &one.from {
+            From::Manager(name) => {
+                Some((name.as_str(), one.socket.local_addr().ok()?, &one.socket))
+            }
+            From::Before(..) => None,
+        })
+    }
+
+    /// A socket that fits. Whoever serves at one of the service manager's has it to himself.
+    pub(super) fn take(
+        &mut self,
+        wanted: &Wanted,
+        in_use: impl Fn(SocketAddr) -> bool,
+    ) -> io::Result<Option<TcpListener>> {
         let label = wanted.purpose.label();
-        let is_there = |one: &One| one.socket.local_addr().is_ok_and(|own| own == wanted.address);
-        let fits = |one: &One| match &one.from {
-            From::Manager(Some(name)) if name == label => true,
-            From::Manager(_) => is_there(one),
+        let handed_over = |one: &One| match &one.from {
+            From::Manager(_) => false,
             From::Before(before, address) => {
                 *address == wanted.address && (address.port() != 0 || before == label)
             }
         };
-        // A name says more than an address.
-        let named = |one: &One| matches!(&one.from, From::Manager(Some(name)) if name == label);
-        let place = self.0.iter().position(named).or_else(|| self.0.iter().position(fits));
+        let managers = |one: &One, fits: &dyn Fn(&str, SocketAddr) -> bool| match &one.from {
+            From::Manager(name) => {
+                one.socket.local_addr().is_ok_and(|own| fits(name, own) && !in_use(own))
+            }
+            From::Before(..) => false,
+        };
+        let place = |fits: &dyn Fn(&One) -> bool| self.0.iter().position(fits);
+        let place = place(&handed_over)
+            // A name says more than an address.
+            .or_else(|| place(&|one| managers(one, &|name, _| name == label)))
+            .or_else(|| place(&|one| managers(one, &|_, own| own == wanted.address)));
         let Some(place) = place else { return Ok(None) };
-        let socket = self.0.swap_remove(place).socket;
+        let socket = match self.0.get(place) {
+            Some(One { socket, from: From::Manager(_) }) => socket.try_clone()?,
+            Some(_) | None => self.0.swap_remove(place).socket,
+        };
         let there = socket.local_addr()?;
         let is_as_written = there.ip() == wanted.address.ip()
             && (wanted.address.port() == 0 || wanted.address.port() == there.port());
@@ -127,15 +158,12 @@ impl Given {
     }
 
     /// Says which sockets of the service manager nobody wants: whoever connects there waits in vain.
-    pub(super) fn tell_unused(&self) {
-        for one in &self.0 {
-            let (From::Manager(name), Ok(address)) = (&one.from, one.socket.local_addr()) else {
-                continue;
-            };
-            let name = name.as_deref().unwrap_or("no name");
+    pub(super) fn tell_unused(&self, in_use: impl Fn(SocketAddr) -> bool) {
+        for (name, address, _) in self.managers().filter(|(_, address, _)| !in_use(*address)) {
+            let name = if name.is_empty() { "no name" } else { name };
             say::err(format_args!(
-                "the service manager's socket {address} ({name}) is closed: no listener has that \
-                 address or name"
+                "nobody serves at the service manager's socket {address} ({name}): no listener has \
+                 that address or name"
             ));
         }
     }

@@ -66,6 +66,7 @@ pub(super) struct Prepared {
     log: LogSink,
     pseudonym_master: Secret<[u8; 32]>,
     bound: Bound,
+    given: Given,
 }
 
 /// A gateway that remembers, and serves nobody yet.
@@ -74,6 +75,7 @@ pub(super) struct Restored {
     gateway: Arc<Gateway>,
     state: Box<Opened>,
     bound: Bound,
+    given: Given,
     log: LogSink,
     began: Moment,
 }
@@ -98,8 +100,8 @@ impl Prepared {
             });
             Failure::new(each.collect::<Vec<_>>().join("; "))
         })?;
-        given.tell_unused();
-        Ok(Self { snapshot, clock, began, metrics, log, pseudonym_master, bound })
+        given.tell_unused(|address| bound.holds(address));
+        Ok(Self { snapshot, clock, began, metrics, log, pseudonym_master, bound, given })
     }
 
     pub(super) const fn snapshot(&self) -> &Snapshot {
@@ -111,7 +113,7 @@ impl Prepared {
     /// # Errors
     /// What can't be opened or read, and what to do about it.
     pub(super) async fn restore(self, look: Look) -> Result<Restored, Failure> {
-        let Self { snapshot, clock, began, metrics, log, pseudonym_master, bound } = self;
+        let Self { snapshot, clock, began, metrics, log, pseudonym_master, bound, given } = self;
         let threads = usize::from(snapshot.threads.unwrap_or(1));
         let opened = Opened::open(&snapshot, &pseudonym_master, clock.now(), look);
         let state = Box::new(Box::pin(opened).await?);
@@ -135,7 +137,7 @@ impl Prepared {
             Failure::new(format_args!("the memory of the state directory can't be read: {fault}"))
         })?;
         let gateway = Gateway::new(Arc::clone(&engine), threads);
-        Ok(Restored { engine, gateway, state, bound, log, began })
+        Ok(Restored { engine, gateway, state, bound, given, log, began })
     }
 }
 
@@ -174,7 +176,7 @@ impl Restored {
     /// # Errors
     /// If a socket broke since it was bound.
     pub(super) fn serve(self) -> Result<Running, Failure> {
-        let Self { engine, gateway, mut state, bound, log, began } = self;
+        let Self { engine, gateway, mut state, bound, given, log, began } = self;
         let (mut listeners, mut admin, mut api) = (Vec::new(), None, None);
         for (purpose, address) in bound.addresses() {
             let address = address.map_err(Failure::new)?;
@@ -186,7 +188,7 @@ impl Restored {
         }
         let admin = admin.ok_or_else(|| Failure::new("[admin] has no address"))?;
         let house = House { engine: Arc::clone(&engine), gateway };
-        let sockets = Keeper::new(house.clone());
+        let sockets = Keeper::new(house.clone(), given);
         sockets.adopt(bound).map_err(Failure::new)?;
         let follows: Weak<Keeper> = Arc::downgrade(&sockets);
         engine.listen_by(follows);
@@ -384,6 +386,11 @@ impl Running {
             (wanted.purpose.label().to_owned(), wanted.address, socket)
         };
         self.sockets.all().into_iter().map(of).collect()
+    }
+
+    /// Those that a service manager has as well.
+    pub(in crate::cli) fn given(&self) -> parking_lot::MutexGuard<'_, Given> {
+        self.sockets.given()
     }
 
     pub(in crate::cli) async fn state(&self) -> MutexGuard<'_, Box<Opened>> {

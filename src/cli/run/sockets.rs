@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -94,6 +94,15 @@ impl Bound {
     pub(super) fn addresses(&self) -> impl Iterator<Item = (&Purpose, io::Result<SocketAddr>)> {
         self.0.iter().map(|(wanted, socket)| (&wanted.purpose, socket.local_addr()))
     }
+
+    /// Whether one of them is there.
+    pub(super) fn holds(&self, address: SocketAddr) -> bool {
+        is_at(self.0.iter().map(|(_, socket)| socket), address)
+    }
+}
+
+fn is_at<'s>(mut sockets: impl Iterator<Item = &'s Arc<TcpListener>>, address: SocketAddr) -> bool {
+    sockets.any(|socket| socket.local_addr().is_ok_and(|own| own == address))
 }
 
 /// What serves them.
@@ -159,17 +168,22 @@ impl Sockets {
         snapshot: &Snapshot,
         given: &mut Given,
     ) -> Result<Bound, Vec<(Wanted, io::Error)>> {
-        let (mut bound, mut failures) = (Vec::new(), Vec::new());
+        let (mut bound, mut failures) = (Bound(Vec::new()), Vec::new());
         for wanted in wanted(snapshot) {
-            match self.find(&wanted, given) {
-                Ok(socket) => bound.push((wanted, socket)),
+            match self.find(&wanted, &bound, given) {
+                Ok(socket) => bound.0.push((wanted, socket)),
                 Err(error) => failures.push((wanted, error)),
             }
         }
-        if failures.is_empty() { Ok(Bound(bound)) } else { Err(failures) }
+        if failures.is_empty() { Ok(bound) } else { Err(failures) }
     }
 
-    fn find(&self, wanted: &Wanted, given: &mut Given) -> io::Result<Arc<TcpListener>> {
+    fn find(
+        &self,
+        wanted: &Wanted,
+        bound: &Bound,
+        given: &mut Given,
+    ) -> io::Result<Arc<TcpListener>> {
         let fits = |open: &&Open| {
             // Port 0 says nothing of which port it became.
             open.wanted == *wanted
@@ -178,7 +192,10 @@ impl Sockets {
         if let Some(open) = self.0.iter().find(fits) {
             return Ok(Arc::clone(&open.socket));
         }
-        if let Some(socket) = given.take(wanted)? {
+        let in_use = |address| {
+            bound.holds(address) || is_at(self.0.iter().map(|open| &open.socket), address)
+        };
+        if let Some(socket) = given.take(wanted, in_use)? {
             return Ok(Arc::new(socket));
         }
         listen::bind(wanted.address).map(Arc::new)
@@ -218,12 +235,14 @@ impl Sockets {
 pub(super) struct Keeper {
     own: Weak<Self>,
     sockets: Mutex<Sockets>,
+    given: Mutex<Given>,
     house: House,
 }
 
 impl Keeper {
-    pub(super) fn new(house: House) -> Arc<Self> {
-        Arc::new_cyclic(|own| Self { own: Weak::clone(own), sockets: Mutex::default(), house })
+    pub(super) fn new(house: House, given: Given) -> Arc<Self> {
+        let (sockets, given) = (Mutex::default(), Mutex::new(given));
+        Arc::new_cyclic(|own| Self { own: Weak::clone(own), sockets, given, house })
     }
 
     pub(super) fn adopt(&self, bound: Bound) -> io::Result<()> {
@@ -267,11 +286,16 @@ impl Keeper {
         let sockets = self.sockets.lock();
         sockets.0.iter().map(|open| (open.wanted.clone(), Arc::clone(&open.socket))).collect()
     }
+
+    /// Those that a service manager has as well.
+    pub(super) fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock()
+    }
 }
 
 impl Follow for Keeper {
     fn bind(&self, snapshot: &Snapshot) -> Result<ServeSockets, Vec<(Name, io::ErrorKind)>> {
-        let bound = self.sockets.lock().bind(snapshot, &mut Given::default());
+        let bound = self.sockets.lock().bind(snapshot, &mut self.given());
         let bound = bound.map_err(|failures| {
             let kind = |(wanted, error): (Wanted, io::Error)| {
                 Some((Name::parse(wanted.purpose.word()).ok()?, error.kind()))

@@ -68,7 +68,12 @@ impl Entering {
         let stderr = fds.pop().ok_or(io::ErrorKind::InvalidData)?;
         let mut given = Given::default();
         for (passed, fd) in hello.sockets.iter().zip(fds) {
-            given.add(passed.label.clone(), passed.address, fd);
+            let label = passed.label.clone();
+            if passed.managers {
+                given.add_managers(label, fd);
+            } else {
+                given.add(label, passed.address, fd);
+            }
         }
         let link = Link::over(socket)?;
         Ok((Self { hello, link, stderr, keys: Vec::new(), known: Cursor::START }, given))

@@ -296,23 +296,27 @@ async fn last_of(child: &mut Child) -> Option<Fault> {
 
 /// Who we are, and every listening socket.
 fn introduce((running, texts): (&Running, Option<String>), to: &Socket) -> io::Result<()> {
-    let sockets = running.listening();
+    let (sockets, given) = (running.listening(), running.given());
     let stderr = standard_error()?;
     let live = running.engine.live();
+    let listening = sockets.iter().map(|(label, address, socket)| {
+        (Passed { label: label.clone(), address: *address, managers: false }, socket.as_fd())
+    });
+    let managers = given.managers().map(|(name, address, socket)| {
+        (Passed { label: name.to_owned(), address, managers: true }, socket.as_fd())
+    });
+    let (passed, mut fds): (Vec<_>, Vec<_>) = listening.chain(managers).unzip();
+    fds.push(stderr.as_fd());
     let hello = Hello {
         protocol: PROTOCOL,
         pid: std::process::id(),
         environment: live.snapshot.environment.to_string(),
         state_dir: live.snapshot.state_dir.clone(),
         gateway: live.snapshot.state.gateway,
-        sockets: sockets
-            .iter()
-            .map(|(label, address, _)| Passed { label: label.clone(), address: *address })
-            .collect(),
+        sockets: passed,
         texts,
     };
-    let fds = sockets.iter().map(|(_, _, socket)| socket.as_fd()).chain([stderr.as_fd()]);
-    greet(to, &hello, &fds.collect::<Vec<_>>())
+    greet(to, &hello, &fds)
 }
 
 /// What the new process says before it serves comes out here, and where it was asked for.

@@ -49,6 +49,9 @@ pub(super) struct Passed {
     pub(super) label: String,
     /// As it was configured.
     pub(super) address: SocketAddr,
+    /// It is a service manager's: its name there, and where it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) managers: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,7 +215,11 @@ mod tests {
             environment: "test".into(),
             state_dir: "/var/lib/sekisho".into(),
             gateway: 1,
-            sockets: vec![Passed { label: "apps".into(), address: ([127, 0, 0, 1], 8443).into() }],
+            sockets: vec![Passed {
+                label: "apps".into(),
+                address: ([127, 0, 0, 1], 8443).into(),
+                managers: false,
+            }],
             texts: None,
         }
     }

@@ -1,12 +1,14 @@
 //! A service manager's listening sockets: who gets them, who does not, and that they outlive the binary.
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Signal, kill_process};
 use sekisho::mock::Alpn;
 
 use super::super::{Place, Sekisho, collect};
-use super::{Line, caller, orders, program, text};
+use super::{Line, caller, orders, pid_of, program, text};
+use crate::logs::eventually;
 
 /// Starts a gateway as a service manager does that has a socket for it.
 fn activated(place: &Place, socket: TcpListener, names: &str) -> Sekisho {
@@ -86,4 +88,72 @@ async fn net_1_a_service_manager_s_socket_is_handed_on_and_no_program_has_it() {
     line.stop().await;
     let seen = std::fs::read_to_string(seen).unwrap();
     assert!(seen.contains("/dev/null") && !seen.contains("socket:"), "{seen}");
+}
+
+/// Listeners of these names and addresses, and no others.
+pub(super) fn listening(text: &str, wanted: &[(&str, &str)]) -> String {
+    let (before, rest) = text.split_once("[[listener]]\nname = \"apps\"\n").unwrap();
+    let (listener, after) = rest.split_once("[[upstream]]").unwrap();
+    let one = |(name, address): &(&str, &str)| {
+        let listener = listener.replace("127.0.0.1:0", address);
+        format!("[[listener]]\nname = \"{name}\"\n{listener}")
+    };
+    let listeners: String = wanted.iter().map(one).collect();
+    format!("{before}{listeners}[[upstream]]{after}")
+}
+
+fn listeners(place: &Place, wanted: &[(&str, &str)]) {
+    place.write(|text| listening(text, wanted));
+}
+
+/// The same by a reload of whoever serves now.
+async fn reloaded(line: &Line, place: &Place, wanted: &[(&str, &str)]) {
+    let count = || line.first.err.lock().matches("is in force").count();
+    let before = count();
+    listeners(place, wanted);
+    kill_process(pid_of(line.pid), Signal::HUP).unwrap();
+    eventually("the reload", || (count() > before).then_some(())).await;
+    assert!(!line.first.err.lock().contains("stays in force"), "{}", line.first.err.lock());
+}
+
+/// The manager has its socket open whoever serves there: nobody could bind the address anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn net_1_a_service_manager_s_socket_is_there_for_a_listener_that_returns() {
+    for (name, address) in [("apps", "127.0.0.1:0"), ("some.socket", "{there}")] {
+        let place = Place::new().await;
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _managers = socket.try_clone().unwrap();
+        let there = socket.local_addr().unwrap();
+        let address = address.replace("{there}", &there.to_string());
+        let (other, both) =
+            (("second", "127.0.0.1:0"), [("apps", &*address), ("second", "127.0.0.1:0")]);
+        let call = async |to: SocketAddr| {
+            // A connection from before its listener returned is served, too.
+            assert_eq!(caller(&place, Alpn::H1).call(to, orders()).await.unwrap().status, 200);
+        };
+        // There is no listener for it at the start.
+        listeners(&place, &[other]);
+        let mut line = Line::of(activated(&place, socket, name));
+        line.first.says("nobody serves at the service manager's socket", 1).await;
+        line.first.says("(second)", 1).await;
+        for _ in 0..2 {
+            for _ in 0..2 {
+                reloaded(&line, &place, &both).await;
+                call(there).await;
+                reloaded(&line, &place, &[other]).await;
+            }
+            // The next process has it as well, whether somebody serves there at that time or not.
+            let before = line.pid;
+            line.upgrade(&place, &["--with-configuration"]).await;
+            line.ended(before).await;
+            reloaded(&line, &place, &both).await;
+            call(there).await;
+            let before = line.pid;
+            line.upgrade(&place, &["--with-configuration"]).await;
+            line.ended(before).await;
+            call(there).await;
+            reloaded(&line, &place, &[other]).await;
+        }
+        line.stop().await;
+    }
 }
