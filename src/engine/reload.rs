@@ -201,15 +201,16 @@ impl Engine {
         self.locks.adopt(&live.snapshot, self.clock.now());
         self.histories.adopt(before, &live);
         self.reloads.retire(self.live.swap(Arc::clone(&live)));
+        // At once: who still accepts for a listener that is gone, or has another name, serves nobody.
+        if let Some(serve) = bound {
+            serve();
+        }
         self.resolve(&live, Some(before));
         self.watch_targets(&live, Some(before));
         self.generations.send_replace(live.snapshot.generation);
         self.report_configuration(&live);
         self.report_permit(&live, Some(before));
         self.ring();
-        if let Some(serve) = bound {
-            serve();
-        }
         Ok(live)
     }
 

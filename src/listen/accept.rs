@@ -103,7 +103,9 @@ fn admit(
     from: SocketAddr,
 ) {
     let live = engine.live();
-    let Some(settings) = live.listener(listener) else { return };
+    let Some(settings) = live.listener(listener) else {
+        return engine.report_door(&live, listener, DoorFault::Gone);
+    };
     let peer = ClientAddr::new(from.ip());
     let networks = live.snapshot.networks.lookup(&peer);
     let expected = settings.proxy_from.as_ref().unwrap_or(&settings.networks);
