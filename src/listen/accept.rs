@@ -311,18 +311,29 @@ impl Door {
             Ok(started) => started,
             Err(error) => return Err(failed(&error, hello.take_io())),
         };
+        self.still_permitted(engine)?;
         let fingerprint = fingerprint(&started.client_hello());
         let tls = started
             .into_stream(Arc::clone(config))
             .into_fallible()
             .await
             .map_err(|(error, stream)| failed(&error, Some(stream)))?;
+        self.still_permitted(engine)?;
         let facts = self.facts(engine, settings, &client, (tls.get_ref().1, fingerprint))?;
         let link = ConnLink::new(facts);
         let (tls, lender) = lend(tls);
         let conn = Conn::new(tls, Arc::clone(&link), Arc::clone(engine))
             .map_err(|_never| DoorFault::Gone)?;
         Ok(Opened::Ended(Box::new(Open { conn: Box::new(conn), lender, link, client })))
+    }
+
+    /// TLS-3: what opened the keys may have been withdrawn since the client came.
+    fn still_permitted(&self, engine: &Engine) -> Result<(), DoorFault> {
+        match engine.live().may_end_tls(self.listener, engine.clock.now()) {
+            Err(fault @ DoorFault::NotPermitted(_)) => Err(fault),
+            // Where its listener is gone, it is told to go.
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// NET-3: the client the balancer speaks for, judged like any other.

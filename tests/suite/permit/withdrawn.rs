@@ -2,8 +2,10 @@
 use std::sync::{Arc, Weak};
 
 use sekisho::config::Snapshot;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
-use super::path;
+use super::{open, path, serves};
 use crate::support::{World, until};
 
 /// The configuration in force, as long as anybody holds it.
@@ -37,5 +39,26 @@ async fn tls_3_no_configuration_keeps_the_keys_of_a_permit_that_was_withdrawn() 
         std::fs::write(path(&world), whole).unwrap();
         assert!(world.reload(|text| text).await);
     }
+    world.finish().await;
+}
+
+/// A client that takes its time does not get in by the permit that there was when it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_no_handshake_is_ended_once_the_permit_was_withdrawn() {
+    let world = World::start().await;
+    let mut early = TcpStream::connect(world.address()).await.unwrap();
+    // They are taken in their order.
+    serves(&open(&world).await).await;
+    std::fs::remove_file(path(&world)).unwrap();
+    assert!(world.reload(|text| text).await);
+    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = relay.local_addr().unwrap();
+    let carried = tokio::spawn(async move {
+        let (mut client, _from) = relay.accept().await.unwrap();
+        let _ = copy_bidirectional(&mut client, &mut early).await;
+    });
+    assert!(world.printer().connect(at).await.is_err());
+    carried.await.unwrap();
+    until("it is told", || !world.events("tls-not-permitted").is_empty()).await;
     world.finish().await;
 }
