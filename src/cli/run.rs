@@ -26,7 +26,7 @@ use super::upgrade::{
 };
 use super::watch::Watched;
 use crate::base::Clock;
-use crate::config::{self, Loaded, Severity, Texts};
+use crate::config::{self, Loaded, Severity};
 use crate::observe::{FrameworkWatch, PanicHook};
 use crate::store::Look;
 use running::{Prepared, VERSION};
@@ -98,7 +98,8 @@ async fn serve(
     let mut signals = Signals::install().map_err(Failure::new)?;
     let binary = binary::started_from().map_err(Failure::new)?;
     let notifier = Notifier::open(std::env::var("NOTIFY_SOCKET").ok().as_deref());
-    let (mut running, before) = start((loaded, &watched.texts()), given, clock.clone()).await?;
+    let watched = Arc::new(watched);
+    let (mut running, before) = start((loaded, path, &watched), given, clock.clone()).await?;
     let metrics = Arc::clone(&running.engine.metrics);
     panics.attach(running.log.clone(), metrics.panics.clone());
     let framework =
@@ -114,8 +115,7 @@ async fn serve(
 
     let (orders, mut asked) = mpsc::channel(ORDERS_MAX);
     let state_dir = running.engine.live().snapshot.state_dir.clone();
-    let watched = Arc::new(watched);
-    running.follow(path, &watched);
+    let mut missed = Missed::default();
     loop {
         let control = Control::open(&state_dir, binary.clone(), orders.clone());
         let control = control.inspect_err(|error| {
@@ -132,34 +132,37 @@ async fn serve(
             binary: binary.clone(),
             before: before.as_ref(),
         };
-        let end = Box::pin(desk.work(&mut signals, &mut asked)).await;
+        let end = Box::pin(desk.work(&mut signals, &mut asked, missed)).await;
         let close = async || {
             if let Ok(control) = control {
                 control.close().await;
             }
         };
-        let (left, tell, missed) = match end {
+        let (left, tell, theirs) = match end {
             End::Stop => {
                 close().await;
                 notifier.stopping();
                 Box::pin(running.stop_after(before)).await;
                 return Ok(());
             }
-            End::Leave(left, tell, missed) => (left, tell, missed),
+            End::Leave(left, tell, theirs) => (left, tell, theirs),
         };
         let (pid, reach) = (left.pid, left.probation.reach());
         let kept = running.retire().await;
         // Until here whoever sent a signal could not know for whom it was.
-        missed.pass_on(&reach);
+        theirs.pass_on(&reach);
         // Whoever is told finds that callers are sent to the new process. It may be gone.
         let _ = tell.send(Ok(pid));
         close().await;
         notifier.alive();
         let leaves = Box::pin(running.leave(*left, kept, || notifier.relieved_by(pid)));
-        if signals.passed_on(&reach, leaves).await.is_ok() {
-            Box::pin(running.end()).await;
-            return Ok(());
-        }
+        missed = match signals.passed_on(&reach, leaves).await {
+            Ok(()) => {
+                Box::pin(running.end()).await;
+                return Ok(());
+            }
+            Err(missed) => missed,
+        };
         // What was asked meanwhile was asked of a process that went.
         while asked.try_recv().is_ok() {}
     }
@@ -168,20 +171,22 @@ async fn serve(
 /// Starts by itself, with a service manager's sockets, or in the place of another process, in which case
 /// there is a task that listens to it until it is gone.
 async fn start(
-    (loaded, texts): (Loaded, &Texts),
+    (loaded, path, watched): (Loaded, &Path, &Arc<Watched>),
     given: Given,
     clock: Clock,
 ) -> Result<(Running, Option<JoinHandle<()>>), Failure> {
     if let Some((entering, given)) = Entering::find()? {
-        return enter((loaded, texts), clock, entering, given).await;
+        return enter((loaded, path, watched), clock, entering, given).await;
     }
     let prepared = Prepared::new(loaded, clock, given)?;
     let restored = Box::pin(prepared.restore(Look::Whole)).await?;
-    Ok((restored.serve()?, None))
+    let running = restored.serve()?;
+    running.follow(path, watched);
+    Ok((running, None))
 }
 
 async fn enter(
-    (loaded, texts): (Loaded, &Texts),
+    (loaded, path, watched): (Loaded, &Path, &Arc<Watched>),
     clock: Clock,
     mut entering: Entering,
     given: Given,
@@ -190,7 +195,7 @@ async fn enter(
     say::err(format_args!("process {} is sekisho {VERSION}", std::process::id()));
     let restored = async {
         let prepared = Prepared::new(loaded, clock, given)?;
-        entering.prepared(prepared.snapshot(), texts).await?;
+        entering.prepared(prepared.snapshot(), &watched.texts()).await?;
         let restored = Box::pin(prepared.restore(Look::AsLeft)).await?;
         restored.fetch_keys(entering.keys()).await?;
         entering.ready(restored.store()).await?;
@@ -199,8 +204,10 @@ async fn enter(
     match restored.await {
         Ok(restored) => {
             let running = restored.serve()?;
+            let changes = running.engine.configurations();
+            running.follow(path, watched);
             let store = Arc::clone(&running.state().await.store);
-            let before = entering.serving(&running.engine, &store).await;
+            let before = entering.serving(&running.engine, changes, &store).await;
             Ok((running, Some(before)))
         }
         Err(failure) => {
@@ -220,11 +227,13 @@ enum End {
     Leave(Box<Left>, Tell, Missed),
 }
 
-/// Signals that came for this process and are the next one's to follow.
+/// What came for one process and is another one's to follow.
 #[derive(Clone, Copy, Debug, Default)]
 struct Missed {
     stop: bool,
     reload: bool,
+    /// Files changed, which the next process reads by itself.
+    changed: bool,
 }
 
 impl Missed {
@@ -260,7 +269,12 @@ struct UnderWay<'d> {
 }
 
 impl<'d> Desk<'d> {
-    async fn work(&'d self, signals: &mut Signals, asked: &mut mpsc::Receiver<Asked>) -> End {
+    async fn work(
+        &'d self,
+        signals: &mut Signals,
+        asked: &mut mpsc::Receiver<Asked>,
+        missed: Missed,
+    ) -> End {
         let (mut tick, mut look) = (tokio::time::interval(TICK), tokio::time::interval(LOOK));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let alive = notify::watchdog_interval(std::env::var("WATCHDOG_USEC").ok().as_deref());
@@ -268,7 +282,7 @@ impl<'d> Desk<'d> {
         let mut under_way: Option<UnderWay<'d>> = None;
         let mut reloading: Option<Reloading<'d>> = None;
         // Asked for during either: the stop of this process, another look at the configuration.
-        let (Missed { mut stop, mut reload }, mut changed) = (Missed::default(), false);
+        let Missed { mut stop, mut reload, mut changed } = missed;
         loop {
             tokio::select! {
                 _ = signals.term.recv() => stop = true,
@@ -285,7 +299,7 @@ impl<'d> Desk<'d> {
                 (outcome, tell) = outcome_of(&mut under_way) => match outcome {
                     // It reads the files by itself: of them it misses nothing.
                     Ok(left) => {
-                        return End::Leave(Box::new(left), tell, Missed { stop, reload });
+                        return End::Leave(Box::new(left), tell, Missed { stop, reload, changed });
                     }
                     // Whoever asked may be gone.
                     Err(fault) => drop(tell.send(Err(fault.to_string()))),

@@ -78,8 +78,9 @@ pub use pass::{
     Answer, Chosen, Entered, PASS_ATTEMPTS_MAX, PassEnd, PassFacts, PassRoute, Reached,
 };
 pub use reload::{
-    Again, Files, Follow, Hold, Judged, Order, Origin, Outcome, Preview, Print, Read, Reading,
-    ReloadFault, Ruling, Serve as ServeSockets, Sockets, Then, TrialView, Trigger, Why, Widening,
+    Again, Before, Files, Follow, Hold, Judged, Order, Origin, Outcome, Preview, Print, Read,
+    Reading, ReloadFault, Ruling, Serve as ServeSockets, Sockets, Then, TrialView, Trigger, Why,
+    Widening,
 };
 pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};

@@ -35,7 +35,7 @@ use crate::upstream::{
     Addresses, BreakerSpec, NameChange, NameHealth, UpstreamSpec, keep_resolved,
 };
 
-pub use apart::Follow;
+pub use apart::{Before, Follow};
 pub use files::{Files, Origin, Print, Read, Reading};
 pub use hold::Hold;
 pub(super) use tally::{Ended, Tally};

@@ -8,16 +8,17 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::Missed;
 use super::given::Given;
 use super::sockets::{Bound, House, Keeper, Purpose, Sockets, Wanted};
 use crate::base::{Clock, Moment, Name, Secret};
 use crate::cli::say::{self, Failure};
 use crate::cli::state::Opened;
-use crate::cli::upgrade::{Fault, Leaving, Left, Probation, go_on};
+use crate::cli::upgrade::{Leaving, Left, Probation, go_on};
 use crate::cli::{lists, permit, reload, secret};
-use crate::config::{AccessLog, Loaded, Snapshot};
+use crate::config::{AccessLog, Apply, Loaded, Snapshot};
 use crate::deliver;
-use crate::engine::{Engine, Handed, Parts, provider};
+use crate::engine::{Before, Engine, Handed, Parts, provider};
 use crate::evidence::{Event, Fixed};
 use crate::gateway::Gateway;
 use crate::observe::{LogSink, LogSpec, LogTarget, Metrics, Rotation};
@@ -78,6 +79,12 @@ pub(super) struct Restored {
     given: Given,
     log: LogSink,
     began: Moment,
+}
+
+/// What a process has again if another one does not take its place after all.
+pub(super) struct Kept {
+    bound: Bound,
+    in_force: Before,
 }
 
 impl Prepared {
@@ -291,27 +298,28 @@ impl Running {
     }
 
     /// Another process serves in this one's place: stops accepting, and has callers go there with their
-    /// next request. What comes back are the sockets, should nobody serve there after all.
-    pub(super) async fn retire(&self) -> Bound {
+    /// next request.
+    pub(super) async fn retire(&self) -> Kept {
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);
-        let kept = self.sockets.pause().await;
+        let (bound, in_force) = (self.sockets.pause().await, self.engine.in_force());
         self.house.gateway.retire();
-        kept
+        Kept { bound, in_force }
     }
 
     /// After [`Self::retire`]: returns when nobody is left or the grace is over. The process that took
     /// this one's place is watched meanwhile; once it is `steady`, this one is not needed any more.
     ///
     /// # Errors
-    /// It died at once. This one serves again then, and has everything back.
+    /// It died at once. This one serves again then, as before and with everything back; what comes back
+    /// is what the other one was asked for meanwhile.
     pub(super) async fn leave(
         &mut self,
         left: Left,
-        kept: Bound,
+        kept: Kept,
         steady: impl FnOnce(),
-    ) -> Result<(), Fault> {
-        let Left { mut link, mut parting, probation, hold, .. } = left;
+    ) -> Result<(), Missed> {
+        let Left { mut link, mut parting, probation, mut hold, begun_with, .. } = left;
         let engine = Arc::clone(&self.engine);
         let grace = engine.live().snapshot.shutdown_grace;
         let lasts = Probation::lasts(grace);
@@ -341,7 +349,9 @@ impl Running {
             store: &store,
             alarms,
             parting: &mut parting,
-            hold: &hold,
+            hold: &mut hold,
+            begun_with,
+            reloaded: false,
             watched_until: now.checked_add(lasts).unwrap_or(now),
         };
         let mut kept = Some(kept);
@@ -363,15 +373,35 @@ impl Running {
                 return Ok(());
             }
         };
+        let mut missed = Missed::default();
+        if leaving.reloaded {
+            match engine.live().snapshot.reload.apply {
+                Apply::OnChange => missed.changed = true,
+                Apply::OnRequest => missed.reload = true,
+            }
+        }
+        let (mut bound, mut outcome) = (None, Ok(()));
+        if let Some(Kept { bound: sockets, in_force }) = kept {
+            bound = Some(sockets);
+            outcome = engine.go_back(&mut hold, in_force).await;
+        }
         go_on(&engine, state, parting, &fault).await;
         self.house.gateway.go_on();
         engine.end_drain();
-        if let Some(kept) = kept
-            && let Err(error) = self.sockets.adopt(kept)
+        if let Err(why) = outcome {
+            say::err(format_args!(
+                "the configuration of the process that ended is in force, since the one before can't be: \
+                 {}",
+                why.word()
+            ));
+            missed.reload = true;
+        }
+        if let Some(bound) = bound
+            && let Err(error) = self.sockets.adopt(bound)
         {
             say::err(format_args!("a listener does not serve: {error}"));
         }
-        Err(fault)
+        Err(missed)
     }
 
     /// The end of a process that another one has relieved.

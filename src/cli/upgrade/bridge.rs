@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::words::{Hearing, Link, Saying, Word};
 use crate::alarm::Alarm;
 use crate::cli::say;
-use crate::engine::{Engine, Follow, Hold, Parting};
+use crate::engine::{Engine, Follow, Hold, Parting, Print};
 use crate::store::{Cursor, Exchange, LOCK_VALUE_MAX, LockKey, LockRecord, Register, Store as _};
 
 /// How often it is told what was spent.
@@ -72,7 +72,11 @@ pub(in crate::cli) struct Leaving<'s> {
     pub(in crate::cli) store: &'s Exchange,
     pub(in crate::cli) alarms: &'s mut UnboundedReceiver<Vec<u8>>,
     pub(in crate::cli) parting: &'s mut Parting,
-    pub(in crate::cli) hold: &'s Hold,
+    pub(in crate::cli) hold: &'s mut Hold,
+    /// The texts that the other process began with; none, if that is not known.
+    pub(in crate::cli) begun_with: Option<String>,
+    /// The other process put other files in force since it serves.
+    pub(in crate::cli) reloaded: bool,
     /// Until then the other process is watched: if it dies, this one goes on as if nothing had been.
     pub(in crate::cli) watched_until: Instant,
 }
@@ -84,14 +88,14 @@ impl Leaving<'_> {
         link: &mut Link,
         over: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let (store, reloaded) = (self.store, Notify::new());
+        let (store, (changes, told_of)) = (self.store, unbounded_channel());
         let mut over = std::pin::pin!(over);
         let mut is_over = false;
         let Link { hearing, saying } = link;
         // Whoever says much must hear meanwhile, or both wait for each other.
         let told = tokio::select! {
-            told = self.tell_until(saying, (over.as_mut(), &mut is_over), &reloaded) => told,
-            gone = take(hearing, store, &reloaded) => gone,
+            told = self.tell_until(saying, (over.as_mut(), &mut is_over), told_of) => told,
+            gone = take(hearing, store, &changes) => gone,
         };
         if !is_over {
             tokio::time::sleep_until(self.watched_until).await;
@@ -106,14 +110,15 @@ impl Leaving<'_> {
         &mut self,
         to: &mut Saying,
         (mut over, is_over): (Pin<&mut impl Future<Output = ()>>, &mut bool),
-        reloaded: &Notify,
+        mut changes: UnboundedReceiver<Follow>,
     ) -> io::Result<()> {
         let mut locks = Carrier { store: self.store, told: Cursor::START };
         let mut bell = self.store.bell();
         let mut tick = tokio::time::interval(TELL_EVERY);
         locks.carry(to).await?;
         // It may have begun with another configuration than the one in force here.
-        self.follow(Follow::IfOther).await;
+        let begun_with = self.begun_with.take();
+        self.follow(Follow::IfOther(begun_with)).await;
         while !*is_over {
             tokio::select! {
                 () = &mut over => *is_over = true,
@@ -125,7 +130,7 @@ impl Leaving<'_> {
                 }
                 Some(alarm) = self.alarms.recv() => to.say(&Word::Alarms(vec![alarm])).await?,
                 _ = tick.tick() => self.tell_spent(to).await?,
-                () = reloaded.notified() => self.follow(Follow::AtOnce).await,
+                Some(what) = changes.recv() => self.follow(what).await,
             }
         }
         locks.carry(to).await?;
@@ -139,12 +144,14 @@ impl Leaving<'_> {
     }
 
     /// Has the configuration that the other process has judge what is left here (ACC-3).
-    async fn follow(&mut self, follow: Follow) {
-        match self.engine.follow_files(self.hold, follow).await {
+    async fn follow(&mut self, what: Follow) {
+        self.reloaded |= matches!(what, Follow::Texts(_));
+        let has_changed = !matches!(what, Follow::IfOther(_));
+        match self.engine.follow(self.hold, what).await {
             Ok(Some(before)) => self.engine.part_again(self.parting, &before),
             // What can't be judged is cut. A newer binary may begin with what this one can't read, and
             // then nobody has changed anything since.
-            Err(why) if follow == Follow::AtOnce => {
+            Err(why) if has_changed => {
                 say::err(format_args!(
                     "connections that were left to this process are cut, since it can't follow the \
                      new configuration: {}",
@@ -166,22 +173,72 @@ impl Leaving<'_> {
 }
 
 /// Takes what the process that stays says, until that is gone.
-async fn take(from: &mut Hearing, store: &Exchange, reloaded: &Notify) -> io::Result<()> {
+async fn take(
+    from: &mut Hearing,
+    store: &Exchange,
+    changes: &UnboundedSender<Follow>,
+) -> io::Result<()> {
     loop {
-        match from.hear().await? {
-            Word::Locks(theirs) => take_locks(store, &theirs).await,
-            Word::Reloaded => reloaded.notify_one(),
-            _ => {}
-        }
+        let change = match from.hear().await? {
+            Word::Locks(theirs) => {
+                take_locks(store, &theirs).await;
+                continue;
+            }
+            Word::Reloaded => Follow::AtOnce,
+            Word::InForce { permit_alone: true, .. } => Follow::Permit,
+            Word::InForce { texts, .. } => Follow::Texts(texts),
+            _ => continue,
+        };
+        // Whoever listens there lives as long as this.
+        let _ = changes.send(change);
+    }
+}
+
+/// What a process tells of its configurations.
+pub(super) struct Configurations {
+    engine: Arc<Engine>,
+    changes: watch::Receiver<u64>,
+    /// All that the last one was made from; none, if that is not known.
+    last: Option<Print>,
+    /// Whether the other process hears more than that there is another one.
+    in_words: bool,
+}
+
+impl Configurations {
+    /// From now on they are told, from the one on that is in force by `changes`.
+    pub(super) async fn new(
+        engine: &Arc<Engine>,
+        changes: watch::Receiver<u64>,
+        in_words: bool,
+    ) -> Self {
+        let made_from = engine.made_from().await;
+        let last = made_from.filter(|_| !changes.has_changed().unwrap_or(true));
+        let last = last.map(|origin| origin.print);
+        Self { engine: Arc::clone(engine), changes, last, in_words }
+    }
+
+    /// What is in force now.
+    async fn word(&mut self) -> Word {
+        let Some(origin) = self.engine.made_from().await.filter(|_| self.in_words) else {
+            return Word::Reloaded;
+        };
+        // Nothing else is taken up without all of it being read again.
+        let permit_alone = self.last.replace(origin.print) == Some(origin.print);
+        Word::InForce { texts: origin.texts.digest(), permit_alone }
     }
 }
 
 /// Listens to the process that goes until it is gone, and tells it what is locked here beyond what
 /// both `known`.
-pub(super) async fn listen(link: Link, engine: Arc<Engine>, store: Arc<Exchange>, known: Cursor) {
-    let Link { mut hearing, mut saying } = link;
+pub(super) async fn listen(
+    link: Link,
+    mut configurations: Configurations,
+    store: Arc<Exchange>,
+    known: Cursor,
+) {
+    let (Link { mut hearing, mut saying }, engine) = (link, Arc::clone(&configurations.engine));
     let tell = async {
-        let (mut bell, mut reloads) = (store.bell(), engine.configurations());
+        let mut bell = store.bell();
         let mut locks = Carrier { store: &store, told: known };
         let mut told = locks.carry(&mut saying).await;
         while told.is_ok() {
@@ -192,7 +249,10 @@ pub(super) async fn listen(link: Link, engine: Arc<Engine>, store: Arc<Exchange>
                     }
                     locks.carry(&mut saying).await
                 }
-                Ok(()) = reloads.changed() => saying.say(&Word::Reloaded).await,
+                Ok(()) = configurations.changes.changed() => {
+                    let word = configurations.word().await;
+                    saying.say(&word).await
+                }
             };
         }
         // It does not listen any more. It may yet speak.

@@ -8,9 +8,10 @@ use std::time::Duration;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{geteuid, getppid};
 use rustix::stdio::{dup2_stderr, dup2_stdin};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::bridge;
+use super::bridge::{self, Configurations};
 use super::words::{Hello, Link, PROTOCOL, Word, be_greeted};
 use crate::cli::run::Given;
 use crate::cli::say::Failure;
@@ -140,11 +141,12 @@ impl Entering {
         self.expect(&Word::Serve).await
     }
 
-    /// This process serves, whatever has become of the other one. The task listens to that until it is
-    /// gone.
+    /// This process serves, whatever has become of the other one, and tells it of its configurations. The
+    /// task listens to that until it is gone.
     pub(in crate::cli) async fn serving(
         mut self,
         engine: &Arc<Engine>,
+        changes: watch::Receiver<u64>,
         store: &Arc<Exchange>,
     ) -> JoinHandle<()> {
         // From here on what is said does not go by way of a process that ends. Copying a descriptor
@@ -152,8 +154,9 @@ impl Entering {
         let _copied = dup2_stderr(&self.stderr);
         // One that died just now hears nothing; one that goes on by itself ends this one.
         let _heard = self.say(&Word::Serving).await;
-        let (engine, store) = (Arc::clone(engine), Arc::clone(store));
-        tokio::spawn(bridge::listen(self.link, engine, store, self.known))
+        let in_words = self.hello.hears_in_force;
+        let configurations = Configurations::new(engine, changes, in_words).await;
+        tokio::spawn(bridge::listen(self.link, configurations, Arc::clone(store), self.known))
     }
 
     async fn say(&mut self, word: &Word) -> Result<(), Failure> {

@@ -100,6 +100,8 @@ pub(in crate::cli) struct Left {
     pub(in crate::cli) parting: Parting,
     /// To the end: nothing that was begun before may have this process accept again.
     pub(in crate::cli) hold: Hold,
+    /// The texts that it began with; none, if somebody insisted on whatever was there.
+    pub(in crate::cli) begun_with: Option<String>,
 }
 
 /// The process that was started.
@@ -156,6 +158,7 @@ async fn exchange(
     // By this the new process judges the permit: what ended here does not begin anew there, whatever
     // became of the clock meanwhile (TLS-3).
     permit::clock::keep(&running.engine);
+    let begun_with = texts.clone();
     let mut started = Started::start((running, texts), order, config, stop).await?;
     if let Err(fault) = started.expect(&Word::Prepared, "prepared").await {
         return Err(started.end(fault).await);
@@ -185,7 +188,7 @@ async fn exchange(
     }
     let pid = started.child.id().unwrap_or(0);
     let probation = Probation::new(started.child);
-    Ok(Left { pid, probation, link: started.link, parting, hold })
+    Ok(Left { pid, probation, link: started.link, parting, hold, begun_with })
 }
 
 /// The process that took this one's place died at once: tells everybody, and has everything back.
@@ -315,6 +318,7 @@ fn introduce((running, texts): (&Running, Option<String>), to: &Socket) -> io::R
         gateway: live.snapshot.state.gateway,
         sockets: passed,
         texts,
+        hears_in_force: true,
     };
     greet(to, &hello, &fds)
 }

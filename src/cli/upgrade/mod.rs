@@ -11,7 +11,7 @@
 //!                                         ──►  "serve": accepts
 //!   stops accepting, tells callers to go  ◄──  "serving"
 //!   locks, spent quotas, what was revealed ─►  adds them; its own locks the other way
-//!   cuts whoever may enter no more        ◄──  "reloaded"
+//!   cuts whoever may enter no more        ◄──  what is in force now
 //!   ends when nobody is left, or after `gateway.shutdown_grace`; what is passed on unread ends when
 //!   it pauses, for nobody can be told to go
 //! ```
@@ -19,7 +19,8 @@
 //! 1. Somebody accepts at every moment: the sockets are the same ones, and the one that goes accepts
 //!    until the other one does.
 //! 2. Until "serving" everything can be taken back: what was started is killed, the state is opened
-//!    again, and nobody outside has noticed. So it can for a few seconds more, if the new process dies.
+//!    again, and nobody outside has noticed. So it can for a few seconds more, if the new process dies:
+//!    then the configuration of before is in force again, too.
 //! 3. The socket between the two has no name: nobody else can speak on it. The one by which an
 //!    operator asks lies in a directory that only the gateway's user may enter.
 //!

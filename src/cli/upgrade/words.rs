@@ -42,6 +42,9 @@ pub(super) struct Hello {
     /// Stands for the texts that were looked at; none where somebody insists on whatever is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) texts: Option<String>,
+    /// It understands [`Word::InForce`].
+    #[serde(default)]
+    pub(super) hears_in_force: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +72,14 @@ pub(super) enum Word {
     /// Keys and states, encoded.
     Locks(Vec<(Vec<u8>, Vec<u8>)>),
     Alarms(Vec<Vec<u8>>),
-    /// Another configuration is in force in the process that stays.
+    /// Another configuration is in force in the process that stays, which is what lies on the disk.
     Reloaded,
+    /// The same, to a process that hears which: what stands for its texts, and whether nothing but the
+    /// permit is another one.
+    InForce {
+        texts: String,
+        permit_alone: bool,
+    },
     /// What was spent and revealed.
     Told(Vec<Vec<u8>>),
     /// The last word of the process that goes.
@@ -221,6 +230,7 @@ mod tests {
                 managers: false,
             }],
             texts: None,
+            hears_in_force: true,
         }
     }
 

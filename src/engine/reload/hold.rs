@@ -7,11 +7,18 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use super::turn::Turn;
 use super::{Engine, Reloads};
+use crate::config::Texts;
+
+/// More than there are in force in the time of a grace.
+const TEXTS_MAX: usize = 8;
 
 /// As long as it is there, operators are told so, and everybody else waits.
 pub struct Hold {
+    /// None while somebody works with it aside.
     turn: Option<OwnedMutexGuard<Turn>>,
     held: watch::Sender<bool>,
+    /// Those that are or were in force since it began.
+    pub(super) texts: Vec<Arc<Texts>>,
 }
 
 impl fmt::Debug for Hold {
@@ -30,9 +37,45 @@ impl Engine {
     /// Returns when the reload under way is over, and has none begin.
     pub async fn hold_reloads(&self) -> Hold {
         self.reloads.held.send_replace(true);
-        let mut hold = Hold { turn: None, held: self.reloads.held.clone() };
+        let mut hold = Hold { turn: None, held: self.reloads.held.clone(), texts: Vec::new() };
         hold.turn = Some(Arc::clone(&self.reloads.turn).lock_owned().await);
+        hold.note_texts(self);
         hold
+    }
+}
+
+impl Hold {
+    /// Works with what is in force on a thread that serves nobody. Where nobody waits for that any more,
+    /// it is over all the same before anything else is done with it. None, if it panicked.
+    pub(super) async fn aside<T: Send + 'static>(
+        &mut self,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine, &mut Turn) -> T + Send + 'static,
+    ) -> Option<T> {
+        let mut turn = match self.turn.take() {
+            Some(turn) => turn,
+            None => Arc::clone(&engine.reloads.turn).lock_owned().await,
+        };
+        let engine = Arc::clone(engine);
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&engine, &mut turn);
+            (turn, done)
+        });
+        let (turn, done) = done.await.ok()?;
+        self.turn = Some(turn);
+        Some(done)
+    }
+
+    pub(super) fn note_texts(&mut self, engine: &Engine) {
+        let Some(texts) = engine.reloads.origin.lock().as_ref().map(|one| Arc::clone(&one.texts))
+        else {
+            return;
+        };
+        self.texts.retain(|known| *known != texts);
+        self.texts.push(texts);
+        if self.texts.len() > TEXTS_MAX {
+            self.texts.remove(0);
+        }
     }
 }
 

@@ -23,7 +23,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 /// See the module.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct OnTrial {
-    generation: u64,
+    pub(super) generation: u64,
     since: Moment,
     until: Moment,
     pub(super) proven: Proven,

@@ -1,14 +1,17 @@
 //! What a new process that dies leaves behind: no outage, if it does so in its first seconds, and
 //! nobody in the dark, if it takes the state with it.
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
-use sekisho::mock::Alpn;
+use sekisho::config::Texts;
+use sekisho::mock::{Alpn, BodyEnd, Scenario};
 use sekisho::store::FILE_NAME;
 
 use super::super::remembered::records;
 use super::super::{Place, alarms};
+use super::given::listening;
 use super::told::{WATCHED, api_of, lock};
 use super::{Line, caller, limited, orders, pid_of, program, spend, text, upgrade};
 use crate::alarms::receiver::{Receiver, free_port};
@@ -126,5 +129,87 @@ async fn mon_7_a_state_that_can_t_be_had_back_is_told_of() {
         receiver.alarms().iter().any(|alarm| alarm["kind"] == "store-faulty").then_some(())
     })
     .await;
+    line.stop().await;
+}
+
+/// Says at the file `reload` which texts it has put in force.
+const RELOADS: &str = "while [ ! -e {reload} ]; do sleep 0.05; done\n\
+    echo '{\"in-force\":{\"texts\":\"{texts}\",\"permit_alone\":false}}' >&0\n";
+
+/// What the new one had in force was insisted on, or asked for there: as before with the listeners of
+/// before; and what was asked for is done here.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_new_process_that_dies_at_once_leaves_the_configuration_of_before() {
+    let (place, moved) = (Place::new().await, free_port());
+    let edit = |text: &str, wanted: &[(&str, &str)]| {
+        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
+        let waits = "[reload]\napply = \"on-request\"\n#more\n";
+        listening(&text.replace("#more\n", waits), wanted)
+    };
+    let as_before = [("apps", "127.0.0.1:0"), ("second", "127.0.0.1:0")];
+    let moved_to = moved.to_string();
+    let after = [("apps", moved_to.as_str()), ("other", "127.0.0.1:0")];
+    let enters = "[identity.label-printer]\n";
+    let leaves = |text: &str| {
+        assert!(text.contains(enters));
+        edit(text, &after).replace(enters, &format!("{enters}disabled = \"taken out\"\n"))
+    };
+    place.write(|text| edit(text, &as_before));
+    let line = Line::start(&place).await;
+    let second = eventually("the second listener's address", || {
+        let said = line.first.err.lock();
+        let (before, _) = said.split_once(" (second)")?;
+        before.rsplit(' ').next()?.parse::<SocketAddr>().ok()
+    })
+    .await;
+    let (to, die, reload) = (line.address().await, place.dir.join("die"), place.dir.join("reload"));
+    let dies = DIES.replace("{die}", die.to_str().unwrap());
+    let texts = || {
+        let mut texts = Texts::default();
+        texts.note(&place.config(), &std::fs::read(place.config()).unwrap());
+        texts.digest()
+    };
+    for (round, asked_there) in [(1, false), (2, true)] {
+        let printer = caller(&place, Alpn::H1);
+        let total = place.amazon.total();
+        place.amazon.script(&[Scenario::SlowBody { bytes: 1, tick_ms: 100 }]);
+        let slow = tokio::spawn(async move { printer.call(to, orders()).await });
+        eventually("the stream begins", || (place.amazon.total() > total).then_some(())).await;
+        place.write(leaves);
+        if asked_there {
+            let reloads = RELOADS.replace("{reload}", reload.to_str().unwrap());
+            let reloads = reloads.replace("{texts}", &texts());
+            let serving = "echo '\"serving\"' >&0\n";
+            let reloads = dies.replace(serving, &format!("{serving}{reloads}"));
+            place.write(|text| edit(text, &as_before));
+            let binary = program(&place, "reloads", &reloads);
+            let output = upgrade(&place, &["--binary", &binary]).await;
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+            place.write(leaves);
+            std::fs::write(&reload, "").unwrap();
+        } else {
+            let binary = program(&place, "dies", &dies);
+            let words = ["--with-configuration", "--binary", binary.as_str()];
+            let output = upgrade(&place, &words).await;
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        }
+        let cut = slow.await.unwrap();
+        assert!(cut.is_ok_and(|reply| reply.end != BodyEnd::Complete), "what is left is judged");
+        std::fs::write(&die, "").unwrap();
+        line.first.says("the upgrade failed, and the gateway goes on as it was", round).await;
+        if asked_there {
+            line.first.says("is in force", 1).await;
+            let reply = caller(&place, Alpn::H1).call(moved, orders()).await.unwrap();
+            assert_ne!(reply.status, 200);
+            continue;
+        }
+        for at in [to, second] {
+            let reply = caller(&place, Alpn::H1).call(at, orders()).await.unwrap();
+            assert_eq!(reply.status, 200);
+        }
+        assert!(TcpStream::connect(moved).is_err());
+        assert!(!line.first.err.lock().contains("is in force"));
+        std::fs::remove_file(&die).unwrap();
+    }
     line.stop().await;
 }

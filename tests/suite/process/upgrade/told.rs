@@ -181,3 +181,50 @@ async fn acc_3_whoever_may_enter_no_more_is_cut_in_the_process_that_goes_as_well
     let cut: Vec<_> = cut.iter().filter(|line| line["event.action"] == "connections-cut").collect();
     assert_eq!(cut.len(), 1, "{cut:?}");
 }
+
+/// Where files wait to be asked for, or can't be used, the permit alone is taken up: in both processes,
+/// and the files in neither.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_the_process_that_goes_takes_up_the_permit_and_no_file_that_nobody_asked_for() {
+    let place = Place::new().await;
+    place.write(|text| {
+        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"30 s\"");
+        text.replace("#more\n", "[reload]\napply = \"on-request\"\n#more\n")
+    });
+    let mut line = Line::start(&place).await;
+    let (to, first) = (line.address().await, line.pid);
+    let printer = caller(&place, Alpn::H1);
+    place.amazon.script(&[Scenario::SlowBody { bytes: 1, tick_ms: 100 }]);
+    let slow = tokio::spawn(async move { printer.call(to, orders()).await });
+    eventually("the stream begins", || (place.amazon.total() == 1).then_some(())).await;
+    line.upgrade(&place, &[]).await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let enters = "[identity.label-printer]\n";
+    let leaves = text.replace(enters, &format!("{enters}disabled = \"taken out\"\n"));
+    let accepted = |serial: &str| {
+        let lines = super::super::lines(&place.log());
+        let of = |line: &&serde_json::Value| {
+            line["event.action"] == "permit-accepted" && line["sekisho.permit"] == serial
+        };
+        lines.iter().filter(of).count()
+    };
+    for (round, written) in (1..).zip(["no toml at all", &leaves]) {
+        let serial = format!("renewed-{round}");
+        std::fs::write(place.config(), written).unwrap();
+        let names = ["localhost", "gateway.test"].map(str::to_owned);
+        let listeners = ["apps", "second", "admin.api"];
+        let mut claims = place.pki.host.claims("test", &listeners, &names, now()).unwrap();
+        claims.serial = Name::parse(&serial).unwrap();
+        let permit = place.pki.host.issuer.sign(&claims);
+        std::fs::write(place.dir.join("pki/permit/host.permit"), permit).unwrap();
+        line.first.says("the permit is taken up", round).await;
+        eventually("both have taken it up", || (accepted(&serial) == 2).then_some(())).await;
+        assert!(!slow.is_finished(), "{}", line.first.err.lock());
+    }
+    // Somebody asks for it.
+    kill_process(pid_of(line.pid), Signal::HUP).unwrap();
+    let cut = slow.await.unwrap();
+    assert!(cut.is_ok_and(|reply| reply.end != BodyEnd::Complete));
+    line.ended(first).await;
+    line.stop().await;
+}
