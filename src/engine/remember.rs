@@ -251,8 +251,8 @@ impl Engine {
             }
             self.metrics.state.forged(store.forged());
             let peers = store.peers().await.unwrap_or_default();
-            self.metrics.state.gateways.set(i64::from(peers.count));
             self.share_amazon(is, peers);
+            self.metrics.state.gateways.set(i64::from(peers.count));
             tokio::select! {
                 changed = condition.changed() => if changed.is_err() { return },
                 _ = look.tick() => {}
