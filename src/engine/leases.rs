@@ -205,8 +205,8 @@ impl Engine {
         };
         let result = match self.leases.store.lease(ask, now).await {
             Ok(lease) => {
-                let wait = if wanted == 0 { want.none_for(lease.full_in) } else { lease.wait };
-                want.answered(told, lease.granted, wait, self.clock.now());
+                let dry_for = if wanted == 0 { want.none_for(lease.full_in) } else { lease.wait };
+                want.answered(told, lease.granted, dry_for, self.clock.now());
                 if lease.granted > 0 {
                     self.return_soon(want.clone());
                 }

@@ -132,6 +132,10 @@ pub(super) struct Tries {
 }
 
 /// How far a request came.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each request, in its place; a box is an allocation"
+)]
 pub(super) enum Stage {
     New,
     /// May go upstream.

@@ -16,8 +16,8 @@ impl Giver {
         let given = wanted.min(self.left.div_ceil(peers));
         self.left -= given;
         let asked = wanted > 0 || self.left == 0;
-        let wait = if asked { Duration::from_secs(3_600) } else { Duration::ZERO };
-        want.answered(told, given, wait, now);
+        let dry_for = if asked { Duration::from_secs(3_600) } else { Duration::ZERO };
+        want.answered(told, given, dry_for, now);
     }
 }
 

@@ -25,11 +25,11 @@ async fn lagging(to: u16) -> u16 {
             let ((mut from_near, mut to_near), (mut from_far, mut to_far)) =
                 (near.into_split(), far.into_split());
             tokio::spawn(async move { tokio::io::copy(&mut from_near, &mut to_far).await });
-            let (hold, mut held) = mpsc::unbounded_channel();
+            let (later, mut held) = mpsc::unbounded_channel();
             tokio::spawn(async move {
                 let mut bytes = vec![0; 65_536];
                 while let Ok(length @ 1..) = from_far.read(&mut bytes).await {
-                    if hold.send((Instant::now() + LAG, bytes[..length].to_vec())).is_err() {
+                    if later.send((Instant::now() + LAG, bytes[..length].to_vec())).is_err() {
                         return;
                     }
                 }
