@@ -18,7 +18,7 @@ use super::{Clearance, Engine, Live, Unsettled};
 use crate::base::{Denial, IdentityIx, Moment, OperationIx, UpstreamIx};
 use crate::evidence::Fixed;
 use crate::policy::{Mode, Permit};
-use crate::state::{Among, Charged, Spent, Standing, Supply, Want};
+use crate::state::{Among, Charged, Given, Spent, Standing, Supply, Want};
 use crate::store::{
     Allowance, Ask, Condition, KeyId, LeaseKey, Metered, Rate, SharedSecret, Sight, Store,
     StoreFault, allowance,
@@ -156,9 +156,10 @@ impl Engine {
         }
     }
 
-    /// A unit of a slow quota that nobody spends meanwhile goes to whoever needs it.
+    /// A unit of a slow quota that nobody spends meanwhile goes to whoever needs it; so does what refused
+    /// requests were charged.
     fn return_soon(self: &Arc<Self>, want: Want) {
-        let Some(kept_for) = want.units.kept_for() else { return };
+        let kept_for = want.units.kept_for().unwrap_or(TELL_AFTER);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let engine = Arc::clone(self);
         runtime.spawn(async move {
@@ -206,8 +207,9 @@ impl Engine {
         let result = match self.leases.store.lease(ask, now).await {
             Ok(lease) => {
                 let dry_for = if wanted == 0 { want.none_for(lease.full_in) } else { lease.wait };
-                want.answered(told, lease.granted, dry_for, self.clock.now());
-                if lease.granted > 0 {
+                let given = Given { units: lease.granted, wait: dry_for, full_in: lease.full_in };
+                want.answered(told, given, self.clock.now());
+                if lease.granted > 0 && want.units.kept_for().is_some() {
                     self.return_soon(want.clone());
                 }
                 if lease.granted > 0 { "given" } else { "dry" }

@@ -17,9 +17,9 @@ pub use connections::{
     ConnectionCounts, ConnectionFault, ConnectionLimits, IdentityPermit, Permit,
 };
 pub use quota::{
-    Among, Charged, Held, Mark as QuotaMark, Places as QuotaPlaces, QuotaError, QuotaFault, Quotas,
-    Refused, SavedFault, Source as QuotaSource, Spent, Standing, Supply, Units, Want, Whose,
-    WindowView,
+    Among, Charged, Given, Held, Mark as QuotaMark, Places as QuotaPlaces, QuotaError, QuotaFault,
+    Quotas, Refused, SavedFault, Source as QuotaSource, Spent, Standing, Supply, Units, Want,
+    Whose, WindowView,
 };
 
 #[cfg(test)]

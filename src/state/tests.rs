@@ -12,6 +12,7 @@ mod moved;
 mod saved;
 mod several;
 mod shared;
+mod waited;
 use crate::base::{Clock, IdentityIx, LimitIx, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Measure, Mode, Sharing, Window};
 

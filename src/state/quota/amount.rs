@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::error::QuotaFault;
 use super::gcra::PERIOD_MAX;
-use super::pool::{Counts, Units};
+use super::units::{Counts, Units};
 use crate::base::Moment;
 use crate::policy::Amount;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::amount::{BYTES_STEP, Flow, RECORDS_STEP};
 use super::error::QuotaFault;
 use super::gcra::Rate;
-use super::pool::{Counts, Units};
+use super::units::{Counts, Units};
 use crate::base::{Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{LimitSpec, Measure, Mode, Sharing};
 

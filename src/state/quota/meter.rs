@@ -1,13 +1,15 @@
-//! What is spent in one window, and how a charge is taken back.
+//! What is spent in one window.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::amount::Flow;
+use super::fill::Fill;
 use super::gcra::Rate;
 use super::limit::Gate;
-use super::pool::{Lack, Pool};
+use super::pool::{Lack, Pool, Taken};
 use super::share::Among;
+use super::units::ns;
 use crate::base::Moment;
 
 /// What is spent in one window. Shared with the configuration before and after this one.
@@ -32,27 +34,24 @@ impl Meter {
         Arc::new(Self { number, given_back, pool })
     }
 
-    /// What the number would be had nothing ever been given back.
+    /// Where a charge ended that was made just now; the caller keeps other writers away.
     pub(super) fn mark(&self) -> u64 {
-        let given_back = self.given_back.load(Ordering::Relaxed);
-        self.number.load(Ordering::Relaxed).wrapping_add(given_back)
+        self.fill().mark()
     }
 
     /// Takes back a charge that ended at this mark; the caller keeps other writers away.
-    ///
-    /// Without it every later request would have found one unit more, but no bucket fuller than full.
-    /// None of them found less time missing than is left until that charge's own end, and what was
-    /// given back since then has taken from that; so no more than this comes back, and all of it does
-    /// where the bucket was never close to full.
     pub(super) fn give_back(&self, rate: &Rate, mark: u64, now: Moment) {
-        let given_back = self.given_back.load(Ordering::Relaxed);
-        let end = mark.wrapping_sub(given_back).cast_signed();
-        let missing = u64::try_from(end).unwrap_or(0).saturating_sub(now.mono_ns());
-        let unit = u64::try_from(rate.interval().as_nanos()).unwrap_or(0);
-        let back = missing.min(unit);
-        self.number
-            .store(self.number.load(Ordering::Relaxed).saturating_sub(back), Ordering::Relaxed);
-        self.given_back.store(given_back.wrapping_add(back), Ordering::Relaxed);
+        let mut fill = self.fill();
+        fill.give_back(mark, ns(rate.interval()), now);
+        self.number.store(fill.full_at_ns, Ordering::Relaxed);
+        self.given_back.store(fill.given_back_ns, Ordering::Relaxed);
+    }
+
+    fn fill(&self) -> Fill {
+        Fill {
+            full_at_ns: self.number.load(Ordering::Relaxed),
+            given_back_ns: self.given_back.load(Ordering::Relaxed),
+        }
     }
 
     /// As [`Gate::test`], and whether this gateway was given anything to spend.
@@ -68,11 +67,11 @@ impl Meter {
         self.pool.is_some() && self.test(gate, now) == Err(Lack::Unasked)
     }
 
-    /// Says whether it is time to ask for more, or to tell what was taken.
+    /// What it was taken from, and whether it is time to ask for more, or to tell what was taken.
     #[inline]
-    pub(super) fn take(&self, gate: &Gate, amount: u64, now: Moment) -> bool {
-        let Some(pool) = &self.pool else { return false };
-        gate.units().is_some_and(|units| pool.take(amount, &units, now))
+    pub(super) fn take(&self, gate: &Gate, amount: u64, now: Moment) -> (Taken, bool) {
+        let both = self.pool.as_ref().zip(gate.units());
+        both.map_or((Taken::Nothing, false), |(pool, units)| pool.take(amount, &units, now))
     }
 
     /// How long to wait, where a step or more was spent that was not there, here or by all together.
@@ -83,25 +82,32 @@ impl Meter {
     }
 }
 
-/// Where the charge of each window of requests ends, in their order; see [`Meter::give_back`].
+/// Where a charge ends; see [`Fill::give_back`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    pub(super) mark: u64,
+    pub(super) taken: Taken,
+}
+
+/// Those of each window of requests, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     count: usize,
-    first: [u64; 6],
+    first: [End; 6],
     /// Few requests have more windows.
-    rest: Vec<u64>,
+    rest: Vec<End>,
 }
 
 impl Ends {
-    pub(super) fn push(&mut self, mark: u64) {
+    pub(super) fn push(&mut self, end: End) {
         match self.first.get_mut(self.count) {
-            Some(place) => *place = mark,
-            None => self.rest.push(mark),
+            Some(place) => *place = end,
+            None => self.rest.push(end),
         }
         self.count += 1;
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = u64> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = End> {
         self.first.iter().take(self.count).chain(&self.rest).copied()
     }
 }

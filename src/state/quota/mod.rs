@@ -6,6 +6,7 @@
 mod amount;
 mod carry;
 mod error;
+mod fill;
 mod gcra;
 mod header;
 mod limit;
@@ -14,6 +15,7 @@ mod moved;
 mod pool;
 mod saved;
 mod share;
+mod units;
 mod view;
 
 use std::collections::HashSet;
@@ -27,12 +29,13 @@ use crate::base::{IdentityIx, LimitIx, Marks, Moment, Name, OperationIx, Upstrea
 use crate::policy::{LimitSpec, Mode, Sharing};
 pub use error::{QuotaError, QuotaFault};
 use limit::{Gate, Lane, Limit};
-use meter::{Ends, Meter};
+use meter::{End, Ends, Meter};
 pub use moved::Mark;
 use pool::Lack;
-pub use pool::{Supply, Units};
+pub use pool::{Given, Supply};
 pub use saved::{Places, SavedFault, Whose};
 pub use share::{Among, Want};
+pub use units::Units;
 pub use view::{Source, WindowView};
 
 /// When it is worth another try, if nobody could be asked what is left.
@@ -281,8 +284,9 @@ impl Quotas {
                 Gate::Requests(rate) => {
                     rate.charge(&bucket.meter.number, now)
                         .map_err(|wait| Refused::Exceeded(bucket.standing(0, wait)))?;
-                    ends.push(bucket.meter.mark());
-                    low |= bucket.meter.take(&lane.gate, 1, now);
+                    let (taken, is_low) = bucket.meter.take(&lane.gate, 1, now);
+                    ends.push(End { mark: bucket.meter.mark(), taken });
+                    low |= is_low;
                 }
                 Gate::Concurrent(_) => {
                     bucket.meter.number.fetch_add(1, Ordering::AcqRel);
@@ -320,14 +324,17 @@ impl Quotas {
         let _shared = (account.shares == Shares::Something).then(|| self.shared_turn.lock());
         let _turn = account.turn.lock();
         let mut ends = charged.ends.iter();
-        for (bucket, _, lane) in self.applying(account, operation, upstream) {
+        for (bucket, limit, lane) in self.applying(account, operation, upstream) {
             let was_charged = !charged.shadowed.contains(&bucket.limit);
             if let (Gate::Requests(rate), true) = (&lane.gate, was_charged)
                 && let Some(end) = ends.next()
             {
-                bucket.meter.give_back(rate, end, now);
-                if let Some(pool) = &bucket.meter.pool {
-                    pool.give_back(charged.at, now);
+                bucket.meter.give_back(rate, end.mark, now);
+                if let Some((pool, units)) = bucket.meter.pool.as_ref().zip(lane.gate.units()) {
+                    pool.give_back(end.taken, charged.at, &units, now);
+                }
+                if limit.sharing == Sharing::All {
+                    self.changed.mark_under_lock(self.accounts.len() + bucket.limit.index());
                 }
             }
         }
@@ -377,7 +384,7 @@ impl Quotas {
                 continue;
             }
             flow.spend(&bucket.meter.number, amount, now);
-            tell |= bucket.meter.take(&lane.gate, amount, now);
+            tell |= bucket.meter.take(&lane.gate, amount, now).1;
             self.changed.mark(match limit.sharing {
                 Sharing::Each => who.index(),
                 Sharing::All => self.accounts.len() + bucket.limit.index(),

@@ -8,83 +8,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::fill::Fill;
+use super::units::{Counts, FRESH_FOR, Units, ns};
 use crate::base::Moment;
 
 /// Units that were not spent by then are lost. So a gateway that falls silent keeps little back, and
 /// over any time all gateways together spend what the quota gives in so much more.
 const GIVEN_FOR: Duration = Duration::from_secs(5);
-/// For so long it is believed that something is left of a quota of bytes or records.
-const FRESH_FOR: Duration = Duration::from_secs(1);
 /// Batches grow while one is used up faster than this.
 const QUICK: Duration = Duration::from_secs(1);
-/// Slower than this between units: they are asked for one by one, and go back if nobody needs them.
-const SLOW: Duration = Duration::from_secs(60);
-/// The part of a quota that one batch may be.
-const BATCHES: u32 = 16;
 /// A batch of so many is asked for before the last one is used up.
 const AHEAD: u32 = 4;
 /// The longest debt of a part, in times it takes to come back.
 const DEBT_MAX: u64 = 10;
-/// For so long the one unit of a slow quota is kept for a request that is about to need it.
-const KEPT_FOR: Duration = Duration::from_millis(50);
-
-/// A rate in the units in which gateways share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Units {
-    /// The time in which one unit comes back.
-    pub interval: Duration,
-    /// Units at once.
-    pub burst: u32,
-    /// Requests, bytes or records in one unit.
-    pub grain: u64,
-    pub(super) counts: Counts,
-}
-
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counts {
-    /// One at a time, known ahead.
-    Requests,
-    /// Any amount, known afterwards.
-    Amounts,
-}
-
-impl Units {
-    fn interval_ns(&self) -> u64 {
-        ns(self.interval)
-    }
-
-    fn is_slow(&self) -> bool {
-        self.interval > SLOW
-    }
-
-    /// How long a unit that nobody spends is kept before it is given back; `None` where it is not.
-    #[must_use]
-    pub fn kept_for(&self) -> Option<Duration> {
-        self.is_slow().then_some(match self.counts {
-            Counts::Requests => KEPT_FOR,
-            Counts::Amounts => FRESH_FOR,
-        })
-    }
-
-    /// What is left of a quota that is full again then, and how long until one more comes back.
-    pub(super) fn left(&self, full_in: Duration) -> (u64, Duration) {
-        let (interval, drain) = (self.interval_ns().max(1), self.drain_ns());
-        let full_in = ns(full_in);
-        let left = drain.saturating_sub(full_in) / interval;
-        let wait = full_in.saturating_add(interval).saturating_sub(drain);
-        (left.saturating_mul(self.grain), Duration::from_nanos(wait))
-    }
-
-    fn drain_ns(&self) -> u64 {
-        self.interval_ns().saturating_mul(u64::from(self.burst))
-    }
-
-    /// The most units of one batch.
-    fn batch_max(&self) -> u32 {
-        if self.is_slow() { 1 } else { (self.burst / BATCHES).max(1) }
-    }
-}
 
 /// Why there is no unit to spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +29,28 @@ pub(super) enum Lack {
     Dry(Duration),
     /// Nobody has asked yet.
     Unasked,
+}
+
+/// What a charge was taken from, so that it can be taken back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Taken {
+    /// Nobody shares the quota.
+    #[default]
+    Nothing,
+    /// A unit that was given. The mark is where it ends in the store's bucket.
+    Given(u64),
+    /// It is owed. The mark is where it ends in this gateway's part, if it has one.
+    Owed(u64),
+}
+
+/// What the store gave.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    pub units: u32,
+    /// If it is none: until the next one comes back.
+    pub wait: Duration,
+    /// Until the quota would be full again.
+    pub full_in: Duration,
 }
 
 /// What a gateway has of a quota.
@@ -125,7 +83,7 @@ pub enum Supply {
 #[derive(Debug)]
 enum Source {
     Asked,
-    Part { units: Units, full_at_ns: u64 },
+    Part { units: Units, fill: Fill, since_ns: u64 },
     Nothing { until_ns: u64 },
 }
 
@@ -150,6 +108,12 @@ struct State {
     /// Until then nothing else is believed: others may give back what they were given.
     sure_until_ns: u64,
     fresh_until_ns: u64,
+    /// The store's bucket, as last heard of, without what it is to have back.
+    heard: Fill,
+    /// What it is to have back of units that were given and became void, in time.
+    back_ns: u64,
+    /// Somebody is going to give it back.
+    going_back: bool,
     /// Spent and not told; below zero: given and not spent. In requests, bytes or records.
     owed: i64,
     /// Nothing was left when this gateway last asked.
@@ -169,6 +133,9 @@ impl Default for State {
             dry_until_ns: 0,
             sure_until_ns: 0,
             fresh_until_ns: 0,
+            heard: Fill::default(),
+            back_ns: 0,
+            going_back: false,
             owed: 0,
             dry: false,
             overdrawn: 0,
@@ -195,8 +162,8 @@ impl Pool {
                 Ok(())
             }
             Source::Asked => Err(Lack::Unasked),
-            Source::Part { units, full_at_ns } => {
-                let room_at = room_at(units, *full_at_ns);
+            Source::Part { units, fill, .. } => {
+                let room_at = room_at(units, fill);
                 if room_at <= now_ns { Ok(()) } else { Err(until(room_at)) }
             }
             Source::Nothing { until_ns } if now_ns < *until_ns => Err(until(*until_ns)),
@@ -204,26 +171,33 @@ impl Pool {
         }
     }
 
-    /// Spends so many requests, bytes or records. Says whether it is time to ask for more, or to tell.
-    pub(super) fn take(&self, amount: u64, units: &Units, now: Moment) -> bool {
+    /// Spends so many requests, bytes or records. Says of what, and whether it is time to ask for more,
+    /// or to tell.
+    pub(super) fn take(&self, amount: u64, units: &Units, now: Moment) -> (Taken, bool) {
         let mut state = self.state.lock();
         let now_ns = now.mono_ns();
         if units.counts == Counts::Requests && state.given > 0 {
             state.given -= 1;
-            return state.given.saturating_mul(2) < state.batch
+            // The last one that was given ends when the bucket is full.
+            let later = units.interval_ns().wrapping_mul(u64::from(state.given));
+            let low = state.given.saturating_mul(2) < state.batch
                 && state.batch >= AHEAD
                 && matches!(state.source, Source::Asked);
+            return (Taken::Given(state.heard.mark().wrapping_sub(later)), low);
         }
+        let mut mark = state.heard.mark();
         state.owed = state.owed.saturating_add_unsigned(amount);
         state.overdrawn = if state.lacks(now) { state.overdrawn.saturating_add(amount) } else { 0 };
-        if let Source::Part { units, full_at_ns } = &mut state.source {
+        if let Source::Part { units, fill, .. } = &mut state.source {
             let takes = u128::from(amount) * u128::from(units.interval_ns());
             let takes = u64::try_from(takes / u128::from(units.grain.max(1))).unwrap_or(u64::MAX);
             let most = now_ns.saturating_add(units.drain_ns().saturating_mul(DEBT_MAX));
-            *full_at_ns = (*full_at_ns).max(now_ns).saturating_add(takes).min(most);
+            fill.full_at_ns = fill.full_at_ns.max(now_ns).saturating_add(takes).min(most);
+            mark = fill.mark();
         }
         // Who is going to tell tells of this too.
-        matches!(state.source, Source::Asked) && !self.soon.load(Ordering::Acquire)
+        let tell = matches!(state.source, Source::Asked) && !self.soon.load(Ordering::Acquire);
+        (Taken::Owed(mark), tell)
     }
 
     /// How long to wait, if a step or more was spent of what nobody had left.
@@ -234,24 +208,37 @@ impl Pool {
         }
         let until_ns = match &state.source {
             Source::Asked => state.dry_until_ns,
-            Source::Part { units, full_at_ns } => room_at(units, *full_at_ns),
+            Source::Part { units, fill, .. } => room_at(units, fill),
             Source::Nothing { until_ns } => *until_ns,
         };
         Some(Duration::from_nanos(until_ns.saturating_sub(now.mono_ns()).max(1)))
     }
 
-    /// A request that was charged was refused after all: its unit may be spent here once more.
-    pub(super) fn give_back(&self, taken: Moment, now: Moment) {
+    /// A request that was charged then was refused after all: its unit may be spent once more, here as
+    /// long as others are, and by anybody after that.
+    pub(super) fn give_back(&self, taken: Taken, then: Moment, units: &Units, now: Moment) {
         let mut state = self.state.lock();
-        if let Source::Part { units, full_at_ns } = &mut state.source {
-            // Less what time has given back since: an idle part may have forgotten so much of it.
-            let back = units.interval.saturating_sub(now.since(taken));
-            *full_at_ns = full_at_ns.saturating_sub(ns(back));
-        } else if state.void_at_ns > now.mono_ns() {
-            state.given = state.given.saturating_add(1);
-            return;
+        match taken {
+            Taken::Nothing => {}
+            Taken::Given(_) if state.void_at_ns > now.mono_ns() => {
+                state.given = state.given.saturating_add(1);
+            }
+            Taken::Given(mark) => state.credit(mark, units, now),
+            Taken::Owed(mark) => {
+                if let Source::Part { units, fill, since_ns } = &mut state.source
+                    && *since_ns <= then.mono_ns()
+                {
+                    fill.give_back(mark, units.interval_ns(), now);
+                }
+                if state.owed > 0 {
+                    state.owed -= 1;
+                } else {
+                    // Told meanwhile: the last that the store has heard of.
+                    let mark = state.heard.mark();
+                    state.credit(mark, units, now);
+                }
+            }
         }
-        state.owed = state.owed.saturating_sub(1);
     }
 
     /// Whether asking is worth it: nothing is left, or little, or there is something to tell.
@@ -288,18 +275,12 @@ impl Pool {
         (state.told(units), wanted)
     }
 
-    /// What came of it: `told` units were charged, `given` may be spent; if none, the next comes back
-    /// in `wait`.
-    pub(super) fn answered(
-        &self,
-        told: u32,
-        given: u32,
-        wait: Duration,
-        units: &Units,
-        now: Moment,
-    ) {
+    /// What came of it: `told` units were charged, and what was given may be spent.
+    pub(super) fn answered(&self, told: u32, given: Given, units: &Units, now: Moment) {
+        let Given { units: given, wait, full_in } = given;
         let mut state = self.state.lock();
         let now_ns = now.mono_ns();
+        state.heard.full_at_ns = now_ns.saturating_add(ns(full_in)).saturating_sub(state.back_ns);
         let grain = i64::try_from(units.grain).unwrap_or(i64::MAX);
         state.owed = state.owed.saturating_sub(i64::from(told).saturating_mul(grain));
         state.source = Source::Asked;
@@ -307,11 +288,7 @@ impl Pool {
         let wait = ns(wait).min(units.interval_ns());
         let none = given == 0 && (units.counts == Counts::Requests || state.unspent(units) == 0);
         state.dry_until_ns = if none { now_ns.saturating_add(wait) } else { 0 };
-        state.sure_until_ns = if units.is_slow() {
-            state.dry_until_ns.min(now_ns.saturating_add(ns(QUICK)))
-        } else {
-            state.dry_until_ns
-        };
+        state.sure_until_ns = state.dry_until_ns.min(now_ns.saturating_add(ns(QUICK)));
         state.fresh_until_ns = now_ns.saturating_add(ns(FRESH_FOR));
         match units.counts {
             Counts::Amounts => {
@@ -337,36 +314,54 @@ impl Pool {
                 Source::Nothing { until_ns: now.mono_ns().saturating_add(ns(QUICK)) }
             }
             // The same part goes on from what was spent of it.
-            (Supply::Part { units, .. }, Source::Part { units: same, full_at_ns })
+            (Supply::Part { units, .. }, Source::Part { units: same, fill, since_ns })
                 if units == *same =>
             {
-                Source::Part { units, full_at_ns: *full_at_ns }
+                Source::Part { units, fill: *fill, since_ns: *since_ns }
             }
             (Supply::Part { units, empty_at }, _) => {
                 let full_at_ns = empty_at.mono_ns().saturating_add(units.drain_ns());
-                Source::Part { units, full_at_ns }
+                let fill = Fill::new(full_at_ns);
+                Source::Part { units, fill, since_ns: now.mono_ns() }
             }
         };
+        // Until it can be told, time has given it back.
+        state.back_ns = 0;
         state.dry_until_ns = 0;
         state.sure_until_ns = 0;
         state.dry = false;
     }
 
+    /// Whether units go back if nobody needs them, or are to and nobody gives them back yet; whoever
+    /// is told so does.
+    pub(super) fn begin_return(&self, units: &Units) -> bool {
+        let mut state = self.state.lock();
+        let credit = state.back_ns > 0 && !std::mem::replace(&mut state.going_back, true);
+        credit || units.kept_for().is_some()
+    }
+
     /// Takes units out that were given and that nothing here needs now; they are to be given back.
     pub(super) fn take_unspent(&self, units: &Units, now: Moment) -> u32 {
         let mut state = self.state.lock();
-        if units.kept_for().is_none() || !matches!(state.source, Source::Asked) {
+        state.going_back = false;
+        if !matches!(state.source, Source::Asked) {
             return 0;
         }
-        state.expire(now);
-        let unspent = state.unspent(units);
-        let grain = i64::try_from(units.grain).unwrap_or(i64::MAX);
-        state.owed = state.owed.saturating_add(i64::from(unspent).saturating_mul(grain));
-        if unspent > 0 {
+        let mut back = state.take_credit(units, now);
+        if units.kept_for().is_some() {
+            state.expire(now);
+            let unspent = state.unspent(units);
+            let grain = i64::try_from(units.grain).unwrap_or(i64::MAX);
+            state.owed = state.owed.saturating_add(i64::from(unspent).saturating_mul(grain));
+            back = back.saturating_add(unspent).saturating_add(std::mem::take(&mut state.given));
+        }
+        if back > 0 {
             // Whoever comes next asks for one.
             state.fresh_until_ns = now.mono_ns();
+            state.dry_until_ns = 0;
+            state.sure_until_ns = 0;
         }
-        unspent.saturating_add(std::mem::take(&mut state.given))
+        back
     }
 
     /// What this gateway could spend now without asking, for people.
@@ -387,8 +382,8 @@ impl Pool {
         match &state.source {
             Source::Asked => here(Whence::Asked, given, state.dry_until_ns),
             Source::Nothing { until_ns } => here(Whence::Nothing, given, *until_ns),
-            Source::Part { units: part, full_at_ns } => {
-                let full_in = Duration::from_nanos(full_at_ns.saturating_sub(now_ns));
+            Source::Part { units: part, fill, .. } => {
+                let full_in = Duration::from_nanos(fill.full_at_ns.saturating_sub(now_ns));
                 let (left, wait) = part.left(full_in);
                 let left = left.saturating_add(given);
                 Here { whence: Whence::Part(*part), left, wait }
@@ -421,9 +416,25 @@ impl State {
     fn lacks(&self, now: Moment) -> bool {
         match &self.source {
             Source::Asked => self.dry,
-            Source::Part { units, full_at_ns } => room_at(units, *full_at_ns) > now.mono_ns(),
+            Source::Part { units, fill, .. } => room_at(units, fill) > now.mono_ns(),
             Source::Nothing { .. } => true,
         }
+    }
+
+    /// The store is to have back what it still lacks of a unit that ends at this mark.
+    fn credit(&mut self, mark: u64, units: &Units, now: Moment) {
+        if matches!(self.source, Source::Asked) {
+            let back = self.heard.give_back(mark, units.interval_ns(), now);
+            self.back_ns = self.back_ns.saturating_add(back);
+        }
+    }
+
+    /// Takes out what the store is to have back, in units.
+    fn take_credit(&mut self, units: &Units, now: Moment) -> u32 {
+        let (back, unit) = (std::mem::take(&mut self.back_ns), units.interval_ns().max(1));
+        let lacks = self.heard.full_at_ns.saturating_add(back).saturating_sub(now.mono_ns());
+        let rounded = back.min(lacks).saturating_add(unit / 2) / unit;
+        u32::try_from(rounded).unwrap_or(u32::MAX)
     }
 
     /// Whole units that were given and counted as if they were spent.
@@ -439,10 +450,6 @@ impl State {
 }
 
 /// When a part has a unit to spend.
-fn room_at(units: &Units, full_at_ns: u64) -> u64 {
-    full_at_ns.saturating_add(units.interval_ns()).saturating_sub(units.drain_ns())
-}
-
-fn ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+fn room_at(units: &Units, fill: &Fill) -> u64 {
+    fill.full_at_ns.saturating_add(units.interval_ns()).saturating_sub(units.drain_ns())
 }

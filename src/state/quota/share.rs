@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::limit::{Lane, Limit};
-use super::pool::{Counts, Pool, Supply, Units};
+use super::pool::{Given, Pool, Supply};
+use super::units::{Counts, Units};
 use super::{Account, Bucket, Meter, Quotas, locate};
 use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{Mode, Sharing};
@@ -110,11 +111,10 @@ impl Want {
         }
     }
 
-    /// The units owed were charged, and `given` more may be spent here; if none, the next comes back
-    /// in `wait`.
-    pub fn answered(&self, told: u32, given: u32, wait: Duration, now: Moment) {
+    /// The units owed were charged, and what was given may be spent here.
+    pub fn answered(&self, told: u32, given: Given, now: Moment) {
         if let Some(pool) = self.pool() {
-            pool.answered(told, given, wait, &self.units, now);
+            pool.answered(told, given, &self.units, now);
         }
     }
 
@@ -139,20 +139,6 @@ impl Want {
     }
 }
 
-impl Units {
-    /// The part that one gateway may spend of these, by its own rate.
-    #[must_use]
-    pub const fn part(&self, interval: Duration, burst: u32) -> Self {
-        Self { interval, burst, grain: self.grain, counts: self.counts }
-    }
-
-    /// How much of `most` such a part is.
-    pub(super) fn portion(&self, part: &Self, most: u64) -> u64 {
-        let of = u128::from(most) * self.interval.as_nanos() / part.interval.as_nanos().max(1);
-        u64::try_from(of).unwrap_or(most).min(most)
-    }
-}
-
 impl Quotas {
     /// What is to be asked or told before or after such a request.
     #[must_use]
@@ -166,7 +152,7 @@ impl Quotas {
         self.asking(who, operation, upstream, |pool, units| pool.is_wanting(units, now))
     }
 
-    /// The quotas of such a request whose units are given back when nobody needs them.
+    /// The quotas of such a request of which units are to be given back when nobody needs them.
     #[must_use]
     pub fn returning(
         &self,
@@ -174,7 +160,7 @@ impl Quotas {
         operation: OperationIx,
         upstream: UpstreamIx,
     ) -> Vec<Want> {
-        self.asking(who, operation, upstream, |_, units| units.kept_for().is_some())
+        self.asking(who, operation, upstream, Pool::begin_return)
     }
 
     fn asking(

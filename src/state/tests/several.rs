@@ -17,7 +17,8 @@ impl Giver {
         self.left -= given;
         let asked = wanted > 0 || self.left == 0;
         let dry_for = if asked { Duration::from_secs(3_600) } else { Duration::ZERO };
-        want.answered(told, given, dry_for, now);
+        let full_in = Duration::from_secs(86_400);
+        want.answered(told, Given { units: given, wait: dry_for, full_in }, now);
     }
 }
 
