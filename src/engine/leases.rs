@@ -218,8 +218,9 @@ impl Engine {
                 self.go_apart(want, fault, now).await;
                 "failed"
             }
+            // Of the call, not of the store: what is in hand is spent, and who comes later asks again.
             Err(_busy) => {
-                want.supply(Supply::Nothing, now);
+                want.put_off(self.clock.now());
                 "failed"
             }
         };

@@ -358,7 +358,13 @@ async fn acc_2_a_gateway_starts_without_redis_spends_nothing_and_finds_it_later(
     server.kill();
     let world = gateway(&server, 1).await;
     eventually("the outage is told", || told(&world, "store-faulty").pop()).await;
-    assert!(!passes(&world, "fast").await, "nobody knows how many share");
+    // Nobody knows how many share, which is not the caller's doing.
+    let reply = ask(&world, "fast").await;
+    assert_eq!(
+        (reply.status.as_u16(), error_of(&reply).0),
+        (429, "Sekisho.QuotaUnknown".to_owned())
+    );
+    assert!(reply.header("retry-after").is_some());
     let reach = world.gateway.engine.lock(&order("slow")).await.unwrap();
     assert_eq!(reach, Reach::HereOnly);
     assert_ne!(ask(&world, "slow").await.status, 200);

@@ -118,8 +118,8 @@ impl Spent {
 pub enum Refused {
     /// The window that takes longest to have room again.
     Exceeded(Standing),
-    /// Other gateways spend from the same quota, and nobody has asked for units of it yet; see
-    /// [`Quotas::wants`].
+    /// Other gateways spend from the same quota, and nobody has asked for units of it yet, or could be
+    /// asked; see [`Quotas::wants`].
     Unasked(Standing),
     /// No such identity in this configuration: a defect of the caller.
     Unregistered,

@@ -17,6 +17,8 @@ use crate::base::Moment;
 const GIVEN_FOR: Duration = Duration::from_secs(5);
 /// Batches grow while one is used up faster than this.
 const QUICK: Duration = Duration::from_secs(1);
+/// After an asking that found no room it is asked again so much later, whoever waits for it.
+const PUT_OFF: Duration = Duration::from_millis(100);
 /// A batch of so many is asked for before the last one is used up.
 const AHEAD: u32 = 4;
 /// The longest debt of a part, in times it takes to come back.
@@ -27,7 +29,7 @@ const DEBT_MAX: u64 = 10;
 pub(super) enum Lack {
     /// There is none anywhere, for so long.
     Dry(Duration),
-    /// Nobody has asked yet.
+    /// Nobody has asked yet, or could be asked.
     Unasked,
 }
 
@@ -84,7 +86,7 @@ pub enum Supply {
 enum Source {
     Asked,
     Part { units: Units, fill: Fill, since_ns: u64 },
-    Nothing { until_ns: u64 },
+    Nothing,
 }
 
 /// See the module.
@@ -108,6 +110,8 @@ struct State {
     /// Until then nothing else is believed: others may give back what they were given.
     sure_until_ns: u64,
     fresh_until_ns: u64,
+    /// Nobody asks again before.
+    again_at_ns: u64,
     /// The store's bucket, as last heard of, without what it is to have back.
     heard: Fill,
     /// What it is to have back of units that were given and became void, in time.
@@ -133,6 +137,7 @@ impl Default for State {
             dry_until_ns: 0,
             sure_until_ns: 0,
             fresh_until_ns: 0,
+            again_at_ns: 0,
             heard: Fill::default(),
             back_ns: 0,
             going_back: false,
@@ -161,13 +166,11 @@ impl Pool {
             {
                 Ok(())
             }
-            Source::Asked => Err(Lack::Unasked),
+            Source::Asked | Source::Nothing => Err(Lack::Unasked),
             Source::Part { units, fill, .. } => {
                 let room_at = room_at(units, fill);
                 if room_at <= now_ns { Ok(()) } else { Err(until(room_at)) }
             }
-            Source::Nothing { until_ns } if now_ns < *until_ns => Err(until(*until_ns)),
-            Source::Nothing { .. } => Err(Lack::Unasked),
         }
     }
 
@@ -209,7 +212,7 @@ impl Pool {
         let until_ns = match &state.source {
             Source::Asked => state.dry_until_ns,
             Source::Part { units, fill, .. } => room_at(units, fill),
-            Source::Nothing { until_ns } => *until_ns,
+            Source::Nothing => state.again_at_ns,
         };
         Some(Duration::from_nanos(until_ns.saturating_sub(now.mono_ns()).max(1)))
     }
@@ -249,7 +252,8 @@ impl Pool {
         match state.source {
             // Until it is told that there is somebody to ask.
             Source::Part { .. } => false,
-            Source::Nothing { until_ns } => until_ns <= now_ns,
+            _ if now_ns < state.again_at_ns => false,
+            Source::Nothing => true,
             Source::Asked => match units.counts {
                 Counts::Requests => {
                     let low = state.given.saturating_mul(2) < state.batch.max(2);
@@ -284,6 +288,7 @@ impl Pool {
         let grain = i64::try_from(units.grain).unwrap_or(i64::MAX);
         state.owed = state.owed.saturating_sub(i64::from(told).saturating_mul(grain));
         state.source = Source::Asked;
+        state.again_at_ns = 0;
         // No unit takes longer to come back, whatever was said.
         let wait = ns(wait).min(units.interval_ns());
         let none = given == 0 && (units.counts == Counts::Requests || state.unspent(units) == 0);
@@ -311,7 +316,8 @@ impl Pool {
         let mut state = self.state.lock();
         state.source = match (supply, &state.source) {
             (Supply::Nothing, _) => {
-                Source::Nothing { until_ns: now.mono_ns().saturating_add(ns(QUICK)) }
+                state.again_at_ns = now.mono_ns().saturating_add(ns(QUICK));
+                Source::Nothing
             }
             // The same part goes on from what was spent of it.
             (Supply::Part { units, .. }, Source::Part { units: same, fill, since_ns })
@@ -330,6 +336,12 @@ impl Pool {
         state.dry_until_ns = 0;
         state.sure_until_ns = 0;
         state.dry = false;
+    }
+
+    /// The store had no room for the question, and may be had all the same: whoever waits for the answer
+    /// goes on without it.
+    pub(super) fn put_off(&self, now: Moment) {
+        self.state.lock().again_at_ns = now.mono_ns().saturating_add(ns(PUT_OFF));
     }
 
     /// Whether units go back if nobody needs them, or are to and nobody gives them back yet; whoever
@@ -381,7 +393,7 @@ impl Pool {
         };
         match &state.source {
             Source::Asked => here(Whence::Asked, given, state.dry_until_ns),
-            Source::Nothing { until_ns } => here(Whence::Nothing, given, *until_ns),
+            Source::Nothing => here(Whence::Nothing, given, state.again_at_ns),
             Source::Part { units: part, fill, .. } => {
                 let full_in = Duration::from_nanos(fill.full_at_ns.saturating_sub(now_ns));
                 let (left, wait) = part.left(full_in);
@@ -417,7 +429,7 @@ impl State {
         match &self.source {
             Source::Asked => self.dry,
             Source::Part { units, fill, .. } => room_at(units, fill) > now.mono_ns(),
-            Source::Nothing { .. } => true,
+            Source::Nothing => true,
         }
     }
 

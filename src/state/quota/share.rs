@@ -131,6 +131,13 @@ impl Want {
         }
     }
 
+    /// There was no room to ask now.
+    pub fn put_off(&self, now: Moment) {
+        if let Some(pool) = self.pool() {
+            pool.put_off(now);
+        }
+    }
+
     /// Whose it is, as text that tells all quotas apart.
     #[must_use]
     pub fn label(&self) -> String {

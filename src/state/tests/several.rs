@@ -230,8 +230,30 @@ fn nothing_is_spent_where_nothing_is_known() {
     let quotas = hourly(60);
     let wants = quotas.wants(WHO, OP, UP, at(0));
     wants[0].supply(Supply::Nothing, at(0));
-    assert_eq!(exceeded(&quotas, at(10)).reset, Duration::from_millis(990));
-    assert!(is_unasked(&quotas.charge(WHO, OP, UP, at(1_000))));
+    // Which is no word of anybody's having spent it.
+    assert!(is_unasked(&quotas.charge(WHO, OP, UP, at(10))));
+    assert!(quotas.wants(WHO, OP, UP, at(999)).is_empty());
+    assert_eq!(quotas.wants(WHO, OP, UP, at(1_000)).len(), 1);
+    let trial = of(&[LimitSpec { mode: Mode::Shadow, ..limit("tried", &[per(60, 3_600)]) }]);
+    trial.wants(WHO, OP, UP, at(0))[0].supply(Supply::Nothing, at(0));
+    assert!(trial.charge(WHO, OP, UP, at(10)).unwrap().shadowed.is_empty());
+}
+
+#[test]
+fn mon_2_what_there_was_no_room_to_ask_leaves_everybody_what_is_in_hand() {
+    let quotas = hourly(1_600);
+    let want = quotas.wants(WHO, OP, UP, at(0)).remove(0);
+    let mut giver = Giver { left: 1_600, debt: 0 };
+    for turn in 0..40 {
+        assert!(request(&quotas, &mut giver, at(turn)));
+    }
+    want.put_off(at(50));
+    assert!(quotas.charge(WHO, OP, UP, at(60)).is_ok(), "some are left");
+    while quotas.charge(WHO, OP, UP, at(60)).is_ok() {}
+    assert!(is_unasked(&quotas.charge(WHO, OP, UP, at(60))), "nobody said that it is used up");
+    assert!(quotas.wants(WHO, OP, UP, at(149)).is_empty(), "nobody waits for the same again");
+    assert!(!quotas.wants(WHO, OP, UP, at(150)).is_empty());
+    assert!(request(&quotas, &mut giver, at(150)));
 }
 
 #[test]

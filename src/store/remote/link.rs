@@ -174,7 +174,9 @@ impl Link {
         call: Call<'_>,
         read: impl FnOnce(Value) -> Option<T>,
     ) -> Result<T, StoreFault> {
-        let _seat = self.flight.try_acquire().map_err(|_full| StoreFault::Busy)?;
+        // In a moment of many calls there is a seat soon.
+        let seat = timeout(self.settings.time_out, self.flight.acquire()).await;
+        let Ok(Ok(_seat)) = seat else { return Err(StoreFault::Busy) };
         let mut invocation = call.script.prepare_invoke();
         invocation.key(&self.places.meta);
         for key in call.keys {

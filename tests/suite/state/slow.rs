@@ -1,15 +1,19 @@
-//! A server whose answers take their time: what needs several of them still has its turn (MON-2).
+//! A server whose answers take their time: what needs several of them still has its turn, and so have
+//! many at once (MON-2).
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sekisho::mock::Scenario;
+use sekisho::store::{Ask, LeaseKey, Metered, Rate, Remote, Store as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::{eventually, identities, passes, shared, value};
-use crate::store::redis::Server;
+use crate::store::redis::{Server, memory, settings};
+use crate::store::{id, now, sound};
 use crate::support::{Plan, World};
 
 /// Longer than a unit of a slow quota is kept for nobody.
@@ -59,4 +63,25 @@ async fn mon_2_two_slow_windows_are_had_together_of_a_server_that_is_far_away() 
     eventually("it is sound", || value(&world, "sekisho_state_sound").then_some(())).await;
     assert!(passes(&world, "twice").await);
     Box::pin(world.finish()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_more_questions_at_once_than_there_are_seats_wait_for_one() {
+    let server = Server::start().await;
+    let port = lagging(server.port).await;
+    let store = Arc::new(Remote::start(settings(server.endpoint(port), 1), memory(1)));
+    sound(&*store).await;
+    let asking: Vec<_> = (0..600)
+        .map(|nth: u32| {
+            let store = Arc::clone(&store);
+            let key = LeaseKey { of: Metered::Identity, id: id(&nth.to_string()), window: 0 };
+            let rate = Rate::new(Duration::from_secs(1), 10).unwrap();
+            let late = Duration::ZERO;
+            let ask = Ask { key, rate, wanted: 1, debt: 0, returned: 0, late };
+            tokio::spawn(async move { store.lease(ask, now()).await })
+        })
+        .collect();
+    for asked in asking {
+        assert_eq!(asked.await.unwrap().map(|lease| lease.granted), Ok(1));
+    }
 }

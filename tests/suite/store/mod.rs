@@ -72,17 +72,17 @@ pub(super) async fn until(store: &dyn Store, wanted: impl Fn(Condition) -> bool)
     *seen.unwrap_or_else(|_| panic!("still {:?}", *store.condition().borrow())).unwrap()
 }
 
-pub(super) async fn sound(store: &dyn Store) {
+pub(crate) async fn sound(store: &dyn Store) {
     until(store, |condition| condition == Condition::Sound).await;
 }
 
 /// One clock for all tests, as there is one in a process.
-pub(super) fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     static CLOCK: LazyLock<Clock> = LazyLock::new(Clock::system);
     CLOCK.now()
 }
 
-pub(super) fn id(name: &str) -> KeyId {
+pub(crate) fn id(name: &str) -> KeyId {
     KeyId::of(&redis::secret(redis::ENVIRONMENT), "identity", name.as_bytes())
 }
 
