@@ -11,6 +11,7 @@ use super::pool::{Lack, Pool, Taken};
 use super::share::Among;
 use super::units::ns;
 use crate::base::Moment;
+use crate::policy::Mode;
 
 /// What is spent in one window. Shared with the configuration before and after this one.
 #[derive(Debug, Default)]
@@ -56,15 +57,15 @@ impl Meter {
 
     /// As [`Gate::test`], and whether this gateway was given anything to spend.
     #[inline]
-    pub(super) fn test(&self, gate: &Gate, now: Moment) -> Result<u64, Lack> {
+    pub(super) fn test(&self, gate: &Gate, mode: Mode, now: Moment) -> Result<u64, Lack> {
         let left = gate.test(&self.number, now).map_err(Lack::Dry)?;
         let Some(pool) = &self.pool else { return Ok(left) };
-        gate.units().map_or(Ok(()), |units| pool.test(&units, now))?;
+        gate.units().map_or(Ok(()), |units| pool.test(&units, mode, now))?;
         Ok(left)
     }
 
-    pub(super) fn is_unasked(&self, gate: &Gate, now: Moment) -> bool {
-        self.pool.is_some() && self.test(gate, now) == Err(Lack::Unasked)
+    pub(super) fn is_unasked(&self, gate: &Gate, mode: Mode, now: Moment) -> bool {
+        self.pool.is_some() && self.test(gate, mode, now) == Err(Lack::Unasked)
     }
 
     /// What it was taken from, and whether it is time to ask for more, or to tell what was taken.

@@ -243,7 +243,7 @@ impl Quotas {
         let mut longest: Option<Standing> = None;
         let (mut shadowed, mut unasked): (Vec<LimitIx>, Option<Standing>) = (Vec::new(), None);
         for (bucket, limit, lane) in applying() {
-            match (bucket.meter.test(&lane.gate, now), limit.mode) {
+            match (bucket.meter.test(&lane.gate, limit.mode, now), limit.mode) {
                 (Ok(left), Mode::Enforced) => {
                     if let Gate::Requests(rate) = &lane.gate
                         && tightest.is_none_or(|(least, ..)| left < least)
@@ -293,7 +293,8 @@ impl Quotas {
                     held.0.push(Arc::clone(&bucket.meter));
                 }
                 Gate::Bytes(_) | Gate::PiiRecords(_) => {
-                    low |= limit.mode == Mode::Shadow && bucket.meter.is_unasked(&lane.gate, now);
+                    low |= limit.mode == Mode::Shadow
+                        && bucket.meter.is_unasked(&lane.gate, limit.mode, now);
                 }
             }
             if limit.sharing == Sharing::All {

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::fill::Fill;
 use super::units::{Counts, FRESH_FOR, Units, ns};
 use crate::base::Moment;
+use crate::policy::Mode;
 
 /// Units that were not spent by then are lost. So a gateway that falls silent keeps little back, and
 /// over any time all gateways together spend what the quota gives in so much more.
@@ -149,8 +150,9 @@ impl Default for State {
 }
 
 impl Pool {
-    /// Whether one more request may go, as far as is known here.
-    pub(super) fn test(&self, units: &Units, now: Moment) -> Result<(), Lack> {
+    /// Whether one more request may go, as far as is known here. A limit on trial keeps nobody waiting,
+    /// and so believes that there is nothing until one unit more comes back by time.
+    pub(super) fn test(&self, units: &Units, mode: Mode, now: Moment) -> Result<(), Lack> {
         let mut state = self.state.lock();
         state.expire(now);
         let now_ns = now.mono_ns();
@@ -158,8 +160,12 @@ impl Pool {
             return Ok(());
         }
         let until = |at: u64| Lack::Dry(Duration::from_nanos(at.saturating_sub(now_ns)));
+        let sure_until_ns = match mode {
+            Mode::Enforced => state.sure_until_ns,
+            Mode::Shadow => state.dry_until_ns,
+        };
         match &state.source {
-            Source::Asked if now_ns < state.sure_until_ns => Err(until(state.dry_until_ns)),
+            Source::Asked if now_ns < sure_until_ns => Err(until(state.dry_until_ns)),
             Source::Asked
                 if units.counts == Counts::Amounts
                     && (now_ns < state.fresh_until_ns || state.unspent(units) > 0) =>

@@ -321,6 +321,27 @@ fn mon_2_nobody_waits_for_the_others_because_of_a_limit_on_trial() {
 }
 
 #[test]
+fn mon_2_a_limit_on_trial_reports_of_two_gateways_what_it_would_have_refused() {
+    let tried = || of(&[LimitSpec { mode: Mode::Shadow, ..limit("tried", &[per(500, 86_400)]) }]);
+    let (gateways, mut giver) = ([tried(), tried()], Giver { left: 500, debt: 0 });
+    let mut shadowed = 0;
+    for turn in 0..400 {
+        // Longer than what an enforced limit believes.
+        for gateway in &gateways {
+            let now = at(turn * 2_000);
+            let charged = gateway.charge(WHO, OP, UP, now).unwrap();
+            shadowed += charged.shadowed.len();
+            if charged.low {
+                for want in gateway.wants(WHO, OP, UP, now) {
+                    giver.answer(&want, 2, now);
+                }
+            }
+        }
+    }
+    assert!((295..=300).contains(&shadowed), "{shadowed} of 300");
+}
+
+#[test]
 fn mon_3_what_nobody_has_left_is_overdrawn_by_a_step_at_most() {
     let amount = Amount { count: 5_000, per: Duration::from_secs(86_400) };
     let quotas = of(&[measured("records", Measure::PiiRecords(vec![amount]))]);
