@@ -7,8 +7,9 @@
 //! does not need it after all.
 //! What is counted afterwards (bytes, records) is told within [`TELL_AFTER`].
 //! While nobody can be asked, this gateway's part of the rate is what it spends, and what it spent is
-//! told when it can be again: `store::allowance` decides.
+//! told when it can be again, by the process that there is then: `store::allowance` decides.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -38,11 +39,15 @@ pub(super) struct Leases {
     pub(super) secret: SharedSecret,
     /// Since when the store can't be had, for all quotas or for some; their parts were empty then.
     pub(super) faulty_since: Mutex<Option<Moment>>,
+    /// The store may be owed what nobody is about to tell: by the process before this one, or for want
+    /// of room.
+    pub(super) untold: AtomicBool,
 }
 
 impl Leases {
     pub(super) fn new(store: Arc<dyn Store>, secret: SharedSecret) -> Self {
-        Self { store, secret, faulty_since: Mutex::new(None) }
+        let (faulty_since, untold) = (Mutex::new(None), AtomicBool::new(false));
+        Self { store, secret, faulty_since, untold }
     }
 }
 
@@ -221,6 +226,7 @@ impl Engine {
             // Of the call, not of the store: what is in hand is spent, and who comes later asks again.
             Err(_busy) => {
                 want.put_off(self.clock.now());
+                self.leases.untold.store(true, Ordering::Release);
                 "failed"
             }
         };

@@ -45,7 +45,7 @@ impl Engine {
     pub fn part_again(&self, parting: &mut Parting, before: &Live) {
         let now = self.clock.now();
         parting.owed.extend(before.quotas.spent_since(&mut parting.mark, now));
-        parting.mark = self.live().quotas.mark(now);
+        parting.mark = self.live().quotas.mark_again(now);
     }
 
     /// Nobody takes this process' place after all.
@@ -78,6 +78,7 @@ impl Engine {
         };
         let unread = pieces.iter().filter(|piece| !add(piece)).count();
         live.quotas.mark_spent(now);
+        self.leases.untold.store(true, Ordering::Release);
         let unread = u64::try_from(unread).unwrap_or(u64::MAX);
         if unread > 0 {
             self.metrics.state.refused.inc_by(unread);

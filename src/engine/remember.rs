@@ -102,6 +102,7 @@ impl Engine {
         for source in all {
             refused = refused.saturating_add(self.memory.load(source, now).await?.refused);
         }
+        self.leases.untold.store(true, Ordering::Release);
         if refused > 0 {
             self.metrics.state.refused.inc_by(refused);
             self.report_event(&Event::MemoryRefused { count: refused });
@@ -117,7 +118,9 @@ impl Engine {
     pub async fn recall_spent(&self) -> Result<(), StoreFault> {
         let live = self.live();
         let quotas = SpentQuotas::new(&self.memory, &live);
-        self.memory.load(&quotas, self.clock.now()).await.map(|_loaded| ())
+        let loaded = self.memory.load(&quotas, self.clock.now()).await;
+        self.leases.untold.store(true, Ordering::Release);
+        loaded.map(|_pieces| ())
     }
 
     /// Writes down what has changed.
@@ -239,7 +242,7 @@ impl Engine {
                     self.metrics.state.sound.set(1);
                     // One call that failed, or an outage too short to be seen here, is enough.
                     let apart = self.leases.faulty_since.lock().is_some();
-                    if apart {
+                    if self.leases.untold.swap(false, Ordering::AcqRel) || apart {
                         self.come_together().await;
                     }
                     if let Some((_, since)) = before {

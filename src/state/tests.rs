@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod debts;
 mod given_back;
 mod moved;
 mod saved;

@@ -3,6 +3,7 @@
 mod alarms;
 mod changes;
 mod drain;
+mod owed;
 mod reloads;
 mod remembered;
 mod upgrade;

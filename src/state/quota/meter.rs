@@ -75,6 +75,12 @@ impl Meter {
         both.map_or((Taken::Nothing, false), |(pool, units)| pool.take(amount, &units, now))
     }
 
+    /// Whether there is something to write down of it.
+    pub(super) fn is_to_keep(&self, now: Moment) -> bool {
+        self.number.load(Ordering::Relaxed) > now.mono_ns()
+            || self.pool.as_ref().is_some_and(|pool| pool.is_to_keep())
+    }
+
     /// How long to wait, where a step or more was spent that was not there, here or by all together.
     #[inline]
     pub(super) fn overdrawn(&self, flow: &Flow, now: Moment) -> Option<Duration> {

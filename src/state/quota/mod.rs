@@ -137,7 +137,7 @@ pub struct Quotas {
     accounts: Box<[Account]>,
     among: Among,
     /// Accounts, and then limits that are shared, of which something was spent since it was saved.
-    changed: Marks,
+    changed: Arc<Marks>,
 }
 
 #[derive(Debug)]
@@ -219,7 +219,7 @@ impl Quotas {
             }
         }
         if errors.is_empty() {
-            let changed = Marks::new(accounts.len().saturating_add(limits.len()));
+            let changed = Arc::new(Marks::new(accounts.len().saturating_add(limits.len())));
             let (limits, accounts) = (limits.into(), accounts.into());
             Ok(Self { limits, shared, shared_turn: Arc::default(), accounts, among, changed })
         } else {

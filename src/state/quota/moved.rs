@@ -8,17 +8,18 @@
 use std::sync::atomic::Ordering;
 
 use super::saved::{
-    OF_ALL_SINCE, OF_ONE_SINCE, Places, SavedFault, Whose, kind_of, put_text, read,
+    OF_ALL_SINCE, OF_ONE_SINCE, OWED, Places, SavedFault, VERSION, Whose, kind_of, owed_in, piece,
+    put_row, read,
 };
-use super::saved::{VERSION, sum_of};
-use super::{Quotas, limit};
+use super::{Meter, Quotas, limit};
 use crate::base::{IdentityIx, LimitIx, Moment};
 
 /// How much of everything had been spent at one moment.
 #[derive(Debug)]
 pub struct Mark {
-    /// By account, and then by limit that is shared; of each its windows.
-    numbers: Vec<Vec<u64>>,
+    /// By account, and then by limit that is shared; of each its windows: what was spent, and what was
+    /// owed that the other process reads from the file.
+    numbers: Vec<Vec<(u64, u64)>>,
     at: Moment,
 }
 
@@ -29,62 +30,63 @@ impl Quotas {
         identities.chain(shared)
     }
 
-    /// How much is spent now.
+    /// How much is spent now, just before all of it is written down.
     #[must_use]
     pub fn mark(&self, now: Moment) -> Mark {
+        self.mark_with(now, |meter| meter.pool.as_ref().map_or(0, |pool| pool.owed()))
+    }
+
+    /// The same of a configuration that took another one's place since.
+    #[must_use]
+    pub fn mark_again(&self, now: Moment) -> Mark {
+        self.mark_with(now, |_| 0)
+    }
+
+    fn mark_with(&self, now: Moment, known: impl Fn(&Meter) -> u64) -> Mark {
         let of = |whose| {
             let mut numbers = Vec::new();
             self.each_meter(whose, |_, _, meter| {
-                numbers.push(meter.number.load(Ordering::Relaxed));
+                numbers.push((meter.number.load(Ordering::Relaxed), known(meter)));
             });
             numbers
         };
         Mark { numbers: self.everybody().map(of).collect(), at: now }
     }
 
-    /// What was spent since a mark, which moves: one piece for each that spent anything.
+    /// What was spent since a mark, which moves: one piece for each that spent anything. What is owed of
+    /// it the other process owes from now on, where the store can't be told from here.
     #[must_use]
     pub fn spent_since(&self, mark: &mut Mark, now: Moment) -> Vec<Vec<u8>> {
-        let after = self.mark(now);
-        let before = std::mem::replace(mark, after);
-        let mut pieces = Vec::new();
-        let both = before.numbers.iter().zip(&mark.numbers);
-        for (whose, (before_of, after_of)) in self.everybody().zip(both) {
-            if before_of != after_of {
-                pieces.extend(self.piece(whose, before_of, after_of, before.at));
+        let before = std::mem::replace(mark, Mark { numbers: Vec::new(), at: now });
+        let (mut pieces, since_ns) = (Vec::new(), before.at.mono_ns());
+        for (whose, numbers) in self.everybody().zip(before.numbers) {
+            let kind = match whose {
+                Whose::Identity(_) => OF_ONE_SINCE,
+                Whose::Everybody(_) => OF_ALL_SINCE,
+            };
+            let (mut after, mut rows) = (Vec::with_capacity(numbers.len()), Vec::new());
+            let mut numbers = numbers.into_iter();
+            self.each_meter(whose, |limit, lane, meter| {
+                let number = meter.number.load(Ordering::Relaxed);
+                after.push((number, 0));
+                let (Some((before, known)), Some(kind)) = (numbers.next(), kind_of(&lane.gate))
+                else {
+                    return;
+                };
+                let spent = number.saturating_sub(before.max(since_ns));
+                if spent > 0 {
+                    put_row((limit, kind, lane), spent, &mut rows);
+                }
+                if let Some(owed @ 1..) = meter.pool.as_ref().map(|pool| pool.hand_over(known)) {
+                    put_row((limit, kind + OWED, lane), owed, &mut rows);
+                }
+            });
+            mark.numbers.push(after);
+            if let (false, Some(name)) = (rows.is_empty(), self.name_of(whose)) {
+                pieces.push(piece(kind, name, &rows));
             }
         }
         pieces
-    }
-
-    fn piece(&self, whose: Whose, before: &[u64], after: &[u64], since: Moment) -> Option<Vec<u8>> {
-        let kind = match whose {
-            Whose::Identity(_) => OF_ONE_SINCE,
-            Whose::Everybody(_) => OF_ALL_SINCE,
-        };
-        let mut out = vec![VERSION, kind];
-        put_text(self.name_of(whose)?, &mut out);
-        let empty = out.len();
-        let mut numbers = before.iter().zip(after);
-        self.each_meter(whose, |limit, lane, _| {
-            let (Some((before, after)), Some(kind)) = (numbers.next(), kind_of(&lane.gate)) else {
-                return;
-            };
-            let spent = after.saturating_sub((*before).max(since.mono_ns()));
-            if spent > 0 {
-                put_text(&limit.name, &mut out);
-                out.push(kind);
-                let period = u32::try_from(lane.gate.per().as_secs()).unwrap_or(u32::MAX);
-                out.extend_from_slice(&period.to_be_bytes());
-                out.extend_from_slice(&spent.to_be_bytes());
-            }
-        });
-        if out.len() == empty {
-            return None;
-        }
-        let sum = sum_of(&out);
-        out.extend_from_slice(&sum);
-        Some(out)
     }
 
     /// Charges what the other process spent. Names and windows that this configuration does not have
@@ -109,6 +111,9 @@ impl Quotas {
         };
         let Some(whose) = whose else { return Ok(()) };
         self.each_meter(whose, |limit: &limit::Limit, lane, meter| {
+            if let (Some(pool), Some(row)) = (&meter.pool, owed_in(&rows, limit, lane)) {
+                pool.owe(row.time);
+            }
             let period = lane.gate.per().as_secs();
             let row = rows.iter().find(|row| {
                 row.limit == limit.name.as_str()

@@ -3,6 +3,8 @@
 //!
 //! What is spent here was given first, so the sum over all gateways is the quota. A gateway that can't
 //! ask spends its own part of the rate, which it owes and tells afterwards.
+mod debts;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -121,6 +123,8 @@ struct State {
     going_back: bool,
     /// Spent and not told; below zero: given and not spent. In requests, bytes or records.
     owed: i64,
+    /// The file says that something is owed.
+    kept: bool,
     /// Nothing was left when this gateway last asked.
     dry: bool,
     /// Bytes or records that were spent since there was nothing left to spend.
@@ -143,6 +147,7 @@ impl Default for State {
             back_ns: 0,
             going_back: false,
             owed: 0,
+            kept: false,
             dry: false,
             overdrawn: 0,
         }
@@ -461,9 +466,12 @@ impl State {
         u32::try_from(left / units.grain.max(1)).unwrap_or(u32::MAX)
     }
 
+    fn debt(&self) -> u64 {
+        u64::try_from(self.owed).unwrap_or(0)
+    }
+
     fn told(&self, units: &Units) -> u32 {
-        let owed = u64::try_from(self.owed).unwrap_or(0);
-        u32::try_from(owed / units.grain.max(1)).unwrap_or(u32::MAX)
+        u32::try_from(self.debt() / units.grain.max(1)).unwrap_or(u32::MAX)
     }
 }
 

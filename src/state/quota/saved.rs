@@ -7,7 +7,8 @@
 //!
 //! Version (1), whose (1), name; then of each window in use: limit, kind (1), period in seconds (4),
 //! arrival time in milliseconds since 1970 (8); a sum (8). Integers are big-endian; texts have their
-//! length (1) before them.
+//! length (1) before them. What a gateway owes the store that several share is a row like these, of a
+//! kind of its own, with the amount in place of the time: a version that does not know it passes it over.
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
@@ -24,6 +25,8 @@ const OF_ONE: u8 = 1;
 const OF_ALL: u8 = 2;
 pub(super) const OF_ONE_SINCE: u8 = 3;
 pub(super) const OF_ALL_SINCE: u8 = 4;
+/// Added to a row's kind: what is owed.
+pub(super) const OWED: u8 = 16;
 
 /// Who has spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,7 @@ pub(super) struct Row<'a> {
     pub(super) limit: &'a str,
     pub(super) kind: u8,
     pub(super) period_secs: u32,
-    /// When it is full again, in milliseconds since 1970; see also `moved`.
+    /// When it is full again, in milliseconds since 1970; or how much is owed. See also `moved`.
     pub(super) time: u64,
 }
 
@@ -81,21 +84,20 @@ impl Quotas {
         self.changed.take(most).into_iter().filter_map(whose).collect()
     }
 
-    /// Everything that is owed is to be written once more: the wall clock was set, another
+    /// Everything that was spent is to be written once more: the wall clock was set, another
     /// configuration is in force, or the process ends.
     pub fn mark_spent(&self, now: Moment) {
-        let is_spent = |meter: &Meter| meter.number.load(Ordering::Relaxed) > now.mono_ns();
         for (at, account) in self.accounts.iter().enumerate() {
             let own = |bucket: &&Bucket| {
                 locate(&self.limits, bucket)
                     .is_some_and(|(limit, _)| limit.sharing == Sharing::Each)
             };
-            if account.buckets.iter().filter(own).any(|bucket| is_spent(&bucket.meter)) {
+            if account.buckets.iter().filter(own).any(|bucket| bucket.meter.is_to_keep(now)) {
                 self.changed.mark(at);
             }
         }
         for (at, meters) in self.shared.iter().enumerate() {
-            if meters.iter().any(|meter| is_spent(meter)) {
+            if meters.iter().any(|meter| meter.is_to_keep(now)) {
                 self.changed.mark(self.accounts.len() + at);
             }
         }
@@ -110,36 +112,27 @@ impl Quotas {
         }
     }
 
-    /// What was spent, in at most some KB; empty if everything has come back.
+    /// What was spent and is owed, in at most some KB; empty if everything has come back and was told.
     #[must_use]
     pub fn save(&self, whose: Whose, now: Moment) -> Vec<u8> {
-        let (kind, name) = match whose {
-            Whose::Identity(_) => (OF_ONE, self.name_of(whose)),
-            Whose::Everybody(_) => (OF_ALL, self.name_of(whose)),
+        let kind = match whose {
+            Whose::Identity(_) => OF_ONE,
+            Whose::Everybody(_) => OF_ALL,
         };
-        let Some(name) = name else { return Vec::new() };
-        let mut out = vec![VERSION, kind];
-        put_text(name, &mut out);
-        let before = out.len();
+        let mut rows = Vec::new();
         self.each_meter(whose, |limit, lane, meter| {
             let spent_until = meter.number.load(Ordering::Relaxed);
             let ahead = spent_until.saturating_sub(now.mono_ns());
             let Some(kind) = kind_of(&lane.gate) else { return };
             if ahead > 0 {
-                put_text(&limit.name, &mut out);
-                out.push(kind);
-                let period = u32::try_from(lane.gate.per().as_secs()).unwrap_or(u32::MAX);
-                out.extend_from_slice(&period.to_be_bytes());
                 let unix_ms = now.unix_ms().saturating_add(ahead.div_ceil(1_000_000));
-                out.extend_from_slice(&unix_ms.to_be_bytes());
+                put_row((limit, kind, lane), unix_ms, &mut rows);
+            }
+            if let Some(owed @ 1..) = meter.pool.as_ref().map(|pool| pool.keep_owed()) {
+                put_row((limit, kind + OWED, lane), owed, &mut rows);
             }
         });
-        if out.len() == before {
-            return Vec::new();
-        }
-        let sum = sum_of(&out);
-        out.extend_from_slice(&sum);
-        out
+        self.name_of(whose).map(|name| piece(kind, name, &rows)).unwrap_or_default()
     }
 
     /// For [`restore`](Self::restore), which is called for each of many.
@@ -180,6 +173,9 @@ impl Quotas {
             let Some(kind) = kind_of(&lane.gate) else { return };
             let of_limit =
                 || rows.iter().filter(|row| row.limit == limit.name.as_str() && row.kind == kind);
+            if let (Some(pool), Some(row)) = (&meter.pool, owed_in(rows, limit, lane)) {
+                pool.restore_owed(row.time);
+            }
             let period = lane.gate.per().as_secs();
             let same = of_limit().find(|row| u64::from(row.period_secs) == period);
             // A window that is new is as empty as the emptiest of its limit.
@@ -228,13 +224,48 @@ pub(super) const fn kind_of(gate: &Gate) -> Option<u8> {
     }
 }
 
-pub(super) fn put_text(name: &Name, out: &mut Vec<u8>) {
+/// What is owed of a window, among what was read.
+pub(super) fn owed_in<'r, 'a>(
+    rows: &'r [Row<'a>],
+    limit: &Limit,
+    lane: &Lane,
+) -> Option<&'r Row<'a>> {
+    let kind = kind_of(&lane.gate)? + OWED;
+    rows.iter().find(|row| {
+        row.limit == limit.name.as_str()
+            && row.kind == kind
+            && u64::from(row.period_secs) == lane.gate.per().as_secs()
+    })
+}
+
+pub(super) fn put_row((limit, kind, lane): (&Limit, u8, &Lane), number: u64, out: &mut Vec<u8>) {
+    put_text(&limit.name, out);
+    out.push(kind);
+    let period = u32::try_from(lane.gate.per().as_secs()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&period.to_be_bytes());
+    out.extend_from_slice(&number.to_be_bytes());
+}
+
+/// Empty where there are no rows.
+pub(super) fn piece(kind: u8, name: &Name, rows: &[u8]) -> Vec<u8> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut out = vec![VERSION, kind];
+    put_text(name, &mut out);
+    out.extend_from_slice(rows);
+    let sum = sum_of(&out);
+    out.extend_from_slice(&sum);
+    out
+}
+
+fn put_text(name: &Name, out: &mut Vec<u8>) {
     // A name has at most 96 bytes.
     out.push(u8::try_from(name.as_str().len()).unwrap_or(0));
     out.extend_from_slice(name.as_str().as_bytes());
 }
 
-pub(super) fn sum_of(bytes: &[u8]) -> [u8; SUM] {
+fn sum_of(bytes: &[u8]) -> [u8; SUM] {
     HashKey::new(SUM_KEY).hash(bytes).to_be_bytes()
 }
 

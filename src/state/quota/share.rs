@@ -7,7 +7,7 @@ use super::limit::{Lane, Limit};
 use super::pool::{Given, Pool, Supply};
 use super::units::{Counts, Units};
 use super::{Account, Bucket, Meter, Quotas, locate};
-use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
+use crate::base::{IdentityIx, Marks, Moment, Name, OperationIx, UpstreamIx};
 use crate::policy::{Mode, Sharing};
 
 /// How many gateways spend from the quotas.
@@ -29,26 +29,12 @@ pub struct Want {
     pub units: Units,
     pub mode: Mode,
     meter: Arc<Meter>,
+    changed: Arc<Marks>,
+    /// Whose mark to set there.
+    place: usize,
 }
 
 impl Want {
-    /// Of one window that an identity spends from.
-    pub(super) fn of(
-        account: &Account,
-        bucket: &Bucket,
-        (limit, lane): (&Limit, &Lane),
-        units: Units,
-    ) -> Self {
-        Self {
-            limit: limit.name.clone(),
-            account: (limit.sharing == Sharing::Each).then(|| account.name.clone()),
-            period: lane.gate.per(),
-            units,
-            mode: limit.mode,
-            meter: Arc::clone(&bucket.meter),
-        }
-    }
-
     pub(super) fn pool(&self) -> Option<&Pool> {
         self.meter.pool.as_deref()
     }
@@ -115,6 +101,10 @@ impl Want {
     pub fn answered(&self, told: u32, given: Given, now: Moment) {
         if let Some(pool) = self.pool() {
             pool.answered(told, given, &self.units, now);
+            if told > 0 {
+                // It is owed no more.
+                self.changed.mark(self.place);
+            }
         }
     }
 
@@ -181,30 +171,76 @@ impl Quotas {
         self.applying(account, operation, upstream)
             .filter_map(|(bucket, limit, lane)| {
                 let (pool, units) = bucket.meter.pool.as_deref().zip(lane.gate.units())?;
-                which(pool, &units).then(|| Want::of(account, bucket, (limit, lane), units))
+                which(pool, &units)
+                    .then(|| self.want_of((who, account), bucket, (limit, lane), units))
             })
             .collect()
     }
 
-    /// Every quota whose units do not come by asking, or of which something was spent and not told.
+    /// Every quota whose units do not come by asking, or of which something was spent and not told; each
+    /// of them once.
     #[must_use]
     pub fn apart(&self) -> Vec<Want> {
-        let mut apart: Vec<Want> = Vec::new();
-        for account in &self.accounts {
+        let mut apart = Vec::new();
+        let mut look = |account, place, (limit, lane): (&Limit, &Lane), meter: &Arc<Meter>| {
+            if let Some((pool, units)) = meter.pool.as_deref().zip(lane.gate.units())
+                && pool.is_apart(&units)
+            {
+                apart.push(self.want(account, place, (limit, lane), (meter, units)));
+            }
+        };
+        for (place, account) in self.accounts.iter().enumerate() {
             for bucket in &account.buckets {
-                let Some((limit, lane)) = locate(&self.limits, bucket) else { continue };
-                let Some((pool, units)) = bucket.meter.pool.as_deref().zip(lane.gate.units())
-                else {
-                    continue;
-                };
-                let each = limit.sharing == Sharing::Each;
-                let known = |want: &Want| Arc::ptr_eq(&want.meter, &bucket.meter);
-                if pool.is_apart(&units) && (each || !apart.iter().any(known)) {
-                    apart.push(Want::of(account, bucket, (limit, lane), units));
+                if let Some((limit, lane)) = locate(&self.limits, bucket)
+                    && limit.sharing == Sharing::Each
+                {
+                    look(Some(&account.name), place, (limit, lane), &bucket.meter);
+                }
+            }
+        }
+        let places = self.accounts.len()..;
+        for (place, (limit, meters)) in places.zip(self.limits.iter().zip(&self.shared)) {
+            if limit.sharing == Sharing::All {
+                for (lane, meter) in limit.lanes.iter().zip(meters) {
+                    look(None, place, (limit, lane), meter);
                 }
             }
         }
         apart
+    }
+
+    /// Of one window that an identity spends from.
+    pub(super) fn want_of(
+        &self,
+        (who, account): (IdentityIx, &Account),
+        bucket: &Bucket,
+        (limit, lane): (&Limit, &Lane),
+        units: Units,
+    ) -> Want {
+        let (account, place) = match limit.sharing {
+            Sharing::Each => (Some(&account.name), who.index()),
+            Sharing::All => (None, self.accounts.len() + bucket.limit.index()),
+        };
+        self.want(account, place, (limit, lane), (&bucket.meter, units))
+    }
+
+    fn want(
+        &self,
+        account: Option<&Name>,
+        place: usize,
+        (limit, lane): (&Limit, &Lane),
+        (meter, units): (&Arc<Meter>, Units),
+    ) -> Want {
+        Want {
+            limit: limit.name.clone(),
+            account: account.cloned(),
+            period: lane.gate.per(),
+            units,
+            mode: limit.mode,
+            meter: Arc::clone(meter),
+            changed: Arc::clone(&self.changed),
+            place,
+        }
     }
 
     #[must_use]

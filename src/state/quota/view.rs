@@ -102,7 +102,7 @@ impl Quotas {
                 Whence::Nothing => Source::Nothing,
             };
             let asked = window.source == Source::Store;
-            let ask = asked.then(|| Want::of(account, bucket, (limit, lane), units));
+            let ask = asked.then(|| self.want_of((who, account), bucket, (limit, lane), units));
             if ask.is_none() {
                 window.no_more_than(left, wait);
             }

@@ -26,7 +26,7 @@ impl Sekisho {
     }
 
     /// Returns when everything up to now is written down.
-    async fn has_written(&self) {
+    pub(super) async fn has_written(&self) {
         let admin = self.admin().await;
         let asked_at = now().unix_secs();
         eventually("memory is on disk", || {
@@ -50,7 +50,7 @@ fn metrics(admin: SocketAddr) -> Option<String> {
 }
 
 impl Place {
-    async fn limited(&self, gateway: &Sekisho) -> Reply {
+    pub(super) async fn limited(&self, gateway: &Sekisho) -> Reply {
         let claims = TokenClaims::new(ISSUER, "limited-caller", AUDIENCE);
         let token = self.pki.signer.sign(&claims, now()).unwrap();
         let call = bearing(get(ORDERS), &token);
