@@ -2,7 +2,8 @@
 //! (`sd_listen_fds(3)`), or those of the process whose place it takes.
 //!
 //! A service manager has its sockets open as well, whoever serves there: their addresses can't be bound
-//! anew. So they are kept for as long as there is a process, for listeners that come or return.
+//! anew. So they are kept for as long as there is a process, for listeners that come or return. Those of
+//! the process before are closed once everybody has his own: whoever connects there would wait in vain.
 use std::io;
 use std::net::{SocketAddr, TcpListener as Socket};
 use std::os::fd::OwnedFd;
@@ -155,6 +156,11 @@ impl Given {
         }
         socket.set_nonblocking(true)?;
         TcpListener::from_std(socket).map(Some)
+    }
+
+    /// Closes those of the process before that nobody asked for.
+    pub(super) fn forget_before(&mut self) {
+        self.0.retain(|one| matches!(one.from, From::Manager(_)));
     }
 
     /// Says which sockets of the service manager nobody wants: whoever connects there waits in vain.

@@ -107,6 +107,7 @@ impl Prepared {
             });
             Failure::new(each.collect::<Vec<_>>().join("; "))
         })?;
+        given.forget_before();
         given.tell_unused(|address| bound.holds(address));
         Ok(Self { snapshot, clock, began, metrics, log, pseudonym_master, bound, given })
     }

@@ -157,3 +157,44 @@ async fn net_1_a_service_manager_s_socket_is_there_for_a_listener_that_returns()
         line.stop().await;
     }
 }
+
+/// Nobody would ever accept there: a balancer must see that, and another program may want the port.
+#[tokio::test(flavor = "multi_thread")]
+async fn net_1_where_a_listener_is_no_more_nobody_listens_after_an_upgrade() {
+    let place = Place::new().await;
+    let spots = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [first, then] = spots.map(|spot| spot.local_addr().unwrap());
+    // The process before has to hand over what the next one has no use for.
+    let set = |wanted: &[(&str, &str)]| {
+        let waits = "\n[reload]\napply = \"on-request\"\n";
+        place.write(|text| listening(text, wanted) + waits);
+    };
+    let apps = ("apps", "127.0.0.1:0");
+    let at = |second: SocketAddr| set(&[apps, ("second", &second.to_string())]);
+    let call = async |to| caller(&place, Alpn::H1).call(to, orders()).await.unwrap().status;
+    let is_gone = |address: SocketAddr| {
+        let refused = std::net::TcpStream::connect(address).map(drop).map_err(|fault| fault.kind());
+        assert_eq!(refused, Err(std::io::ErrorKind::ConnectionRefused));
+    };
+    let upgraded = async |line: &mut Line| {
+        let before = line.pid;
+        line.upgrade(&place, &["--with-configuration"]).await;
+        line.ended(before).await;
+    };
+    at(first);
+    let mut line = Line::start(&place).await;
+    assert_eq!(call(first).await, 200);
+    at(then);
+    upgraded(&mut line).await;
+    assert_eq!(call(then).await, 200);
+    is_gone(first);
+    set(&[apps]);
+    upgraded(&mut line).await;
+    assert_eq!(call(line.address().await).await, 200);
+    is_gone(then);
+    // Nothing of this process is in its own way there.
+    let again = then.to_string();
+    reloaded(&line, &place, &[apps, ("second", &again)]).await;
+    assert_eq!(call(then).await, 200);
+    line.stop().await;
+}
