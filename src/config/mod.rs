@@ -40,7 +40,7 @@ pub use error::{ConfigError, ConfigErrors, ERRORS_MAX, Paint, Severity, counted}
 pub use lists::LISTS_FILE;
 pub use numbers::{ListenerNumbers, NoNumberLeft};
 pub use operating::{
-    ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators, Stranger,
+    API_LISTENER, ApiSettings, OperatorAct, OperatorRole, OperatorSettings, Operators, Stranger,
 };
 pub use outside::{COMMAND_TIMEOUT, CommandFault, Machine, Outside, ReadFault, SECRET_BYTES_MAX};
 pub use read::{FILE_BYTES_MAX, POLICY_FILES_MAX};

@@ -9,7 +9,7 @@ use crate::identity::{PeerCertificate, Trust};
 use crate::policy::NetworkMask;
 
 /// How a permit names the API.
-pub(super) const API_LISTENER: &str = "admin.api";
+pub const API_LISTENER: &str = "admin.api";
 
 /// `[admin.api]`.
 #[derive(Clone, Debug)]

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{HeaderValue, Version};
 use pingora::upstreams::peer::HttpPeer;
-use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 
 use super::conn::ConnFacts;
@@ -16,12 +15,12 @@ use super::pass::{self, PassRoute};
 use super::peers::{self, MachineRoots, Sharing};
 use super::permit::{Believed, Until};
 use super::reload::Tally;
-use super::tls::{Judge, TlsFault, Verifier, server_config, verifier};
+use super::tls::{Judge, TlsEnd, TlsFault, Verifier, verifier};
 use super::traffic::Traffic;
 use crate::base::{HashKey, ListenerIx, Moment, Name, OperationIx, UpstreamFault, UpstreamIx};
 use crate::config::{
-    Endpoint, ListenerSettings, Roots, Snapshot, TlsSettings, UpstreamKind, UpstreamProtocol,
-    UpstreamSettings,
+    API_LISTENER, Endpoint, ListenerSettings, Roots, Snapshot, TlsSettings, UpstreamKind,
+    UpstreamProtocol, UpstreamSettings,
 };
 use crate::evidence::Fixed;
 use crate::exposure::{self, FieldTree};
@@ -62,7 +61,7 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     pub(super) quotas: Quotas,
     /// By `ListenerIx`; none where TLS does not end.
-    tls: Vec<Option<Arc<ServerConfig>>>,
+    tls: Vec<Option<Arc<TlsEnd>>>,
     pub(super) judges: Vec<Option<Judge>>,
     pub(super) gone: Vec<Gone>,
     until: Option<Until>,
@@ -79,7 +78,7 @@ pub struct Live {
     pub(super) tally: Tally,
     /// When it was built.
     pub(super) since: Moment,
-    api_tls: Option<Arc<ServerConfig>>,
+    api_tls: Option<Arc<TlsEnd>>,
     pub(super) api_verifier: Option<Verifier>,
     pub(super) machine: MachineRoots,
 }
@@ -208,13 +207,14 @@ impl Live {
         time: &Believed,
     ) -> Result<Self, TlsFault> {
         let now = time.now();
-        let ends = |tls: Option<&TlsSettings>| {
-            Ok(tls.map(|tls| server_config(tls, time)).transpose()?.flatten())
+        let end = |name: &str, tls: Option<&TlsSettings>| {
+            let build = |tls| TlsEnd::build(name, tls, snapshot.generation, time);
+            Ok(tls.map(build).transpose()?.flatten())
         };
         let tls = snapshot
             .listeners
             .iter()
-            .map(|listener| ends(listener.tls.as_ref()))
+            .map(|listener| end(listener.name.as_str(), listener.tls.as_ref()))
             .collect::<Result<_, TlsFault>>()?;
         let judges = snapshot
             .listeners
@@ -242,7 +242,7 @@ impl Live {
         let until = permit.ok().map(|permit| Until::of(permit, now));
         let api = snapshot.api.as_ref().map(|api| &api.tls);
         Ok(Self {
-            api_tls: ends(api)?,
+            api_tls: end(API_LISTENER, api)?,
             api_verifier: api.map(verifier).transpose()?.flatten(),
             tally: Tally::of(&snapshot),
             since: now,
@@ -292,32 +292,30 @@ impl Live {
     ///
     /// # Errors
     /// It may not, or there is no such listener.
-    pub fn may_end_tls(
-        &self,
-        ix: ListenerIx,
-        now: Moment,
-    ) -> Result<&Arc<ServerConfig>, DoorFault> {
+    pub fn may_end_tls(&self, ix: ListenerIx, now: Moment) -> Result<&Arc<TlsEnd>, DoorFault> {
         let place = self.snapshot.names.listener_place(ix).ok_or(DoorFault::Gone)?;
-        let config = self.tls.get(place).ok_or(DoorFault::Gone)?;
+        let end = self.tls.get(place).ok_or(DoorFault::Gone)?;
         let settings = self.snapshot.listeners.get(place).and_then(|one| one.tls.as_ref());
-        self.permitted(config.as_ref(), settings, now)
+        self.permitted(end.as_ref(), settings, now)
     }
 
-    /// The same for the API of operators; `None` where there is none.
-    #[must_use]
-    pub fn api_tls(&self, now: Moment) -> Option<&Arc<ServerConfig>> {
-        self.permitted(self.api_tls.as_ref(), None, now).ok()
+    /// The same for the API of operators.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn api_tls(&self, now: Moment) -> Result<&Arc<TlsEnd>, DoorFault> {
+        self.permitted(self.api_tls.as_ref(), None, now)
     }
 
     fn permitted<'l>(
         &self,
-        config: Option<&'l Arc<ServerConfig>>,
+        end: Option<&'l Arc<TlsEnd>>,
         settings: Option<&TlsSettings>,
         now: Moment,
-    ) -> Result<&'l Arc<ServerConfig>, DoorFault> {
+    ) -> Result<&'l Arc<TlsEnd>, DoorFault> {
         let over = self.until.as_ref().is_none_or(|until| until.is_over(now));
-        if let Some(config) = config.filter(|_| !over) {
-            return Ok(config);
+        if let Some(end) = end.filter(|_| !over) {
+            return Ok(end);
         }
         Err(DoorFault::NotPermitted(match &self.snapshot.permit.standing {
             Err(fault) => fault.as_str(),
@@ -329,7 +327,7 @@ impl Live {
 
     /// Whether TLS may end on any listener now, or is passed on.
     pub(super) fn serves_any(&self, now: Moment) -> bool {
-        let ends = self.tls.iter().any(|config| self.permitted(config.as_ref(), None, now).is_ok());
+        let ends = self.tls.iter().any(|end| self.permitted(end.as_ref(), None, now).is_ok());
         ends || self.passes.iter().any(|routes| !routes.is_empty())
     }
 

@@ -86,7 +86,7 @@ pub use report::OpenGauge;
 use report::{DoorTally, IssuerTally};
 pub use revealed::{ExposureView, HOURS_DAYS, KEPT_DAYS};
 pub use subjects::written;
-pub use tls::{TlsFault, provider};
+pub use tls::{TlsEnd, TlsFault, provider};
 pub use traffic::{Done, UnderWay};
 pub use view::{DetectorView, GatewayView, IdentityView, NameKind, PAGE_MAX, Page, TrafficView};
 

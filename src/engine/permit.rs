@@ -3,13 +3,15 @@
 //!
 //! 1. The permit is judged when a configuration is read. A connection is compared with two numbers.
 //! 2. Within the process the wall clock can't be moved back: see [`Steady`].
-//! 3. At its end no new connection is taken; those that are open go on.
+//! 3. At its end no new connection is taken; those that are open go on. So it is for what a permit does
+//!    not cover any more.
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Engine;
-use super::live::Live;
+use super::live::{Live, NOT_LISTED};
+use super::tls::TlsEnd;
+use super::{DoorFault, Engine};
 use crate::base::{Clock, Moment, Name};
 use crate::config::{Apply, Machine, PermitSettings, Snapshot};
 use crate::evidence::{Event, Fixed, PermitNews};
@@ -204,6 +206,26 @@ impl Engine {
             && known.standing.is_ok()
             && now.standing == Err(PermitFault::Expired);
         (!same && !rests).then_some(now)
+    }
+
+    /// Whether the permit in force still covers what a handshake shows that began under an earlier one
+    /// perhaps: clients take their time. While no other configuration came, this is two comparisons.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn still_covers(&self, end: &TlsEnd, asked: Option<&str>) -> Result<(), DoorFault> {
+        let (live, now) = (self.live(), self.clock.now());
+        let same = end.generation == live.snapshot.generation;
+        let why = match &live.snapshot.permit.standing {
+            Err(fault) => fault.as_str(),
+            Ok(_) if live.until().is_none_or(|until| until.is_over(now)) => {
+                PermitFault::Expired.as_str()
+            }
+            Ok(_) if same => return Ok(()),
+            Ok(permit) if permit.covers(&end.listener, end.names_shown_to(asked)) => return Ok(()),
+            Ok(_) => NOT_LISTED,
+        };
+        Err(DoorFault::NotPermitted(why))
     }
 
     pub(super) fn meter_permit(&self) {

@@ -54,17 +54,44 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
-/// `None` where this host may end TLS for none of the certificates (TLS-3).
-///
-/// # Errors
-/// See [`TlsFault`].
-pub(super) fn server_config(
-    settings: &TlsSettings,
-    time: &Believed,
-) -> Result<Option<Arc<ServerConfig>>, TlsFault> {
-    if settings.certificates.is_empty() {
-        return Ok(None);
+/// How TLS ends on a listener, by one configuration.
+#[derive(Debug)]
+pub struct TlsEnd {
+    pub config: Arc<ServerConfig>,
+    pub(super) listener: Box<str>,
+    pub(super) generation: u64,
+    shows: Arc<BySni>,
+}
+
+impl TlsEnd {
+    /// `None` where this host may end TLS for none of the certificates (TLS-3).
+    ///
+    /// # Errors
+    /// See [`TlsFault`].
+    pub(super) fn build(
+        listener: &str,
+        settings: &TlsSettings,
+        generation: u64,
+        time: &Believed,
+    ) -> Result<Option<Arc<Self>>, TlsFault> {
+        if settings.certificates.is_empty() {
+            return Ok(None);
+        }
+        let shows = Arc::new(BySni::build(settings, time)?);
+        let config = server_config(settings, Arc::<BySni>::clone(&shows))?;
+        Ok(Some(Arc::new(Self { config, listener: listener.into(), generation, shows })))
     }
+
+    /// All names of the certificate that whoever asks for one of them, or for none, is shown.
+    pub(super) fn names_shown_to(&self, asked: Option<&str>) -> &[String] {
+        self.shows.to(asked).map(|shown| &*shown.names).unwrap_or_default()
+    }
+}
+
+fn server_config(
+    settings: &TlsSettings,
+    shows: Arc<dyn ResolvesServerCert>,
+) -> Result<Arc<ServerConfig>, TlsFault> {
     let provider = provider();
     // rustls has no suite without ECDHE and AEAD, so 1.2 by explicit choice is safe as it stands.
     let versions: &[&rustls::SupportedProtocolVersion] = match settings.min_version {
@@ -81,14 +108,13 @@ pub(super) fn server_config(
             builder.with_client_cert_verifier(client_verifier(settings, lists, &provider)?)
         }
     };
-    let resolver = BySni::build(settings, time)?;
-    let mut config = builder.with_cert_resolver(Arc::new(resolver));
+    let mut config = builder.with_cert_resolver(shows);
     config.alpn_protocols = settings.alpn.iter().map(|alpn| Alpn::wire(*alpn).to_vec()).collect();
     // No resumption: a ticket would outlive the revocation of the certificate that earned it, and
     // clients of an API gateway keep their connections.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Some(Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
 /// Judges client certificates as the listener's handshakes do; `None` where none is asked for.
@@ -243,6 +269,7 @@ type Served = Option<Arc<Shown>>;
 
 /// A certificate, and the same with what its authority says of it.
 struct Shown {
+    names: Vec<String>,
     bare: Arc<CertifiedKey>,
     /// And when that counts.
     stapled: Option<(Arc<CertifiedKey>, Range<u64>)>,
@@ -259,7 +286,7 @@ impl Shown {
             let with = CertifiedKey { ocsp: Some(staple.der.to_vec()), ..bare.clone() };
             (Arc::new(with), staple.time())
         });
-        Ok(Self { bare: Arc::new(bare), stapled })
+        Ok(Self { names: chain.server_names.clone(), bare: Arc::new(bare), stapled })
     }
 
     fn at(&self, now: Moment) -> &Arc<CertifiedKey> {
@@ -293,17 +320,21 @@ impl BySni {
         }
         Ok(Self { time: time.clone(), default: default.ok_or(TlsFault::Key)?, exact, wildcard })
     }
-}
 
-impl ResolvesServerCert for BySni {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let found = hello.server_name().and_then(|name| {
+    fn to(&self, asked: Option<&str>) -> Option<&Arc<Shown>> {
+        let found = asked.and_then(|name| {
             let name = name.to_ascii_lowercase();
             self.exact.get(&name).or_else(|| {
                 name.split_once('.').and_then(|(_label, parent)| self.wildcard.get(parent))
             })
         });
-        let shown = found.map_or(Some(&self.default), Option::as_ref)?;
+        found.map_or(Some(&self.default), Option::as_ref)
+    }
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let shown = self.to(hello.server_name())?;
         Some(Arc::clone(shown.at(self.time.now())))
     }
 }

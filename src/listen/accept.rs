@@ -20,7 +20,7 @@ use super::proxy_header::{self, Source, Step};
 use crate::base::{ClientAddr, HashKey, ListenerIx};
 use crate::config::{ListenerSettings, Way};
 use crate::engine::{
-    ConnFacts, ConnLink, DoorFault, Engine, HandshakeFault, Live, PassFacts, Serve,
+    ConnFacts, ConnLink, DoorFault, Engine, HandshakeFault, Live, PassFacts, Serve, TlsEnd,
 };
 use crate::evidence::{Protocol, TlsVersion};
 use crate::identity::PeerCertificate;
@@ -300,7 +300,7 @@ impl Door {
         (tcp, prefix): (TcpStream, Vec<u8>),
         client: Client,
     ) -> Result<Opened, Turned> {
-        let config = self.live.may_end_tls(self.listener, engine.clock.now())?;
+        self.live.may_end_tls(self.listener, engine.clock.now())?;
         let failed = |error: &io::Error, stream| Turned {
             fault: Some(DoorFault::Handshake(HandshakeFault::of(error))),
             stream,
@@ -311,14 +311,15 @@ impl Door {
             Ok(started) => started,
             Err(error) => return Err(failed(&error, hello.take_io())),
         };
-        self.still_permitted(engine)?;
-        let fingerprint = fingerprint(&started.client_hello());
+        let hello = started.client_hello();
+        let end = self.tls_end(engine, hello.server_name())?;
+        let fingerprint = fingerprint(&hello);
         let tls = started
-            .into_stream(Arc::clone(config))
+            .into_stream(Arc::clone(&end.config))
             .into_fallible()
             .await
             .map_err(|(error, stream)| failed(&error, Some(stream)))?;
-        self.still_permitted(engine)?;
+        engine.still_covers(&end, tls.get_ref().1.server_name())?;
         let facts = self.facts(engine, settings, &client, (tls.get_ref().1, fingerprint))?;
         let link = ConnLink::new(facts);
         let (tls, lender) = lend(tls);
@@ -327,12 +328,17 @@ impl Door {
         Ok(Opened::Ended(Box::new(Open { conn: Box::new(conn), lender, link, client })))
     }
 
-    /// TLS-3: what opened the keys may have been withdrawn since the client came.
-    fn still_permitted(&self, engine: &Engine) -> Result<(), DoorFault> {
-        match engine.live().may_end_tls(self.listener, engine.clock.now()) {
-            Err(fault @ DoorFault::NotPermitted(_)) => Err(fault),
-            // Where its listener is gone, it is told to go.
-            Ok(_) | Err(_) => Ok(()),
+    /// TLS-3: the permit may be gone, or cover less, since the client came.
+    fn tls_end(&self, engine: &Engine, asked: Option<&str>) -> Result<Arc<TlsEnd>, DoorFault> {
+        let now = engine.clock.now();
+        match engine.live().may_end_tls(self.listener, now) {
+            // Who comes to a listener that is gone is told to go.
+            Err(DoorFault::Gone) => {
+                let end = self.live.may_end_tls(self.listener, now)?;
+                engine.still_covers(end, asked)?;
+                Ok(Arc::clone(end))
+            }
+            end => end.cloned(),
         }
     }
 

@@ -4,6 +4,7 @@ mod alarms;
 mod exposure;
 mod keys;
 mod limits;
+mod permit;
 mod reload;
 mod verbs;
 

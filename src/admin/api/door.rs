@@ -7,20 +7,23 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::server::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::pace::Pace;
 use super::service::{self, Shown, State};
 use crate::base::{ClientAddr, Name};
-use crate::engine::Engine;
+use crate::config::API_LISTENER;
+use crate::engine::{DoorFault, Engine, HandshakeFault};
 use crate::evidence::{AtDoor, Event, Fixed};
 use crate::identity::PeerCertificate;
 use crate::observe::ListenerMetrics;
 
 /// The listener's name in the log and the metrics.
-pub(super) const NAME: &str = "admin.api";
+pub(super) const NAME: &str = API_LISTENER;
 /// Operators and their dashboards are few.
 const CONNECTIONS_MAX: usize = 128;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -135,15 +138,15 @@ impl Door {
     async fn serve(&self, tcp: TcpStream) {
         // Answers are small and must not wait for more.
         let _ = tcp.set_nodelay(true);
-        let now = self.state.engine.clock.now();
-        let Some(tls) = self.state.engine.live().api_tls(now).cloned() else {
-            return self.metrics.refused(Fixed::new("no_permit"));
-        };
-        let accept = TlsAcceptor::from(tls).accept(tcp);
-        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_MAX, accept).await else {
-            self.turned.handshakes.fetch_add(1, Ordering::Relaxed);
-            self.metrics.handshake_failed(Fixed::new("handshake"));
-            return;
+        let stream = match tokio::time::timeout(HANDSHAKE_MAX, self.handshake(tcp)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(fault @ DoorFault::NotPermitted(_))) => {
+                return self.metrics.refused(Fixed::new(fault.reason()));
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.turned.handshakes.fetch_add(1, Ordering::Relaxed);
+                return self.metrics.handshake_failed(Fixed::new("handshake"));
+            }
         };
         self.metrics.handshakes_completed.inc();
         let _open = Open::new(&self.metrics);
@@ -161,6 +164,19 @@ impl Door {
             .serve_connection(TokioIo::new(stream), answer);
         // Its errors are the caller's own.
         let _ = connection.await;
+    }
+
+    async fn handshake(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, DoorFault> {
+        let engine = &self.state.engine;
+        let end = || engine.live().api_tls(engine.clock.now()).cloned();
+        let failed = |error| DoorFault::Handshake(HandshakeFault::of(&error));
+        end()?;
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(failed)?;
+        // TLS-3: the permit may be gone, or cover less, since the client came.
+        let end = end()?;
+        let stream = hello.into_stream(Arc::clone(&end.config)).await.map_err(failed)?;
+        engine.still_covers(&end, stream.get_ref().1.server_name())?;
+        Ok(stream)
     }
 
     fn tell(&self) {

@@ -3,6 +3,7 @@
 //! personal data that the mocks are full of (LOG-2); a world that is dropped without it fails.
 pub mod crowd;
 mod encode;
+mod late;
 mod wait;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use sekisho::mock::{
 use serde_json::Value;
 
 pub use encode::{base64url, basic};
+pub use late::Late;
 pub use wait::{until, until_some};
 
 pub const ISSUER: &str = "https://issuer.sekisho.test";
