@@ -62,7 +62,14 @@ impl Running {
     /// A file changed. Whether that is enough is the configuration's to say.
     pub async fn files_changed(&self) -> bool {
         if self.engine.live().snapshot.reload.apply == Apply::OnRequest {
-            let taken = self.engine.look_at_permit().await;
+            let taken = match self.engine.look_at_permit().await {
+                Ok(taken) => taken,
+                Err(why) => {
+                    tell_why(&why);
+                    say::err("the permit can't be taken up yet, and is tried again");
+                    return false;
+                }
+            };
             let permit = if taken { "the permit is taken up; other " } else { "" };
             say::err(format_args!(
                 "{permit}files that changed wait for SIGHUP or `sekisho reload`"
@@ -111,24 +118,30 @@ fn tell(outcome: &Outcome) {
             }
         }
         Outcome::Refused { generation, why } => {
-            match why {
-                Why::Errors(errors) => say::err(errors.render(say::palette(Stream::Err))),
-                Why::Fault(fault) => {
-                    say::err(format_args!("the new configuration is not applied: {fault}"));
-                }
-                Why::PutBack(judged) => say::err(format_args!(
-                    "the new configuration is not applied: {}",
-                    why_put_back(judged)
-                )),
-                Why::NoFiles | Why::Changed | Why::Widens | Why::Broken => {
-                    say::err(format_args!("the new configuration is not applied: {}", why.word()));
-                }
-            }
+            tell_why(why);
             say::err(say::paint(
                 Stream::Err,
                 Colour::Yellow,
                 &format!("configuration {generation} stays in force"),
             ));
+        }
+    }
+}
+
+fn tell_why(why: &Why) {
+    match why {
+        Why::Errors(errors) => say::err(errors.render(say::palette(Stream::Err))),
+        Why::Fault(fault) => {
+            say::err(format_args!("the new configuration is not applied: {fault}"));
+        }
+        Why::PutBack(judged) => {
+            say::err(format_args!(
+                "the new configuration is not applied: {}",
+                why_put_back(judged)
+            ));
+        }
+        Why::NoFiles | Why::Changed | Why::Widens | Why::Broken => {
+            say::err(format_args!("the new configuration is not applied: {}", why.word()));
         }
     }
 }

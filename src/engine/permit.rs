@@ -22,6 +22,8 @@ use crate::permit::{HostPermit, PermitFault};
 const AHEAD_SECS: [u64; 3] = [14 * 86_400, 7 * 86_400, 86_400];
 /// How often a permit is looked at again that only waits for its time, or for the clock.
 const AGAIN: Duration = Duration::from_secs(10);
+/// Where what it opens can't be read, each pause is twice the one before, up to this.
+const AGAIN_MAX: Duration = Duration::from_secs(300);
 
 /// Until when TLS may end here, by both clocks: whichever says first that it is over.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +73,14 @@ impl Believed {
 pub(super) struct Permits {
     pub(super) time: Believed,
     told: Mutex<Told>,
-    /// When it was last looked at although nothing of it changed.
-    again: Mutex<Moment>,
+    again: Mutex<Again>,
+}
+
+/// When it was last looked at although nothing of it changed, and how long until it is again.
+#[derive(Debug)]
+struct Again {
+    last: Moment,
+    pause: Duration,
 }
 
 /// What was told of the permit that is in force.
@@ -86,7 +94,14 @@ struct Told {
 impl Permits {
     pub(super) fn new(time: Believed) -> Self {
         let start = time.now();
-        Self { time, told: Mutex::default(), again: Mutex::new(start) }
+        let again = Again { last: start, pause: AGAIN };
+        Self { time, told: Mutex::default(), again: Mutex::new(again) }
+    }
+
+    /// It was looked at, and could be taken up or not.
+    pub(super) fn tried(&self, could_be: bool) {
+        let pause = &mut self.again.lock().pause;
+        *pause = if could_be { AGAIN } else { pause.saturating_mul(2).min(AGAIN_MAX) };
     }
 }
 
@@ -187,10 +202,11 @@ impl Engine {
         let fault = permit.standing.as_ref().err().copied().or(permit.refused);
         {
             let mut again = self.permits.again.lock();
-            if !(over || fault.is_some_and(waits_for_time)) || now.since(*again) < AGAIN {
+            let waits = over || fault.is_some_and(waits_for_time);
+            if !waits || now.since(again.last) < again.pause {
                 return false;
             }
-            *again = now;
+            again.last = now;
         }
         self.permit_now(&live).is_some()
     }

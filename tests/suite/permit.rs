@@ -286,6 +286,47 @@ async fn tls_3_a_permit_whose_time_comes_after_the_start_opens_what_it_covers() 
     world.finish().await;
 }
 
+/// Nobody reloads where files wait to be asked for, and of what a program reveals nobody sees a change.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_permit_whose_time_comes_while_something_can_t_be_read_waits_on() {
+    for apply in ["on-change", "on-request"] {
+        let lines = format!("[reload]\napply = \"{apply}\"");
+        let world = World::with(Plan::default().fill("more", &lines).by_hand()).await;
+        let soon = issued(&world, |claims| claims.not_before += 3_660);
+        std::fs::write(path(&world), soon).unwrap();
+        let [config, file, aside] = ["sekisho.toml", "secret", "aside"].map(|f| world.dir.join(f));
+        let text = std::fs::read_to_string(&config).unwrap();
+        let target = format!(
+            "[[alarm]]\nname = \"on-call\"\nkind = \"webhook\"\nca = \"pki/ca.pem\"\n\
+             url = \"https://localhost:1/hook\"\nsecret = {{ command = [\"/bin/cat\", {file:?}] }}\n"
+        );
+        std::fs::write(&config, format!("{text}\n{target}")).unwrap();
+        std::fs::write(&file, "s3cret-".repeat(8)).unwrap();
+        let world = world.restart().await;
+        closed(&world, "not_yet").await;
+        std::fs::rename(&file, &aside).unwrap();
+        let mut refused = 0;
+        for pause in [90, 20, 40] {
+            world.advance(Duration::from_secs(pause - 1));
+            assert!(pause == 90 || !world.gateway.engine.permit_is_due(), "{apply}");
+            world.advance(Duration::from_secs(1));
+            assert!(world.gateway.engine.permit_is_due(), "{apply}");
+            assert!(!world.gateway.files_changed().await, "{apply}");
+            closed(&world, "not_yet").await;
+            let told = world.events("config-refused").len();
+            assert!(told > refused, "{apply}");
+            refused = told;
+        }
+        std::fs::rename(&aside, &file).unwrap();
+        world.advance(Duration::from_secs(80));
+        assert!(world.gateway.engine.permit_is_due());
+        assert!(world.gateway.files_changed().await, "{apply}");
+        serves(&open(&world).await).await;
+        assert_eq!(world.gateway.engine.readiness(), Ok(()));
+        world.finish().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_3_a_clock_that_jumps_ahead_and_comes_back_ends_nothing_for_good() {
     for apply in ["on-change", "on-request"] {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::files::{Origin, Reading};
 use super::hold::Hold;
+use super::permit::opens_by_time;
 use super::turn::{Turn, Why};
 use super::{Engine, Live};
 use crate::config::{Machine, Snapshot, Texts};
@@ -116,6 +117,9 @@ impl Engine {
             }
             let environment = &snapshot.environment;
             let permit = snapshot.permit.again(&Machine, environment, engine.steady_now());
+            // Nothing is read here, so one that waited for its time waits until it is asked for again.
+            let opens = opens_by_time(&snapshot.permit, &permit);
+            let permit = if opens { snapshot.permit.clone() } else { permit };
             let next = snapshot.under(permit, engine.next(turn));
             engine.swap_apart(turn, &live, next)?;
             *engine.reloads.origin.lock() = origin;

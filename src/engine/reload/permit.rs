@@ -2,8 +2,8 @@
 //! and renewed whatever else is there (TLS-3).
 //!
 //! Nothing is opened by it but by time: what a permit covers that counted for nothing yet is opened when
-//! its time comes, which is nobody's change. What another permit covers and is closed is opened by the
-//! next reload.
+//! its time comes, which is nobody's change; as long as that can't be read the permit waits on, and is
+//! asked for again. What another permit covers and is closed is opened by the next reload.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,29 +35,33 @@ impl Taken<'_> {
 
 impl Engine {
     /// Takes up what became of the permit, if it is anything else than what is in force. Whether it is.
-    pub async fn look_at_permit(self: &Arc<Self>) -> bool {
+    ///
+    /// # Errors
+    /// Why it can't be taken up, which was told.
+    pub async fn look_at_permit(self: &Arc<Self>) -> Result<bool, Why> {
         let mut turn = Arc::clone(&self.reloads.turn).lock_owned().await;
         let engine = Arc::clone(self);
         let done = tokio::task::spawn_blocking(move || engine.take_permit(&mut turn));
         // A panic has been told of already; what was in force stays.
-        done.await.unwrap_or(false)
+        done.await.unwrap_or(Ok(false))
     }
 
-    pub(super) fn take_permit(&self, turn: &mut Turn) -> bool {
+    pub(super) fn take_permit(&self, turn: &mut Turn) -> Result<bool, Why> {
+        let taken = self.try_permit(turn);
+        self.permits.tried(taken.is_ok());
+        taken.inspect_err(|why| self.tell_of_refusal(why))
+    }
+
+    fn try_permit(&self, turn: &mut Turn) -> Result<bool, Why> {
         let before = self.live();
-        let Some(permit) = self.permit_now(&before) else { return false };
-        let read = self.opened_by_time(turn, &before, &permit);
+        let Some(permit) = self.permit_now(&before) else { return Ok(false) };
+        let read = self.opened_by_time(turn, &before, &permit)?;
         let taken = read.as_ref().map_or(Taken::Alone(&permit), Taken::Opens);
         let next = taken.by(&before.snapshot, self.next(turn));
         let diff = compare(&before.snapshot, &next);
         self.sample(self.clock.now());
-        let live = match self.numbered(next).and_then(|next| self.put(&before, next)) {
-            Ok(live) => live,
-            Err(fault) => {
-                self.tell_of_refusal(&Why::Fault(fault));
-                return false;
-            }
-        };
+        let live = self.numbered(next).and_then(|next| self.put(&before, next));
+        let live = live.map_err(Why::Fault)?;
         let generation = live.snapshot.generation;
         turn.generation = generation;
         let proven = self.reloads.trial.lock().as_ref().map(|trial| trial.proven.clone());
@@ -71,7 +75,7 @@ impl Engine {
         let outcome = Outcome::Applied { generation, diff, warnings, took, until, held };
         let (trigger, widening, again) = (Trigger::File, Widening::Allowed, Again::No);
         self.tell_of(&Order { trigger, expect: None, widening, again }, &outcome);
-        true
+        Ok(true)
     }
 
     /// The texts in force read again, where a permit counts now that waited for its time. Of what they
@@ -81,16 +85,16 @@ impl Engine {
         turn: &Turn,
         before: &Live,
         permit: &PermitSettings,
-    ) -> Option<Snapshot> {
-        let waited = before.snapshot.permit.standing.as_ref().err().copied();
-        if permit.standing.is_err() || !waited.is_some_and(waits_for_time) {
-            return None;
+    ) -> Result<Option<Snapshot>, Why> {
+        if !opens_by_time(&before.snapshot.permit, permit) {
+            return Ok(None);
         }
-        let files = self.reloads.files.lock().clone()?;
-        let origin = self.reloads.origin.lock().clone()?;
+        let (files, origin) =
+            (self.reloads.files.lock().clone(), self.reloads.origin.lock().clone());
+        let (Some(files), Some(origin)) = (files, origin) else { return Ok(None) };
         let (again, now) = (Reading::Again(&origin.texts), self.steady_now());
         let read = files.read(again, self.next(turn), now, &before.snapshot);
-        read.loaded.ok().map(|loaded| loaded.snapshot)
+        read.loaded.map(|loaded| Some(loaded.snapshot)).map_err(Why::Errors)
     }
 
     /// The last configuration that stood its trial, under the same permit: putting it back gives back
@@ -106,4 +110,9 @@ impl Engine {
         turn.generation = snapshot.generation;
         Proven { snapshot, ..proven }
     }
+}
+
+/// Whether a permit counts now that waited for its time.
+pub(super) fn opens_by_time(before: &PermitSettings, now: &PermitSettings) -> bool {
+    now.standing.is_ok() && before.standing.as_ref().is_err_and(|fault| waits_for_time(*fault))
 }

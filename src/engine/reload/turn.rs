@@ -234,7 +234,7 @@ impl Engine {
             let outcome = engine.attempt(&mut turn, &order);
             engine.tell_of(&order, &outcome);
             if matches!(outcome, Outcome::Refused { .. }) {
-                engine.take_permit(&mut turn);
+                let _told = engine.take_permit(&mut turn);
             }
             let outcome = Arc::new(outcome);
             if shared {

@@ -17,7 +17,7 @@ async fn tls_3_no_operator_s_handshake_is_ended_once_the_permit_was_withdrawn() 
     let withdrawn = async {
         let goes_on = begun.answered().await;
         std::fs::remove_file(world.dir.join("pki/permit/host.permit")).unwrap();
-        assert!(world.gateway.engine.look_at_permit().await);
+        assert!(world.gateway.engine.look_at_permit().await.unwrap());
         drop(goes_on);
     };
     let (called, ()) = tokio::join!(viewer.call(to, ask()), withdrawn);
