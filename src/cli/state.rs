@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::say::{self, Failure};
+use super::{lists, permit};
 use crate::base::{Moment, Name, Secret, Use};
 use crate::config::{RedisSettings, Snapshot};
 use crate::engine::Engine;
@@ -74,11 +75,20 @@ impl Opened {
     /// Begins to keep locks in step, to write memory down and to look after the store.
     pub(super) fn keep(&mut self, engine: &Arc<Engine>) {
         self.keep_in_step(engine);
+        self.keep_records(engine);
         let (keeper, stopped) = (Arc::clone(engine), self.rest.subscribe());
         self.keepers.spawn(async move { keeper.keep_memory(stopped).await });
     }
 
-    /// All of it but memory.
+    /// Begins to write what lies beside the file. Two processes would write it in each other's way, and
+    /// the one that knows less perhaps last.
+    fn keep_records(&mut self, engine: &Arc<Engine>) {
+        let stopped = || self.rest.subscribe();
+        self.keepers.spawn(permit::clock::follow(Arc::clone(engine), stopped()));
+        self.keepers.spawn(lists::follow(Arc::clone(engine), stopped()));
+    }
+
+    /// All of it but what is on disk.
     fn keep_in_step(&mut self, engine: &Arc<Engine>) {
         self.rest.send_replace(false);
         let (keeper, watcher) = (Arc::clone(engine), Arc::clone(engine));
@@ -189,8 +199,9 @@ impl Opened {
     }
 
     /// Goes on without the file: what is in memory holds, and people are told of alarms again.
-    pub(super) async fn do_without(&mut self) {
+    pub(super) async fn do_without(&mut self, engine: &Arc<Engine>) {
         self.no_more_aside().await;
+        self.keep_records(engine);
     }
 
     async fn copy_locks(&self, to: &Embedded) -> Result<(), StoreFault> {

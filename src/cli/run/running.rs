@@ -15,7 +15,7 @@ use crate::base::{Clock, Moment, Name, Secret};
 use crate::cli::say::{self, Failure};
 use crate::cli::state::Opened;
 use crate::cli::upgrade::{Leaving, Left, Probation, go_on};
-use crate::cli::{lists, permit, reload, secret};
+use crate::cli::{permit, reload, secret};
 use crate::config::{AccessLog, Apply, Loaded, Snapshot};
 use crate::deliver;
 use crate::engine::{Before, Engine, Handed, Parts, provider};
@@ -213,8 +213,6 @@ impl Restored {
             }
         });
         state.keep(&engine);
-        tasks.spawn(permit::clock::follow(Arc::clone(&engine), stop.subscribe()));
-        tasks.spawn(lists::follow(Arc::clone(&engine), stop.subscribe()));
         let generation = engine.live().snapshot.generation;
         engine.report_event(&Event::Started { version: Fixed::new(VERSION), generation });
         let state = Mutex::new(state);

@@ -220,7 +220,7 @@ async fn have_back(engine: &Arc<Engine>, state: &mut Opened, parting: Parting) {
         say::err(format_args!(
             "the state can't be opened again, and is kept in memory only; restart: {failure}"
         ));
-        state.do_without().await;
+        state.do_without(engine).await;
         engine.report_event(&Event::StoreFaulty { fault: Fixed::new("closed") });
     }
 }

@@ -3,6 +3,7 @@ mod alone;
 mod given;
 mod keys;
 mod passed;
+mod records;
 mod shared;
 mod steady;
 mod streams;

@@ -20,7 +20,7 @@ use crate::support::crowd::{Crowd, Habit};
 use crate::support::{ORDERS, get};
 
 /// Says that it serves, and dies as soon as the file `die` is there.
-const DIES: &str = "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\n\
+pub(super) const DIES: &str = "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\n\
     read serve\necho '\"serving\"' >&0\nwhile [ ! -e {die} ]; do sleep 0.05; done\nexit 9\n";
 
 #[tokio::test(flavor = "multi_thread")]
