@@ -49,6 +49,8 @@ pub(in crate::cli) enum Fault {
     Around(Around),
     /// The binary can't be started.
     Start(io::Error),
+    /// What listens can't be passed on.
+    Sockets(io::Error),
     Ended(ExitStatus),
     Late(&'static str),
     /// What the new process says of itself.
@@ -66,6 +68,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Around(around) => around.fmt(f),
             Self::Start(error) => write!(f, "the binary can't be started: {error}"),
+            Self::Sockets(error) => write!(f, "the sockets can't be handed over: {error}"),
             Self::Ended(status) => write!(f, "the new process ended by itself ({status})"),
             Self::Late(step) => write!(f, "the new process was not {step} in time"),
             Self::Said(why) => write!(f, "the new process can't take over: {why}"),
@@ -81,6 +84,7 @@ impl Fault {
         match self {
             Self::Around(_) => "configuration",
             Self::Start(_) => "start",
+            Self::Sockets(_) => "sockets",
             Self::Ended(_) => "ended",
             Self::Late(_) => "late",
             Self::Said(_) => "refused",
@@ -247,16 +251,24 @@ impl Started {
             .spawn()
             .map_err(Fault::Start)?;
         let errors = tokio::spawn(pass_on(child.stderr.take(), order.tell.clone()));
-        let greeted = introduce((running, texts), &ours).and_then(|()| Link::over(ours));
-        match greeted {
-            Ok(link) => Ok(Self { child, link, within: order.within, stop, errors }),
-            Err(error) => {
-                let fault = last_of(&mut child).await.unwrap_or(Fault::Start(error));
-                let _ = child.kill().await;
-                let _ = tokio::time::timeout(LAST_WORDS_MAX, errors).await;
-                Err(fault)
+        // Our end stays open here until it is clear what failed: a process that finds nobody there would
+        // name that as the reason.
+        let greeted =
+            introduce((running, texts), &ours).and_then(|()| Link::over(ours.try_clone()?));
+        let error = match greeted {
+            Ok(link) => return Ok(Self { child, link, within: order.within, stop, errors }),
+            Err(error) => error,
+        };
+        let fault = match error.kind() {
+            // It has closed its own end.
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+                last_of(&mut child).await.unwrap_or(Fault::Start(error))
             }
-        }
+            _ => Fault::Sockets(error),
+        };
+        let _ = child.kill().await;
+        let _ = tokio::time::timeout(LAST_WORDS_MAX, errors).await;
+        Err(fault)
     }
 
     async fn say(&mut self, word: &Word) -> Result<(), Fault> {

@@ -21,8 +21,9 @@ use crate::engine::Handed;
 
 /// Rises when a word changes its meaning.
 pub(super) const PROTOCOL: u32 = 1;
-/// Listeners, two for operators, and the standard error.
-const FDS_MAX: usize = 128;
+/// Listeners, two for operators, all that a service manager may have, and the standard error fit into the
+/// most that the system passes at once (`SCM_MAX_FD`).
+const FDS_MAX: usize = 253;
 const HELLO_MAX: usize = 64 << 10;
 /// How long the other side may read nothing at all while a word is said to it.
 const DEAF_MAX: Duration = Duration::from_secs(10);
@@ -245,6 +246,19 @@ mod tests {
         assert_eq!(passed.local_addr().unwrap(), listener.local_addr().unwrap());
         drop(listener);
         std::net::TcpStream::connect(passed.local_addr().unwrap()).unwrap();
+    }
+
+    /// Where a service manager has them, each socket goes twice.
+    #[test]
+    fn all_sockets_that_there_can_be_arrive() {
+        let (ours, theirs) = Socket::pair().unwrap();
+        let stderr = io::stderr();
+        let passed = |managers| Passed { managers, ..hello().sockets.remove(0) };
+        let sockets = [vec![passed(false); 64 + 2], vec![passed(true); 128]].concat();
+        let hello = Hello { sockets, ..hello() };
+        greet(&ours, &hello, &vec![stderr.as_fd(); 66 + 128 + 1]).unwrap();
+        let (heard, fds) = be_greeted(&theirs).unwrap();
+        assert_eq!((heard, fds.len()), (hello, 195));
     }
 
     #[test]
