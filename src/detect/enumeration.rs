@@ -7,6 +7,7 @@ use super::settings::EnumerationSettings;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
 use super::sketch::Sketch;
 use super::tail::Tail;
+use super::told::Told;
 use super::watch::{Beat, Turned};
 
 /// The part that is kept within an identity's 1 KiB.
@@ -14,8 +15,8 @@ use super::watch::{Beat, Turned};
 pub(super) struct Enumeration {
     pub(super) hour_tail: Tail,
     pub(super) day_tail: Tail,
-    told_hour: Option<Level>,
-    told_day: Option<Level>,
+    told_hour: Told,
+    told_day: Told,
 }
 
 /// What was asked for in this hour and in this day.
@@ -32,19 +33,19 @@ impl Enumeration {
     pub(super) fn turn(&mut self, turned: &Turned, objects: &mut Objects) {
         if let Some(ended) = turned.hour {
             let seen = octaves(objects.hour.estimate(), FLOOR);
-            if ended.whole && seen >= 0.5 && self.told_hour < Some(Level::Act) {
+            if ended.whole && seen >= 0.5 && !self.told_hour.acted() {
                 self.hour_tail.learn(seen);
             }
             objects.hour.clear();
-            self.told_hour = None;
+            self.told_hour = Told::default();
         }
         if let Some(ended) = turned.day {
             let seen = octaves(objects.day.estimate(), FLOOR);
-            if ended.whole && seen >= 0.5 && self.told_day < Some(Level::Act) {
+            if ended.whole && seen >= 0.5 && !self.told_day.acted() {
                 self.day_tail.learn(seen);
             }
             objects.day.clear();
-            self.told_day = None;
+            self.told_day = Told::default();
         }
     }
 
@@ -87,10 +88,11 @@ impl Enumeration {
             let Some((level, limit)) = passed(seen, limits(tail, young, is_hour, settings)) else {
                 continue;
             };
-            if *told >= Some(level) {
+            let asks = Response::StepUp;
+            let when = if is_hour { beat.in_hour(asks) } else { beat.in_day(asks) };
+            if !told.rises(level, when) {
                 continue;
             }
-            *told = Some(level);
             if strongest.is_none_or(|signal| signal.level < level) {
                 let expected = whole(count_of(tail.quantile(0.05), FLOOR));
                 strongest = Some(signal(beat, level, (seen, expected), limit, is_hour));

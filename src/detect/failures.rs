@@ -8,6 +8,7 @@ use super::scale::{count_of, octaves, real, whole};
 use super::settings::FailureSettings;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
 use super::tail::Tail;
+use super::told::Told;
 use super::watch::{Beat, Turned};
 use super::window::QUARTER_MS;
 
@@ -18,7 +19,7 @@ struct Count {
     before: u16,
     /// The most of this hour.
     peak: u16,
-    told: Option<Level>,
+    told: Told,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,13 +49,13 @@ impl Failures {
         }
         if turned.hour.is_some_and(|ended| ended.whole) {
             let most = u64::from(self.refused.peak.saturating_add(self.missing.peak));
-            if most > 0 && self.refused.told.max(self.missing.told) < Some(Level::Act) {
+            if most > 0 && !(self.refused.told.acted() || self.missing.told.acted()) {
                 self.tail.learn(octaves(most, FLOOR));
             }
         }
         if turned.hour.is_some() {
             for count in [&mut self.refused, &mut self.missing] {
-                (count.peak, count.told) = (0, None);
+                (count.peak, count.told) = (0, Told::default());
             }
         }
     }
@@ -90,15 +91,19 @@ impl Failures {
             self.operations |= 1 << (mixed >> 58);
         }
         let seen = self.refused.count(left);
+        let step_up = beat.in_hour(Response::StepUp);
         let breadth = (self.operations | self.operations_before).count_ones();
-        if forbidden && breadth >= u32::from(settings.scope_act) && self.refused.rises(Level::Act) {
+        if forbidden
+            && breadth >= u32::from(settings.scope_act)
+            && self.refused.told.rises(Level::Act, step_up)
+        {
             let numbers = (u64::from(breadth), 1, u64::from(settings.scope_act));
             let why = explain(beat, numbers, "operations not granted", "detect.failures.scope_act");
             return signal(beat, Level::Act, Response::StepUp, why).under(settings.mode);
         }
         let note = (settings.refused_note, "detect.failures.refused_note");
         let (limit, setting) = higher(note, self.usual(settings));
-        if seen <= limit || !self.refused.rises(Level::Note) {
+        if seen <= limit || !self.refused.told.rises(Level::Note, step_up) {
             return None;
         }
         let numbers = (u64::from(seen), self.expected(), u64::from(limit));
@@ -117,7 +122,7 @@ impl Failures {
             () if seen > note.0 => (Level::Note, Response::Note, note),
             () => return None,
         };
-        if !self.missing.rises(level) {
+        if !self.missing.told.rises(level, beat.in_hour(asks)) {
             return None;
         }
         let numbers = (u64::from(seen), self.expected(), u64::from(limit));
@@ -145,13 +150,6 @@ impl Count {
         let seen = self.quarter.saturating_add(u16::try_from(before).unwrap_or(u16::MAX));
         self.peak = self.peak.max(seen);
         seen
-    }
-
-    /// Whether this level is reached for the first time in this hour.
-    fn rises(&mut self, level: Level) -> bool {
-        let rises = self.told < Some(level);
-        self.told = self.told.max(Some(level));
-        rises
     }
 }
 

@@ -3,7 +3,6 @@ use super::event::Metric;
 use super::limits::{Limits, Normal};
 use super::scale::{count_of, octaves, real};
 use super::settings::VolumeSettings;
-use super::signal::Level;
 use super::tail::Tail;
 use super::volume::Gauge;
 use super::week::Week;
@@ -27,13 +26,13 @@ impl Habit {
     /// Learns from an hour that is over.
     pub(super) fn learn(&mut self, counted: &Gauge, hour: u64, age: u16, floor: f32) {
         let seen = octaves(u64::from(counted.hour), floor);
-        if counted.told < Some(Level::Act) {
+        if !counted.told.acted() {
             self.recent = self.recent.max(seen);
         }
         let usual = self.week.around(hour);
         let worked = seen >= 1.0 || usual >= 1.0;
         // The first week has nothing to differ from, and an attack is no part of what is usual.
-        if age >= HOURS_OF_WEEK && worked && counted.told < Some(Level::Act) {
+        if age >= HOURS_OF_WEEK && worked && !counted.told.acted() {
             self.hour_tail.learn(seen - usual);
             if usual >= 1.5 && counted.peak > 0 {
                 self.quarter_tail.learn(octaves(u64::from(counted.peak), floor) - usual);
@@ -51,10 +50,7 @@ impl Habit {
         let before = self.week.at(hour);
         // A holiday or a month's end is no new habit; what is done in other hours already may become
         // one in this hour too.
-        let most = match counted.told {
-            Some(Level::Act) => before,
-            None | Some(Level::Note) => self.week.highest() + 0.5,
-        };
+        let most = if counted.told.acted() { before } else { self.week.highest() + 0.5 };
         let seen = if weeks < 2 { seen } else { seen.clamp(before - 2.0, most) };
         // Forgetting is slower: what was normal a month ago is no surprise.
         let weighed = if seen < before { 3 * WEEKS_WEIGHED } else { WEEKS_WEIGHED };

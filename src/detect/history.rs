@@ -3,16 +3,16 @@
 //! A version byte, then integers and floating-point numbers in little-endian order. Version 1 ends
 //! before the habit of bursts; with such a history an identity is judged by hours and quarters at
 //! once, and by minutes after a day of work. Version 2 ends before the counts; with it every window
-//! begins anew.
+//! begins anew. Version 3 does not say when something was acted upon: it is not again in that window.
 //!
 //! Each value is named once, for both directions: see [`Bytes`].
-use super::signal::Level;
 use super::tail::Tail;
+use super::told::Told;
 use super::watch::{Core, Watch};
 use super::week::Week;
 use crate::base::Moment;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 const WITHOUT_BURSTS: u8 = 1;
 const WITHOUT_COUNTS: u8 = 2;
 
@@ -47,7 +47,7 @@ impl Watch {
     pub fn decode(bytes: &[u8], now: Moment) -> Result<Self, HistoryFault> {
         let (version, bytes) = bytes.split_first().ok_or(HistoryFault::Length)?;
         match *version {
-            WITHOUT_BURSTS | WITHOUT_COUNTS | VERSION => {}
+            WITHOUT_BURSTS..=VERSION => {}
             newer if newer > VERSION => return Err(HistoryFault::Newer),
             _ => return Err(HistoryFault::Malformed),
         }
@@ -57,10 +57,7 @@ impl Watch {
     }
 
     fn pass(&mut self, by: &mut impl Bytes, version: u8, now: Moment) -> Result<(), HistoryFault> {
-        self.core.pass_learned(by)?;
-        if version > WITHOUT_BURSTS {
-            by.within(&mut self.core.volume.burst.habit, 0.0, 1.0)?;
-        }
+        self.core.pass_learned(by, version)?;
         if version > WITHOUT_COUNTS {
             self.pass_counts(by, now)?;
         }
@@ -69,7 +66,7 @@ impl Watch {
 }
 
 impl Core {
-    fn pass_learned(&mut self, by: &mut impl Bytes) -> Result<(), HistoryFault> {
+    fn pass_learned(&mut self, by: &mut impl Bytes, version: u8) -> Result<(), HistoryFault> {
         by.u16(&mut self.volume.age)?;
         for habit in &mut self.volume.habits {
             habit.week = by.pass(*habit.week.cells()).map(Week::of_cells)?;
@@ -85,7 +82,21 @@ impl Core {
         by.within(&mut self.slow.normal_most, 0.0, 1e3)?;
         by.u16(&mut self.slow.blocks)?;
         by.u16(&mut self.slow.days)?;
-        by.u16(&mut self.sharing.usual_most)
+        by.u16(&mut self.sharing.usual_most)?;
+        if version > WITHOUT_BURSTS {
+            by.within(&mut self.volume.burst.habit, 0.0, 1.0)?;
+        }
+        Ok(())
+    }
+
+    /// What was learned, as if nothing had been counted.
+    pub(super) fn learned(mut self) -> Self {
+        let (mut bytes, mut learned) =
+            (Vec::with_capacity(Watch::HISTORY_BYTES_MAX), Self::default());
+        // Nothing that is written is refused.
+        let _written = self.pass_learned(&mut To(&mut bytes), VERSION);
+        let _read = learned.pass_learned(&mut From(&bytes), VERSION);
+        learned
     }
 }
 
@@ -119,20 +130,8 @@ pub(super) trait Bytes {
         if (low..=high).contains(value) { Ok(()) } else { Err(HistoryFault::Malformed) }
     }
 
-    fn told(&mut self, value: &mut Option<Level>) -> Result<(), HistoryFault> {
-        let mut byte = match value {
-            None => 0,
-            Some(Level::Note) => 1,
-            Some(Level::Act) => 2,
-        };
-        self.u8(&mut byte)?;
-        *value = match byte {
-            0 => None,
-            1 => Some(Level::Note),
-            2 => Some(Level::Act),
-            _ => return Err(HistoryFault::Malformed),
-        };
-        Ok(())
+    fn told(&mut self, value: &mut Told) -> Result<(), HistoryFault> {
+        self.u8(&mut value.0)
     }
 
     fn tail(&mut self, tail: &mut Tail) -> Result<(), HistoryFault> {

@@ -5,6 +5,7 @@ use super::event::{Event, Outcome};
 use super::history::{Bytes, HistoryFault};
 use super::settings::Settings;
 use super::signal::{Detector, Explanation, Level, Mode, Response, Severity, Signal, Subject};
+use super::told::{Told, When};
 
 pub(super) const WINDOW_NS: u64 = 900_000_000_000;
 
@@ -36,8 +37,8 @@ pub(super) struct SourceCounts {
     logins: u16,
     /// Which identities it tried, one of 256 bits each.
     tried: [u64; 4],
-    told_intrusion: Option<Level>,
-    told_logins: Option<Level>,
+    told_intrusion: Told,
+    told_logins: Told,
 }
 
 impl SourceCounts {
@@ -115,7 +116,9 @@ impl SourceCounts {
             _ => return None,
         };
         let why = self.explain(seen, limit, unit);
-        said(&mut self.told_intrusion, level)?;
+        if !self.told_intrusion.rises(level, When::ONCE) {
+            return None;
+        }
         signal(Detector::Intrusion, (subject, at), level, why, own.mode)
     }
 
@@ -134,7 +137,9 @@ impl SourceCounts {
             )?;
             (level, self.explain(self.logins, limit, "failed logins of one source"))
         };
-        said(&mut self.told_logins, level)?;
+        if !self.told_logins.rises(level, When::ONCE) {
+            return None;
+        }
         signal(Detector::Logins, (subject, at), level, why, own.mode)
     }
 
@@ -159,11 +164,6 @@ fn reached(seen: u16, note: Limit, act: Limit) -> Option<(Level, Limit)> {
         () if seen >= note.0 => Some((Level::Note, note)),
         () => None,
     }
-}
-
-/// Nothing if it was said before.
-fn said(told: &mut Option<Level>, level: Level) -> Option<()> {
-    (*told < Some(level)).then(|| *told = Some(level))
 }
 
 fn signal(

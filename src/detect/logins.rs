@@ -4,6 +4,7 @@ use super::event::Outcome;
 use super::history::{Bytes, HistoryFault};
 use super::scale::{real, whole};
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
+use super::told::Told;
 use super::watch::{Beat, Turned};
 use super::window::QUARTER_MS;
 
@@ -11,7 +12,7 @@ use super::window::QUARTER_MS;
 pub(super) struct Logins {
     quarter: u16,
     before: u16,
-    told: Option<Level>,
+    told: Told,
 }
 
 impl Logins {
@@ -21,7 +22,7 @@ impl Logins {
             self.quarter = 0;
         }
         if turned.hour.is_some() {
-            self.told = None;
+            self.told = Told::default();
         }
     }
 
@@ -48,10 +49,9 @@ impl Logins {
         } else {
             return None;
         };
-        if self.told >= Some(level) {
+        if !self.told.rises(level, beat.in_hour(Response::StepUp)) {
             return None;
         }
-        self.told = Some(level);
         let (asks, severity) = match level {
             Level::Note => (Response::Note, Severity::Medium),
             Level::Act => (Response::StepUp, Severity::High),

@@ -13,6 +13,8 @@
 //!    and an hour in which it jumped teaches nothing. Over a restart it says how much of a window is
 //!    left: what is counted of an identity or a source goes on from where it was.
 //! 6. Off, observe and enforce differ only in what a signal says of itself.
+//! 7. Each level is said once in an hour or a day; acting is said again when the step is over that it
+//!    led to and what led to it goes on. A release takes away what was counted, not what was learned.
 //!
 //! On failure: counters stop at their greatest value, which is above every limit; a history of
 //! another version or cut short is refused, and its identity is young again.
@@ -38,6 +40,7 @@ mod sketch;
 mod slow;
 mod sources;
 mod tail;
+mod told;
 mod volume;
 mod watch;
 mod week;
@@ -50,8 +53,8 @@ pub use paths::is_scanner_path;
 pub use peers::{Peers, Usual};
 pub use scan::{Scan, Scanned, Sought, each_id, is_id};
 pub use settings::{
-    CanaryMode, EnumerationSettings, FailureSettings, IntrusionSettings, LoginSettings, PerMetric,
-    Settings, SharingSettings, SlowSettings, VolumeSettings,
+    CanaryMode, EnumerationSettings, FailureSettings, IntrusionSettings, Lasting, LoginSettings,
+    PerMetric, Settings, SharingSettings, SlowSettings, VolumeSettings,
 };
 pub use signal::{Explanation, Level, Mode, Response, Severity, Signal, Signals, Subject};
 

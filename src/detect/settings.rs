@@ -1,7 +1,9 @@
 //! The detectors' figures. Each default was chosen from the table that `cargo bench --bench
 //! detectors` prints.
+use std::time::Duration;
+
 use super::event::Metric;
-use super::signal::Mode;
+use super::signal::{Mode, Response};
 
 /// All detectors' settings. Every [`Mode`] is `Observe` by default, except canaries, which have no
 /// innocent explanation.
@@ -15,6 +17,32 @@ pub struct Settings {
     pub intrusion: IntrusionSettings,
     pub logins: LoginSettings,
     pub sharing: SharingSettings,
+    pub lasting: Lasting,
+}
+
+/// How long the steps last that signals ask for, as the rules of lockout have it: what still goes on then
+/// is told again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    pub slow: Duration,
+    pub step_up: Duration,
+}
+
+impl Default for Lasting {
+    fn default() -> Self {
+        Self { slow: Duration::from_secs(900), step_up: Duration::from_secs(86_400) }
+    }
+}
+
+impl Lasting {
+    pub(super) const fn of(&self, asks: Response) -> Duration {
+        match asks {
+            Response::Slow => self.slow,
+            Response::StepUp => self.step_up,
+            // A note is over at once, and a lock ends with a release.
+            Response::Note | Response::Lock => Duration::MAX,
+        }
+    }
 }
 
 /// The mode of the canary detector.

@@ -8,6 +8,7 @@ use super::event::Event;
 use super::history::{Bytes, HistoryFault};
 use super::limits::higher;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
+use super::told::{Told, When};
 use super::watch::{Beat, Turned};
 
 const PLACES: usize = 4;
@@ -30,7 +31,7 @@ pub(super) struct Sharing {
     returns: u16,
     /// The most of a normal hour; fades.
     pub(super) usual_most: u16,
-    told: Option<Level>,
+    told: Told,
 }
 
 impl Sharing {
@@ -39,10 +40,10 @@ impl Sharing {
             self.usual_most -= self.usual_most / 32;
         }
         if turned.hour.is_some() {
-            if self.told < Some(Level::Act) {
+            if !self.told.acted() {
                 self.usual_most = self.usual_most.max(self.returns);
             }
-            (self.returns, self.told) = (0, None);
+            (self.returns, self.told) = (0, Told::default());
         }
     }
 
@@ -78,8 +79,7 @@ impl Sharing {
             self.returns = self.returns.saturating_add(u16::from(came_back));
             return None;
         }
-        if is_new && self.told.is_none() {
-            self.told = Some(Level::Note);
+        if is_new && self.told.rises(Level::Note, When::ONCE) {
             return moved(beat).under(settings.mode);
         }
         if !came_back {
@@ -96,10 +96,9 @@ impl Sharing {
             () if self.returns >= note.0 => (Level::Note, note),
             () => return None,
         };
-        if self.told >= Some(level) {
+        if !self.told.rises(level, beat.in_hour(Response::StepUp)) {
             return None;
         }
-        self.told = Some(level);
         self.shared(beat, level, limit).under(settings.mode)
     }
 

@@ -7,8 +7,8 @@
 use super::history::{Bytes, HistoryFault};
 use super::limits::higher;
 use super::scale::{real, whole};
-use super::settings::SlowSettings;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
+use super::told::Told;
 use super::watch::{Beat, Turned};
 
 const BLOCK: u8 = 64;
@@ -35,7 +35,7 @@ pub(super) struct Slow {
     asked: u8,
     pub(super) blocks: u16,
     pub(super) days: u16,
-    told: Option<Level>,
+    told: Told,
     rising: Rising,
 }
 
@@ -59,7 +59,7 @@ impl Default for Slow {
             asked: 0,
             blocks: 0,
             days: 0,
-            told: None,
+            told: Told::default(),
             rising: Rising::default(),
         }
     }
@@ -70,11 +70,11 @@ impl Slow {
         if turned.day.is_some() {
             self.days = self.days.saturating_add(1);
             // A day on which this was acted upon is no normal one.
-            if self.told != Some(Level::Act) {
+            if !self.told.acted() {
                 self.normal_most = f32::max(self.normal_most * 0.99, self.today_most);
             }
             self.today_most = self.evidence;
-            self.told = None;
+            self.told = Told::default();
         }
     }
 
@@ -109,9 +109,11 @@ impl Slow {
         if self.asked < BLOCK {
             return None;
         }
+        let before = self.evidence;
         self.close(beat.settings.slow.odds);
         (self.asked, self.hits) = (0, 0);
-        let (level, limit) = self.rises(&beat.settings.slow)?;
+        let grows = self.evidence > before || self.evidence >= EVIDENCE_MAX;
+        let (level, limit) = self.rises(grows, beat)?;
         self.signal(level, limit, beat).under(beat.settings.slow.mode)
     }
 
@@ -136,8 +138,10 @@ impl Slow {
         self.blocks = self.blocks.saturating_add(1);
     }
 
-    /// The level that is reached for the first time today, and the evidence that it takes.
-    fn rises(&mut self, slow: &SlowSettings) -> Option<(Level, (f32, &'static str))> {
+    /// The level that is reached for the first time today, and the evidence that it takes. What was acted
+    /// upon goes on if the evidence still `grows`.
+    fn rises(&mut self, grows: bool, beat: &Beat<'_>) -> Option<(Level, (f32, &'static str))> {
+        let slow = &beat.settings.slow;
         if self.days < slow.learn_days {
             return None;
         }
@@ -149,11 +153,8 @@ impl Slow {
             () if self.evidence > note.0 => (Level::Note, note),
             () => return None,
         };
-        if self.told >= Some(level) {
-            return None;
-        }
-        self.told = Some(level);
-        Some((level, limit))
+        let said = self.told.acted() && !grows;
+        (!said && self.told.rises(level, beat.in_day(Response::StepUp))).then_some((level, limit))
     }
 
     /// Evidence is told of in answers: how many there were, and with how many there would be no more

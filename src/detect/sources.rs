@@ -78,6 +78,16 @@ impl Sources {
         signals
     }
 
+    /// Somebody released it: what it did until now counts no more.
+    pub fn forgive(&mut self, source: u64) {
+        if let Some((place, page)) = self.place(source)
+            && place.source == source
+        {
+            place.counts = SourceCounts::default();
+            page.changed = true;
+        }
+    }
+
     /// The place of a source, or else the one that it may have, and their page.
     fn place(&mut self, source: u64) -> Option<(&mut Place, &mut Page)> {
         let at = usize::try_from(source >> 32).unwrap_or(0) & (self.sets.len() - 1);

@@ -15,6 +15,7 @@ use super::peers::Usual;
 use super::scale::{count_of, octaves, real, whole};
 use super::settings::VolumeSettings;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Subject};
+use super::told::Told;
 use super::watch::{Beat, Turned};
 use super::window::{HOUR_MS, QUARTER_MS, hour_of_week};
 
@@ -39,7 +40,7 @@ pub(super) struct Gauge {
     /// The most of a sliding quarter within this hour.
     pub(super) peak: u32,
     /// What was said in this hour already.
-    pub(super) told: Option<Level>,
+    pub(super) told: Told,
 }
 
 /// Each request touches the first part, and each hour the second.
@@ -171,7 +172,7 @@ impl Volume {
                 let left = beat.hour.left(beat.event.at, HOUR_MS);
                 burst = self.burst.count(beat.event.records, left, beat.event.at);
             }
-            let Some(level) = gauge.rises(burst.is_some()) else { continue };
+            let Some(level) = gauge.rises(burst.is_some(), left, metric, beat) else { continue };
             if level == Level::Note && self.noted {
                 continue;
             }
@@ -201,17 +202,26 @@ fn stronger(one: Option<Signal>, other: Option<Signal>) -> Option<Signal> {
     if rank(&other) > rank(&one) { other } else { one }
 }
 
+/// What too much of it leads to.
+const fn asks(metric: Metric) -> Response {
+    match metric {
+        Metric::Requests => Response::Slow,
+        Metric::Bytes => Response::StepUp,
+        Metric::Records => Response::Lock,
+    }
+}
+
 impl Gauge {
     fn begin(&mut self) {
         self.hour = 0;
         self.peak = 0;
-        self.told = None;
+        self.told = Told::default();
     }
 
     /// Which part of this hour came in its busiest quarter, if it was an hour with work.
     fn busiest(&self, floor: f32) -> Option<f32> {
         let (peak, hour) = (real(u64::from(self.peak)), real(u64::from(self.hour)));
-        (hour >= floor && self.told < Some(Level::Act)).then_some(peak / hour)
+        (hour >= floor && !self.told.acted()).then_some(peak / hour)
     }
 
     fn count(&mut self, amount: u64, metric: Metric, left: f32) {
@@ -231,23 +241,25 @@ impl Gauge {
         self.quarter.saturating_add(u32::try_from(before).unwrap_or(u32::MAX))
     }
 
-    /// The level that is reached for the first time in this hour.
-    fn rises(&mut self, over: bool) -> Option<Level> {
-        let (hour, peak) = (real(u64::from(self.hour)), real(u64::from(self.peak)));
-        let passed = |level| {
+    /// The level that is reached for the first time in this hour. What was acted upon goes on if the
+    /// last quarter brought too much as well, for a quarter or at its pace for an hour.
+    fn rises(&mut self, over: bool, left: f32, metric: Metric, beat: &Beat<'_>) -> Option<Level> {
+        let passed = |level, hour: u32, quarter: u32| {
             let (by_hour, by_quarter) = self.limits.at(level);
-            hour > by_hour || peak > by_quarter
+            real(u64::from(hour)) > by_hour || real(u64::from(quarter)) > by_quarter
         };
         let level = match () {
-            () if over || passed(Level::Act) => Level::Act,
-            () if passed(Level::Note) => Level::Note,
+            () if over || passed(Level::Act, self.hour, self.peak) => Level::Act,
+            () if passed(Level::Note, self.hour, self.peak) => Level::Note,
             () => return None,
         };
-        if self.told >= Some(level) {
-            return None;
+        if self.told.acted() && !over {
+            let quarter = self.sliding(left);
+            if !passed(Level::Act, quarter.saturating_mul(4), quarter) {
+                return None;
+            }
         }
-        self.told = Some(level);
-        Some(level)
+        self.told.rises(level, beat.in_hour(asks(metric))).then_some(level)
     }
 
     /// `usual`: what the hour brings, in octaves.
@@ -274,9 +286,9 @@ impl Gauge {
         let unit = if metric == Metric::Bytes { BLOCK } else { 1 };
         let (asks, severity) = match (level, metric) {
             (Level::Note, _) => (Response::Note, Severity::Low),
-            (Level::Act, Metric::Requests) => (Response::Slow, Severity::Medium),
-            (Level::Act, Metric::Bytes) => (Response::StepUp, Severity::High),
-            (Level::Act, Metric::Records) => (Response::Lock, Severity::Critical),
+            (Level::Act, Metric::Requests) => (asks(metric), Severity::Medium),
+            (Level::Act, Metric::Bytes) => (asks(metric), Severity::High),
+            (Level::Act, Metric::Records) => (asks(metric), Severity::Critical),
         };
         Signal {
             detector: match metric {

@@ -7,10 +7,12 @@ use super::failures::Failures;
 use super::history::{Bytes, HistoryFault};
 use super::logins::Logins;
 use super::peers::Usual;
+use super::scale::real;
 use super::settings::Settings;
 use super::sharing::Sharing;
 use super::signal::{Detector, Explanation, Level, Response, Severity, Signal, Signals, Subject};
 use super::slow::Slow;
+use super::told::When;
 use super::volume::{HourTotals, Volume};
 use super::window::{DAY_MS, Ended, HOUR_MS, QUARTER_MS, Window};
 
@@ -65,6 +67,23 @@ pub(super) struct Beat<'a> {
     pub(super) quarter: Window,
     pub(super) hour: Window,
     pub(super) day: Window,
+}
+
+impl Beat<'_> {
+    /// Now, in the hour that runs, for what asks for so much.
+    pub(super) fn in_hour(&self, asks: Response) -> When {
+        self.when(&self.hour, HOUR_MS, asks)
+    }
+
+    pub(super) fn in_day(&self, asks: Response) -> When {
+        self.when(&self.day, DAY_MS, asks)
+    }
+
+    fn when(&self, window: &Window, length_ms: u64, asks: Response) -> When {
+        let lasts = self.settings.lasting.of(asks).as_millis();
+        let lasts = real(u64::try_from(lasts).unwrap_or(u64::MAX)) / real(length_ms);
+        When { left: window.left(self.event.at, length_ms), lasts }
+    }
 }
 
 /// Which stretches of time ended with this event.
@@ -122,14 +141,23 @@ impl Watch {
         watched
     }
 
-    /// An operator says that what this identity does now is its normal use: it is young again, and
-    /// learns anew.
-    pub fn accept(&mut self) {
+    /// An operator released the identity: what was counted counts no more, what was learned stays.
+    /// Whether it is the first change since [`Watch::encode`].
+    pub fn forgive(&mut self) -> bool {
+        let changed = !self.core.queued;
+        *self = Self { core: self.core.learned(), objects: Objects::default() };
+        self.core.queued = true;
+        changed
+    }
+
+    /// The same, and what it does now is its normal use: it is young again, and learns anew.
+    pub fn accept(&mut self) -> bool {
+        let changed = self.forgive();
         self.core.volume.age = 0;
         self.core.slow = Slow::default();
         self.core.enumeration = Enumeration::default();
-        self.objects = Objects::default();
         self.core.failures = Failures::default();
+        changed
     }
 }
 

@@ -8,8 +8,8 @@ use super::{Engine, Live};
 use crate::base::{ClientAddr, Moment, Name};
 use crate::evidence::{Event, Fixed, Held};
 use crate::lockout::{
-    Accusation, Author, Backing, Cause, Grounds, Imposed, Lock, ReleaseReason, Step, Subject,
-    TableFault, Until, judge,
+    Accusation, Author, Backing, Cause, Grounds, Imposed, Lock, Release, ReleaseReason, Step,
+    Subject, TableFault, Until, judge,
 };
 use crate::store::{Reach, StoreFault};
 
@@ -170,11 +170,12 @@ impl Engine {
         let subject = self.subject(&unlock.target)?;
         let Unlock { by, reason, case, .. } = unlock;
         let probation = self.live().snapshot.lockout.probation;
-        self.locks.change(&subject, now, |table, _me| {
-            table.release(&subject, (by, *reason, case), probation, now)
+        let release = self.locks.change(&subject, now, |table, _me| {
+            table.release(&subject, (by, *reason, case), probation, now)?;
+            Ok(table.last_release(&subject).cloned())
         })?;
-        if let Subject::Identity(name) = &subject {
-            self.forgive(name, *reason);
+        if let Some(release) = &release {
+            self.forgive(&subject, release);
         }
         self.report_event(&Event::Unlocked {
             subject: written(&subject),
@@ -186,13 +187,15 @@ impl Engine {
     }
 
     /// What came before a release counts no more, on the gateway that was asked and on every other.
-    pub(super) fn forgive(&self, name: &Name, reason: ReleaseReason) {
-        let Some(ix) = self.locks.identity_named(name) else { return };
-        self.locks.logins(|logins, _table| logins.released(ix));
-        self.histories.changed_login(name);
-        // What was no attack is normal use; otherwise it would be found again tomorrow.
-        if matches!(reason, ReleaseReason::FalseAlarm | ReleaseReason::OwnerConfirmed) {
-            self.accept_watch(ix);
+    pub(super) fn forgive(&self, subject: &Subject, release: &Release) {
+        match subject {
+            Subject::Identity(name) => self.forgive_identity(name, release),
+            Subject::Source(hash) => self.watches.sources.lock().forgive(*hash),
+            Subject::Operation(_)
+            | Subject::Upstream(_)
+            | Subject::Account(_)
+            | Subject::Order(_)
+            | Subject::Token(_) => {}
         }
     }
 

@@ -8,6 +8,7 @@ use super::memory::{Piece, Source, Unreadable};
 use super::usual::Usual;
 use super::{Engine, Live};
 use crate::base::{IdentityIx, Moment, Name, RoleIx};
+use crate::lockout::{Release, ReleaseReason};
 use crate::store::{BlobKey, KeyId, Shelf, StoreFault};
 
 /// Whose memory has changed since it was written down. By name: places change with the configuration.
@@ -182,9 +183,38 @@ impl<'e> Remembered<'e> {
             }
         }
     }
+
+    fn forgive(&self, name: &Name, reason: ReleaseReason) {
+        let Engine { locks, histories, .. } = self.engine;
+        match self.kind {
+            Kind::Watches => {
+                if let Some(ix) = self.place(name)
+                    && self.live.forgive_watch(ix, reason)
+                {
+                    histories.changed_watch(self.live, ix);
+                }
+            }
+            Kind::Logins => {
+                locks.logins(|logins, _table| {
+                    if let Some(ix) = locks.identity_named(name) {
+                        logins.released(ix);
+                    }
+                });
+                histories.changed_login(name);
+            }
+        }
+    }
 }
 
 impl Engine {
+    /// What was counted of an identity before its release counts no more.
+    pub(super) fn forgive_identity(&self, name: &Name, release: &Release) {
+        let live = self.live();
+        for kind in [Kind::Watches, Kind::Logins] {
+            Remembered::of(self, &live, kind).forgive(name, release.reason);
+        }
+    }
+
     /// Brings back what is kept of those that came with a reload. How many pieces could not be read.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::base::{IdentityIx, Moment, Name};
 use crate::config::Snapshot;
 use crate::evidence::{Event, Fixed};
 use crate::lockout::{
-    Asked, Attempt, Author, Cause, GatewayId, Heard, LockTable, Logins, ReleaseReason, Standing,
+    Asked, Attempt, Author, Cause, GatewayId, Heard, LockTable, Logins, Release, Standing,
     Standings, Subject, TableFault, Told, Trust, Turns,
 };
 use crate::store::{
@@ -68,8 +68,8 @@ pub(super) struct Locks {
 struct News {
     /// Parts that could not be read: they are a newer version's.
     unreadable: u64,
-    /// Identities that somebody released on another gateway.
-    released: Vec<(Name, ReleaseReason)>,
+    /// What somebody released on another gateway.
+    released: Vec<(Subject, Release)>,
 }
 
 /// What came of a judgement.
@@ -343,9 +343,7 @@ impl Locks {
                     let told = if record.key.by.0 == self.me.0 { Told::Before } else { told };
                     match book.table.take_over(&record.state.value, told, now) {
                         Ok(Heard { subject, released }) => {
-                            if let (Subject::Identity(name), Some(reason)) = (&subject, released) {
-                                news.released.push((name.clone(), reason));
-                            }
+                            news.released.extend(released.map(|of| (subject.clone(), of)));
                             subjects.push(subject);
                         }
                         Err(_newer) => news.unreadable = news.unreadable.saturating_add(1),
@@ -439,8 +437,8 @@ impl Engine {
             let mut news = News::default();
             // What fails now is read at the next ring; the store's condition tells that it fails.
             let _ = self.locks.take_over(Told::Now, &mut news, self.clock.now()).await;
-            for (name, reason) in &news.released {
-                self.forgive(name, *reason);
+            for (subject, release) in &news.released {
+                self.forgive(subject, release);
             }
             if let count @ 1.. = news.unreadable {
                 self.metrics.state.refused.inc_by(count);

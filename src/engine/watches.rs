@@ -15,7 +15,7 @@ use crate::detect::{
 };
 use crate::evidence::{Event, Fixed, Noticed};
 use crate::identity::Proof;
-use crate::lockout::{Accusation, Backing, Cause, Shown, Step};
+use crate::lockout::{Accusation, Backing, Cause, ReleaseReason, Shown, Step};
 use crate::store::SharedSecret;
 
 /// Sources that did something bad lately, at 72 bytes each.
@@ -119,6 +119,18 @@ impl Live {
         }
         Ok(())
     }
+
+    /// An identity was released. Whether this is the first change since it was written down.
+    pub(super) fn forgive_watch(&self, ix: IdentityIx, reason: ReleaseReason) -> bool {
+        let watch = self.guarded.places.get(ix.index()).and_then(OnceLock::get);
+        watch.is_some_and(|watch| match reason {
+            // What was no attack is normal use; otherwise it would be found again tomorrow.
+            ReleaseReason::FalseAlarm | ReleaseReason::OwnerConfirmed => watch.lock().accept(),
+            ReleaseReason::CredentialReplaced
+            | ReleaseReason::InvestigationClosed
+            | ReleaseReason::Business => watch.lock().forgive(),
+        })
+    }
 }
 
 impl Engine {
@@ -165,17 +177,6 @@ impl Engine {
             .signals
             .iter()
             .for_each(|signal| self.follow_up(live, signal, (event, shown), source));
-    }
-
-    /// Somebody says that what an identity does now is its normal use: it learns anew.
-    pub(super) fn accept_watch(&self, ix: IdentityIx) {
-        let live = self.live();
-        if let Some(place) = live.guarded.places.get(ix.index())
-            && let Some(watch) = place.get()
-        {
-            watch.lock().accept();
-            self.histories.changed_watch(&live, ix);
-        }
     }
 
     /// The same for what was no request at all: nobody is behind it but its source.

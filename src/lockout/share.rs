@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::Moment;
 
-use super::entry::{Author, Entry, GatewayId, ReleaseReason};
+use super::entry::{Author, Entry, GatewayId, Release};
 use super::table::{LockTable, Subject};
 use super::{Cause, Until};
 
@@ -46,8 +46,8 @@ impl Part {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {
     pub subject: Subject,
-    /// Why somebody ended the subject's locks, where that was not known here.
-    pub released: Option<ReleaseReason>,
+    /// That somebody ended the subject's locks, where it was not known here.
+    pub released: Option<Release>,
 }
 
 impl LockTable {
@@ -110,7 +110,7 @@ impl LockTable {
         let known = self.last_release(&subject).map(|release| release.at_ms);
         self.merge_part(&part, length, now).map_err(|_full| super::DecodeFault::Malformed)?;
         let latest = self.last_release(&subject).filter(|release| Some(release.at_ms) > known);
-        let released = latest.map(|release| release.reason);
+        let released = latest.cloned();
         Ok(Heard { subject, released })
     }
 }

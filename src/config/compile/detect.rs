@@ -8,7 +8,7 @@ use crate::config::raw::value::{NameText, PathText, quoted};
 use crate::config::raw::{DetectMode, RawDetect, RawLockout};
 use crate::config::settings::{DetectSettings, Planted};
 use crate::config::source::Place;
-use crate::detect::{CanaryFault, CanaryMode, CanarySet, Settings};
+use crate::detect::{CanaryFault, CanaryMode, CanarySet, Lasting, Settings};
 use crate::lockout::Rules;
 
 /// The largest file of planted records.
@@ -21,7 +21,7 @@ impl Ctx<'_> {
     }
 
     pub(super) fn detect(&mut self) -> DetectSettings {
-        let default = RawDetect::default();
+        let (rules, default) = (self.lockout(), RawDetect::default());
         let entry = self.document.detect.as_ref();
         let raw = entry.map_or(&default, |entry| &entry.raw);
         let settings = Settings {
@@ -33,6 +33,7 @@ impl Ctx<'_> {
             intrusion: (&raw.intrusion).into(),
             logins: (&raw.logins).into(),
             sharing: (&raw.sharing).into(),
+            lasting: Lasting { slow: rules.slow_for, step_up: rules.step_up_for },
         };
         let canaries = match (entry, &raw.canary.file) {
             (Some(entry), Some(file)) => {

@@ -69,7 +69,18 @@ pub(super) fn compare(old: &DetectSettings, new: &DetectSettings, out: &mut Out)
 
 /// Every figure of every detector; one that is new does not compile until it is here.
 fn figures(of: &Settings) -> Vec<Figure> {
-    let Settings { failures, volume, slow, enumeration, canary, intrusion, logins, sharing } = of;
+    let Settings {
+        failures,
+        volume,
+        slow,
+        enumeration,
+        canary,
+        intrusion,
+        logins,
+        sharing,
+        // As `[lockout]` has it, where it is told of.
+        lasting: _,
+    } = of;
     let CanaryMode(_) = canary;
     let mut all = Vec::new();
     let mut add = |of, key, value: f32, greater| all.push(Figure { of, key, value, greater });

@@ -1,4 +1,5 @@
 mod canaries;
+mod forgiven;
 mod history;
 mod named;
 mod parts;

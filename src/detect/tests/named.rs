@@ -9,8 +9,17 @@ use super::runs::{self, Run};
 fn moved(settings: &Settings, name: &str) -> Settings {
     let mut all = settings.clone();
     let (float, count) = (1e9, u16::MAX);
-    let Settings { failures, volume, slow, enumeration, canary, intrusion, logins, sharing } =
-        &mut all;
+    let Settings {
+        failures,
+        volume,
+        slow,
+        enumeration,
+        canary,
+        intrusion,
+        logins,
+        sharing,
+        lasting: _,
+    } = &mut all;
     match name {
         "detect.failures.refused_note" => failures.refused_note = count,
         "detect.failures.scope_act" => failures.scope_act = count,
