@@ -21,6 +21,27 @@ pub(super) struct Histories {
     /// Who came with a reload and may have been here before. Nothing of theirs is written down until
     /// what is kept of them was brought back, which it would otherwise replace.
     returning: Mutex<Returning>,
+    /// What was counted before these releases counts no more, here and in what is brought back. Held while
+    /// something is forgiven, written down or brought back, so that each of them is before another.
+    forgiven: Mutex<BTreeMap<Name, Forgiven>>,
+}
+
+/// The last release of an identity.
+#[derive(Clone, Copy, Debug)]
+struct Forgiven {
+    /// As the lock table has it: each release of a subject has a later one, whatever the clocks say.
+    at_ms: u64,
+    reason: ReleaseReason,
+}
+
+/// What a piece begins with that was written after a release; its time follows.
+const RELEASED: u8 = 128;
+
+/// After which release a piece was written, and the piece.
+fn after_release(value: &[u8]) -> Result<(u64, &[u8]), Unreadable> {
+    let Some(rest) = value.strip_prefix(&[RELEASED]) else { return Ok((0, value)) };
+    let (at_ms, piece) = rest.split_first_chunk().ok_or(Unreadable::Damaged)?;
+    Ok((u64::from_le_bytes(*at_ms), piece))
 }
 
 /// By name.
@@ -148,12 +169,19 @@ impl<'e> Remembered<'e> {
     /// What is remembered now, by name: watches are placed as in `live`, logins as the locks have it.
     fn value(&self, name: &Name, now: Moment) -> Option<Vec<u8>> {
         let locks = &self.engine.locks;
-        match self.kind {
+        let forgiven = self.engine.histories.forgiven.lock();
+        let piece = match self.kind {
             Kind::Watches => self.live.watch_bytes(self.place(name)?, now),
             Kind::Logins => {
                 locks.logins(|logins, _table| logins.encode(locks.identity_named(name)?))
             }
-        }
+        }?;
+        Some(match forgiven.get(name) {
+            None => piece,
+            Some(Forgiven { at_ms, .. }) => {
+                [&[RELEASED][..], &at_ms.to_le_bytes(), &piece].concat()
+            }
+        })
     }
 
     /// Where `live` has an identity: most often where the locks have it.
@@ -167,21 +195,31 @@ impl<'e> Remembered<'e> {
         BlobKey { shelf: self.shelf(), id: self.id(name), part: 0 }
     }
 
-    /// Gives somebody back what was kept.
+    /// Gives somebody back what was kept, but for what was forgiven since.
     fn give(&self, name: &Name, value: &[u8], now: Moment) -> Result<(), Unreadable> {
+        let (after_ms, value) = after_release(value)?;
         let locks = &self.engine.locks;
+        let forgiven = self.engine.histories.forgiven.lock();
         match self.kind {
             Kind::Watches => {
                 let Some(ix) = self.place(name) else { return Ok(()) };
-                Ok(self.live.recall_watch(ix, value, now)?)
+                self.live.recall_watch(ix, value, now)?;
             }
             Kind::Logins => {
                 let restored = locks.logins(|logins, _table| {
                     locks.identity_named(name).is_none_or(|ix| logins.restore(ix, value, now))
                 });
-                if restored { Ok(()) } else { Err(Unreadable::Damaged) }
+                if !restored {
+                    return Err(Unreadable::Damaged);
+                }
             }
         }
+        if let Some(Forgiven { at_ms, reason }) = forgiven.get(name)
+            && *at_ms > after_ms
+        {
+            self.forgive(name, *reason);
+        }
+        Ok(())
     }
 
     fn forgive(&self, name: &Name, reason: ReleaseReason) {
@@ -207,11 +245,18 @@ impl<'e> Remembered<'e> {
 }
 
 impl Engine {
-    /// What was counted of an identity before its release counts no more.
+    /// What was counted of an identity before its release counts no more; nor does what is brought back
+    /// later and was written down before it.
     pub(super) fn forgive_identity(&self, name: &Name, release: &Release) {
         let live = self.live();
+        let mut forgiven = self.histories.forgiven.lock();
         for kind in [Kind::Watches, Kind::Logins] {
             Remembered::of(self, &live, kind).forgive(name, release.reason);
+        }
+        let Release { at_ms, reason, .. } = *release;
+        let last = forgiven.entry(name.clone()).or_insert(Forgiven { at_ms, reason });
+        if last.at_ms < at_ms {
+            *last = Forgiven { at_ms, reason };
         }
     }
 

@@ -321,13 +321,13 @@ impl Locks {
         book.dirty.insert(subject);
     }
 
-    /// Everything the store knows.
-    async fn restore(&self, now: Moment) -> Result<(), StoreFault> {
+    /// Everything the store knows; what of it was released.
+    async fn restore(&self, now: Moment) -> Result<Vec<(Subject, Release)>, StoreFault> {
         // Whatever holds there is in force before the first request; a page that fails, fails all,
         // and so does a lock that can't be read: without it somebody would enter who must not.
         let mut news = News::default();
         self.take_over(Told::Before, &mut news, now).await?;
-        if news.unreadable == 0 { Ok(()) } else { Err(StoreFault::Corrupt) }
+        if news.unreadable == 0 { Ok(news.released) } else { Err(StoreFault::Corrupt) }
     }
 
     /// What is new in the store. What came before a fault is among the news.
@@ -427,7 +427,11 @@ impl Engine {
     /// # Errors
     /// If the store can't be read.
     pub async fn restore(&self) -> Result<(), StoreFault> {
-        self.locks.restore(self.clock.now()).await
+        // Nothing is counted yet: what is brought back afterwards is held against these.
+        for (subject, release) in &self.locks.restore(self.clock.now()).await? {
+            self.forgive(subject, release);
+        }
+        Ok(())
     }
 
     /// Learns what other gateways lock and release, for as long as it is polled.

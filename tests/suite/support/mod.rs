@@ -423,9 +423,15 @@ impl World {
 
     /// Stops the gateway and starts another one on the same state and configuration.
     pub async fn restart(self) -> Self {
+        self.restart_after(async || {}).await
+    }
+
+    /// The same; something happens meanwhile.
+    pub async fn restart_after(self, meanwhile: impl AsyncFnOnce()) -> Self {
         let Self { dir, pki, amazon, warehouse, gateway, hand, watched, said, guard } = self;
         let clock = gateway.engine.clock.clone();
         Box::pin(gateway.stop()).await;
+        meanwhile().await;
         let path = dir.join("sekisho.toml");
         let loaded = config::load_from(&*watched, &path, 1, clock.now()).unwrap();
         let gateway = Running::start(loaded, clock).await.unwrap();
