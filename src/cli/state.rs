@@ -11,8 +11,8 @@ use crate::base::{Moment, Name, Secret, Use};
 use crate::config::{RedisSettings, Snapshot};
 use crate::engine::Engine;
 use crate::store::{
-    Condition, Cursor, Embedded, Endpoint, EndpointFault, Exchange, FILE_NAME, Gateway, Login,
-    Look, OpenFault, RemoteSettings, Shared, SharedSecret, Store, StoreFault, TlsFiles,
+    Condition, Cursor, Embedded, Endpoint, EndpointFault, Exchange, FILE_NAME, Gateway, LOCKS_MAX,
+    Login, Look, OpenFault, RemoteSettings, Shared, SharedSecret, Store, StoreFault, TlsFiles,
 };
 
 /// How long the server that gateways share is waited for, before anything relies on it.
@@ -320,6 +320,7 @@ fn remote_settings(
         gateway,
         time_out: redis.time_out,
         poll: redis.poll,
+        locks_max: LOCKS_MAX,
     })
 }
 

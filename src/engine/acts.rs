@@ -158,7 +158,8 @@ impl Engine {
             case: Some(&order.case),
             lasts: order.lasts,
         }));
-        self.locks.write().await.map_err(ActFault::Unkept)
+        let written = self.locks.write().await;
+        written.and_then(|written| written.about(&subject)).map_err(ActFault::Unkept)
     }
 
     /// Ends every lock of a subject on the word of an operator; probation follows.
@@ -183,7 +184,8 @@ impl Engine {
             reason: Fixed::new(reason.as_str()),
             case,
         });
-        self.locks.write().await.map_err(ActFault::Unkept)
+        let written = self.locks.write().await;
+        written.and_then(|written| written.about(&subject)).map_err(ActFault::Unkept)
     }
 
     /// What came before a release counts no more, on the gateway that was asked and on every other.

@@ -1,14 +1,15 @@
-//! Locks in force (ACC-2, ACC-5): owns the table, its compiled form, and the memory of logins; keeps
-//! them in the store and in step with other gateways.
+//! Locks in force (ACC-2, ACC-5): owns the table, its compiled form, and the memory of logins; in step
+//! with the store, and with other gateways through it.
 //!
 //! 1. What is imposed holds from that moment on, here: requests read the compiled form, and waiting
 //!    ones and open connections are woken.
 //! 2. Nothing lifts a lock but its own end and a release; a store that can't be had lifts none.
 //! 3. An operator's act returns when it can't be lost any more, or says that it is not there yet.
+mod keep;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -18,24 +19,18 @@ use super::subjects::{Denied, LockKeys, NameTable};
 use super::{Engine, Live};
 use crate::base::{IdentityIx, Moment, Name};
 use crate::config::Snapshot;
-use crate::evidence::{Event, Fixed};
+use crate::evidence::Event;
 use crate::lockout::{
-    Asked, Attempt, Author, Cause, GatewayId, Heard, LockTable, Logins, Release, Standing,
-    Standings, Subject, TableFault, Told, Trust, Turns,
+    Asked, Attempt, GatewayId, Heard, LockTable, Logins, Part, Release, Standing, Standings,
+    Subject, TableFault, Told, Trust, Turns,
 };
-use crate::store::{
-    Cursor, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Reach, Register, Scope, SharedSecret,
-    Store, StoreFault,
-};
+use crate::store::{Cursor, Gateway, SharedSecret, Store, StoreFault};
+use keep::Written;
 
 /// Pairs of identity and source whose failed logins are remembered, at 32 bytes each.
 const PAIRS_MAX: usize = 65_536;
 /// Subjects of which it is looked at a time whether they are over.
 const LOOKED_AT_ONCE: usize = 1_024;
-/// Until locks that could not be written down are tried again.
-const TRY_AGAIN: Duration = Duration::from_millis(500);
-/// How often attempts during locks are written down.
-const ATTEMPTS_EVERY: Duration = Duration::from_secs(2);
 
 /// See the module.
 pub(super) struct Locks {
@@ -50,6 +45,8 @@ pub(super) struct Locks {
     /// The same number, for those who only look.
     epoch: AtomicU64,
     unwritten: Notify,
+    /// Rings when something has no room in the store.
+    crowded: Notify,
     /// Of those who are slowed down.
     pub(super) turns: Mutex<Turns>,
     /// Tokens that were denied since somebody asked.
@@ -58,7 +55,7 @@ pub(super) struct Locks {
     pub(super) tokens: watch::Sender<u64>,
     /// How far the last writing came. One at a time, so that whoever finds nothing left to write
     /// knows that it is written.
-    writing: tokio::sync::Mutex<Reach>,
+    writing: tokio::sync::Mutex<Written>,
     /// How far the store was read.
     cursor: tokio::sync::Mutex<Cursor>,
 }
@@ -97,22 +94,6 @@ struct Compiled {
     tokens: Arc<Denied>,
 }
 
-/// Subjects that are being written down. Until they are, they stay to be written, even if whoever
-/// waited for it goes away in the middle.
-struct Unwritten<'l> {
-    locks: &'l Locks,
-    subjects: BTreeSet<Subject>,
-}
-
-impl Drop for Unwritten<'_> {
-    fn drop(&mut self) {
-        if !self.subjects.is_empty() {
-            self.locks.book.lock().dirty.append(&mut self.subjects);
-            self.locks.unwritten.notify_one();
-        }
-    }
-}
-
 impl Locks {
     pub(super) fn new(
         gateway: Gateway,
@@ -143,10 +124,11 @@ impl Locks {
             changed: watch::Sender::new(0),
             epoch: AtomicU64::new(0),
             unwritten: Notify::new(),
+            crowded: Notify::new(),
             turns: Mutex::default(),
             denied: Mutex::default(),
             tokens: watch::Sender::new(0),
-            writing: tokio::sync::Mutex::new(Reach::Everywhere),
+            writing: tokio::sync::Mutex::new(Written::EVERYWHERE),
             cursor: tokio::sync::Mutex::new(Cursor::START),
         }
     }
@@ -327,6 +309,14 @@ impl Locks {
         // and so does a lock that can't be read: without it somebody would enter who must not.
         let mut news = News::default();
         self.take_over(Told::Before, &mut news, now).await?;
+        // Attempts of whom only a later page told.
+        self.walk(|table, record| {
+            if record.key.slot == Part::ATTEMPTS {
+                let _counted = table.take_over(&record.state.value, Told::Before, now);
+            }
+            true
+        })
+        .await?;
         if news.unreadable == 0 { Ok(news.released) } else { Err(StoreFault::Corrupt) }
     }
 
@@ -355,68 +345,6 @@ impl Locks {
             if !page.more {
                 return Ok(());
             }
-        }
-    }
-
-    /// Writes down what is not written yet.
-    pub(super) async fn write(&self) -> Result<Reach, StoreFault> {
-        let mut reached = self.writing.lock().await;
-        let mut unwritten =
-            Unwritten { locks: self, subjects: std::mem::take(&mut self.book.lock().dirty) };
-        let records: Vec<LockRecord> = {
-            let book = self.book.lock();
-            unwritten
-                .subjects
-                .iter()
-                .flat_map(|subject| self.records(&book.table, subject))
-                .collect()
-        };
-        if records.is_empty() {
-            unwritten.subjects.clear();
-            return Ok(*reached);
-        }
-        let mut reach = Reach::Everywhere;
-        for page in records.chunks(PAGE_MAX) {
-            match self.store.put_locks(page).await {
-                Ok(Reach::Everywhere) => {}
-                Ok(Reach::HereOnly) => reach = Reach::HereOnly,
-                Err(fault) => return Err(fault),
-            }
-        }
-        unwritten.subjects.clear();
-        *reached = reach;
-        Ok(reach)
-    }
-
-    fn records(&self, table: &LockTable, subject: &Subject) -> Vec<LockRecord> {
-        let record = |part: crate::lockout::Part| {
-            let (scope, id) = self.place(subject, part.of.as_ref());
-            LockRecord {
-                key: LockKey { scope, id, by: Gateway(self.me.0), slot: part.slot },
-                state: Register { version: part.version, rank: part.rank, value: part.bytes },
-            }
-        };
-        table.parts(subject, self.me).into_iter().map(record).collect()
-    }
-
-    /// Where something about a subject is kept: a lock by its cause and author, so that none takes
-    /// another's place. Whoever reads goes by what is written there.
-    fn place(&self, subject: &Subject, of: Option<&(Cause, Author)>) -> (Scope, KeyId) {
-        let of = of.map_or(String::new(), |(cause, author)| match author {
-            Author::Detector => format!("\0{}", cause.as_str()),
-            Author::Operator(name) => format!("\0{}\0{name}", cause.as_str()),
-        });
-        let id = |kind, what: &[u8]| KeyId::of(&self.secret, kind, &[what, of.as_bytes()].concat());
-        let named = |kind, name: &Name| id(kind, name.as_str().as_bytes());
-        let hashed = |kind, hash: &u64| id(kind, &hash.to_be_bytes());
-        match subject {
-            Subject::Identity(name) => (Scope::Identity, named("lock identity", name)),
-            Subject::Source(hash) => (Scope::Source, hashed("lock source", hash)),
-            Subject::Operation(name) => (Scope::Operation, named("lock operation", name)),
-            Subject::Upstream(name) => (Scope::Upstream, named("lock upstream", name)),
-            Subject::Account(hash) => (Scope::Account, hashed("lock account", hash)),
-            Subject::Order(hash) => (Scope::Order, hashed("lock order", hash)),
-            Subject::Token(hash) => (Scope::Token, hashed("lock token", hash)),
         }
     }
 }
@@ -449,46 +377,5 @@ impl Engine {
                 self.report_event(&Event::MemoryRefused { count });
             }
         }
-    }
-
-    /// Keeps the store in step with the table, for as long as it is polled.
-    pub async fn keep_locks(&self) {
-        let mut failing = false;
-        loop {
-            // Attempts during locks wake nobody; they are written with the next lock, or soon.
-            let _ = tokio::time::timeout(ATTEMPTS_EVERY, self.locks.unwritten.notified()).await;
-            let written = self.locks.write().await;
-            self.locks.tidy(self.clock.now());
-            match (written, failing) {
-                (Ok(_), false) => {}
-                (Ok(_), true) => self.report_event(&Event::LocksKept),
-                (Err(fault), _) => {
-                    if !failing {
-                        let fault = Fixed::new(fault.word());
-                        self.report_event(&Event::LocksUnkept { fault });
-                    }
-                    failing = true;
-                    tokio::time::sleep(TRY_AGAIN).await;
-                    continue;
-                }
-            }
-            failing = false;
-        }
-    }
-
-    /// Has every lock written down again: the store may be another one.
-    pub fn keep_all_locks(&self) {
-        let book = &mut *self.locks.book.lock();
-        book.dirty.extend(book.table.subjects().cloned());
-        self.locks.unwritten.notify_one();
-    }
-
-    /// Writes down every lock that is not written yet, and waits for the disk.
-    ///
-    /// # Errors
-    /// If the store can't be had.
-    pub async fn flush_state(&self) -> Result<(), StoreFault> {
-        self.locks.write().await?;
-        self.locks.store.flush().await
     }
 }

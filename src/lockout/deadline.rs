@@ -56,6 +56,12 @@ impl Deadline {
         now.mono_ns() >= self.mono_ns
     }
 
+    /// Whether no gateway holds to it any more, whenever it hears of it and whatever its clock says.
+    pub(super) fn is_past_everywhere(self, now: Moment) -> bool {
+        Duration::from_millis(self.unix_ms).saturating_add(APART)
+            <= Duration::from_millis(now.unix_ms())
+    }
+
     pub(super) const fn mono_ns(self) -> u64 {
         self.mono_ns
     }

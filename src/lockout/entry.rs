@@ -149,6 +149,11 @@ impl Entry {
         automatic.map(|(_, lock)| lock.until.mono_ns()).max().unwrap_or(0)
     }
 
+    /// Whether there is no release, and each lock is `past`.
+    pub(super) fn is_over(&self, past: impl FnMut(&Lock) -> bool) -> bool {
+        self.release.is_none() && self.released.is_empty() && self.locks.values().all(past)
+    }
+
     pub(super) fn on_probation(&self, now: Moment) -> bool {
         self.release.as_ref().is_some_and(|release| !release.probation.is_past(now))
     }
@@ -180,7 +185,7 @@ impl Lock {
         }
     }
 
-    fn heard(mut self, length: Duration, now: Moment) -> Self {
+    pub(super) fn heard(mut self, length: Duration, now: Moment) -> Self {
         if let Until::At(deadline) = self.until {
             self.until = Until::At(Deadline::heard(deadline.unix_ms(), length, now));
         }

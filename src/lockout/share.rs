@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::base::Moment;
 
-use super::entry::{Author, Entry, GatewayId, Release};
+use super::entry::{Author, Entry, GatewayId, Lock, Release};
 use super::table::{LockTable, Subject};
 use super::{Cause, Until};
 
@@ -38,6 +38,8 @@ pub struct Part {
 impl Part {
     pub const RELEASES: u8 = 0;
     pub const ATTEMPTS: u8 = 5;
+    /// More than a release's, less than a lock's.
+    const RANK_ATTEMPTS: u8 = 1;
     /// A subject and a case of the longest names, and a release that covers fifty gateways.
     pub const BYTES_MAX: usize = 1_024;
 }
@@ -83,12 +85,13 @@ impl LockTable {
         }
         if let Some(count) = entry.attempts.get(&me) {
             let own = Entry { attempts: [(me, *count)].into(), ..Entry::default() };
-            parts.push(part(Part::ATTEMPTS, *count, 0, Duration::ZERO, own));
+            parts.push(part(Part::ATTEMPTS, *count, Part::RANK_ATTEMPTS, Duration::ZERO, own));
         }
         parts
     }
 
-    /// Takes over a part that some gateway told.
+    /// Takes over a part that some gateway told. What is over and of nobody who is known here is left
+    /// alone: of that there is more than a table holds.
     ///
     /// # Errors
     /// On anything but what [`parts`](Self::parts) makes.
@@ -99,18 +102,53 @@ impl LockTable {
         now: Moment,
     ) -> Result<Heard, super::DecodeFault> {
         let (part, length_ms) = Self::read(bytes, now)?;
-        let mut subjects = part.entries.keys();
-        let (Some(subject), None) = (subjects.next().cloned(), subjects.next()) else {
-            return Err(super::DecodeFault::Malformed);
-        };
+        let (subject, entry) = part.sole()?;
+        let subject = subject.clone();
         let length = match told {
             Told::Before => Duration::ZERO,
             Told::Now => Duration::from_millis(length_ms),
         };
+        let ends = |lock: &Lock| lock.heard(length, now).until;
+        if !self.entries.contains_key(&subject) && entry.is_over(|lock| ends(lock).is_past(now)) {
+            self.tick = self.tick.max(part.tick);
+            return Ok(Heard { subject, released: None });
+        }
         let known = self.last_release(&subject).map(|release| release.at_ms);
         self.merge_part(&part, length, now).map_err(|_full| super::DecodeFault::Malformed)?;
         let latest = self.last_release(&subject).filter(|release| Some(release.at_ms) > known);
         let released = latest.cloned();
         Ok(Heard { subject, released })
+    }
+
+    /// Of whom a part is.
+    ///
+    /// # Errors
+    /// See [`take_over`](Self::take_over).
+    pub fn subject_of(bytes: &[u8], now: Moment) -> Result<Subject, super::DecodeFault> {
+        Self::read(bytes, now)?.0.sole().map(|(subject, _)| subject.clone())
+    }
+
+    /// The subject of a part that says nothing any more, to whichever gateway: of an end that is long
+    /// past, or of attempts, and on a subject that this table has forgotten. Releases and what has no end
+    /// stay: a gateway that was away for long brings its locks back, and must find them released.
+    pub fn spent(&self, bytes: &[u8], now: Moment) -> Option<Subject> {
+        let (part, _) = Self::read(bytes, now).ok()?;
+        let (subject, entry) = part.sole().ok()?;
+        let is_over = |lock: &Lock| match lock.until {
+            // The next one on these grounds has a greater version, or would be taken for an older one.
+            Until::At(end) => end.is_past_everywhere(now) && lock.version <= now.unix_ms(),
+            Until::Released => false,
+        };
+        let spent = !self.entries.contains_key(subject) && entry.is_over(is_over);
+        spent.then(|| subject.clone())
+    }
+
+    /// The one subject of a part.
+    fn sole(&self) -> Result<(&Subject, &Entry), super::DecodeFault> {
+        let mut entries = self.entries.iter();
+        match (entries.next(), entries.next()) {
+            (Some(sole), None) => Ok(sole),
+            _ => Err(super::DecodeFault::Malformed),
+        }
     }
 }

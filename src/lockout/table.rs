@@ -109,14 +109,8 @@ impl LockTable {
             (Author::Detector, _) => SUBJECTS_MAX,
             (Author::Operator(_), _) => ROOM,
         };
-        if !self.entries.contains_key(subject) && self.entries.len() >= room {
-            if now.mono_ns() >= self.look_ns {
-                self.look_ns = now.plus(LOOKED_THROUGH).mono_ns();
-                self.prune(now);
-            }
-            if self.entries.len() >= room {
-                return Err(TableFault::Full);
-            }
+        if !self.has_room(subject, room, now) {
+            return Err(TableFault::Full);
         }
         let version = self.next_version(now);
         // A kill is looked at by somebody, whatever was asked.
@@ -132,6 +126,18 @@ impl LockTable {
             entry.locks.insert(grounds, lock);
         });
         Ok(())
+    }
+
+    /// Whether a subject may be there, if need be when what is over has been forgotten.
+    fn has_room(&mut self, subject: &Subject, room: usize, now: Moment) -> bool {
+        if self.entries.len() < room || self.entries.contains_key(subject) {
+            return true;
+        }
+        if now.mono_ns() >= self.look_ns {
+            self.look_ns = now.plus(LOOKED_THROUGH).mono_ns();
+            self.prune(now);
+        }
+        self.entries.len() < room
     }
 
     /// Changes what is known of a subject.
@@ -202,7 +208,7 @@ impl LockTable {
         self.tick = self.tick.max(other.tick);
         let mut outcome = Ok(());
         for (subject, theirs) in &other.entries {
-            if !self.entries.contains_key(subject) && self.entries.len() >= ROOM {
+            if !self.has_room(subject, ROOM, now) {
                 outcome = Err(TableFault::Full);
                 continue;
             }

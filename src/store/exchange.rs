@@ -77,6 +77,10 @@ impl Store for Exchange {
         self.now().put_locks(locks).await
     }
 
+    async fn forget_locks(&self, locks: &[LockRecord]) -> Result<(), StoreFault> {
+        self.now().forget_locks(locks).await
+    }
+
     async fn locks_since(&self, cursor: Cursor) -> Result<LockPage, StoreFault> {
         self.now().locks_since(cursor).await
     }
@@ -149,6 +153,10 @@ impl Store for Exchange {
 
     fn forged(&self) -> u64 {
         self.now().forged()
+    }
+
+    fn lacks_room(&self) -> bool {
+        self.now().lacks_room()
     }
 
     fn condition(&self) -> watch::Receiver<Condition> {

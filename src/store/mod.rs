@@ -58,6 +58,8 @@ pub use stance::{Allowance, Peers, Sight, allowance};
 pub const LOCK_VALUE_MAX: usize = 1_024;
 /// The most locks in one call of [`Store::put_locks`], and on one page of [`Store::locks_since`].
 pub const PAGE_MAX: usize = 256;
+/// Locks and releases that a store keeps at most, together.
+pub const LOCKS_MAX: u64 = 1_000_000;
 /// The most blobs on one page of [`Store::scan_blobs`]; they may be large.
 pub const BLOB_PAGE_MAX: usize = 16;
 /// The most bytes an alarm may have.
@@ -72,6 +74,21 @@ pub struct LockRecord {
     pub key: LockKey,
     /// At most [`LOCK_VALUE_MAX`] bytes of value.
     pub state: Register,
+}
+
+impl LockRecord {
+    /// Whether it is one of those that strangers can have as many of as they like: a lock on a source,
+    /// but not its release.
+    #[must_use]
+    pub fn is_of_crowd(&self) -> bool {
+        self.key.scope == Scope::Source && !self.state.is_release()
+    }
+}
+
+/// How many locks there may be, of `most`, for these to be taken in: where one of them is of the crowd, a
+/// tenth stays for those that are not.
+fn room_for(locks: &[LockRecord], most: u64) -> u64 {
+    if locks.iter().any(LockRecord::is_of_crowd) { most.saturating_sub(most / 10) } else { most }
 }
 
 /// How far a reader of lock changes has come. Means nothing to another store.
@@ -152,8 +169,13 @@ pub struct Meta {
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Merges locks into what is known and returns when they can't be lost any more. At most
-    /// [`PAGE_MAX`] at a time; all are taken or none.
+    /// [`PAGE_MAX`] at a time; all are taken or none. [`StoreFault::Full`] once [`LOCKS_MAX`] are there;
+    /// for locks of the [crowd](LockRecord::is_of_crowd) earlier.
     async fn put_locks(&self, locks: &[LockRecord]) -> Result<Reach, StoreFault>;
+
+    /// Takes away the locks among these, at most [`PAGE_MAX`], that are still as they are given. Each
+    /// must say nothing any more on any gateway: one that knows it yet may bring it back.
+    async fn forget_locks(&self, locks: &[LockRecord]) -> Result<(), StoreFault>;
 
     /// The next page of changes. Begins from the start if the store has forgotten since `cursor`.
     async fn locks_since(&self, cursor: Cursor) -> Result<LockPage, StoreFault>;
@@ -221,6 +243,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Records that came from a server and that no gateway wrote, since the start.
     fn forged(&self) -> u64 {
         0
+    }
+
+    /// Whether there are locks that have not come as far as they should, for want of room.
+    fn lacks_room(&self) -> bool {
+        false
     }
 
     /// Whether the store can be had, and if not, why.

@@ -6,12 +6,13 @@
 //! Quotas and counters are the server's alone; while it can't be had they fail, and
 //! [`allowance`](super::allowance) says what holds. Blobs and alarms are a gateway's own.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::bell::Ringing;
 use super::bucket::{Ask, Lease};
@@ -26,6 +27,8 @@ use crate::base::Moment;
 
 /// Pages carried at one ring: more than all locks there may be.
 const PAGES_AT_ONCE: usize = 4_096;
+/// How often locks are carried again for which there was no room.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// The store of one of several gateways.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub struct Shared {
     remote: Arc<Remote>,
     carrier: JoinHandle<()>,
     forged: Arc<AtomicU64>,
+    lacks_room: Arc<AtomicBool>,
     condition: watch::Receiver<Condition>,
 }
 
@@ -78,16 +82,19 @@ impl Shared {
     ) -> Result<Self, StoreFault> {
         let memory = Memory { instance, known_epoch: own.known_server().await? };
         let (own, remote) = (Arc::new(own), Arc::new(Remote::start(settings, memory)));
-        let forged = Arc::new(AtomicU64::new(0));
+        let (forged, lacks_room) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
         let (both, condition) = watch::channel(Condition::Faulty(StoreFault::Unreachable));
         let carrier = Carrier {
             own: Arc::clone(&own),
             remote: Arc::clone(&remote),
             forged: Arc::clone(&forged),
+            lacks_room: Arc::clone(&lacks_room),
+            begun: Instant::now(),
             condition: both,
             progress: Progress { epoch: memory.known_epoch, ..Progress::default() },
         };
-        Ok(Self { own, remote, carrier: tokio::spawn(carrier.carry()), forged, condition })
+        let carrier = tokio::spawn(carrier.carry());
+        Ok(Self { own, remote, carrier, forged, lacks_room, condition })
     }
 
     /// See [`Remote::renew`].
@@ -115,6 +122,9 @@ struct Carrier {
     own: Arc<Embedded>,
     remote: Arc<Remote>,
     forged: Arc<AtomicU64>,
+    lacks_room: Arc<AtomicBool>,
+    /// When it last began to carry everything.
+    begun: Instant,
     condition: watch::Sender<Condition>,
     progress: Progress,
 }
@@ -139,28 +149,44 @@ impl Carrier {
             let both = if own == Condition::Sound { remote } else { own };
             self.condition.send_if_modified(|was| std::mem::replace(was, both) != both);
             // What fails now is tried at the next ring, from where it stood.
-            if self.fetch().await.is_ok() {
-                let _until_next_ring = self.tell().await;
-            }
+            let _until_next_ring = self.both_ways().await;
         }
     }
 
-    /// Writes down what the others know.
-    async fn fetch(&mut self) -> Result<(), StoreFault> {
+    async fn both_ways(&mut self) -> Result<(), StoreFault> {
+        self.look_at_server().await?;
+        let Progress { fetched, told, .. } = self.progress;
+        let room = self.fetch().await? & self.tell().await?;
+        if !room {
+            self.lacks_room.store(true, Ordering::Relaxed);
+        } else if (fetched, told) == (Cursor::START, Cursor::START) {
+            self.lacks_room.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Begins anew where what was carried may not be there.
+    async fn look_at_server(&mut self) -> Result<(), StoreFault> {
         let (connection, epoch) = (self.remote.connections(), self.remote.epoch());
-        if self.progress.connection != connection || self.progress.epoch != epoch {
+        let left_out = self.lacks_room.load(Ordering::Relaxed) && self.begun.elapsed() >= AGAIN;
+        if left_out || self.progress.connection != connection || self.progress.epoch != epoch {
             // Another server, or the same after a restart from an older copy: what was fetched and
             // told before may not be there any more.
             if epoch != 0 && self.progress.epoch != epoch {
                 self.own.remember_server(epoch).await?;
             }
             self.progress = Progress { connection, epoch, ..Progress::default() };
+            self.begun = Instant::now();
         }
+        Ok(())
+    }
+
+    /// Writes down what the others know. Whether there was room for all of it.
+    async fn fetch(&mut self) -> Result<bool, StoreFault> {
+        let mut room = true;
         for _ in 0..PAGES_AT_ONCE {
             let page = self.remote.locks_since(self.progress.fetched).await?;
-            if !page.records.is_empty() {
-                self.own.put_locks(&page.records).await?;
-            }
+            room &= put_where_room(&*self.own, page.records).await?;
             if page.forged > 0 {
                 self.forged.fetch_add(u64::from(page.forged), Ordering::Relaxed);
                 // Whatever sits in a lock's place there is overwritten with what is known here.
@@ -171,23 +197,36 @@ impl Carrier {
                 break;
             }
         }
-        Ok(())
+        Ok(room)
     }
 
-    /// Tells the server what it has not heard from here.
-    async fn tell(&mut self) -> Result<(), StoreFault> {
+    /// Tells the server what it has not heard from here. Whether there was room for all of it.
+    async fn tell(&mut self) -> Result<bool, StoreFault> {
+        let mut room = true;
         for _ in 0..PAGES_AT_ONCE {
             let page = self.own.locks_since(self.progress.told).await?;
-            if !page.records.is_empty() {
-                self.remote.put_locks(&page.records).await?;
-            }
+            room &= put_where_room(&*self.remote, page.records).await?;
             self.progress.told = page.next;
             if !page.more {
                 break;
             }
         }
-        Ok(())
+        Ok(room)
     }
+}
+
+/// Whether there was room for all. What strangers can multiply stands back, and holds nothing else up.
+async fn put_where_room(store: &dyn Store, locks: Vec<LockRecord>) -> Result<bool, StoreFault> {
+    let (crowd, rest): (Vec<_>, Vec<_>) = locks.into_iter().partition(LockRecord::is_of_crowd);
+    let mut room = true;
+    for some in [rest, crowd].iter().filter(|some| !some.is_empty()) {
+        match store.put_locks(some).await {
+            Ok(_) => {}
+            Err(StoreFault::Full) => room = false,
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(room)
 }
 
 #[async_trait]
@@ -197,7 +236,21 @@ impl Store for Shared {
         // The carrier would tell the server as well; this is quicker by a turn, and knows.
         match self.remote.put_locks(locks).await {
             Ok(reach) => Ok(reach),
-            Err(_told_by_condition) => Ok(Reach::HereOnly),
+            Err(fault) => {
+                // All else is told by the condition.
+                if fault == StoreFault::Full {
+                    self.lacks_room.store(true, Ordering::Relaxed);
+                }
+                Ok(Reach::HereOnly)
+            }
+        }
+    }
+
+    async fn forget_locks(&self, locks: &[LockRecord]) -> Result<(), StoreFault> {
+        match self.remote.forget_locks(locks).await {
+            Err(fault) if self.remote.is_connected() => Err(fault),
+            // What is left there comes back with the next connection.
+            Ok(()) | Err(_) => self.own.forget_locks(locks).await,
         }
     }
 
@@ -272,6 +325,10 @@ impl Store for Shared {
 
     fn forged(&self) -> u64 {
         self.forged.load(Ordering::Relaxed)
+    }
+
+    fn lacks_room(&self) -> bool {
+        self.lacks_room.load(Ordering::Relaxed)
     }
 
     fn condition(&self) -> watch::Receiver<Condition> {

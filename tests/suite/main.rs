@@ -53,6 +53,7 @@ mod state;
 mod step_up;
 mod store;
 mod streams;
+mod swept;
 mod tidy;
 mod unsent;
 mod upstream;

@@ -2,6 +2,7 @@ mod beside;
 mod clocks;
 mod compiled;
 mod ladder;
+mod spent;
 mod tables;
 
 use std::collections::BTreeMap;

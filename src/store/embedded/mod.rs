@@ -26,8 +26,8 @@ use super::key::{BlobKey, CounterKey, Gateway, LockKey, Shelf};
 use super::register::{Register, VALUE_MAX};
 use super::stance::Peers;
 use super::{
-    ALARM_MAX, Alarm, AlarmPage, BLOB_PAGE_MAX, Blob, Cursor, LOCK_VALUE_MAX, LockPage, LockRecord,
-    Meta, PAGE_MAX, Put, Reach, Store,
+    ALARM_MAX, Alarm, AlarmPage, BLOB_PAGE_MAX, Blob, Cursor, LOCK_VALUE_MAX, LOCKS_MAX, LockPage,
+    LockRecord, Meta, PAGE_MAX, Put, Reach, Store,
 };
 use crate::base::Moment;
 use open::{Hold, Opener};
@@ -40,6 +40,7 @@ pub struct Embedded {
     gateway: Gateway,
     epoch: u64,
     origin: Moment,
+    locks_max: u64,
     /// Let go of last, so that nobody opens the file while the writer still works.
     _hold: Option<Hold>,
 }
@@ -98,7 +99,14 @@ impl Embedded {
         let db = opener()?;
         let epoch = open::epoch(&db)?;
         let writer = Writer::start(db, opener).map_err(|_| OpenFault::Disk)?;
-        Ok(Self { writer, gateway, epoch, origin: now, _hold: hold })
+        Ok(Self { writer, gateway, epoch, origin: now, locks_max: LOCKS_MAX, _hold: hold })
+    }
+
+    /// With room for so many locks in place of [`LOCKS_MAX`].
+    #[must_use]
+    pub const fn with_room_for(mut self, locks: u64) -> Self {
+        self.locks_max = locks;
+        self
     }
 
     /// Microseconds since 1970 by the wall clock as it stood at the start, and by the monotonic one
@@ -148,9 +156,18 @@ impl Store for Embedded {
             return Err(StoreFault::TooLarge);
         }
         let size = locks.iter().map(|lock| 64 + lock.state.value.len()).sum();
-        let locks = locks.to_vec();
-        self.writer.run(size, move |txn, turn| work::put_locks(txn, turn, &locks)).await?;
+        let (locks, most) = (locks.to_vec(), self.locks_max);
+        self.writer.run(size, move |txn, turn| work::put_locks(txn, turn, &locks, most)).await?;
         Ok(Reach::Everywhere)
+    }
+
+    async fn forget_locks(&self, locks: &[LockRecord]) -> Result<(), StoreFault> {
+        if locks.len() > PAGE_MAX {
+            return Err(StoreFault::TooLarge);
+        }
+        let size = locks.iter().map(|lock| 64 + lock.state.value.len()).sum();
+        let locks = locks.to_vec();
+        self.writer.run(size, move |txn, _| work::forget_locks(txn, &locks)).await
     }
 
     async fn locks_since(&self, cursor: Cursor) -> Result<LockPage, StoreFault> {

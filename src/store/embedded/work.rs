@@ -11,10 +11,8 @@ use crate::store::bucket::{self, Ask, Asked, Lease};
 use crate::store::fault::StoreFault;
 use crate::store::key::{BlobKey, CounterKey};
 use crate::store::register::VALUE_MAX;
-use crate::store::{ALARMS_MAX, Blob, LockRecord, Put};
+use crate::store::{ALARMS_MAX, Blob, LockRecord, Put, room_for};
 
-/// Locks and releases together.
-const LOCKS_MAX: u64 = 1_000_000;
 const BUCKETS_MAX: u64 = 1_000_000;
 const COUNTERS_MAX: u64 = 1_000_000;
 const BLOBS_MAX: u64 = 8_000_000;
@@ -25,11 +23,17 @@ const SUM_MAX: u64 = i64::MAX.unsigned_abs();
 /// The inner error refuses this piece of work; the outer one means that the file is in trouble.
 pub(super) type Done<T> = Result<Result<T, StoreFault>, Broken>;
 
-pub(super) fn put_locks(txn: &WriteTransaction, turn: &mut Turn, locks: &[LockRecord]) -> Done<()> {
+/// `most` locks may be there.
+pub(super) fn put_locks(
+    txn: &WriteTransaction,
+    turn: &mut Turn,
+    locks: &[LockRecord],
+    most: u64,
+) -> Done<()> {
     let mut meta = txn.open_table(META)?;
     let mut order = txn.open_table(LOCK_ORDER)?;
     let mut table = txn.open_table(LOCKS)?;
-    let room = LOCKS_MAX.saturating_sub(table.len()?);
+    let room = room_for(locks, most).saturating_sub(table.len()?);
     if u64::try_from(locks.len()).unwrap_or(u64::MAX) > room {
         let mut new = 0_u64;
         for lock in locks {
@@ -55,6 +59,22 @@ pub(super) fn put_locks(txn: &WriteTransaction, turn: &mut Turn, locks: &[LockRe
         turn.locks_changed = true;
     }
     meta.insert(LOCK_SEQUENCE, sequence)?;
+    Ok(Ok(()))
+}
+
+pub(super) fn forget_locks(txn: &WriteTransaction, locks: &[LockRecord]) -> Done<()> {
+    let mut order = txn.open_table(LOCK_ORDER)?;
+    let mut table = txn.open_table(LOCKS)?;
+    for lock in locks {
+        let key = lock.key.encode();
+        let there = table.get(&key[..])?.map(|row| lock_state(row.value())).transpose()?;
+        if let Some((sequence, state)) = there
+            && state == lock.state
+        {
+            order.remove(sequence)?;
+            table.remove(&key[..])?;
+        }
+    }
     Ok(Ok(()))
 }
 

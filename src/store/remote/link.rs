@@ -140,6 +140,10 @@ impl Link {
         self.epoch.load(Ordering::Acquire)
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.wire.lock().is_some()
+    }
+
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Acquire)
     }

@@ -35,7 +35,7 @@ use super::seal::{Purpose, SharedSecret};
 use super::stance::Peers;
 use super::{
     ALARM_MAX, ALARMS_MAX, AlarmPage, BLOB_PAGE_MAX, Blob, Cursor, LOCK_VALUE_MAX, LockPage,
-    LockRecord, Meta, PAGE_MAX, Put, Reach, Store,
+    LockRecord, Meta, PAGE_MAX, Put, Reach, Store, room_for,
 };
 use crate::base::{Moment, Name};
 use link::{Call, Link};
@@ -47,7 +47,6 @@ pub const RIGHTS: &str = "-@all +hello +auth +ping +eval +evalsha +script|load +
     +time +get +set +del +incrby +pexpire +hget +hset +hdel +hlen +hexists +hmget +hincrby +zadd \
     +zcard +zrem +zrange +zrangebyscore +zrangebylex +zremrangebyscore +rpush +lpop +llen +lindex \
     +lrange +lrem";
-const LOCKS_MAX: u64 = 1_000_000;
 const BLOBS_MAX: u64 = 1_000_000;
 
 /// How a gateway uses its server.
@@ -63,6 +62,8 @@ pub struct RemoteSettings {
     pub time_out: Duration,
     /// How often to look for news without being told; at most a second.
     pub poll: Duration,
+    /// Locks that the server keeps at most; [`LOCKS_MAX`](super::LOCKS_MAX) on each gateway.
+    pub locks_max: u64,
 }
 
 /// What a gateway remembers of its server from before it was started.
@@ -117,6 +118,11 @@ impl Remote {
         self.link.connections()
     }
 
+    /// Whether verbs reach a server now.
+    pub(super) fn is_connected(&self) -> bool {
+        self.link.is_connected()
+    }
+
     /// From now on server and gateway prove themselves to each other by these. The connection there is
     /// serves until one under them does.
     pub fn renew(&self, endpoint: Endpoint, login: Login) {
@@ -140,8 +146,8 @@ impl Remote {
         let link = &self.link;
         let secret = &link.settings.secret;
         let places = &link.places;
-        let mut args =
-            vec![places.channel.clone().into_bytes(), LOCKS_MAX.to_string().into_bytes()];
+        let most = room_for(locks, link.settings.locks_max);
+        let mut args = vec![places.channel.clone().into_bytes(), most.to_string().into_bytes()];
         for lock in locks {
             let place = lock.key.encode();
             let over = void.iter().find(|(key, _)| *key == place);
@@ -220,6 +226,22 @@ impl Store for Remote {
             }
         }
         Ok(Reach::Everywhere)
+    }
+
+    async fn forget_locks(&self, locks: &[LockRecord]) -> Result<(), StoreFault> {
+        if locks.len() > PAGE_MAX {
+            return Err(StoreFault::TooLarge);
+        }
+        let link = &self.link;
+        let record = |lock: &LockRecord| {
+            let place = lock.key.encode();
+            let sealed = link.settings.secret.seal(Purpose::Lock, &place, lock.state.encode());
+            [place, sealed]
+        };
+        let args = locks.iter().flat_map(record).collect();
+        let keys: &[&[u8]] = &[link.places.locks.as_bytes(), link.places.order.as_bytes()];
+        let call = Call { script: &link.scripts.forget_locks, keys, args };
+        link.call(call, |_| Some(())).await
     }
 
     async fn locks_since(&self, cursor: Cursor) -> Result<LockPage, StoreFault> {

@@ -19,7 +19,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    found, beat, leave, put_locks, locks_since, lease, count, put_blob, blob, scan_blobs,
+    found, beat, leave, put_locks, forget_locks, locks_since, lease, count, put_blob, blob, scan_blobs,
     forget_blob, push_alarm, peek_alarms, ack_alarms, drop_forged, drop_alarms,
 }
 

@@ -36,6 +36,7 @@ async fn acc_2_shared_store_keeps_the_contract() {
 async fn holds(store: &dyn Store) {
     later_and_stricter_wins(store).await;
     changes_come_in_pages(store).await;
+    what_is_taken_away_is_gone(store).await;
     the_bell_rings(store).await;
     what_is_too_large_is_refused_whole(store).await;
     a_quota_is_never_overdrawn(store).await;
@@ -105,6 +106,21 @@ async fn changes_come_in_pages(store: &dyn Store) {
     let foreign = other.locks_since(Cursor::START).await.unwrap().next;
     let page = store.locks_since(foreign).await.unwrap();
     assert_eq!(page.records.len(), PAGE_MAX);
+}
+
+async fn what_is_taken_away_is_gone(store: &dyn Store) {
+    let (old, new) = (lock("over", 1, 1, 1), lock("over", 1, 2, 1));
+    store.put_locks(slice::from_ref(&new)).await.unwrap();
+    store.forget_locks(&[old.clone(), lock("never was", 1, 1, 1)]).await.unwrap();
+    assert_eq!(known(store, new.key).await, Some(new.state.clone()), "it is another by now");
+    let before = all_locks(store).await.len();
+    store.forget_locks(slice::from_ref(&new)).await.unwrap();
+    assert_eq!(known(store, new.key).await, None);
+    assert_eq!(all_locks(store).await.len(), before - 1);
+    store.put_locks(slice::from_ref(&old)).await.unwrap();
+    assert_eq!(known(store, old.key).await, Some(old.state));
+    let many = vec![new; PAGE_MAX + 1];
+    assert_eq!(store.forget_locks(&many).await, Err(StoreFault::TooLarge));
 }
 
 async fn the_bell_rings(store: &dyn Store) {

@@ -11,6 +11,7 @@ macro_rules! figure {
 
 mod chaos;
 mod contract;
+mod crowd;
 mod file;
 pub(crate) mod hostile;
 mod lease;
@@ -28,7 +29,7 @@ use sekisho::store::{
 };
 
 /// A directory of a test's own, gone with it.
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(super) fn new() -> Self {

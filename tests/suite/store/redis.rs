@@ -13,7 +13,8 @@ use redis::{AsyncConnectionConfig, ProtocolVersion, RedisConnectionInfo};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sekisho::base::{Name, Secret};
 use sekisho::store::{
-    Endpoint, Gateway, Login, Memory, RIGHTS, Remote, RemoteSettings, SharedSecret, TlsFiles,
+    Endpoint, Gateway, LOCKS_MAX, Login, Memory, RIGHTS, Remote, RemoteSettings, SharedSecret,
+    TlsFiles,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -260,6 +261,7 @@ pub(crate) fn settings(endpoint: Endpoint, gateway: u16) -> RemoteSettings {
         gateway: Gateway(gateway),
         time_out: Duration::from_millis(500),
         poll: Duration::from_millis(200),
+        locks_max: LOCKS_MAX,
     }
 }
 
