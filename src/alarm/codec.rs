@@ -6,6 +6,7 @@ use crate::base::{Name, Pseudonym};
 
 const ALARM_FORMAT: u8 = 1;
 const PROGRESS_FORMAT: u8 = 1;
+const PAGE_FORMAT: u8 = 1;
 
 /// Why bytes are no alarm or progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,6 +152,45 @@ impl Alarm {
         })?;
         from.end(alarm)
     }
+}
+
+/// Alarms in pages of at most `max` bytes. One that is longer than a page is left out; none is.
+#[must_use]
+pub fn in_pages(alarms: &[Alarm], max: usize) -> Vec<Vec<u8>> {
+    let mut pages: Vec<Vec<u8>> = Vec::new();
+    for alarm in alarms.iter().map(Alarm::encode) {
+        let Ok(length) = u16::try_from(alarm.len()) else { continue };
+        let needs = 2 + alarm.len();
+        match pages.last_mut().filter(|page| page.len().saturating_add(needs) <= max) {
+            Some(_) => {}
+            None if needs < max => pages.push(vec![PAGE_FORMAT]),
+            None => continue,
+        }
+        if let Some(page) = pages.last_mut() {
+            page.extend_from_slice(&length.to_be_bytes());
+            page.extend_from_slice(&alarm);
+        }
+    }
+    pages
+}
+
+/// The alarms on a page.
+///
+/// # Errors
+/// On anything but what [`in_pages`] wrote, whole.
+pub fn of_page(bytes: &[u8]) -> Result<Vec<Alarm>, DecodeFault> {
+    let mut from = From(bytes);
+    if from.byte()? != PAGE_FORMAT {
+        return Err(DecodeFault::Format);
+    }
+    let mut alarms = Vec::new();
+    while !from.0.is_empty() {
+        let length = usize::from(from.take().map(u16::from_be_bytes)?);
+        let (alarm, rest) = from.0.split_at_checked(length).ok_or(DecodeFault::CutShort)?;
+        alarms.push(Alarm::decode(alarm)?);
+        from.0 = rest;
+    }
+    Ok(alarms)
 }
 
 impl Progress {

@@ -25,6 +25,8 @@ pub struct Windows {
 pub struct Grouper {
     windows: Windows,
     groups: HashMap<u64, Group>,
+    /// What was gathered is not what it was when it was last asked for.
+    changed: bool,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,7 @@ struct Group {
 impl Grouper {
     #[must_use]
     pub fn new(windows: Windows) -> Self {
-        Self { windows, groups: HashMap::new() }
+        Self { windows, groups: HashMap::new(), changed: false }
     }
 
     /// Windows that are open keep their length.
@@ -69,6 +71,7 @@ impl Grouper {
             return Some(alarm);
         };
         let (graver, over) = (alarm.severity > group.told, group.is_over(now));
+        self.changed = true;
         match &mut group.gathered {
             Some(gathered) => gathered.absorb(&alarm),
             None if over => {
@@ -91,20 +94,29 @@ impl Grouper {
             }
             if let Some(told) = group.tell() {
                 due.push(told);
+                self.changed = true;
                 group.reopen(now, repeat);
             }
             now.since(group.opened) < group.length.saturating_add(repeat)
         });
-        due.sort_by_key(|alarm| (alarm.first_ms, alarm.fingerprint()));
-        due
+        sorted(due)
     }
 
     /// Everything that was gathered, at the end of the process.
     pub fn flush(&mut self) -> Vec<Alarm> {
-        let mut rest: Vec<_> =
-            self.groups.drain().filter_map(|(_, group)| group.gathered).collect();
-        rest.sort_by_key(|alarm| (alarm.first_ms, alarm.fingerprint()));
-        rest
+        self.changed = true;
+        let rest = self.groups.drain().filter_map(|(_, group)| group.gathered);
+        sorted(rest.collect())
+    }
+
+    /// What is gathered and was not told, if it has changed since the last call: whoever keeps it can tell
+    /// it if this is not there any more to do so.
+    pub fn gathered(&mut self) -> Option<Vec<Alarm>> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let gathered = self.groups.values().filter_map(|group| group.gathered.clone());
+        Some(sorted(gathered.collect()))
     }
 
     /// Groups that are open.
@@ -121,6 +133,12 @@ impl Grouper {
     fn of_kind(&self, kind: Kind) -> usize {
         self.groups.values().filter(|group| group.kind == kind).count()
     }
+}
+
+/// Oldest first.
+fn sorted(mut alarms: Vec<Alarm>) -> Vec<Alarm> {
+    alarms.sort_by_key(|alarm| (alarm.first_ms, alarm.fingerprint()));
+    alarms
 }
 
 impl Group {

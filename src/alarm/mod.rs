@@ -21,7 +21,7 @@ mod render;
 mod tests;
 
 pub use attempt::{ASKED_MAX, DeliveryFault, RETRY_FIRST, RETRY_MAX, UNACCEPTABLE_MAX, wait};
-pub use codec::DecodeFault;
+pub use codec::{DecodeFault, in_pages, of_page};
 pub use group::{Grouper, SUBJECTS_MAX, Windows};
 pub use kind::{Aspect, Kind, Severity};
 pub use model::{Alarm, Heartbeat, NAMES_MAX, Phrase, Source, Why};

@@ -150,6 +150,8 @@ impl Opened {
             self.keep(engine);
             return Err(fault);
         }
+        // This process tells it. What can't be taken away is told twice.
+        let _twice = crate::deliver::forget_gathered(&*self.store).await;
         self.shared = shared;
         let (aside, alarms) = mpsc::unbounded_channel();
         self.store.set_aside(Some(aside));

@@ -3,7 +3,7 @@
 //!
 //! Decides nothing: what is the same, what waits, when to try again and in which words is
 //! [`alarm`](crate::alarm)'s. Never sees: requests.
-//! 1. What is in the queue survives kill -9, restarts and targets that are down; each target has a
+//! 1. What is in the queue, or gathered, survives kill -9, restarts and targets that are down; each target has a
 //!    place of its own in it and is told in order.
 //! 2. A target is told at least once: twice only if the process died between telling and noting it.
 //!    Ids stay the same, so that a receiver can tell.
@@ -12,6 +12,7 @@
 //!
 //! On failure: alarms wait in the queue; while the store can't be had, in memory up to a bound. What
 //! is lost is counted and told.
+mod gathered;
 mod program;
 mod queue;
 mod socket;
@@ -29,10 +30,12 @@ use crate::alarm::{Alarm, Aspect};
 use crate::base::Name;
 use crate::engine::{Engine, Recent};
 use crate::evidence::{Event, Fixed, Raised};
+use gathered::Gathered;
 use queue::Queue;
 use target::Teller;
 use tasks::Tasks;
 
+pub use gathered::forget_gathered;
 pub use way::{Failed, Way};
 
 /// How often windows, conditions and the configuration are looked at.
@@ -44,7 +47,8 @@ const UNKEPT_MAX: usize = 1_024;
 pub async fn run(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
     let Some(raised) = engine.alarms.take() else { return };
     let queue = Arc::new(Queue::open(&engine).await);
-    let mut desk = Desk::new(Arc::clone(&engine), queue);
+    let gathered = Gathered::open(Arc::clone(&engine.store)).await;
+    let mut desk = Desk::new(Arc::clone(&engine), queue, gathered);
     desk.work(raised, &mut stopped).await;
 }
 
@@ -52,6 +56,7 @@ pub async fn run(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
 struct Desk {
     engine: Arc<Engine>,
     queue: Arc<Queue>,
+    gathered: Gathered,
     /// Raised and not in the queue yet.
     unkept: VecDeque<Alarm>,
     /// Lost and not told of yet.
@@ -61,10 +66,11 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(engine: Arc<Engine>, queue: Arc<Queue>) -> Self {
+    fn new(engine: Arc<Engine>, queue: Arc<Queue>, gathered: Gathered) -> Self {
         Self {
             engine,
             queue,
+            gathered,
             unkept: VecDeque::new(),
             lost: 0,
             generation: None,
@@ -79,6 +85,10 @@ impl Desk {
     ) {
         // Before anything is taken in: what is raised at the start has its targets.
         self.follow().await;
+        for alarm in self.gathered.left() {
+            self.tell(alarm);
+        }
+        self.keep().await;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -97,18 +107,34 @@ impl Desk {
                     let windows = self.engine.live().snapshot.alarms.windows;
                     self.engine.alarms.pass_on_due(windows);
                     self.count_lost();
+                    self.keep_gathered(&mut raised).await;
                 }
                 () = told_to_stop(stopped) => break,
             }
             self.keep().await;
         }
         self.engine.alarms.pass_on_rest();
+        self.count_lost();
+        self.keep_gathered(&mut raised).await;
+        self.targets.end().await;
+    }
+
+    /// Has what is gathered outlive this process. What was gathered before and is due by now must be in
+    /// the queue first.
+    async fn keep_gathered(&mut self, raised: &mut mpsc::Receiver<Alarm>) {
+        match self.engine.alarms.gathered() {
+            // Nobody is there to be told of it later.
+            Some(_) if self.targets.is_empty() => self.gathered.set(Vec::new()),
+            Some(gathered) => self.gathered.set(gathered),
+            None => {}
+        }
         while let Ok(alarm) = raised.try_recv() {
             self.tell(alarm);
         }
-        self.count_lost();
         self.keep().await;
-        self.targets.end().await;
+        if self.unkept.is_empty() {
+            self.gathered.keep().await;
+        }
     }
 
     /// Writes an alarm down, and puts it where it is kept from.

@@ -132,6 +132,12 @@ impl Alarms {
         }
     }
 
+    /// What is gathered and was not passed on, if it is not what it was at the last call.
+    #[must_use]
+    pub fn gathered(&self) -> Option<Vec<Alarm>> {
+        self.grouper.lock().gathered()
+    }
+
     fn pass_on(&self, alarm: Alarm) {
         if self.raised.try_send(alarm).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{alarm, at};
-use crate::alarm::{Alarm, Aspect, Grouper, Kind, Phrase, SUBJECTS_MAX, Severity, Why, Windows};
+use crate::alarm::{
+    Alarm, Aspect, DecodeFault, Grouper, Kind, Phrase, SUBJECTS_MAX, Severity, Why, Windows,
+    in_pages, of_page,
+};
 
 const WINDOWS: Windows =
     Windows { first: Duration::from_secs(60), repeat: Duration::from_secs(3_600) };
@@ -152,4 +155,33 @@ proptest! {
         told += grouper.flush().iter().map(|alarm| u64::from(alarm.count)).sum::<u64>();
         prop_assert_eq!(offered, told);
     }
+}
+
+#[test]
+fn mon_7_what_is_gathered_is_kept_in_pages() {
+    let mut grouper = Grouper::new(WINDOWS);
+    assert_eq!(grouper.gathered(), None);
+    let subjects: Vec<String> = (0..30).map(|number| format!("subject-{number}")).collect();
+    for (ms, subject) in (0..).zip(&subjects) {
+        let one = |ms| alarm(Kind::UpstreamFailing, Severity::High, subject, ms);
+        assert!(grouper.offer(one(ms), at(ms)).is_some());
+        assert!(grouper.offer(one(100 + ms), at(100 + ms)).is_none());
+    }
+    let gathered = grouper.gathered().unwrap();
+    assert_eq!(gathered.len(), 30);
+    assert_eq!(grouper.gathered(), None, "as before");
+    for max in [200, 1_000, 64 << 10] {
+        let pages = in_pages(&gathered, max);
+        assert!(pages.iter().all(|page| page.len() <= max));
+        let read: Vec<Alarm> = pages.iter().flat_map(|page| of_page(page).unwrap()).collect();
+        assert_eq!(read, gathered);
+        let page = &pages[0];
+        let cut = of_page(&page[..page.len() - 1]);
+        assert_eq!(cut, Err(DecodeFault::CutShort));
+        assert_eq!(of_page(&page[1..]), Err(DecodeFault::Format));
+    }
+    assert_eq!(in_pages(&gathered, 20), Vec::<Vec<u8>>::new());
+    assert_eq!(in_pages(&[], 1_000), Vec::<Vec<u8>>::new());
+    assert_eq!(grouper.due(at(60_000 + 200)), gathered);
+    assert_eq!(grouper.gathered(), Some(Vec::new()));
 }

@@ -2,10 +2,12 @@
 use std::io::{Read as _, Write as _};
 
 use rustix::process::Signal;
+use sekisho::store::{Embedded, FILE_NAME, Gateway, Shelf, Store as _};
 
 use super::{Place, Sekisho};
 use crate::alarms::receiver::{Credentials, Manner, Receiver, free_port};
 use crate::logs::eventually;
+use crate::store::{Scratch, now};
 
 /// A place whose gateway tells one webhook, with its own credentials.
 pub(super) async fn place(port: u16) -> (Place, Credentials) {
@@ -60,6 +62,47 @@ async fn mon_7_kill_9_loses_no_alarm_that_was_queued() {
     let ids: Vec<_> = alarms.iter().map(|alarm| alarm["id"].as_str().unwrap().to_owned()).collect();
     assert!(ids.is_sorted() && ids.len() == 3, "in order, once: {ids:?}");
     assert_eq!(gateway.told_to_end().await.status.code(), Some(0));
+}
+
+/// Whether the running process has written down what it has gathered, by a copy of its file.
+async fn has_kept_gathered(place: &Place) -> bool {
+    let copy = Scratch::new();
+    std::fs::copy(place.dir.join("state").join(FILE_NAME), copy.path().join(FILE_NAME)).unwrap();
+    // A copy of what is being written can't be read.
+    let Ok(store) = Embedded::open(copy.path(), Gateway(1), now()) else { return false };
+    let blobs = store.scan_blobs(Shelf::Alarm, None).await.unwrap();
+    blobs.iter().any(|blob| blob.key.part > 0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_7_kill_9_loses_no_alarm_that_was_gathered() {
+    let address = free_port();
+    let (place, credentials) = place(address.port()).await;
+    let receiver = Receiver::start(address, Some(&credentials));
+    let good = std::fs::read_to_string(place.config()).unwrap();
+    let mut gateway = Sekisho::run(&place);
+    gateway.address().await;
+    std::fs::write(place.config(), format!("{good}\nnonsense = 1\n")).unwrap();
+    gateway.signal(Signal::HUP);
+    eventually("the first", || (receiver.alarms().len() == 1).then_some(())).await;
+    std::fs::write(place.config(), format!("{good}\nnonsense = 2\n")).unwrap();
+    gateway.signal(Signal::HUP);
+    crate::store::eventually("the second is kept", || has_kept_gathered(&place)).await;
+    gateway.signal(Signal::KILL);
+    eventually("its end", || gateway.child.try_wait().unwrap()).await;
+    assert_eq!(receiver.alarms().len(), 1);
+    std::fs::write(place.config(), &good).unwrap();
+    let gateway = Sekisho::run(&place);
+    eventually("the second", || (receiver.alarms().len() == 2).then_some(())).await;
+    assert_eq!(gateway.told_to_end().await.status.code(), Some(0));
+    // It is told once.
+    assert!(!has_kept_gathered(&place).await);
+    let gateway = Sekisho::run(&place);
+    gateway.address().await;
+    assert_eq!(gateway.told_to_end().await.status.code(), Some(0));
+    let alarms = receiver.alarms();
+    assert!(alarms.iter().all(|alarm| alarm["kind"] == "config-refused"), "{alarms:?}");
+    assert_eq!(alarms.len(), 2, "{alarms:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
