@@ -311,13 +311,15 @@ impl KeySets {
         Self { sets: sets.into_iter().collect() }
     }
 
-    /// Whether an issuer has fewer keys, or others, in what comes after. Where it has none at all, they
-    /// could not be had yet.
-    pub fn loses(&self, after: &Self) -> bool {
-        self.sets.iter().any(|(iss, set)| {
-            let next = after.sets.iter().find(|(of, _)| of == iss);
-            let (Some(set), Some((_, Some(next)))) = (set, next) else { return false };
-            !Arc::ptr_eq(set, next) && set.keys.iter().any(|key| !next.holds(key.mark))
+    /// Whether an issuer may have lost a key in what comes after: it has fewer, or others, or the first
+    /// since none could be had, before which it had whichever. Where it has none there, nothing is known.
+    pub fn may_lose(&self, after: &Self) -> bool {
+        after.sets.iter().any(|(iss, next)| {
+            let Some(next) = next else { return false };
+            let set = self.sets.iter().find(|(of, _)| of == iss).and_then(|(_, set)| set.as_ref());
+            set.is_none_or(|set| {
+                !Arc::ptr_eq(set, next) && set.keys.iter().any(|key| !next.holds(key.mark))
+            })
         })
     }
 

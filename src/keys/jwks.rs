@@ -103,7 +103,7 @@ struct Inner {
     sources: ArcSwap<Vec<Arc<Source>>>,
     current: ArcSwap<KeySets>,
     counters: JwksCounters,
-    /// Rung when an issuer has lost a key.
+    /// Rung when an issuer may have lost a key.
     lost: Notify,
     /// Held while `current` is put together, so that an older one never overwrites a newer one.
     publishing: Mutex<()>,
@@ -194,7 +194,7 @@ impl JwksStore {
         self.0.current.load_full()
     }
 
-    /// Returns when an issuer has lost a key: what its tokens opened is to be looked at. For one task.
+    /// Returns when an issuer may have lost a key: what its tokens opened is to be looked at. For one task.
     pub async fn lost(&self) {
         self.0.lost.notified().await;
     }
@@ -375,7 +375,7 @@ impl Inner {
             .iter()
             .map(|source| (Arc::clone(&source.issuer.iss), source.state.lock().keys.clone()));
         let after = Arc::new(KeySets::new(lent));
-        if self.current.swap(Arc::clone(&after)).loses(&after) {
+        if self.current.swap(Arc::clone(&after)).may_lose(&after) {
             self.lost.notify_one();
         }
     }

@@ -2,6 +2,7 @@
 //! of an answer, and on record (ACC-3). Real connections, real authorities.
 mod granted;
 mod kept;
+mod keys;
 mod lists;
 mod open;
 mod staple;
