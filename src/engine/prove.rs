@@ -50,8 +50,12 @@ impl Engine {
             first = true;
             self.clients.try_identity(name, most)
         });
-        // A configuration that came in force meanwhile has judged the connection without it.
-        if live.snapshot.generation != self.live.load().snapshot.generation {
+        // A configuration that came in force meanwhile has judged the connection without it; so has who
+        // looked for what was signed by a key that is lost.
+        let (trust, keys) = (&live.snapshot.trust, self.jwks.current());
+        if live.snapshot.generation != self.live.load().snapshot.generation
+            || !identity::still_signed(trust, &keys, ix, who.shown())
+        {
             self.look_again(link);
         }
         if first {

@@ -230,11 +230,9 @@ pub fn still_proves(
     let record = trust.record(Some(who));
     let holder = peer.map_or(Holder::Nobody, |peer| trust.holder_of(peer));
     let token_names_it = named.is_none_or(|named| {
-        record.named_by.is_some_and(|(issuer, by)| {
-            let set = trust.iss(issuer).and_then(|iss| keys.of(issuer, iss));
-            // Keys that can't be had say nothing of one that was there.
-            by == named.by && set.is_none_or(|set| set.holds(named.key))
-        })
+        record
+            .named_by
+            .is_some_and(|(issuer, by)| by == named.by && has(trust, keys, issuer, named))
     });
     let names_it = match (proof, holder) {
         (Proof::Certificate | Proof::TokenAndCertificate, holder) => holder == Holder::One(who),
@@ -242,6 +240,25 @@ pub fn still_proves(
         (Proof::Token | Proof::BoundToken, Holder::Nobody | Holder::Several) => true,
     };
     record.may_enter(now) && token_names_it && names_it && suffices(record.needs, proof, holder)
+}
+
+/// Whether the key that signed the token, where there was one, is its issuer's still: for whoever was
+/// proved by keys that may be others by now (ACC-3).
+#[must_use]
+pub fn still_signed(
+    trust: &Trust,
+    keys: &KeySets,
+    who: IdentityIx,
+    Shown { named, .. }: Shown,
+) -> bool {
+    let issuer = trust.record(Some(who)).named_by.map(|(issuer, _)| issuer);
+    named.zip(issuer).is_none_or(|(named, issuer)| has(trust, keys, issuer, named))
+}
+
+/// Keys that can't be had say nothing of one that was there.
+fn has(trust: &Trust, keys: &KeySets, issuer: IssuerIx, named: Named) -> bool {
+    let set = trust.iss(issuer).and_then(|iss| keys.of(issuer, iss));
+    set.is_none_or(|set| set.holds(named.key))
 }
 
 /// Whom a credential that was refused claims to be, and whether possession of that identity's key

@@ -1,8 +1,14 @@
-//! What a key signed that its issuer has no more: wherever the issuer's keys are by then.
+//! What a key signed that its issuer has no more: wherever the issuer's keys are by then, and whenever
+//! its request came.
+use sekisho::base::ClientAddr;
+use sekisho::engine::{ConnFacts, ConnLink};
+use sekisho::evidence::{Protocol, TlsVersion};
+use sekisho::identity::Presented;
 use serde_json::json;
 
 use super::open::OPEN;
 use super::*;
+use crate::support::ISSUER;
 
 const FILE: &str = "jwks = { file = \"pki/tokens/signing.jwks\" }";
 
@@ -42,5 +48,51 @@ async fn acc_3_a_key_that_is_gone_when_its_issuer_has_moved_ends_what_its_tokens
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     until("its line", || !world.requests().is_empty()).await;
     assert_revoked(&world.requests().pop().unwrap(), "Identity");
+    world.finish().await;
+}
+
+/// The look for what it opened was over before the connection was known to be somebody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_a_key_lost_between_a_proof_and_its_connection_ends_that_one() {
+    let world = World::start().await;
+    let engine = &world.gateway.engine;
+    let (live, now) = (engine.live(), engine.clock.now());
+    let listener = &live.snapshot.listeners[0];
+    let addr = ClientAddr::new([127, 0, 0, 1].into());
+    let link = || {
+        ConnLink::new(ConnFacts {
+            listener: listener.ix,
+            listener_name: listener.name.clone(),
+            addr,
+            source: addr.pseudonym(&engine.pseudonyms(now)),
+            source_day: now.unix_day(),
+            source_hash: engine.source(&addr),
+            fingerprint: 0,
+            networks: live.snapshot.networks.lookup(&addr),
+            generation: live.snapshot.generation,
+            server_name: None,
+            certificate: None,
+            chain: Vec::new(),
+            authorities: live.authorities(listener.ix, now),
+            balancer: None,
+            tls: TlsVersion::V1_3,
+            http: Protocol::Http2,
+            bounds: listener.bounds.clone(),
+        })
+    };
+    let token = world.token("analyst");
+    let (before, between) = (link(), link());
+    let prove = |link| engine.prove(&live, link, Presented::Bearer(token.as_bytes()), now).unwrap();
+    let who = prove(&before);
+    let _in_use = engine.count_connection(&live, &before, &who, now).unwrap();
+    assert!(before.why_cut().is_none());
+    let who = prove(&between);
+    let set = json!({ "keys": [world.pki.other_signer.jwk()] }).to_string();
+    std::fs::write(world.dir.join("pki/tokens/signing.jwks"), set).unwrap();
+    let _others = engine.jwks.refetch(ISSUER).await;
+    let _in_use = engine.count_connection(&live, &between, &who, now).unwrap();
+    let cut = between.why_cut().expect("nobody else looks at it");
+    assert_eq!(cut.identity.as_ref().map(Name::as_str), Some("analyst"));
+    assert_eq!(engine.live().snapshot.generation, live.snapshot.generation);
     world.finish().await;
 }
