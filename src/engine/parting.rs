@@ -1,8 +1,10 @@
 //! Two processes serve for a while when one takes the other's place. The one that goes wrote down all
 //! it knew; what its last requests spend and reveal after that is told to the one that stays, and added
 //! there (MON-2, MON-3). What they teach detectors stays untold: they are the requests of seconds.
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::{Engine, Live};
@@ -13,9 +15,13 @@ use crate::state::QuotaMark;
 const QUOTA: u8 = 1;
 const LEDGER: u8 = 2;
 
-/// The moment from which on everything is told.
+/// The moment from which on everything is told. Whoever puts another configuration in force meanwhile
+/// has a clone.
+#[derive(Clone, Debug)]
+pub struct Parting(Arc<Mutex<Marked>>);
+
 #[derive(Debug)]
-pub struct Parting {
+struct Marked {
     mark: QuotaMark,
     /// What was spent under a configuration that is in force no more.
     owed: Vec<Vec<u8>>,
@@ -27,25 +33,46 @@ impl Engine {
     #[must_use]
     pub fn part(&self) -> Parting {
         self.exposures.part();
-        Parting { mark: self.live().quotas.mark(self.clock.now()), owed: Vec::new() }
+        let mark = self.live().quotas.mark(self.clock.now());
+        Parting(Arc::new(Mutex::new(Marked { mark, owed: Vec::new() })))
     }
 
-    /// What was spent and revealed since it was last asked, in small pieces.
+    /// What was spent and revealed since it was last asked, in small pieces; nothing yet while another
+    /// configuration comes into force, which is waited for by nobody.
     #[must_use]
-    pub fn told_since(&self, parting: &mut Parting) -> Vec<Vec<u8>> {
-        let mut spent = std::mem::take(&mut parting.owed);
-        spent.extend(self.live().quotas.spent_since(&mut parting.mark, self.clock.now()));
+    pub fn told_since(&self, parting: &Parting) -> Vec<Vec<u8>> {
+        parting.0.try_lock().map_or_else(Vec::new, |mut marked| self.told(&mut marked))
+    }
+
+    /// The same at the end, when nobody is served any more.
+    #[must_use]
+    pub fn told_last(&self, parting: &Parting) -> Vec<Vec<u8>> {
+        self.told(&mut parting.0.lock())
+    }
+
+    fn told(&self, marked: &mut Marked) -> Vec<Vec<u8>> {
+        let mut spent = std::mem::take(&mut marked.owed);
+        spent.extend(self.live().quotas.spent_since(&mut marked.mark, self.clock.now()));
         let tagged = |tag: u8| move |piece: Vec<u8>| [&[tag][..], &piece].concat();
         let spent = spent.into_iter().map(tagged(QUOTA));
         spent.chain(self.exposures.take_since().into_iter().map(tagged(LEDGER))).collect()
     }
 
-    /// Another configuration took the place of the one `before`: what was spent under that one is told
-    /// as well.
-    pub fn part_again(&self, parting: &mut Parting, before: &Live) {
+    /// Has another configuration take the place of the one `before`: what was spent under that one is
+    /// told as well.
+    pub(super) fn part_again<E>(
+        &self,
+        parting: &Parting,
+        before: &Live,
+        swap: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut marked = parting.0.lock();
+        swap()?;
         let now = self.clock.now();
-        parting.owed.extend(before.quotas.spent_since(&mut parting.mark, now));
-        parting.mark = self.live().quotas.mark_again(now);
+        let spent = before.quotas.spent_since(&mut marked.mark, now);
+        marked.owed.extend(spent);
+        marked.mark = self.live().quotas.mark_again(now);
+        Ok(())
     }
 
     /// Nobody takes this process' place after all.

@@ -112,6 +112,9 @@ impl fmt::Display for ReloadFault {
 
 impl std::error::Error for ReloadFault {}
 
+/// A configuration, and what it was made from, if that is known.
+type Next = (Arc<Snapshot>, Option<Origin>);
+
 /// A configuration that is ready to be put in force.
 pub(super) struct Built {
     pub(super) live: Live,
@@ -146,7 +149,7 @@ impl Engine {
     /// # Errors
     /// See [`ReloadFault`]; the configuration before it then stays in force.
     pub fn reload(&self, snapshot: Snapshot) -> Result<(), ReloadFault> {
-        self.put(&self.live(), self.numbered(snapshot)?).map(drop)
+        self.put(&self.live(), (self.numbered(snapshot)?, self.made_from())).map(drop)
     }
 
     /// Changes with each configuration that comes in force.
@@ -173,18 +176,18 @@ impl Engine {
 
     /// The same, in the place of what is in force now. One at a time; blocks for as long as it takes to
     /// build, and holds nobody up but for the exchange of a pointer.
-    fn put(&self, before: &Arc<Live>, snapshot: Arc<Snapshot>) -> Result<Arc<Live>, ReloadFault> {
-        unmoved(&before.snapshot, &snapshot)?;
+    fn put(&self, before: &Arc<Live>, next: Next) -> Result<Arc<Live>, ReloadFault> {
+        unmoved(&before.snapshot, &next.0)?;
         // What can't be bound refuses the whole.
-        let bound = self.bind(&snapshot)?;
-        self.exchange(before, snapshot, bound)
+        let bound = self.bind(&next.0)?;
+        self.exchange(before, next, bound)
     }
 
     /// The same, with these sockets.
     fn exchange(
         &self,
         before: &Arc<Live>,
-        snapshot: Arc<Snapshot>,
+        (snapshot, origin): Next,
         bound: Option<Serve>,
     ) -> Result<Arc<Live>, ReloadFault> {
         let (time, key) = (&self.permits.time, self.pacing.key());
@@ -207,7 +210,11 @@ impl Engine {
         }
         self.resolve(&live, Some(before));
         self.watch_targets(&live, Some(before));
-        self.generations.send_replace(live.snapshot.generation);
+        // Whoever hears of it finds what it was made from, and must not wait for the rest of a reload.
+        self.generations.send_modify(|generation| {
+            *generation = live.snapshot.generation;
+            *self.reloads.origin.lock() = origin;
+        });
         self.report_configuration(&live);
         self.report_permit(&live, Some(before));
         self.ring();

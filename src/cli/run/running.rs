@@ -318,7 +318,7 @@ impl Running {
         kept: Kept,
         steady: impl FnOnce(),
     ) -> Result<(), Missed> {
-        let Left { mut link, mut parting, probation, mut hold, begun_with, .. } = left;
+        let Left { mut link, parting, probation, mut hold, begun_with, .. } = left;
         let engine = Arc::clone(&self.engine);
         let grace = engine.live().snapshot.shutdown_grace;
         let lasts = Probation::lasts(grace);
@@ -347,7 +347,7 @@ impl Running {
             engine: &engine,
             store: &store,
             alarms,
-            parting: &mut parting,
+            parting: &parting,
             hold: &mut hold,
             begun_with,
             reloaded: false,

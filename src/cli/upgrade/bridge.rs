@@ -71,7 +71,7 @@ pub(in crate::cli) struct Leaving<'s> {
     pub(in crate::cli) engine: &'s Arc<Engine>,
     pub(in crate::cli) store: &'s Exchange,
     pub(in crate::cli) alarms: &'s mut UnboundedReceiver<Vec<u8>>,
-    pub(in crate::cli) parting: &'s mut Parting,
+    pub(in crate::cli) parting: &'s Parting,
     pub(in crate::cli) hold: &'s mut Hold,
     /// The texts that the other process began with; none, if that is not known.
     pub(in crate::cli) begun_with: Option<String>,
@@ -110,66 +110,80 @@ impl Leaving<'_> {
         &mut self,
         to: &mut Saying,
         (mut over, is_over): (Pin<&mut impl Future<Output = ()>>, &mut bool),
-        mut changes: UnboundedReceiver<Follow>,
+        changes: UnboundedReceiver<Follow>,
     ) -> io::Result<()> {
-        let mut locks = Carrier { store: self.store, told: Cursor::START };
-        let mut bell = self.store.bell();
+        let (engine, store, parting) = (self.engine, self.store, self.parting);
+        let Self { alarms, hold, begun_with, reloaded, .. } = self;
+        let mut locks = Carrier { store, told: Cursor::START };
+        let mut bell = store.bell();
         let mut tick = tokio::time::interval(TELL_EVERY);
         locks.carry(to).await?;
-        // It may have begun with another configuration than the one in force here.
-        let begun_with = self.begun_with.take();
-        self.follow(Follow::IfOther(begun_with)).await;
-        while !*is_over {
-            tokio::select! {
-                () = &mut over => *is_over = true,
-                open = bell.rung() => {
-                    if !open {
-                        bell = self.store.bell();
+        {
+            // Reading takes as long as a program that gives a secret, and nothing else waits for that.
+            let follows = follow(engine, (hold, parting, reloaded), begun_with.take(), changes);
+            let mut follows = std::pin::pin!(follows);
+            while !*is_over {
+                tokio::select! {
+                    () = &mut over => *is_over = true,
+                    open = bell.rung() => {
+                        if !open {
+                            bell = store.bell();
+                        }
+                        locks.carry(to).await?;
                     }
-                    locks.carry(to).await?;
+                    Some(alarm) = alarms.recv() => to.say(&Word::Alarms(vec![alarm])).await?,
+                    _ = tick.tick() => tell_spent(to, &engine.told_since(parting)).await?,
+                    () = &mut follows => {}
                 }
-                Some(alarm) = self.alarms.recv() => to.say(&Word::Alarms(vec![alarm])).await?,
-                _ = tick.tick() => self.tell_spent(to).await?,
-                Some(what) = changes.recv() => self.follow(what).await,
             }
         }
         locks.carry(to).await?;
-        self.tell_spent(to).await?;
-        let mut alarms = Vec::new();
-        while let Ok(alarm) = self.alarms.try_recv() {
-            alarms.push(alarm);
+        tell_spent(to, &engine.told_last(parting)).await?;
+        let mut last = Vec::new();
+        while let Ok(alarm) = alarms.try_recv() {
+            last.push(alarm);
         }
-        to.say(&Word::Alarms(alarms)).await?;
+        to.say(&Word::Alarms(last)).await?;
         to.say(&Word::Done).await
     }
+}
 
-    /// Has the configuration that the other process has judge what is left here (ACC-3).
-    async fn follow(&mut self, what: Follow) {
-        self.reloaded |= matches!(what, Follow::Texts(_));
+/// Has each configuration that the other process has judge what is left here (ACC-3), for ever: the one
+/// it began with, if that is another one than is in force here, and those that come.
+async fn follow(
+    engine: &Arc<Engine>,
+    (hold, parting, reloaded): (&mut Hold, &Parting, &mut bool),
+    begun_with: Option<String>,
+    mut changes: UnboundedReceiver<Follow>,
+) {
+    let mut what = Follow::IfOther(begun_with);
+    loop {
+        *reloaded |= matches!(what, Follow::Texts(_));
         let has_changed = !matches!(what, Follow::IfOther(_));
-        match self.engine.follow(self.hold, what).await {
-            Ok(Some(before)) => self.engine.part_again(self.parting, &before),
-            // What can't be judged is cut. A newer binary may begin with what this one can't read, and
-            // then nobody has changed anything since.
-            Err(why) if has_changed => {
-                say::err(format_args!(
-                    "connections that were left to this process are cut, since it can't follow the \
-                     new configuration: {}",
-                    why.word()
-                ));
-                self.engine.cut_connections(Duration::ZERO);
-            }
-            Ok(None) | Err(_) => {}
+        // What can't be judged is cut. A newer binary may begin with what this one can't read, and then
+        // nobody has changed anything since.
+        if let Err(why) = engine.follow(hold, what, parting).await
+            && has_changed
+        {
+            say::err(format_args!(
+                "connections that were left to this process are cut, since it can't follow the new \
+                 configuration: {}",
+                why.word()
+            ));
+            engine.cut_connections(Duration::ZERO);
         }
+        what = match changes.recv().await {
+            Some(next) => next,
+            None => std::future::pending().await,
+        };
     }
+}
 
-    async fn tell_spent(&mut self, to: &mut Saying) -> io::Result<()> {
-        let told = self.engine.told_since(self.parting);
-        for pieces in told.chunks(256) {
-            to.say(&Word::Told(pieces.to_vec())).await?;
-        }
-        Ok(())
+async fn tell_spent(to: &mut Saying, told: &[Vec<u8>]) -> io::Result<()> {
+    for pieces in told.chunks(256) {
+        to.say(&Word::Told(pieces.to_vec())).await?;
     }
+    Ok(())
 }
 
 /// Takes what the process that stays says, until that is gone.
@@ -206,20 +220,19 @@ pub(super) struct Configurations {
 
 impl Configurations {
     /// From now on they are told, from the one on that is in force by `changes`.
-    pub(super) async fn new(
-        engine: &Arc<Engine>,
-        changes: watch::Receiver<u64>,
-        in_words: bool,
-    ) -> Self {
-        let made_from = engine.made_from().await;
-        let last = made_from.filter(|_| !changes.has_changed().unwrap_or(true));
+    pub(super) fn new(engine: &Arc<Engine>, changes: watch::Receiver<u64>, in_words: bool) -> Self {
+        let last = {
+            // While it is borrowed no other one comes.
+            let of = changes.borrow();
+            engine.made_from().filter(|_| !of.has_changed())
+        };
         let last = last.map(|origin| origin.print);
         Self { engine: Arc::clone(engine), changes, last, in_words }
     }
 
     /// What is in force now.
-    async fn word(&mut self) -> Word {
-        let Some(origin) = self.engine.made_from().await.filter(|_| self.in_words) else {
+    fn word(&mut self) -> Word {
+        let Some(origin) = self.engine.made_from().filter(|_| self.in_words) else {
             return Word::Reloaded;
         };
         // Nothing else is taken up without all of it being read again.
@@ -250,8 +263,7 @@ pub(super) async fn listen(
                     locks.carry(&mut saying).await
                 }
                 Ok(()) = configurations.changes.changed() => {
-                    let word = configurations.word().await;
-                    saying.say(&word).await
+                    saying.say(&configurations.word()).await
                 }
             };
         }

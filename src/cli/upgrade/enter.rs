@@ -155,7 +155,7 @@ impl Entering {
         // One that died just now hears nothing; one that goes on by itself ends this one.
         let _heard = self.say(&Word::Serving).await;
         let in_words = self.hello.hears_in_force;
-        let configurations = Configurations::new(engine, changes, in_words).await;
+        let configurations = Configurations::new(engine, changes, in_words);
         tokio::spawn(bridge::listen(self.link, configurations, Arc::clone(store), self.known))
     }
 

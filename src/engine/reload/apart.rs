@@ -12,6 +12,7 @@ use super::permit::opens_by_time;
 use super::turn::{Turn, Why};
 use super::{Engine, Live};
 use crate::config::{Machine, Snapshot, Texts};
+use crate::engine::Parting;
 
 /// What is put in force here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +39,17 @@ impl Engine {
     /// What is in force now, to go back to.
     #[must_use]
     pub fn in_force(&self) -> Before {
-        let origin = self.reloads.origin.lock().clone();
-        Before { snapshot: Arc::clone(&self.live().snapshot), origin }
+        Before { snapshot: Arc::clone(&self.live().snapshot), origin: self.made_from() }
     }
 
-    /// What it was made from, once the reload under way is over.
-    pub async fn made_from(&self) -> Option<Origin> {
-        let _turn = Arc::clone(&self.reloads.turn).lock_owned().await;
+    /// What it was made from; none, if that is not known.
+    #[must_use]
+    pub fn made_from(&self) -> Option<Origin> {
         self.reloads.origin.lock().clone()
     }
 
     /// Puts in force what the other process has, and has it judge what is left here, while nothing else
-    /// may come into force. What was in force before, if it is so no more.
+    /// may come into force. Takes as long as it takes to read it.
     ///
     /// # Errors
     /// What is wrong with it. The one before it stays in force then.
@@ -57,9 +57,11 @@ impl Engine {
         self: &Arc<Self>,
         meanwhile: &mut Hold,
         what: Follow,
-    ) -> Result<Option<Arc<Live>>, Why> {
-        let known = meanwhile.texts.clone();
-        let work = move |engine: &Self, turn: &mut Turn| engine.follow_now(turn, &what, &known);
+        parting: &Parting,
+    ) -> Result<(), Why> {
+        let (known, parting) = (meanwhile.texts.clone(), parting.clone());
+        let work =
+            move |engine: &Self, turn: &mut Turn| engine.follow_now(turn, &what, &known, &parting);
         let done = meanwhile.aside(self, work).await.unwrap_or(Err(Why::Broken));
         meanwhile.note_texts(self);
         done
@@ -70,12 +72,17 @@ impl Engine {
         turn: &mut Turn,
         what: &Follow,
         known: &[Arc<Texts>],
-    ) -> Result<Option<Arc<Live>>, Why> {
+        parting: &Parting,
+    ) -> Result<(), Why> {
         let before = self.live();
+        let swap = |turn: &mut Turn, next, origin| {
+            let swap = || self.swap_apart(turn, &before, next, origin);
+            self.part_again(parting, &before, swap)
+        };
         if *what == Follow::Permit {
-            let Some(permit) = self.permit_now(&before) else { return Ok(None) };
+            let Some(permit) = self.permit_now(&before) else { return Ok(()) };
             let next = before.snapshot.under(permit, self.next(turn));
-            return self.swap_apart(turn, &before, next).map(|()| Some(before));
+            return swap(turn, next, self.made_from());
         }
         let files = self.reloads.files.lock().clone().ok_or(Why::NoFiles)?;
         let wanted = match what {
@@ -89,19 +96,23 @@ impl Engine {
         if wanted.is_some_and(|wanted| *wanted != read.origin.texts.digest()) {
             return Err(Why::Changed);
         }
-        let in_force = self.reloads.origin.lock().as_ref().map(|origin| origin.print);
+        let in_force = self.made_from().map(|origin| origin.print);
         if matches!(what, Follow::IfOther(_)) && in_force == Some(read.origin.print) {
-            return Ok(None);
+            return Ok(());
         }
-        self.swap_apart(turn, &before, loaded.snapshot)?;
-        *self.reloads.origin.lock() = Some(read.origin);
-        Ok(Some(before))
+        swap(turn, loaded.snapshot, Some(read.origin))
     }
 
-    fn swap_apart(&self, turn: &mut Turn, before: &Arc<Live>, next: Snapshot) -> Result<(), Why> {
+    fn swap_apart(
+        &self,
+        turn: &mut Turn,
+        before: &Arc<Live>,
+        next: Snapshot,
+        origin: Option<Origin>,
+    ) -> Result<(), Why> {
         let next = self.numbered(next).map_err(Why::Fault)?;
         turn.generation = next.generation;
-        self.exchange(before, next, None).map(drop).map_err(Why::Fault)
+        self.exchange(before, (next, origin), None).map(drop).map_err(Why::Fault)
     }
 
     /// The other process is gone, and what it had in force was never this one's: what was in force before
@@ -121,8 +132,7 @@ impl Engine {
             let opens = opens_by_time(&snapshot.permit, &permit);
             let permit = if opens { snapshot.permit.clone() } else { permit };
             let next = snapshot.under(permit, engine.next(turn));
-            engine.swap_apart(turn, &live, next)?;
-            *engine.reloads.origin.lock() = origin;
+            engine.swap_apart(turn, &live, next, origin)?;
             if let Some(trial) = &mut *engine.reloads.trial.lock() {
                 trial.generation = turn.generation;
             }

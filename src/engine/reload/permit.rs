@@ -60,14 +60,14 @@ impl Engine {
         let next = taken.by(&before.snapshot, self.next(turn));
         let diff = compare(&before.snapshot, &next);
         self.sample(self.clock.now());
-        let live = self.numbered(next).and_then(|next| self.put(&before, next));
-        let live = live.map_err(Why::Fault)?;
+        let next = self.numbered(next).map(|next| (next, self.made_from()));
+        let live = next.and_then(|next| self.put(&before, next)).map_err(Why::Fault)?;
         let generation = live.snapshot.generation;
         turn.generation = generation;
         let proven = self.reloads.trial.lock().as_ref().map(|trial| trial.proven.clone());
         let proven = proven.unwrap_or_else(|| Proven {
             snapshot: Arc::clone(&before.snapshot),
-            origin: self.reloads.origin.lock().clone(),
+            origin: self.made_from(),
         });
         let proven = self.under_as_well(turn, proven, taken);
         let until = self.begin_trial(proven, &live, &diff.scope);
@@ -89,8 +89,7 @@ impl Engine {
         if !opens_by_time(&before.snapshot.permit, permit) {
             return Ok(None);
         }
-        let (files, origin) =
-            (self.reloads.files.lock().clone(), self.reloads.origin.lock().clone());
+        let (files, origin) = (self.reloads.files.lock().clone(), self.made_from());
         let (Some(files), Some(origin)) = (files, origin) else { return Ok(None) };
         let (again, now) = (Reading::Again(&origin.texts), self.steady_now());
         let read = files.read(again, self.next(turn), now, &before.snapshot);

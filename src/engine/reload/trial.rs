@@ -147,7 +147,7 @@ impl Engine {
     pub fn texts_on_trial(&self) -> Option<Moment> {
         let proven = self.reloads.trial.lock().as_ref().map(|one| (one.proven.clone(), one.until));
         let (proven, until) = proven?;
-        let origin = self.reloads.origin.lock().clone();
+        let origin = self.made_from();
         let same = match (&proven.origin, &origin) {
             (Some(before), Some(now)) => before.texts == now.texts,
             _ => compare(&proven.snapshot, &self.live().snapshot).is_empty(),
@@ -274,8 +274,8 @@ impl Engine {
         if live.snapshot.generation != trial.generation {
             return None;
         }
-        let Proven { snapshot, origin } = &trial.proven;
-        if self.put(&live, Arc::clone(snapshot)).is_err() {
+        let (Proven { snapshot, origin }, was) = (&trial.proven, self.made_from());
+        if self.put(&live, (Arc::clone(snapshot), origin.clone())).is_err() {
             return Some(self.suspect(judged, "it-can-not-be-built"));
         }
         *self.reloads.trial.lock() = None;
@@ -284,7 +284,6 @@ impl Engine {
         self.metrics.config_rolled_back.inc();
         let generation = snapshot.generation;
         self.report_event(&Event::ConfigRolledBack(told(&judged, generation, "rolled-back")));
-        let was = std::mem::replace(&mut *self.reloads.origin.lock(), origin.clone());
         if let Some(was) = was {
             self.reloads.barred.lock().add(was, origin.as_ref(), judged.clone());
         }

@@ -334,7 +334,7 @@ impl Engine {
 
     /// The texts in force with what they refer to as it is now; none, if that is as it was.
     fn renewed(&self, turn: &Turn, files: &dyn Files, now: Moment) -> Option<Read> {
-        let origin = self.reloads.origin.lock().clone()?;
+        let origin = self.made_from()?;
         let again = Reading::Again(&origin.texts);
         let read = files.read(again, self.next(turn), now, &self.live().snapshot);
         let same = read.origin.print == origin.print
@@ -373,14 +373,15 @@ impl Engine {
             return refuse(Why::Widens);
         }
         self.sample(self.clock.now());
-        let live = match self.numbered(loaded.snapshot).and_then(|next| self.put(&before, next)) {
+        let was = self.made_from();
+        let next = self.numbered(loaded.snapshot).map(|next| (next, Some(origin.clone())));
+        let live = match next.and_then(|next| self.put(&before, next)) {
             Ok(live) => live,
             Err(fault) => return refuse(Why::Fault(fault)),
         };
         let generation = live.snapshot.generation;
         turn.generation = generation;
         self.reloads.barred.lock().forgive(&origin);
-        let was = self.reloads.origin.lock().replace(origin.clone());
         let same_texts = was.as_ref().is_some_and(|was| was.texts == origin.texts);
         let proven = self.reloads.trial.lock().as_ref().map(|trial| trial.proven.clone());
         let proven = match proven {

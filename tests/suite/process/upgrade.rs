@@ -5,6 +5,7 @@ mod keys;
 mod passed;
 mod records;
 mod shared;
+mod slow;
 mod steady;
 mod streams;
 mod told;

@@ -1,0 +1,94 @@
+//! Programs that give secrets may take their time: neither of two processes leaves the other one in the
+//! dark meanwhile.
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process};
+
+use super::super::Place;
+use super::told::{WATCHED, api_of, lock};
+use super::{Line, limited, pid_of, program, spend};
+use crate::logs::eventually;
+use crate::support::until_some;
+
+/// Gives the key, and says for whom. Waits as long as there is a file for this run of that process.
+const GIVES: &str = "#!/bin/sh
+echo >>{here}/runs.$PPID
+run=$(wc -l <{here}/runs.$PPID)
+while [ -e {here}/slow.$PPID.$run ]; do sleep 0.02; done
+cat {here}/pki/server.key
+";
+
+/// How often a process had the key given.
+fn runs(place: &Place, pid: u32) -> usize {
+    let runs = std::fs::read(place.dir.join(format!("runs.{pid}"))).unwrap_or_default();
+    runs.len()
+}
+
+/// From now on the process waits for the one that comes so many later.
+fn slows(place: &Place, pid: u32, later: usize) -> (PathBuf, usize) {
+    let run = runs(place, pid) + later;
+    let file = place.dir.join(format!("slow.{pid}.{run}"));
+    std::fs::write(&file, "").unwrap();
+    (file, run)
+}
+
+async fn runs_at(place: &Place, pid: u32, run: usize) {
+    eventually("the program runs", || (runs(place, pid) >= run).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_2_a_lock_reaches_the_process_that_goes_while_both_read_a_configuration() {
+    let place = Place::new().await;
+    let here = place.dir.to_str().unwrap();
+    let gives = program(&place, "gives", &GIVES.replace("{here}", here));
+    std::fs::write(place.dir.join("canaries.txt"), "902-1111111-2222222\n").unwrap();
+    let (from, to) = ("key = \"pki/server.key\" }]", "key = { command = [\"{program}\"] } }]");
+    let edit = |text: &str| {
+        assert!(text.contains(from));
+        let text = text.replace(from, &to.replace("{program}", &gives));
+        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"60 s\"");
+        text.replace("#more\n", WATCHED)
+    };
+    place.write(edit);
+    let mut line = Line::start(&place).await;
+    let (address, first) = (line.address().await, line.pid);
+    let api = api_of(&line).await;
+    let mut open = Vec::new();
+    for _ in 0..10 {
+        open.push(limited(&place, address).await);
+    }
+    line.upgrade(&place, &[]).await;
+    let second = line.pid;
+
+    // Other texts, which are on trial, ...
+    let before = runs(&place, first);
+    place.write(|text| edit(text).replace("print labels", "print more labels"));
+    kill_process(pid_of(second), Signal::HUP).unwrap();
+    line.first.says("is in force", 1).await;
+    runs_at(&place, first, before + 1).await;
+    // ... and what they refer to: the one that stays reads it for those that might be put back as well.
+    std::fs::write(place.dir.join("canaries.txt"), "902-3333333-4444444\n").unwrap();
+    let (theirs, run) = slows(&place, second, 2);
+    let (own, own_run) = slows(&place, first, 1);
+    kill_process(pid_of(second), Signal::HUP).unwrap();
+    let began = Instant::now();
+    runs_at(&place, second, run).await;
+    runs_at(&place, first, own_run).await;
+    lock(&place, api, "limited-caller").await;
+    let locked = Instant::now();
+    until_some("the lock is in force here", async || {
+        let reply = spend(&place, &open.pop().expect("within a second")).await;
+        assert_eq!(reply.header("connection"), Some("close"), "it is the old one's");
+        (reply.status == 401).then_some(())
+    })
+    .await;
+    assert!(locked.elapsed() < Duration::from_secs(1), "{:?}", locked.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(9), "the programs were given up meanwhile");
+    std::fs::remove_file(theirs).unwrap();
+    std::fs::remove_file(own).unwrap();
+    drop(open);
+    assert!(!line.first.err.lock().contains("are cut"));
+    line.ended(first).await;
+    line.stop().await;
+}
