@@ -138,7 +138,7 @@ async fn serve(
                 control.close().await;
             }
         };
-        let (left, tell, theirs) = match end {
+        let (left, tell, mut theirs) = match end {
             End::Stop => {
                 close().await;
                 notifier.stopping();
@@ -148,20 +148,21 @@ async fn serve(
             End::Leave(left, tell, theirs) => (left, tell, theirs),
         };
         let (pid, reach) = (left.pid, left.probation.reach());
-        let kept = running.retire().await;
+        let in_force = running.retire().await;
         // Until here whoever sent a signal could not know for whom it was.
         theirs.pass_on(&reach);
         // Whoever is told finds that callers are sent to the new process. It may be gone.
         let _ = tell.send(Ok(pid));
         close().await;
         notifier.alive();
-        let leaves = Box::pin(running.leave(*left, kept, || notifier.relieved_by(pid)));
-        missed = match signals.passed_on(&reach, leaves).await {
+        let leaves = Box::pin(running.leave(*left, in_force, || notifier.relieved_by(pid)));
+        missed = match signals.passed_on(&reach, &mut theirs, leaves).await {
             Ok(()) => {
                 Box::pin(running.end()).await;
                 return Ok(());
             }
-            Err(missed) => missed,
+            // Nobody knows what the one that died has done of it.
+            Err(missed) => missed.and(theirs),
         };
         // What was asked meanwhile was asked of a process that went.
         while asked.try_recv().is_ok() {}
@@ -237,6 +238,14 @@ struct Missed {
 }
 
 impl Missed {
+    const fn and(self, other: Self) -> Self {
+        Self {
+            stop: self.stop | other.stop,
+            reload: self.reload | other.reload,
+            changed: self.changed | other.changed,
+        }
+    }
+
     fn pass_on(self, to: &Reach) {
         let signals = [(self.reload, Sent::HUP), (self.stop, Sent::TERM)];
         for (_, signal) in signals.into_iter().filter(|(came, _)| *came) {
@@ -408,13 +417,21 @@ impl Signals {
     }
 
     /// Waits for the end of something, during which signals are for another process.
-    async fn passed_on<T>(&mut self, to: &Reach, mut end: impl Future<Output = T> + Unpin) -> T {
+    async fn passed_on<T>(
+        &mut self,
+        to: &Reach,
+        what: &mut Missed,
+        mut end: impl Future<Output = T> + Unpin,
+    ) -> T {
         loop {
             tokio::select! {
                 ended = &mut end => return ended,
                 _ = self.term.recv() => to.pass_on(Sent::TERM),
                 _ = self.int.recv() => to.pass_on(Sent::TERM),
-                _ = self.reload.recv() => to.pass_on(Sent::HUP),
+                _ = self.reload.recv() => {
+                    what.reload = true;
+                    to.pass_on(Sent::HUP);
+                }
                 _ = self.reopen.recv() => to.pass_on(Sent::USR1),
             }
         }

@@ -14,7 +14,7 @@ use super::sockets::{Bound, House, Keeper, Purpose, Sockets, Wanted};
 use crate::base::{Clock, Moment, Name, Secret};
 use crate::cli::say::{self, Failure};
 use crate::cli::state::Opened;
-use crate::cli::upgrade::{Leaving, Left, Probation, go_on};
+use crate::cli::upgrade::{Leaving, Left, Probation, Stand, go_on};
 use crate::cli::{permit, reload, secret};
 use crate::config::{AccessLog, Apply, Loaded, Snapshot};
 use crate::deliver;
@@ -79,12 +79,6 @@ pub(super) struct Restored {
     given: Given,
     log: LogSink,
     began: Moment,
-}
-
-/// What a process has again if another one does not take its place after all.
-pub(super) struct Kept {
-    bound: Bound,
-    in_force: Before,
 }
 
 impl Prepared {
@@ -298,12 +292,13 @@ impl Running {
 
     /// Another process serves in this one's place: stops accepting, and has callers go there with their
     /// next request.
-    pub(super) async fn retire(&self) -> Kept {
+    pub(super) async fn retire(&self) -> Before {
         self.engine.begin_drain();
         self.engine.report_event(&Event::Draining);
-        let (bound, in_force) = (self.sockets.pause().await, self.engine.in_force());
+        self.sockets.pause().await;
+        let in_force = self.engine.in_force();
         self.house.gateway.retire();
-        Kept { bound, in_force }
+        in_force
     }
 
     /// After [`Self::retire`]: returns when nobody is left or the grace is over. The process that took
@@ -315,7 +310,7 @@ impl Running {
     pub(super) async fn leave(
         &mut self,
         left: Left,
-        kept: Kept,
+        in_force: Before,
         steady: impl FnOnce(),
     ) -> Result<(), Missed> {
         let Left { mut link, parting, probation, mut hold, begun_with, .. } = left;
@@ -350,13 +345,13 @@ impl Running {
             parting: &parting,
             hold: &mut hold,
             begun_with,
-            reloaded: false,
+            stand: Stand::AsBegun,
             watched_until: now.checked_add(lasts).unwrap_or(now),
         };
-        let mut kept = Some(kept);
+        let sockets = Arc::clone(&self.sockets);
         let dies = probation.dies(lasts, |is_there| {
             // From now on whoever connects while nobody serves is to know.
-            kept = None;
+            sockets.let_go();
             if is_there {
                 steady();
             }
@@ -372,18 +367,13 @@ impl Running {
                 return Ok(());
             }
         };
-        let mut missed = Missed::default();
-        if leaving.reloaded {
-            match engine.live().snapshot.reload.apply {
-                Apply::OnChange => missed.changed = true,
-                Apply::OnRequest => missed.reload = true,
-            }
-        }
-        let (mut bound, mut outcome) = (None, Ok(()));
-        if let Some(Kept { bound: sockets, in_force }) = kept {
-            bound = Some(sockets);
-            outcome = engine.go_back(&mut hold, in_force).await;
-        }
+        let (stand, mut missed) = (leaving.stand, Missed::default());
+        // What it had in force since stays: whoever was taken out there must not be let in here (ACC-3).
+        let outcome = match stand {
+            Stand::AsBegun => engine.go_back(&mut hold, in_force).await,
+            Stand::Behind | Stand::Level => Ok(()),
+        };
+        drop(hold);
         go_on(&engine, state, parting, &fault).await;
         self.house.gateway.go_on();
         engine.end_drain();
@@ -395,11 +385,14 @@ impl Running {
             ));
             missed.reload = true;
         }
-        if let Some(bound) = bound
-            && let Err(error) = self.sockets.adopt(bound)
-        {
-            say::err(format_args!("a listener does not serve: {error}"));
+        match (stand, engine.live().snapshot.reload.apply) {
+            (Stand::AsBegun, _) => {}
+            // Before anybody comes.
+            (Stand::Behind, _) => drop(self.reload().await),
+            (Stand::Level, Apply::OnChange) => missed.changed = true,
+            (Stand::Level, Apply::OnRequest) => missed.reload = true,
         }
+        missed.reload |= !self.sockets.go_on();
         Err(missed)
     }
 

@@ -86,8 +86,8 @@ fn wanted(snapshot: &Snapshot) -> Vec<Wanted> {
     listeners.chain([admin]).chain(api).collect()
 }
 
-/// A configuration's sockets, bound and not served yet.
-#[derive(Debug)]
+/// A configuration's sockets, bound and not served.
+#[derive(Debug, Default)]
 pub(super) struct Bound(Vec<(Wanted, Arc<TcpListener>)>);
 
 impl Bound {
@@ -98,6 +98,10 @@ impl Bound {
     /// Whether one of them is there.
     pub(super) fn holds(&self, address: SocketAddr) -> bool {
         is_at(self.0.iter().map(|(_, socket)| socket), address)
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&Wanted, &Arc<TcpListener>)> {
+        self.0.iter().map(|(wanted, socket)| (wanted, socket))
     }
 }
 
@@ -138,7 +142,11 @@ impl House {
 
 /// The sockets in force.
 #[derive(Debug, Default)]
-pub(super) struct Sockets(Vec<Open>);
+pub(super) struct Sockets {
+    open: Vec<Open>,
+    /// Those on which nobody accepts, until it is known who does.
+    paused: Bound,
+}
 
 #[derive(Debug)]
 struct Open {
@@ -168,14 +176,20 @@ impl Sockets {
         snapshot: &Snapshot,
         given: &mut Given,
     ) -> Result<Bound, Vec<(Wanted, io::Error)>> {
-        let (mut bound, mut failures) = (Bound(Vec::new()), Vec::new());
+        let (bound, failures) = self.gather(snapshot, given);
+        if failures.is_empty() { Ok(bound) } else { Err(failures) }
+    }
+
+    /// The same, as far as they can be had, and what can't.
+    fn gather(&self, snapshot: &Snapshot, given: &mut Given) -> (Bound, Vec<(Wanted, io::Error)>) {
+        let (mut bound, mut failures) = (Bound::default(), Vec::new());
         for wanted in wanted(snapshot) {
             match self.find(&wanted, &bound, given) {
                 Ok(socket) => bound.0.push((wanted, socket)),
                 Err(error) => failures.push((wanted, error)),
             }
         }
-        if failures.is_empty() { Ok(bound) } else { Err(failures) }
+        (bound, failures)
     }
 
     fn find(
@@ -184,16 +198,16 @@ impl Sockets {
         bound: &Bound,
         given: &mut Given,
     ) -> io::Result<Arc<TcpListener>> {
-        let fits = |open: &&Open| {
+        let fits = |(open, _): &(&Wanted, &Arc<TcpListener>)| {
             // Port 0 says nothing of which port it became.
-            open.wanted == *wanted
-                || (wanted.address.port() != 0 && open.wanted.address == wanted.address)
+            **open == *wanted || (wanted.address.port() != 0 && open.address == wanted.address)
         };
-        if let Some(open) = self.0.iter().find(fits) {
-            return Ok(Arc::clone(&open.socket));
+        let open = self.open.iter().map(|open| (&open.wanted, &open.socket));
+        if let Some((_, socket)) = open.chain(self.paused.each()).find(fits) {
+            return Ok(Arc::clone(socket));
         }
         let in_use = |address| {
-            bound.holds(address) || is_at(self.0.iter().map(|open| &open.socket), address)
+            bound.holds(address) || is_at(self.open.iter().map(|open| &open.socket), address)
         };
         if let Some(socket) = given.take(wanted, in_use)? {
             return Ok(Arc::new(socket));
@@ -204,12 +218,12 @@ impl Sockets {
     /// Serves these and no others. The configuration they are from is in force by now. Connections of
     /// sockets that go are told to go as well, and may take their time.
     fn adopt(&mut self, bound: Bound, house: &House) -> io::Result<()> {
-        let mut before = std::mem::take(&mut self.0);
+        let Self { open: mut before, paused: _ } = std::mem::take(self);
         let mut outcome = Ok(());
         for (wanted, socket) in bound.0 {
             let same = |open: &Open| open.wanted == wanted && Arc::ptr_eq(&open.socket, &socket);
             if let Some(place) = before.iter().position(same) {
-                self.0.push(before.swap_remove(place));
+                self.open.push(before.swap_remove(place));
                 continue;
             }
             // Who listened there under another name stops first.
@@ -219,7 +233,7 @@ impl Sockets {
             }
             let (stop, stopped) = watch::channel(false);
             match house.serve(&wanted.purpose, Arc::clone(&socket), stopped) {
-                Ok(task) => self.0.push(Open { wanted, socket, stop, task }),
+                Ok(task) => self.open.push(Open { wanted, socket, stop, task }),
                 Err(error) => outcome = Err(error),
             }
         }
@@ -250,20 +264,39 @@ impl Keeper {
     }
 
     /// Stops accepting on all of them and tells their connections to go. Whoever connects where nobody
-    /// else accepts waits until they are adopted again or dropped.
-    pub(super) async fn pause(&self) -> Bound {
-        let kept = Bound(self.all());
+    /// else accepts waits until this one goes on or lets go of them.
+    pub(super) async fn pause(&self) {
+        let paused = Bound(self.all());
+        self.sockets.lock().paused = paused;
         self.close(|_| true).await;
-        kept
+    }
+
+    /// After [`Self::pause`]: they are somebody else's for good.
+    pub(super) fn let_go(&self) {
+        self.sockets.lock().paused = Bound::default();
+    }
+
+    /// After [`Self::pause`]: serves at those that the configuration in force asks for still, and at
+    /// what it asks for besides. Whether all could be had.
+    pub(super) fn go_on(&self) -> bool {
+        let (live, mut sockets) = (self.house.engine.live(), self.sockets.lock());
+        let (bound, failures) = sockets.gather(&live.snapshot, &mut self.given());
+        let told =
+            |why: &dyn fmt::Display| say::err(format_args!("a listener does not serve: {why}"));
+        for (wanted, error) in &failures {
+            told(&format_args!("{} {} can't be bound: {error}", wanted.purpose, wanted.address));
+        }
+        let served = sockets.adopt(bound, &self.house).inspect_err(|error| told(error));
+        failures.is_empty() && served.is_ok()
     }
 
     /// Stops accepting on some of them and tells their connections to go.
     pub(super) async fn close(&self, which: impl Fn(&Purpose) -> bool) {
         let closing = {
             let mut sockets = self.sockets.lock();
-            let open = sockets.0.drain(..);
+            let open = sockets.open.drain(..);
             let (close, keep): (Vec<_>, Vec<_>) = open.partition(|one| which(&one.wanted.purpose));
-            sockets.0 = keep;
+            sockets.open = keep;
             close
         };
         for open in &closing {
@@ -277,14 +310,14 @@ impl Keeper {
     /// Where a socket is bound now.
     pub(super) fn address(&self, purpose: &Purpose) -> Option<SocketAddr> {
         let sockets = self.sockets.lock();
-        let open = sockets.0.iter().find(|open| open.wanted.purpose == *purpose)?;
+        let open = sockets.open.iter().find(|open| open.wanted.purpose == *purpose)?;
         open.socket.local_addr().ok()
     }
 
     /// All of them, to be handed over.
     pub(super) fn all(&self) -> Vec<(Wanted, Arc<TcpListener>)> {
         let sockets = self.sockets.lock();
-        sockets.0.iter().map(|open| (open.wanted.clone(), Arc::clone(&open.socket))).collect()
+        sockets.open.iter().map(|open| (open.wanted.clone(), Arc::clone(&open.socket))).collect()
     }
 
     /// Those that a service manager has as well.

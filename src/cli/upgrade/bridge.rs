@@ -75,10 +75,20 @@ pub(in crate::cli) struct Leaving<'s> {
     pub(in crate::cli) hold: &'s mut Hold,
     /// The texts that the other process began with; none, if that is not known.
     pub(in crate::cli) begun_with: Option<String>,
-    /// The other process put other files in force since it serves.
-    pub(in crate::cli) reloaded: bool,
+    pub(in crate::cli) stand: Stand,
     /// Until then the other process is watched: if it dies, this one goes on as if nothing had been.
     pub(in crate::cli) watched_until: Instant,
+}
+
+/// What is in force here, beside what the process that stays has in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) enum Stand {
+    /// What it began with, or what was here before.
+    AsBegun,
+    /// It has put other files in force, and here they are not, or not yet.
+    Behind,
+    /// It has, and here they are too.
+    Level,
 }
 
 impl Leaving<'_> {
@@ -113,14 +123,14 @@ impl Leaving<'_> {
         changes: UnboundedReceiver<Follow>,
     ) -> io::Result<()> {
         let (engine, store, parting) = (self.engine, self.store, self.parting);
-        let Self { alarms, hold, begun_with, reloaded, .. } = self;
+        let Self { alarms, hold, begun_with, stand, .. } = self;
         let mut locks = Carrier { store, told: Cursor::START };
         let mut bell = store.bell();
         let mut tick = tokio::time::interval(TELL_EVERY);
         locks.carry(to).await?;
         {
             // Reading takes as long as a program that gives a secret, and nothing else waits for that.
-            let follows = follow(engine, (hold, parting, reloaded), begun_with.take(), changes);
+            let follows = follow(engine, (hold, parting, stand), begun_with.take(), changes);
             let mut follows = std::pin::pin!(follows);
             while !*is_over {
                 tokio::select! {
@@ -152,25 +162,30 @@ impl Leaving<'_> {
 /// it began with, if that is another one than is in force here, and those that come.
 async fn follow(
     engine: &Arc<Engine>,
-    (hold, parting, reloaded): (&mut Hold, &Parting, &mut bool),
+    (hold, parting, stand): (&mut Hold, &Parting, &mut Stand),
     begun_with: Option<String>,
     mut changes: UnboundedReceiver<Follow>,
 ) {
     let mut what = Follow::IfOther(begun_with);
     loop {
-        *reloaded |= matches!(what, Follow::Texts(_));
         let has_changed = !matches!(what, Follow::IfOther(_));
-        // What can't be judged is cut. A newer binary may begin with what this one can't read, and then
-        // nobody has changed anything since.
-        if let Err(why) = engine.follow(hold, what, parting).await
-            && has_changed
-        {
-            say::err(format_args!(
-                "connections that were left to this process are cut, since it can't follow the new \
-                 configuration: {}",
-                why.word()
-            ));
-            engine.cut_connections(Duration::ZERO);
+        let other_files = has_changed && what != Follow::Permit;
+        if other_files {
+            *stand = Stand::Behind;
+        }
+        match engine.follow(hold, what, parting).await {
+            Ok(()) if other_files => *stand = Stand::Level,
+            // What can't be judged is cut. A newer binary may begin with what this one can't read, and
+            // then nobody has changed anything since.
+            Err(why) if has_changed => {
+                say::err(format_args!(
+                    "connections that were left to this process are cut, since it can't follow the \
+                     new configuration: {}",
+                    why.word()
+                ));
+                engine.cut_connections(Duration::ZERO);
+            }
+            Ok(()) | Err(_) => {}
         }
         what = match changes.recv().await {
             Some(next) => next,

@@ -20,7 +20,7 @@
 //!    until the other one does.
 //! 2. Until "serving" everything can be taken back: what was started is killed, the state is opened
 //!    again, and nobody outside has noticed. So it can for a few seconds more, if the new process dies:
-//!    then the configuration of before is in force again, too.
+//!    then the configuration of before is in force again, too, or what was reloaded since.
 //! 3. The socket between the two has no name: nobody else can speak on it. The one by which an
 //!    operator asks lies in a directory that only the gateway's user may enter.
 //!
@@ -39,7 +39,7 @@ mod words;
 
 pub(super) use around::Begins;
 pub(super) use ask::main;
-pub(super) use bridge::Leaving;
+pub(super) use bridge::{Leaving, Stand};
 pub(super) use control::{Asked, Control};
 pub(super) use enter::Entering;
 pub(super) use leave::{Fault, Left, Order, WITHIN, go_on, hand_over};

@@ -2,8 +2,8 @@
 //! ended: whoever may enter no more is cut there as well (ACC-3). No socket and no trial comes of it.
 //!
 //! It follows what the other process has in force, and not what lies on the disk: that may wait for
-//! somebody to ask for it, or be of no use. If the other one dies at once, what was in force before it
-//! came is so again.
+//! somebody to ask for it, or be of no use. If the other one dies at once and has reloaded nothing, what
+//! was in force before it came is so again.
 use std::sync::Arc;
 
 use super::files::{Origin, Reading};

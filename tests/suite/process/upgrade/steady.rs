@@ -17,7 +17,7 @@ use super::{Line, caller, limited, orders, pid_of, program, spend, text, upgrade
 use crate::alarms::receiver::{Receiver, free_port};
 use crate::logs::eventually;
 use crate::support::crowd::{Crowd, Habit};
-use crate::support::{ORDERS, get};
+use crate::support::{ORDERS, get, until_some};
 
 /// Says that it serves, and dies as soon as the file `die` is there.
 pub(super) const DIES: &str = "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\n\
@@ -211,5 +211,93 @@ async fn log_1_a_new_process_that_dies_at_once_leaves_the_configuration_of_befor
         assert!(!line.first.err.lock().contains("is in force"));
         std::fs::remove_file(&die).unwrap();
     }
+    line.stop().await;
+}
+
+/// Whoever was taken out there is not let in here, neither in the moment in which this one goes on nor
+/// after it, even if nothing can be read any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_3_whoever_was_taken_out_at_a_process_that_dies_at_once_stays_out() {
+    let (place, _credentials) = alarms::place(free_port().port()).await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
+    let enters = "[identity.label-printer]\n";
+    let leaves = text.replace(enters, &format!("{enters}disabled = \"taken out\"\n"));
+    let write = |text: &str| std::fs::write(place.config(), text).unwrap();
+    write(&text);
+    let line = Line::start(&place).await;
+    let to = line.address().await;
+    let (die, reload) = (place.dir.join("die"), place.dir.join("reload"));
+    let (secret, away) = (place.dir.join("secret"), place.dir.join("secret.away"));
+    let mut texts = Texts::default();
+    texts.note(&place.config(), leaves.as_bytes());
+    let reloads = RELOADS.replace("{reload}", reload.to_str().unwrap());
+    let reloads = reloads.replace("{texts}", &texts.digest());
+    let serving = "echo '\"serving\"' >&0\n";
+    let dies = DIES.replace("{die}", die.to_str().unwrap());
+    let dies = dies.replace(serving, &format!("{serving}{reloads}"));
+    let binary = program(&place, "reloads", &dies);
+    // Read there and then here as well; and read there only.
+    for (round, follows) in [(1, true), (2, false)] {
+        let printer = caller(&place, Alpn::H1);
+        let total = place.amazon.total();
+        place.amazon.script(&[Scenario::SlowBody { bytes: 1, tick_ms: 100 }]);
+        let slow = tokio::spawn(async move { printer.call(to, orders()).await });
+        eventually("the stream begins", || (place.amazon.total() > total).then_some(())).await;
+        let output = upgrade(&place, &["--with-configuration", "--binary", &binary]).await;
+        assert_eq!(output.status.code(), Some(0), "{}", super::text(&output.stderr));
+        write(&leaves);
+        if !follows {
+            std::fs::rename(&secret, &away).unwrap();
+        }
+        std::fs::write(&reload, "").unwrap();
+        let cut = slow.await.unwrap();
+        assert!(cut.map_or(true, |reply| reply.end != BodyEnd::Complete), "what is left is judged");
+        if follows {
+            std::fs::rename(&secret, &away).unwrap();
+        } else {
+            std::fs::rename(&away, &secret).unwrap();
+        }
+        let waits = tokio::spawn({
+            let printer = caller(&place, Alpn::H1);
+            async move { printer.call(to, orders()).await }
+        });
+        std::fs::write(&die, "").unwrap();
+        line.first.says("the upgrade failed, and the gateway goes on as it was", round).await;
+        assert_eq!(waits.await.unwrap().unwrap().status, 401);
+        if follows {
+            line.first.says("stays in force", 1).await;
+            std::fs::rename(&away, &secret).unwrap();
+        }
+        assert_eq!(caller(&place, Alpn::H1).call(to, orders()).await.unwrap().status, 401);
+        write(&text);
+        line.first.signal(Signal::HUP);
+        until_some("they may enter again", async || {
+            let reply = caller(&place, Alpn::H1).call(to, orders()).await.unwrap();
+            (reply.status == 200).then_some(())
+        })
+        .await;
+        for done in [&die, &reload] {
+            std::fs::remove_file(done).unwrap();
+        }
+    }
+    line.stop().await;
+}
+
+/// What came for whoever serves, and died of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_signal_that_was_passed_on_to_a_process_that_died_is_not_lost() {
+    let place = Place::new().await;
+    place.write(|text| {
+        let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
+        text.replace("#more\n", "[reload]\napply = \"on-request\"\n#more\n")
+    });
+    let line = Line::start(&place).await;
+    let dies = program(&place, "dies", &DIES.replace("{die}", "/nowhere/at/all"));
+    let output = upgrade(&place, &["--binary", &dies]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    line.first.signal(Signal::HUP);
+    line.first.says("the upgrade failed, and the gateway goes on as it was", 1).await;
+    line.first.says("is in force", 1).await;
     line.stop().await;
 }
