@@ -36,8 +36,8 @@ pub use running::Running;
 
 /// How often what happened at the door is written.
 const TICK: Duration = Duration::from_secs(2);
-/// How often files are looked at for changes. One is read when it has come to rest: a look later.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often files are looked at for changes. One is read when it has come to rest: a look later, or two.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long work that nobody waits for may take to end.
 const LAST_MAX: Duration = Duration::from_secs(1);
 /// Operators who ask for an upgrade at once.

@@ -2,7 +2,9 @@
 //! no watch to lose, and it sees through the symbolic links by which orchestrators swap folders.
 //!
 //! What is just being written is not read yet: `sort > denied.txt` empties the file first, and an empty
-//! list is a valid one. Whoever looks waits until a look finds nothing new.
+//! list is a valid one. A file has come to rest when a look finds nothing new, and is read then with all
+//! that changed along with it. It waits for no more than one look for others that go on changing: one
+//! that is rewritten for ever must not keep anybody in whom another one takes out (ACC-3).
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -24,15 +26,12 @@ pub struct Watched {
     read: Mutex<BTreeMap<String, Digest>>,
     /// Of that, what the configuration says itself.
     texts: Mutex<Texts>,
-    rest: Mutex<Rest>,
 }
 
-/// How many looks in a row found something new since the last that was told.
-#[derive(Debug, Default)]
-struct Rest(u32);
-
-/// A file that never rests, such as one that is rewritten for ever, keeps no other from being read.
-const RESTLESS_MAX: u32 = 20;
+/// So many looks in a row may find a file changed before it is read as it is.
+const RESTLESS_MAX: u32 = 40;
+/// For so many looks one that changed is at rest before it waits for no other.
+const RESTS: u32 = 2;
 
 type Digest = [u8; SHA256_OUTPUT_LEN];
 
@@ -58,6 +57,38 @@ impl fmt::Debug for Salt {
 struct Seen {
     path: PathBuf,
     state: State,
+    news: News,
+}
+
+/// What looks found since it was read last, or was told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum News {
+    #[default]
+    None,
+    /// So many in a row found it changed.
+    Changing(u32),
+    /// It had changed, and so many in a row found it at rest.
+    Rests(u32),
+}
+
+impl News {
+    const fn after(self, has_changed: bool) -> Self {
+        match (self, has_changed) {
+            (Self::Changing(looks), true) => Self::Changing(looks.saturating_add(1)),
+            (Self::None | Self::Rests(_), true) => Self::Changing(1),
+            (Self::None, false) => Self::None,
+            (Self::Changing(_), false) => Self::Rests(1),
+            (Self::Rests(looks), false) => Self::Rests(looks.saturating_add(1)),
+        }
+    }
+
+    const fn waits_no_longer(self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Changing(looks) => looks >= RESTLESS_MAX,
+            Self::Rests(looks) => looks >= RESTS,
+        }
+    }
 }
 
 /// Device, number, size, and the times of its content and of its inode: a `chmod` is seen, too, and so
@@ -69,7 +100,6 @@ impl Watched {
     /// one in force was made from is watched on: its permit, its lists, its certificates.
     pub fn anew<T, E>(&self, read: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
         let before = std::mem::take(&mut *self.seen.lock());
-        *self.rest.lock() = Rest::default();
         self.forget_read();
         let read = read(self);
         if read.is_err() {
@@ -127,23 +157,24 @@ impl Watched {
 
     /// Whether anything changed and has come to rest since: to be asked now and then.
     pub fn settled(&self) -> bool {
-        let changed = self.changed();
-        let Rest(looks) = &mut *self.rest.lock();
-        let settled = *looks > 0 && (!changed || *looks >= RESTLESS_MAX);
-        *looks = if settled { 0 } else { *looks + u32::from(changed) };
-        settled
-    }
-
-    /// Whether anything changed since the last call, or since it was read.
-    fn changed(&self) -> bool {
         let mut seen = self.seen.lock();
-        let mut changed = false;
         for file in seen.iter_mut() {
             let now = state(&file.path);
-            changed |= now != file.state;
+            file.news = file.news.after(now != file.state);
             file.state = now;
         }
-        changed
+        let is_new = |file: &Seen| file.news != News::None;
+        let changes = |file: &Seen| matches!(file.news, News::Changing(_));
+        let settled = seen.iter().any(|file| file.news.waits_no_longer())
+            || (seen.iter().any(is_new) && !seen.iter().any(changes));
+        if settled {
+            // Those that go on changing are told of when they rest.
+            for file in seen.iter_mut().filter(|file| !changes(file) || file.news.waits_no_longer())
+            {
+                file.news = News::None;
+            }
+        }
+        settled
     }
 
     fn note_text(&self, path: &Path, text: Option<&[u8]>) {
@@ -157,7 +188,8 @@ impl Watched {
         let mut seen = self.seen.lock();
         if !seen.iter().any(|file| file.path == path) {
             // The state before it is read: a change in between is seen as one.
-            seen.push(Seen { path: path.to_owned(), state: state(path) });
+            let (path, state) = (path.to_owned(), state(path));
+            seen.push(Seen { path, state, news: News::None });
         }
     }
 }
@@ -319,11 +351,41 @@ mod tests {
         assert!(watched.settled());
         assert!(!watched.settled(), "told once");
         // One that never rests.
-        let looks = (0..99_usize).find(|length| {
+        let looks = (1..99_usize).find(|length| {
             folder.file(&"x".repeat(*length));
             watched.settled()
         });
-        assert_eq!(looks, Some(20));
+        assert_eq!(looks, Some(40));
+    }
+
+    #[test]
+    fn acc_3_a_file_that_never_rests_holds_no_other_up() {
+        let folder = Folder::new("restless");
+        let (denied, other) = (folder.file("one\n"), folder.0.join("other"));
+        let mut length = 0;
+        let mut write = || {
+            length += 1;
+            std::fs::write(&other, "x".repeat(length)).unwrap();
+        };
+        write();
+        let watched = reading(&denied);
+        watched.read(&other, 1_000).unwrap();
+        let mut looks = |count: usize| -> Vec<bool> {
+            (0..count)
+                .map(|_| {
+                    write();
+                    watched.settled()
+                })
+                .collect()
+        };
+        assert_eq!(looks(5), [false; 5]);
+        folder.file("one\ntwo\n");
+        assert_eq!(looks(4), [false, false, true, false]);
+        // What changes along with it is waited for.
+        folder.file("one\n");
+        assert_eq!(looks(2), [false, false]);
+        assert!(watched.settled(), "both are at rest");
+        assert!(!watched.settled(), "told once");
     }
 
     #[test]
