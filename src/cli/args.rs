@@ -92,8 +92,8 @@ pub(super) struct UpgradeArgs {
     /// What to start; the file that the gateway was started from by default.
     #[arg(long, value_name = "FILE")]
     pub(super) binary: Option<PathBuf>,
-    /// Seconds the new process may take for each of its steps; 30 by default.
-    #[arg(long, value_name = "SECONDS")]
+    /// Seconds the new process may take for each of its steps; 30 by default, 60 at most.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=60))]
     pub(super) within: Option<u64>,
     /// Begin with the configuration that is on disk, even if it is on trial, was put back, or waits for
     /// somebody to ask for it.

@@ -16,13 +16,13 @@ use rustix::process::Signal as Sent;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::args::RunArgs;
 use super::notify::{self, Notifier};
 use super::say::{self, Failure, Stream};
 use super::upgrade::{
-    self, Asked, Begins, Control, Entering, Left, Order, Reach, WITHIN, hand_over,
+    self, Asked, Begins, Control, Entering, Left, Order, Reach, Recall, WITHIN, hand_over,
 };
 use super::watch::Watched;
 use crate::base::Clock;
@@ -38,6 +38,8 @@ pub use running::Running;
 const TICK: Duration = Duration::from_secs(2);
 /// How often files are looked at for changes. One is read when it has come to rest: a look later, or two.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long files that changed wait for a new process, which reads them, to serve.
+const SWAP_MAX: Duration = Duration::from_secs(1);
 /// How long work that nobody waits for may take to end.
 const LAST_MAX: Duration = Duration::from_secs(1);
 /// Operators who ask for an upgrade at once.
@@ -273,8 +275,33 @@ type Reloading<'d> = Pin<Box<dyn Future<Output = ()> + Send + 'd>>;
 /// An upgrade under way.
 struct UnderWay<'d> {
     outcome: Pin<Box<dyn Future<Output = Result<Left, upgrade::Fault>> + Send + 'd>>,
-    stop: watch::Sender<bool>,
+    recall: watch::Sender<Recall>,
+    /// Of what changed before it began: the new process reads that by itself.
+    knows: bool,
+    /// Since when other files are known to have changed.
+    changed: Option<Instant>,
     tell: Tell,
+}
+
+impl UnderWay<'_> {
+    /// Files were looked at. One that changes in the moment of an upgrade is no reason to take that back;
+    /// a new process that takes its time is.
+    fn looked(&mut self, settled: bool) {
+        if settled && !std::mem::take(&mut self.knows) {
+            self.changed.get_or_insert_with(Instant::now);
+        }
+        if self.changed.is_some_and(|since| since.elapsed() >= SWAP_MAX) {
+            self.recall(Recall::Files);
+        }
+    }
+
+    fn recall(&self, why: Recall) {
+        self.recall.send_if_modified(|recall| {
+            let is_more = *recall < why;
+            *recall = why.max(*recall);
+            is_more
+        });
+    }
 }
 
 impl<'d> Desk<'d> {
@@ -321,13 +348,18 @@ impl<'d> Desk<'d> {
                     self.framework.tick();
                 }
                 _ = look.tick() => {
-                    changed |= under_way.is_none()
-                        && (self.watched.settled() || self.running.engine.permit_is_due());
+                    let settled = self.watched.settled();
+                    changed |= settled;
+                    match &mut under_way {
+                        Some(under_way) => under_way.looked(settled),
+                        None => changed |= self.running.engine.permit_is_due(),
+                    }
                 }
             }
             match &under_way {
                 // It is taken back first: what was written down must not be lost.
-                Some(under_way) => drop(stop && !under_way.stop.send_replace(true)),
+                Some(under_way) if stop => under_way.recall(Recall::Stop),
+                Some(_) => {}
                 None if stop => return End::Stop,
                 None if reloading.is_some() => {}
                 None if reload => {
@@ -369,10 +401,10 @@ impl<'d> Desk<'d> {
             let _ = asked.outcome.send(Err(why_not.to_owned()));
             return;
         }
-        let (stop, stopped) = watch::channel(false);
-        let path = self.path.to_owned();
-        let outcome = Box::pin(hand_over(self.running, asked.order, path, stopped));
-        *under_way = Some(UnderWay { outcome, stop, tell: asked.outcome });
+        let (recall, recalled) = watch::channel(Recall::None);
+        let (path, knows) = (self.path.to_owned(), self.watched.has_news());
+        let outcome = Box::pin(hand_over(self.running, asked.order, path, recalled));
+        *under_way = Some(UnderWay { outcome, recall, knows, changed: None, tell: asked.outcome });
     }
 }
 

@@ -177,6 +177,12 @@ impl Watched {
         settled
     }
 
+    /// Whether anything changed that was not told of yet, come to rest or not.
+    pub fn has_news(&self) -> bool {
+        let seen = self.seen.lock();
+        seen.iter().any(|file| file.news != News::None || file.state != state(&file.path))
+    }
+
     fn note_text(&self, path: &Path, text: Option<&[u8]>) {
         self.note(path.display(), text);
         if let Some(text) = text {
@@ -385,7 +391,7 @@ mod tests {
         folder.file("one\n");
         assert_eq!(looks(2), [false, false]);
         assert!(watched.settled(), "both are at rest");
-        assert!(!watched.settled(), "told once");
+        assert!(!watched.settled() && !watched.has_news(), "told once");
     }
 
     #[test]

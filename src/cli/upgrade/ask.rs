@@ -24,7 +24,7 @@ pub(in crate::cli) fn main(words: &UpgradeArgs) -> Result<ExitCode, Failure> {
         .map(|binary| std::fs::metadata(binary).and_then(|_is_there| std::path::absolute(binary)))
         .transpose()
         .map_err(|error| Failure::new(format_args!("--binary can't be found: {error}")))?;
-    let within_ms = words.within.map(|secs| Duration::from_secs(secs.max(1)).as_millis());
+    let within_ms = words.within.map(|secs| Duration::from_secs(secs).as_millis());
     let within_ms = within_ms.map(|ms| u64::try_from(ms).unwrap_or(u64::MAX));
     let runtime = run::runtime(Some(1)).map_err(Failure::new)?;
     runtime.block_on(async {

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::around::Begins;
-use super::leave::{Order, WITHIN};
+use super::leave::{Order, WITHIN, WITHIN_MAX};
 
 const DIRECTORY: &str = "control";
 const SOCKET: &str = "upgrade.sock";
@@ -138,7 +138,7 @@ async fn answer(stream: UnixStream, own: PathBuf, orders: mpsc::Sender<Asked>) {
     let (outcome, mut ended) = oneshot::channel();
     let order = Order {
         binary: question.binary.unwrap_or(own),
-        within: question.within_ms.map_or(WITHIN, Duration::from_millis),
+        within: question.within_ms.map_or(WITHIN, Duration::from_millis).min(WITHIN_MAX),
         begins: if question.with_configuration { Begins::AsOnDisk } else { Begins::Settled },
         tell: Some(tell),
     };

@@ -24,6 +24,8 @@ use crate::evidence::{Event, Fixed, Upgrade};
 
 /// How long the new process may take for each step, unless the operator says otherwise.
 pub(in crate::cli) const WITHIN: Duration = Duration::from_secs(30);
+/// The most that an operator may say.
+pub(in crate::cli) const WITHIN_MAX: Duration = Duration::from_secs(60);
 /// From "serve" to "serving" it has nothing left to do.
 const SERVE_MAX: Duration = Duration::from_secs(5);
 /// How often the state is opened again before it is given up.
@@ -40,6 +42,16 @@ pub(in crate::cli) struct Order {
     pub(in crate::cli) begins: Begins,
     /// Whoever asked; nobody, if a signal did.
     pub(in crate::cli) tell: Option<mpsc::UnboundedSender<String>>,
+}
+
+/// What came in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::cli) enum Recall {
+    None,
+    /// Files changed: whoever is taken out by them must not stay in for as long as this takes.
+    Files,
+    /// This process is to stop.
+    Stop,
 }
 
 /// Why nothing came of it.
@@ -59,8 +71,19 @@ pub(in crate::cli) enum Fault {
     Link,
     /// What is to be remembered can't be written down.
     State(crate::store::StoreFault),
+    /// Files changed, and are read first.
+    Files,
     /// This process is to stop.
     Stopped,
+}
+
+impl Fault {
+    const fn of(recall: Recall) -> Self {
+        match recall {
+            Recall::Files => Self::Files,
+            Recall::None | Recall::Stop => Self::Stopped,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -74,6 +97,9 @@ impl fmt::Display for Fault {
             Self::Said(why) => write!(f, "the new process can't take over: {why}"),
             Self::Link => f.write_str("the new process does not speak as a gateway does"),
             Self::State(fault) => write!(f, "the state can't be written down: {fault}"),
+            Self::Files => f.write_str(
+                "files of the configuration changed meanwhile, and the gateway reads them first: try again",
+            ),
             Self::Stopped => f.write_str("the gateway was told to stop"),
         }
     }
@@ -90,6 +116,7 @@ impl Fault {
             Self::Said(_) => "refused",
             Self::Link => "protocol",
             Self::State(_) => "state",
+            Self::Files => "files",
             Self::Stopped => "stopped",
         }
     }
@@ -113,7 +140,9 @@ struct Started {
     child: Child,
     link: Link,
     within: Duration,
-    stop: watch::Receiver<bool>,
+    recall: watch::Receiver<Recall>,
+    /// By what it is taken back.
+    heeds: Recall,
     errors: tokio::task::JoinHandle<()>,
 }
 
@@ -125,11 +154,11 @@ pub(in crate::cli) async fn hand_over(
     running: &Running,
     order: Order,
     config: PathBuf,
-    stop: watch::Receiver<bool>,
+    recall: watch::Receiver<Recall>,
 ) -> Result<Left, Fault> {
     let engine = &running.engine;
     engine.report_event(&Event::Upgrade(Upgrade::Begun));
-    let outcome = exchange(running, order, config, stop).await;
+    let outcome = exchange(running, order, config, recall).await;
     match &outcome {
         Ok(left) => {
             engine.report_event(&Event::Upgrade(Upgrade::Done));
@@ -144,7 +173,7 @@ async fn exchange(
     running: &Running,
     order: Order,
     config: PathBuf,
-    mut stop: watch::Receiver<bool>,
+    mut recall: watch::Receiver<Recall>,
 ) -> Result<Left, Fault> {
     // Before anything is read: what the new process reads is not older than what is in force here.
     let ready = async {
@@ -157,13 +186,13 @@ async fn exchange(
     };
     let (hold, texts) = tokio::select! {
         ready = ready => ready?,
-        _ = stop.wait_for(|stop| *stop) => return Err(Fault::Stopped),
+        recall = recalled(&mut recall, Recall::Files) => return Err(Fault::of(recall)),
     };
     // By this the new process judges the permit: what ended here does not begin anew there, whatever
     // became of the clock meanwhile (TLS-3).
     permit::clock::keep(&running.engine);
     let begun_with = texts.clone();
-    let mut started = Started::start((running, texts), order, config, stop).await?;
+    let mut started = Started::start((running, texts), order, config, recall).await?;
     if let Err(fault) = started.expect(&Word::Prepared, "prepared").await {
         return Err(started.end(fault).await);
     }
@@ -180,8 +209,9 @@ async fn exchange(
         }
         started.say(&Word::Go).await?;
         started.expect(&Word::Ready, "ready").await?;
+        // From here on it may have callers, and reads what changes by itself.
+        (started.within, started.heeds) = (SERVE_MAX, Recall::Stop);
         started.say(&Word::Serve).await?;
-        started.within = SERVE_MAX;
         started.expect(&Word::Serving, "serving").await
     };
     if let Err(fault) = served.await {
@@ -234,7 +264,7 @@ impl Started {
         (running, texts): (&Running, Option<String>),
         order: Order,
         config: PathBuf,
-        stop: watch::Receiver<bool>,
+        recall: watch::Receiver<Recall>,
     ) -> Result<Self, Fault> {
         let (ours, theirs) = Socket::pair().map_err(Fault::Start)?;
         let mut child = Command::new(&order.binary)
@@ -256,7 +286,10 @@ impl Started {
         let greeted =
             introduce((running, texts), &ours).and_then(|()| Link::over(ours.try_clone()?));
         let error = match greeted {
-            Ok(link) => return Ok(Self { child, link, within: order.within, stop, errors }),
+            Ok(link) => {
+                let (within, heeds) = (order.within, Recall::Files);
+                return Ok(Self { child, link, within, recall, heeds, errors });
+            }
             Err(error) => error,
         };
         let fault = match error.kind() {
@@ -284,7 +317,7 @@ impl Started {
             biased;
             heard = self.link.hearing.hear() => heard,
             () = tokio::time::sleep(self.within) => return Err(Fault::Late(step)),
-            _ = self.stop.wait_for(|stop| *stop) => return Err(Fault::Stopped),
+            recall = recalled(&mut self.recall, self.heeds) => return Err(Fault::of(recall)),
         };
         match heard {
             Ok(word) if word == *wanted => Ok(()),
@@ -301,6 +334,11 @@ impl Started {
         let _ = tokio::time::timeout(LAST_WORDS_MAX, errors).await;
         fault
     }
+}
+
+/// Returns when this or more came in between, or nobody is there any more who could wait for it.
+async fn recalled(recall: &mut watch::Receiver<Recall>, least: Recall) -> Recall {
+    recall.wait_for(|recall| *recall >= least).await.map_or(Recall::Stop, |recall| *recall)
 }
 
 /// Of a process that does not speak any more, its exit code, if that comes.

@@ -42,5 +42,5 @@ pub(super) use ask::main;
 pub(super) use bridge::{Leaving, Stand};
 pub(super) use control::{Asked, Control};
 pub(super) use enter::Entering;
-pub(super) use leave::{Fault, Left, Order, WITHIN, go_on, hand_over};
+pub(super) use leave::{Fault, Left, Order, Recall, WITHIN, go_on, hand_over};
 pub(super) use steady::{Probation, Reach};

@@ -1,13 +1,15 @@
 //! Programs that give secrets may take their time: neither of two processes leaves the other one in the
 //! dark meanwhile.
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
+use sekisho::mock::Alpn;
+use tokio::time::Instant;
 
 use super::super::Place;
 use super::told::{WATCHED, api_of, lock};
-use super::{Line, limited, pid_of, program, spend};
+use super::{Line, caller, limited, orders, pid_of, program, spend, text, upgrade};
 use crate::logs::eventually;
 use crate::support::until_some;
 
@@ -90,5 +92,51 @@ async fn acc_2_a_lock_reaches_the_process_that_goes_while_both_read_a_configurat
     drop(open);
     assert!(!line.first.err.lock().contains("are cut"));
     line.ended(first).await;
+    line.stop().await;
+}
+
+/// Hangs before it is prepared, and when it has the state in hand.
+const HANGS: [&str; 2] = [
+    "#!/bin/sh\ntouch {here}\nexec sleep 60\n",
+    "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\ntouch {here}\nexec sleep 60\n",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_3_a_permit_that_is_withdrawn_while_a_new_process_hangs_counts_for_nothing() {
+    let place = Place::new().await;
+    let line = Line::start(&place).await;
+    let address = line.address().await;
+    let permit = place.dir.join("pki/permit/host.permit");
+    let document = std::fs::read(&permit).unwrap();
+    let printer = caller(&place, Alpn::H1);
+    for (number, script) in HANGS.into_iter().enumerate() {
+        let (there, name) = (place.dir.join(format!("hangs-{number}")), format!("new-{number}"));
+        let binary = program(&place, &name, &script.replace("{here}", there.to_str().unwrap()));
+        let words = ["--binary", binary.as_str()];
+        let withdrawn = async {
+            eventually("it hangs", || there.exists().then_some(())).await;
+            assert_eq!(printer.call(address, orders()).await.unwrap().status, 200);
+            std::fs::remove_file(&permit).unwrap();
+            let began = Instant::now();
+            until_some("nobody is served", async || {
+                printer.call(address, orders()).await.is_err().then_some(())
+            })
+            .await;
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        };
+        let (output, ()) = tokio::join!(upgrade(&place, &words), withdrawn);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains("files of the configuration changed meanwhile"), "{said}");
+        std::fs::write(&permit, &document).unwrap();
+        until_some("it is served again", async || {
+            printer
+                .call(address, orders())
+                .await
+                .is_ok_and(|reply| reply.status == 200)
+                .then_some(())
+        })
+        .await;
+    }
     line.stop().await;
 }
