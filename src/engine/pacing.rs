@@ -32,7 +32,8 @@ use crate::base::{Clock, Denial, HashKey, Moment, Name, OperationIx, PacingFault
 use crate::evidence::Fixed;
 use crate::observe::PacingMetrics;
 use crate::pacing::{
-    Answer, Ask, BucketKey, Limits, Pacer, Pass, Reason, Released, Standing, Ticket, Turn, Verdict,
+    Answer, Ask, BucketKey, Debts, Limits, Pacer, Pass, Reason, Released, Standing, Ticket, Turn,
+    Verdict,
 };
 
 /// A clock that is moved by hand rings nobody, so it is looked at this often.
@@ -49,7 +50,7 @@ pub(super) struct Pacing {
     metrics: PacingMetrics,
     state: Mutex<State>,
     /// Calls that were sent while nobody could be asked for their units.
-    owed: Mutex<HashMap<BucketKey, u32>>,
+    debts: Mutex<Debts>,
     /// The timer looks again.
     bell: Arc<Notify>,
     /// The moment at which nobody waits any more.
@@ -98,6 +99,8 @@ pub struct Admission {
     pass: Option<Pass>,
     /// Where gateways take calls one by one.
     unit: Option<dealt::Unit>,
+    /// The same, while nobody deals them.
+    owed: Option<dealt::Owed>,
     since: Moment,
     sent: Sent,
 }
@@ -110,7 +113,8 @@ enum Sent {
 
 impl Admission {
     fn new(pacing: &Arc<Pacing>, pass: Pass, since: Moment) -> Self {
-        Self { pacing: Arc::clone(pacing), pass: Some(pass), unit: None, since, sent: Sent::No }
+        let pacing = Arc::clone(pacing);
+        Self { pacing, pass: Some(pass), unit: None, owed: None, since, sent: Sent::No }
     }
 
     /// The call's first byte is about to leave.
@@ -121,10 +125,13 @@ impl Admission {
             let mut state = self.pacing.state.lock();
             self.pass = self.pass.take().map(|pass| state.pacer.depart(pass, now));
         }
-        if let Some(unit) = &self.unit
-            && now.since(self.since) > dealt::LATE
-        {
-            unit.departs_late();
+        if now.since(self.since) > dealt::LATE {
+            if let Some(unit) = &self.unit {
+                unit.departs_late();
+            }
+            if let Some(owed) = self.owed {
+                self.pacing.owe(owed);
+            }
         }
     }
 
@@ -139,6 +146,9 @@ impl Admission {
         }
         if let Some(unit) = self.unit.take() {
             unit.settle(answer);
+        }
+        if let Some(owed) = self.owed.take() {
+            self.pacing.settle_owed(owed, answer);
         }
     }
 }
@@ -166,7 +176,7 @@ impl Pacing {
             clock,
             metrics,
             state: Mutex::new(state),
-            owed: Mutex::default(),
+            debts: Mutex::default(),
             bell: Arc::default(),
             ending: watch::Sender::new(None),
         });

@@ -4,6 +4,7 @@
 //! it. A fast one is divided: each has its part of rate and burst and asks nobody. Which of the two
 //! follows from the published plan alone, so that all of them hold the same to be true. A part begins
 //! empty, because the others may just have used up the whole.
+use super::debt::Tempo;
 use super::rate::{Plan, Rate};
 
 /// From this time between two calls on a quota is dealt out. A faster one would have its gateways ask
@@ -49,10 +50,10 @@ pub(super) enum Portion {
 pub enum Dealt {
     /// By that count alone.
     Not,
-    /// By a unit of the bucket that gateways share: one in so many nanoseconds, so many at once.
-    Unit { interval_ns: u64, burst: u32 },
+    /// By a unit of the bucket that gateways share.
+    Unit(Tempo),
     /// As if it were divided, because nobody deals now; it is told afterwards.
-    Owed { interval_ns: u64, burst: u32 },
+    Owed(Tempo),
 }
 
 impl Among {

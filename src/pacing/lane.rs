@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::among::{Among, Dealt, Portion};
 use super::bucket::{Bucket, Counted};
+use super::debt::Tempo;
 use super::number::Patience;
 use super::pacer::{Answer, BucketKey, Limits};
 use super::queue::{Caller, Place, Queue, Weight};
@@ -84,9 +85,10 @@ impl Lane {
     /// How its calls come to be allowed.
     pub(super) fn dealt(&self) -> Dealt {
         let (interval_ns, burst) = (self.throttle.rate().interval_ns(), self.throttle.burst());
+        let tempo = Tempo { interval_ns, burst };
         match self.portion() {
-            Portion::Dealt => Dealt::Unit { interval_ns, burst },
-            Portion::Part { owed: true, .. } => Dealt::Owed { interval_ns, burst },
+            Portion::Dealt => Dealt::Unit(tempo),
+            Portion::Part { owed: true, .. } => Dealt::Owed(tempo),
             Portion::Whole | Portion::Part { .. } | Portion::Nothing => Dealt::Not,
         }
     }

@@ -31,28 +31,17 @@ impl Learned {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let BucketKey { seller, application, operation } = self.quota;
-        let numbers = [seller, application, operation, self.rate.nano_hz()].map(u64::to_be_bytes);
-        let mut out = [&[VERSION][..], &numbers.concat()].concat();
-        let sum = HashKey::new(SUM_KEY).hash(&out);
-        out.extend_from_slice(&sum.to_be_bytes());
-        out
+        let numbers = [seller, application, operation, self.rate.nano_hz()];
+        seal(numbers.map(u64::to_be_bytes).concat())
     }
 
     /// # Errors
     /// See [`LearnedFault`].
     pub fn decode(bytes: &[u8]) -> Result<Self, LearnedFault> {
-        match bytes.first() {
-            Some(version) if *version > VERSION => Err(LearnedFault::Newer),
-            _ => Self::read(bytes).ok_or(LearnedFault::Damaged),
-        }
+        Self::read(unseal(bytes)?).ok_or(LearnedFault::Damaged)
     }
 
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let (body, sum) = bytes.split_last_chunk()?;
-        if u64::from_be_bytes(*sum) != HashKey::new(SUM_KEY).hash(body) {
-            return None;
-        }
-        let (&[VERSION], mut rest) = body.split_first_chunk()? else { return None };
+    fn read(mut rest: &[u8]) -> Option<Self> {
         let mut number = || {
             let (number, after) = rest.split_first_chunk()?;
             rest = after;
@@ -62,5 +51,30 @@ impl Learned {
         let nano_hz = number()?;
         let rate = Rate::from_nano_hz(nano_hz);
         (rest.is_empty() && rate.nano_hz() == nano_hz).then_some(Self { quota, rate })
+    }
+}
+
+/// The version before it, a sum behind it.
+pub(super) fn seal(body: Vec<u8>) -> Vec<u8> {
+    let mut out = [&[VERSION][..], &body].concat();
+    let sum = HashKey::new(SUM_KEY).hash(&out);
+    out.extend_from_slice(&sum.to_be_bytes());
+    out
+}
+
+/// What was sealed.
+pub(super) fn unseal(bytes: &[u8]) -> Result<&[u8], LearnedFault> {
+    let damaged = LearnedFault::Damaged;
+    if bytes.first().is_some_and(|version| *version > VERSION) {
+        return Err(LearnedFault::Newer);
+    }
+    let (sealed, sum) = bytes.split_last_chunk().ok_or(damaged)?;
+    match sealed.split_first() {
+        Some((&VERSION, body))
+            if u64::from_be_bytes(*sum) == HashKey::new(SUM_KEY).hash(sealed) =>
+        {
+            Ok(body)
+        }
+        Some(_) | None => Err(damaged),
     }
 }

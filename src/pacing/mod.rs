@@ -11,7 +11,7 @@
 //!    patience gets what they leave.
 //! 3. Amazon's 429 and 503 slow a bucket down; our own refusals never do.
 //! 4. Of what several gateways take from, this one has a part, or takes each call from a bucket that
-//!    all share ([`Among`]).
+//!    all share ([`Among`]). What it sent while it could not ask there it owes ([`Debts`]).
 //! 5. Buckets, queues and calls under way are bounded. A bucket is only forgotten when a new one
 //!    would be no fuller or faster; with nothing to forget, new quotas are refused.
 //!
@@ -19,6 +19,7 @@
 //! [`Pacer::release`] after [`Pacer::next_wake`] and after each settle that may have changed it.
 mod among;
 mod bucket;
+mod debt;
 mod lane;
 mod learned;
 mod number;
@@ -31,6 +32,7 @@ mod throttle;
 mod tests;
 
 pub use among::{Among, Dealer, Dealt};
+pub use debt::{Debts, Telling, Tempo, Told};
 pub use lane::Standing;
 pub use learned::{Learned, LearnedFault};
 pub use number::{LENGTH_MAX, NumberFault, Patience, REST_MAX, retry_after};

@@ -6,6 +6,7 @@
     reason = "seconds are written as decimals here"
 )]
 mod among;
+mod debts;
 mod properties;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@ mod crowded;
 mod failures;
 mod forged;
 mod limits;
+mod owed;
 mod released;
 mod renewed;
 mod slow;

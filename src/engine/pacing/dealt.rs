@@ -5,15 +5,15 @@
 //!
 //! 1. A unit goes back if its call is not sent, whoever went away meanwhile.
 //! 2. While the store can't be had everything is divided, and begins with nothing; what was sent then
-//!    is told afterwards.
+//!    is owed, over restarts too, and told afterwards.
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Admission, Pacing};
-use crate::base::{Clock, Moment};
+use crate::base::Clock;
 use crate::engine::Engine;
 use crate::evidence::Fixed;
-use crate::pacing::{Among, Answer, BucketKey, Dealer, Dealt, Limits};
+use crate::pacing::{Among, Answer, BucketKey, Dealer, Dealt, Limits, Tempo, Told};
 use crate::state;
 use crate::store::{Ask, Condition, KeyId, LeaseKey, Metered, Peers, Rate, Store};
 
@@ -24,6 +24,18 @@ pub(super) const LATE: Duration = Duration::from_secs(1);
 const DRY_MIN: Duration = Duration::from_millis(5);
 /// After an ask that failed; the store's condition soon tells what holds instead.
 const FAILED: Duration = Duration::from_millis(200);
+
+/// A call of such a quota is counted so long after it was let through, at the latest.
+pub(super) fn counted_within() -> Duration {
+    Limits::default().counted_within.saturating_add(LATE)
+}
+
+/// A call that goes without a unit, because nobody deals any.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owed {
+    pub(super) bucket: BucketKey,
+    pub(super) tempo: Tempo,
+}
 
 /// A unit that a call was given.
 pub(super) struct Unit {
@@ -88,26 +100,24 @@ impl Pacing {
         self.bell.notify_one();
     }
 
-    pub(super) fn owe(&self, bucket: BucketKey, calls: u32) {
-        if calls > 0 {
-            let mut owed = self.owed.lock();
-            let own = owed.entry(bucket).or_default();
-            *own = own.saturating_add(calls);
+    /// One call leaves without a unit: for the first time, or later than the shared bucket reckons with.
+    pub(super) fn owe(&self, owed: Owed) {
+        self.owe_calls(owed, 1);
+    }
+
+    fn owe_calls(&self, Owed { bucket, tempo }: Owed, calls: u32) {
+        let now = self.clock.now();
+        self.debts.lock().owe(bucket, (tempo, calls), counted_within(), now);
+    }
+
+    /// What became of it.
+    pub(super) fn settle_owed(&self, owed: Owed, answer: Answer) {
+        match answer {
+            Answer::Unsent => self.debts.lock().take_back(owed.bucket),
+            // Amazon says that nothing is left.
+            Answer::Throttled { .. } => self.owe_calls(owed, owed.tempo.burst),
+            Answer::Served { .. } | Answer::Overloaded { .. } | Answer::Lost => {}
         }
-    }
-
-    fn take_owed(&self, bucket: BucketKey) -> u32 {
-        self.owed.lock().remove(&bucket).unwrap_or(0)
-    }
-
-    pub(super) fn owing(&self) -> Vec<BucketKey> {
-        self.owed.lock().keys().copied().collect()
-    }
-
-    /// Takes out what is owed of a bucket, with its rate; if nobody can be told just now, it stays.
-    pub(super) fn take_told(&self, bucket: BucketKey) -> Option<(u32, (u64, u32))> {
-        let Dealt::Unit { interval_ns, burst } = self.dealt(bucket) else { return None };
-        Some((self.take_owed(bucket), (interval_ns, burst)))
     }
 }
 
@@ -117,17 +127,19 @@ impl Engine {
     pub async fn confirm(
         self: &Arc<Self>,
         bucket: BucketKey,
-        admission: Admission,
+        mut admission: Admission,
     ) -> Option<Admission> {
-        let (rate, dealt) = match self.pacing.dealt(bucket) {
+        let tempo = match self.pacing.dealt(bucket) {
             Dealt::Not => return Some(admission),
-            Dealt::Owed { .. } => {
-                self.pacing.owe(bucket, 1);
+            Dealt::Owed(tempo) => {
+                let owed = Owed { bucket, tempo };
+                self.pacing.owe(owed);
+                admission.owed = Some(owed);
                 return Some(admission);
             }
-            Dealt::Unit { interval_ns, burst } => (interval_ns, burst),
+            Dealt::Unit(tempo) => tempo,
         };
-        let ask = self.unit_of(bucket, (rate, dealt))?;
+        let ask = self.unit_of(bucket, tempo)?;
         let engine = Arc::clone(self);
         // In a task of its own, so that whoever goes away meanwhile leaves no unit behind.
         let dealing = tokio::spawn(async move { engine.deal(bucket, ask, admission).await });
@@ -140,8 +152,12 @@ impl Engine {
         ask: Ask,
         mut admission: Admission,
     ) -> Option<Admission> {
-        let debt = self.pacing.take_owed(bucket);
+        let telling = self.pacing.debts.lock().tell(bucket, self.clock.now());
+        let debt = telling.map_or(0, |telling| telling.debt);
         let dealt = self.leases.store.lease(Ask { debt, wanted: 1, ..ask }, self.clock.now()).await;
+        if let Some(telling) = telling {
+            self.pacing.debts.lock().told(telling, Told::of(&dealt));
+        }
         let (result, wait) = match dealt {
             Ok(lease) if lease.granted > 0 => {
                 let store = Arc::clone(&self.leases.store);
@@ -150,28 +166,25 @@ impl Engine {
                 return Some(admission);
             }
             Ok(lease) => ("dry", lease.wait.max(DRY_MIN)),
-            Err(_told_by_condition) => {
-                self.pacing.owe(bucket, debt);
-                ("failed", FAILED)
-            }
+            Err(_told_by_condition) => ("failed", FAILED),
         };
         self.metrics.state.asked(Fixed::new(result));
         self.pacing.dry(admission, bucket, wait);
         None
     }
 
-    fn unit_of(&self, bucket: BucketKey, (interval_ns, burst): (u64, u32)) -> Option<Ask> {
+    fn unit_of(&self, bucket: BucketKey, tempo: Tempo) -> Option<Ask> {
         let BucketKey { seller, application, operation } = bucket;
         let name = [seller, application, operation].map(u64::to_be_bytes).concat();
         let id = KeyId::of(&self.leases.secret, "amazon quota", &name);
         Some(Ask {
             key: LeaseKey { of: Metered::Upstream, id, window: 0 },
             // No rate fails that the pacer has.
-            rate: Rate::new(Duration::from_nanos(interval_ns), burst).ok()?,
+            rate: Rate::new(Duration::from_nanos(tempo.interval_ns), tempo.burst).ok()?,
             wanted: 0,
             debt: 0,
             returned: 0,
-            late: Limits::default().counted_within.saturating_add(LATE),
+            late: counted_within(),
         })
     }
 
@@ -187,24 +200,29 @@ impl Engine {
         let Peers { count, place } = peers;
         self.pacing.share(Among::Several { place, count, dealer });
         if dealer == Dealer::There {
-            self.tell_owed(self.clock.now());
+            self.tell_owed();
         }
     }
 
-    /// Tells what was sent while nobody could be asked.
-    fn tell_owed(self: &Arc<Self>, now: Moment) {
-        let owing = self.pacing.owing();
+    /// Tells what was sent while nobody could be asked, by this process or the one before.
+    fn tell_owed(self: &Arc<Self>) {
+        let owing = self.pacing.debts.lock().owing();
         if owing.is_empty() {
             return;
         }
         let engine = Arc::clone(self);
         tokio::spawn(async move {
             for bucket in owing {
-                let Some((debt @ 1.., rate)) = engine.pacing.take_told(bucket) else { continue };
-                let Some(ask) = engine.unit_of(bucket, rate) else { continue };
-                if engine.leases.store.lease(Ask { debt, ..ask }, now).await.is_err() {
-                    engine.pacing.owe(bucket, debt);
-                }
+                let now = engine.clock.now();
+                let Some(telling) = engine.pacing.debts.lock().tell(bucket, now) else { continue };
+                let told = match engine.unit_of(bucket, telling.tempo) {
+                    Some(ask) => {
+                        let ask = Ask { debt: telling.debt, ..ask };
+                        Told::of(&engine.leases.store.lease(ask, now).await)
+                    }
+                    None => Told::No,
+                };
+                engine.pacing.debts.lock().told(telling, told);
             }
         });
     }

@@ -1,12 +1,17 @@
-//! Rates that Amazon said (`x-amzn-RateLimit-Limit`), over restarts (MON-2).
+//! Rates that Amazon said (`x-amzn-RateLimit-Limit`), and what is owed to the buckets that gateways share,
+//! over restarts (MON-2).
 use std::collections::HashSet;
 
-use super::Pacing;
+use super::{Pacing, dealt};
 use crate::base::Moment;
 use crate::engine::Live;
 use crate::engine::memory::{Memory, Piece, Source, Unreadable};
 use crate::pacing::{BucketKey, Learned, LearnedFault};
 use crate::store::{BlobKey, KeyId, Shelf};
+
+/// Which of a quota's pieces holds which.
+const RATE: u32 = 0;
+const DEBT: u32 = 1;
 
 /// Those of every quota that was used.
 pub(in crate::engine) struct Told<'e> {
@@ -27,25 +32,37 @@ impl Source for Told<'_> {
         Shelf::Pace
     }
 
-    fn changed(&self, most: usize, _now: Moment) -> Vec<Piece> {
-        let learned = self.pacing.state.lock().pacer.take_learned(most);
-        let piece = |learned: Learned| Piece {
-            key: BlobKey { shelf: Shelf::Pace, id: self.id(learned.quota), part: 0 },
-            value: learned.encode(),
+    fn changed(&self, most: usize, now: Moment) -> Vec<Piece> {
+        let piece = |quota, part, value| Piece {
+            key: BlobKey { shelf: Shelf::Pace, id: self.id(quota), part },
+            value,
         };
-        learned.into_iter().map(piece).collect()
+        let learned = self.pacing.state.lock().pacer.take_learned(most);
+        let debts = self.pacing.debts.lock().take_changed(most - learned.len(), now);
+        let learned = learned.into_iter().map(|own| piece(own.quota, RATE, own.encode()));
+        let debts = debts.into_iter().map(|(quota, value)| piece(quota, DEBT, value));
+        learned.chain(debts).collect()
     }
 
-    fn recall(&self, _key: BlobKey, value: &[u8], _now: Moment) -> Result<(), Unreadable> {
-        let learned = Learned::decode(value).map_err(|fault| match fault {
-            LearnedFault::Newer => Unreadable::Newer,
-            LearnedFault::Damaged => Unreadable::Damaged,
-        })?;
-        self.pacing.state.lock().pacer.recall(learned);
+    fn recall(&self, key: BlobKey, value: &[u8], now: Moment) -> Result<(), Unreadable> {
+        match key.part {
+            RATE => self.pacing.state.lock().pacer.recall(Learned::decode(value)?),
+            DEBT => self.pacing.debts.lock().recall(value, dealt::counted_within(), now)?,
+            _ => return Err(Unreadable::Damaged),
+        }
         Ok(())
     }
 
     fn known(&self) -> Option<HashSet<KeyId>> {
         Some(self.live.pacing.buckets().map(|(_, _, quota)| self.id(quota)).collect())
+    }
+}
+
+impl From<LearnedFault> for Unreadable {
+    fn from(fault: LearnedFault) -> Self {
+        match fault {
+            LearnedFault::Newer => Self::Newer,
+            LearnedFault::Damaged => Self::Damaged,
+        }
     }
 }

@@ -2,7 +2,7 @@
 use super::*;
 use crate::base::ManualClock;
 use crate::observe::Metrics;
-use crate::pacing::{Caller, Dealer, Patience, Plan, Rate, Weight};
+use crate::pacing::{Caller, Patience, Plan, Rate, Tempo, Told, Weight};
 
 const BUCKET: BucketKey = BucketKey { seller: 1, application: 2, operation: 3 };
 /// Real time, for what happens in other tasks.
@@ -249,19 +249,42 @@ async fn the_timer_ends_with_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn mon_2_a_debt_stays_until_somebody_can_be_told() {
+async fn mon_2_a_call_that_never_left_is_owed_to_nobody() {
     let shell = Shell::new();
-    let several = |dealer| crate::pacing::Among::Several { place: 0, count: 2, dealer };
-    shell.pacing.share(several(Dealer::Gone));
-    drop(shell.offer("a", 0));
-    shell.pacing.owe(BUCKET, 3);
-    shell.pacing.share(several(Dealer::There));
-    assert_eq!(shell.pacing.owing(), [BUCKET]);
-    // Between two of those that are told the store goes once more.
-    shell.pacing.share(several(Dealer::Gone));
-    assert_eq!(shell.pacing.take_told(BUCKET), None);
-    shell.pacing.share(several(Dealer::There));
-    let told = shell.pacing.take_told(BUCKET).unwrap();
-    assert_eq!((told.0, told.1.1), (3, 2));
-    assert!(shell.pacing.owing().is_empty());
+    let tempo = Tempo { interval_ns: 1_000_000_000, burst: 2 };
+    let owed = dealt::Owed { bucket: BUCKET, tempo };
+    let go = || {
+        let mut admission = shell.go("a");
+        shell.pacing.owe(owed);
+        admission.owed = Some(owed);
+        admission
+    };
+    let due = || {
+        let mut debts = shell.pacing.debts.lock();
+        let now = shell.pacing.clock.now();
+        let telling = debts.tell(BUCKET, now)?;
+        debts.told(telling, Told::Yes);
+        Some(telling.debt)
+    };
+    for _ in 0..30 {
+        drop(go());
+    }
+    assert_eq!(due(), None);
+    // Amazon answered one, may have counted another, and refused a third: then it has none.
+    go().settle(served());
+    assert_eq!(due(), Some(1));
+    let mut lost = go();
+    lost.depart();
+    drop(lost);
+    assert_eq!(due(), Some(1));
+    shell.advance(60);
+    go().settle(Answer::Throttled { retry_after: None });
+    assert_eq!(due(), Some(3));
+    // One that is connected late counts twice, as a unit does.
+    shell.advance(60);
+    let mut late = go();
+    shell.advance(2);
+    late.depart();
+    drop(late);
+    assert_eq!(due(), Some(2));
 }

@@ -46,7 +46,7 @@ fn mon_2_a_slow_quota_is_dealt_out_and_divided_where_nobody_deals() {
     assert_eq!(at_once(&mut pacer, plan, at(0.0)), 0, "nobody knows how many they are");
     pacer.share(several(1, 2, Dealer::There), at(1.0));
     let first = admitted(pacer.offer(&ask(plan, 1, 0.0), at(1.0)));
-    let Dealt::Unit { interval_ns, burst: 4 } = pacer.dealt(KEY) else { panic!() };
+    let Dealt::Unit(Tempo { interval_ns, burst: 4 }) = pacer.dealt(KEY) else { panic!() };
     assert!(interval_ns >= 2 * SECOND);
     // The dealer has none for five seconds: whoever comes is told that, those under way left out.
     let second = admitted(pacer.offer(&ask(plan, 1, 0.0), at(1.0)));
@@ -60,7 +60,7 @@ fn mon_2_a_slow_quota_is_dealt_out_and_divided_where_nobody_deals() {
     pacer.share(several(1, 2, Dealer::Gone), at(10.0));
     assert_eq!(at_once(&mut pacer, plan, at(13.9)), 0);
     assert_eq!(at_once(&mut pacer, plan, at(14.1)), 1);
-    assert!(matches!(pacer.dealt(KEY), Dealt::Owed { burst: 4, .. }));
+    assert!(matches!(pacer.dealt(KEY), Dealt::Owed(Tempo { burst: 4, .. })));
     // Where no call of the burst falls to a gateway nothing leaves it.
     pacer.share(several(4, 5, Dealer::Gone), at(100.0));
     let Verdict::Refuse(refused) = pacer.offer(&ask(plan, 1, 0.0), at(900.0)) else { panic!() };

@@ -24,10 +24,19 @@ roles = ["free"]
 const UNPACED: &str =
     "pacing = { plans = [{ operations = [\"*\"], rate = \"10000/s\", burst = 10000 }] }";
 
-/// Two gateways that know of each other, before the first one's Amazon.
 async fn two(server: &Server, throttling: Throttling, pacing: &str) -> [World; 2] {
+    two_of(server, throttling, pacing, |plan| plan).await
+}
+
+/// Two gateways that know of each other, before the first one's Amazon.
+pub(super) async fn two_of(
+    server: &Server,
+    throttling: Throttling,
+    pacing: &str,
+    edit: impl Fn(Plan) -> Plan,
+) -> [World; 2] {
     let plan = |number| {
-        Plan::default()
+        edit(Plan::default())
             .fill("identities", CALLER)
             .fill("more", &shared(server, number))
             .replace("stage = \"sandbox\"\n", "")
@@ -51,7 +60,7 @@ async fn two(server: &Server, throttling: Throttling, pacing: &str) -> [World; 2
     both
 }
 
-async fn ask(world: &World) -> Reply {
+pub(super) async fn ask(world: &World) -> Reply {
     world.call(&world.nobody(), bearing(get(ORDERS), &world.token("free"))).await
 }
 
