@@ -11,6 +11,7 @@ mod marks;
 mod names;
 mod net;
 mod pii;
+mod range;
 mod raw_key;
 mod siphash;
 mod utc;
@@ -32,6 +33,7 @@ pub use names::{
 };
 pub use net::ClientAddr;
 pub use pii::{Pii, Pseudonym, PseudonymKey, Secret, Use};
+pub use range::{Shape, SourceRange, TooWide};
 pub use raw_key::RawKind;
 pub use siphash::{HashKey, SipHasher};
 pub use utc::Utc;

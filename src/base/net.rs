@@ -1,7 +1,7 @@
 //! The client's address: personal data (LOG-2), so it can be matched and pseudonymised, not printed.
 use std::net::IpAddr;
 
-use super::{HashKey, Pii, Pseudonym, PseudonymKey, Use};
+use super::{HashKey, Pii, Pseudonym, PseudonymKey, Shape, SourceRange, Use};
 
 /// The address that counts as the client's: the TCP peer's, or the one a trusted balancer told.
 /// An IPv4-mapped IPv6 address is judged as IPv4 (NET-3).
@@ -38,5 +38,11 @@ impl ClientAddr {
                 key.hash(&subnet)
             }
         }
+    }
+
+    /// The range of this shape that the address is in; none of the other family.
+    #[must_use]
+    pub fn range(&self, shape: Shape, hash: &HashKey) -> Option<SourceRange> {
+        shape.range(self.reveal_for(Use::Match), hash)
     }
 }

@@ -2,10 +2,12 @@
 //! `lockout`; here they are put in force, written down and told. Controls: ACC-2, ACC-5, PRIV-3.
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::locks::Effect;
 use super::subjects::written;
 use super::{Engine, Live};
-use crate::base::{ClientAddr, Moment, Name};
+use crate::base::{ClientAddr, Moment, Name, SourceRange, TooWide};
 use crate::evidence::{Event, Fixed, Held};
 use crate::lockout::{
     Accusation, Author, Backing, Cause, Grounds, Imposed, Lock, Release, ReleaseReason, Step,
@@ -22,6 +24,8 @@ pub enum ActFault {
     NotLocked,
     /// No room for another lock.
     Full,
+    /// The network holds too much of all there is.
+    TooWide,
     /// A note is no lock.
     NoLock,
     /// In force on this gateway, but not written down: it would not survive a restart yet.
@@ -47,6 +51,8 @@ pub enum Target {
     Upstream(Name),
     /// One IPv4 address, or the /64 of an IPv6 address.
     Source(ClientAddr),
+    /// A network of sources.
+    Network(IpNet),
     /// A seller account, by its name in the configuration.
     Account(Name),
     /// One order.
@@ -197,7 +203,8 @@ impl Engine {
             | Subject::Upstream(_)
             | Subject::Account(_)
             | Subject::Order(_)
-            | Subject::Token(_) => {}
+            | Subject::Token(_)
+            | Subject::Network(_) => {}
         }
     }
 
@@ -247,6 +254,9 @@ impl Engine {
                 Subject::Account(keys.account(name)),
             ),
             Target::Source(addr) => Ok(Subject::Source(addr.source(&keys.source))),
+            Target::Network(network) => SourceRange::of(*network, &keys.network)
+                .map(Subject::Network)
+                .map_err(|TooWide| ActFault::TooWide),
             Target::Order(OrderId(id)) => {
                 let id = id.reveal_for(crate::base::Use::Match);
                 Ok(Subject::Order(keys.order(id.as_bytes())))

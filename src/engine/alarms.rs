@@ -326,9 +326,11 @@ fn subject(alarm: Alarm, of: LockSubject<'_>) -> Alarm {
         LockSubject::Identity(name) => alarm.about(Aspect::Identity, name),
         LockSubject::Operation(name) => alarm.about(Aspect::Operation, name),
         LockSubject::Upstream(name) => alarm.about(Aspect::Upstream, name),
-        LockSubject::Source | LockSubject::Account | LockSubject::Order | LockSubject::Token => {
-            alarm
-        }
+        LockSubject::Source
+        | LockSubject::Network
+        | LockSubject::Account
+        | LockSubject::Order
+        | LockSubject::Token => alarm,
     }
 }
 

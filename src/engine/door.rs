@@ -8,6 +8,8 @@ use crate::state::ConnectionFault;
 pub enum DoorFault {
     /// NET-1: not on the listener's list.
     Address,
+    /// ACC-5: an operator locked its network.
+    Locked,
     /// As many connections as allowed are open.
     Connections(ConnectionFault),
     /// NET-3: what was wrong with the PROXY header.
@@ -90,6 +92,7 @@ impl DoorFault {
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Address => "address",
+            Self::Locked => "network_locked",
             Self::Connections(ConnectionFault::Total) => "connections_total",
             Self::Connections(ConnectionFault::PerSource) => "connections_per_address",
             Self::Connections(ConnectionFault::PerIdentity) => "connections_per_identity",
@@ -109,9 +112,12 @@ impl DoorFault {
         match self {
             Self::NotPermitted(detail) | Self::ProxyHeader(detail) | Self::Frames(detail) => detail,
             Self::Handshake(fault) => fault.as_str(),
-            Self::Address | Self::Connections(_) | Self::Log | Self::Descriptors | Self::Gone => {
-                self.reason()
-            }
+            Self::Address
+            | Self::Locked
+            | Self::Connections(_)
+            | Self::Log
+            | Self::Descriptors
+            | Self::Gone => self.reason(),
         }
     }
 }

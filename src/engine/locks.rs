@@ -6,6 +6,7 @@
 //! 2. Nothing lifts a lock but its own end and a release; a store that can't be had lifts none.
 //! 3. An operator's act returns when it can't be lost any more, or says that it is not there yet.
 mod keep;
+mod networks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+
+pub(super) use networks::keep_out;
 
 use super::subjects::{Denied, LockKeys, NameTable};
 use super::{Engine, Live};

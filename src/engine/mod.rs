@@ -305,6 +305,7 @@ impl Engine {
         });
         let live = engine.live();
         tokio::spawn(revoke::keep_watch(Arc::downgrade(&engine)));
+        tokio::spawn(locks::keep_out(Arc::downgrade(&engine)));
         engine.count_listeners(&live.snapshot);
         engine.resolve(&live, None);
         engine.watch_targets(&live, None);

@@ -135,7 +135,7 @@ impl Engine {
             let at_door =
                 AtDoor { listener, fault: Some(Fixed::new(fault.word())), source: None, count };
             self.report_event(&match fault {
-                DoorFault::Address => Event::AddressRefused(at_door),
+                DoorFault::Address | DoorFault::Locked => Event::AddressRefused(at_door),
                 DoorFault::Connections(_)
                 | DoorFault::Log
                 | DoorFault::Descriptors
@@ -342,6 +342,7 @@ fn count_at_door(live: &Live, listener: ListenerIx, fault: DoorFault) {
             metrics.refused(Fixed::new(fault.reason()));
         }
         DoorFault::Address
+        | DoorFault::Locked
         | DoorFault::Connections(_)
         | DoorFault::NotPermitted(_)
         | DoorFault::ProxyHeader(_)

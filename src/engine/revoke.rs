@@ -97,8 +97,9 @@ impl Engine {
     pub fn enrol(self: &Arc<Self>, link: &Arc<ConnLink>) -> Enrolled {
         let place = self.roll.next.fetch_add(1, Ordering::Relaxed);
         self.roll.open.lock().insert(place, Arc::clone(link));
-        // Judged at the door by a configuration that may be gone.
-        if link.facts.generation != self.live.load().snapshot.generation {
+        // Judged at the door by a configuration that may be gone, or before its network was locked.
+        let other = link.facts.generation != self.live.load().snapshot.generation;
+        if other || self.locks.holds_networks() {
             self.look_again(link);
         }
         self.expect(link.facts.certificate.as_ref().map_or(u64::MAX, |own| own.not_after() + 1));
@@ -144,6 +145,11 @@ impl Engine {
         let (live, now) = (self.live(), self.clock.now());
         self.roll.due.store(live.authorities_until(now), Ordering::Release);
         let mut verdicts = Verdicts::default();
+        self.cut_where(|link| judged(|| self.judge(&live, link, now, &mut verdicts)));
+    }
+
+    /// Cuts those of all open connections for which there is a reason.
+    pub(super) fn cut_where(&self, mut reason: impl FnMut(&ConnLink) -> Option<Cut>) {
         let mut cuts: HashMap<(Name, Cut), u64> = HashMap::new();
         let mut from = Bound::Unbounded;
         loop {
@@ -155,7 +161,7 @@ impl Engine {
             let Some((last, _)) = some.last() else { break };
             from = Bound::Excluded(*last);
             for (_, link) in &some {
-                if let Some(cut) = judged(|| self.judge(&live, link, now, &mut verdicts))
+                if let Some(cut) = reason(link)
                     && link.cut(cut.clone())
                 {
                     let count = cuts.entry((link.facts.listener_name.clone(), cut)).or_default();
@@ -178,6 +184,9 @@ impl Engine {
     ) -> Option<Cut> {
         let (conn, snapshot) = (&link.facts, &live.snapshot);
         let by = |fault, identity| Some(Cut { fault, identity });
+        if let Some(cut) = self.cut_of_network(link) {
+            return Some(cut);
+        }
         // Whoever came by a listener that is gone was told to go, is refused, and has as long as its
         // answers may take; what else it stands on is looked at as ever.
         let gone = live.listener(conn.listener).is_none();
@@ -237,7 +246,7 @@ impl Engine {
 }
 
 /// A look that panics has cleared nobody, and must not keep the others from theirs.
-fn judged(judge: impl FnOnce() -> Option<Cut>) -> Option<Cut> {
+pub(super) fn judged(judge: impl FnOnce() -> Option<Cut>) -> Option<Cut> {
     let unjudged = Cut { fault: RevokedFault::Unjudged, identity: None };
     catch_unwind(AssertUnwindSafe(judge)).unwrap_or(Some(unjudged))
 }
@@ -275,6 +284,7 @@ const fn word(fault: RevokedFault) -> &'static str {
         RevokedFault::Expired => "expired",
         RevokedFault::Grant => "grant",
         RevokedFault::Network => "network",
+        RevokedFault::Lock => "lock",
         RevokedFault::Unjudged => "unjudged",
     }
 }

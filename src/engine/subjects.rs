@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use crate::base::{HashKey, IdentityIx, Name, OperationIx, UpstreamIx};
 use crate::config::Snapshot;
 use crate::evidence::LockSubject;
-use crate::lockout::{Places, Subject};
-use crate::store::SharedSecret;
+use crate::lockout::{Author, Cause, Places, Subject};
+use crate::store::{KeyId, Scope, SharedSecret};
 
 /// Under which subjects are hashed. The same on every gateway of the environment, over restarts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LockKeys {
     pub(super) source: HashKey,
+    pub(super) network: HashKey,
     account: HashKey,
     order: HashKey,
     pub(super) token: HashKey,
@@ -60,6 +61,7 @@ impl LockKeys {
     pub(super) fn new(secret: &SharedSecret) -> Self {
         Self {
             source: secret.hash_key("lock sources"),
+            network: secret.hash_key("lock networks"),
             account: secret.hash_key("lock accounts"),
             order: secret.hash_key("lock orders"),
             token: secret.hash_key("lock tokens"),
@@ -87,6 +89,36 @@ impl LockKeys {
     }
 }
 
+/// Where something about a subject is kept: a lock by its cause and author, so that none takes
+/// another's place. Whoever reads goes by what is written there.
+pub(super) fn place(
+    secret: &SharedSecret,
+    subject: &Subject,
+    of: Option<&(Cause, Author)>,
+) -> (Scope, KeyId) {
+    let of = of.map_or(String::new(), |(cause, author)| match author {
+        Author::Detector => format!("\0{}", cause.as_str()),
+        Author::Operator(name) => format!("\0{}\0{name}", cause.as_str()),
+    });
+    let id = |kind, what: &[u8]| KeyId::of(secret, kind, &[what, of.as_bytes()].concat());
+    let named = |kind, name: &Name| id(kind, name.as_str().as_bytes());
+    let hashed = |kind, hash: &u64| id(kind, &hash.to_be_bytes());
+    match subject {
+        Subject::Identity(name) => (Scope::Identity, named("lock identity", name)),
+        Subject::Source(hash) => (Scope::Source, hashed("lock source", hash)),
+        Subject::Operation(name) => (Scope::Operation, named("lock operation", name)),
+        Subject::Upstream(name) => (Scope::Upstream, named("lock upstream", name)),
+        Subject::Account(hash) => (Scope::Account, hashed("lock account", hash)),
+        Subject::Order(hash) => (Scope::Order, hashed("lock order", hash)),
+        Subject::Token(hash) => (Scope::Token, hashed("lock token", hash)),
+        Subject::Network(range) => {
+            let (family, length, key) = range.parts();
+            let what = [&[family, length][..], &key.to_be_bytes()].concat();
+            (Scope::Network, id("lock network", &what))
+        }
+    }
+}
+
 /// A subject as it may be written down.
 #[must_use]
 pub const fn written(subject: &Subject) -> LockSubject<'_> {
@@ -95,6 +127,7 @@ pub const fn written(subject: &Subject) -> LockSubject<'_> {
         Subject::Operation(name) => LockSubject::Operation(name),
         Subject::Upstream(name) => LockSubject::Upstream(name),
         Subject::Source(_) => LockSubject::Source,
+        Subject::Network(_) => LockSubject::Network,
         Subject::Account(_) => LockSubject::Account,
         Subject::Order(_) => LockSubject::Order,
         Subject::Token(_) => LockSubject::Token,

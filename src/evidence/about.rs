@@ -93,13 +93,15 @@ pub struct Operated<'a> {
     pub count: Option<u64>,
 }
 
-/// What a lock is on. Sources, accounts, orders and tokens are kept as keyed hashes, which are not written.
+/// What a lock is on. Sources, accounts, orders and tokens are kept as keyed hashes, which are not
+/// written; nor is which network it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockSubject<'a> {
     Identity(&'a Name),
     Operation(&'a Name),
     Upstream(&'a Name),
     Source,
+    Network,
     Account,
     Order,
     Token,
@@ -112,6 +114,7 @@ impl<'a> LockSubject<'a> {
             Self::Operation(_) => "operation",
             Self::Upstream(_) => "upstream",
             Self::Source => "source",
+            Self::Network => "network",
             Self::Account => "account",
             Self::Order => "order",
             Self::Token => "token",

@@ -168,7 +168,7 @@ denials! {
         Claim CertificateBinding ProofRequired KeysUnavailable Revoked
     ]
     Revoked = revoked(RevokedFault) [
-        Identity Certificate Token Expired Grant Network Unjudged
+        Identity Certificate Token Expired Grant Network Lock Unjudged
     ]
     Locked = locked(LockFault) [ Identity Source Waiting ]
     StepUp = step_up(StepUpFault) [ Suspected Demanded ]

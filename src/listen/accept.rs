@@ -112,6 +112,9 @@ fn admit(
     if !networks.intersects(expected) {
         return engine.report_door(&live, listener, DoorFault::Address);
     }
+    if settings.proxy_from.is_none() && engine.shuts_out(&peer) {
+        return engine.report_door(&live, listener, DoorFault::Locked);
+    }
     let place = match engine.admit_peer(settings, &peer) {
         Ok(place) => place,
         Err(fault) => {
@@ -358,6 +361,9 @@ impl Door {
         let networks = self.live.snapshot.networks.lookup(&addr);
         if !networks.intersects(&settings.networks) {
             return Err(DoorFault::Address);
+        }
+        if engine.shuts_out(&addr) {
+            return Err(DoorFault::Locked);
         }
         let place = engine.admit_client(settings, &addr).map_err(DoorFault::Connections)?;
         Ok(Client { addr, from, networks, _place: Some(place) })

@@ -4,7 +4,7 @@
 //! attempts; integers are little-endian, counts u32, names one length byte and their text.
 use std::collections::BTreeMap;
 
-use crate::base::{Moment, Name};
+use crate::base::{Moment, Name, SourceRange};
 
 use super::entry::{Author, Entry, GatewayId, Grounds, Lock, Release, ReleaseReason};
 use super::table::{LockTable, ROOM, Subject};
@@ -103,6 +103,11 @@ fn put_subject(subject: &Subject, out: &mut Vec<u8>) {
         Subject::Account(hash) => (4, None, *hash),
         Subject::Order(hash) => (5, None, *hash),
         Subject::Token(hash) => (6, None, *hash),
+        Subject::Network(range) => {
+            let (family, length, key) = range.parts();
+            out.extend_from_slice(&[7, family, length]);
+            return put_u64(key, out);
+        }
     };
     out.push(tag);
     match name {
@@ -207,6 +212,10 @@ impl From<'_> {
             4 => Subject::Account(self.u64()?),
             5 => Subject::Order(self.u64()?),
             6 => Subject::Token(self.u64()?),
+            7 => {
+                let parts = (self.u8()?, self.u8()?, self.u64()?);
+                Subject::Network(SourceRange::from_parts(parts).ok_or(DecodeFault::Malformed)?)
+            }
             _ => return Err(DecodeFault::Malformed),
         })
     }

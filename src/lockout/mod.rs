@@ -1,8 +1,8 @@
 //! Decides what follows from a failed login or an accusation, and who is locked. Controls: ACC-2,
 //! ACC-5, MON-6.
 //!
-//! Never sees: addresses, tokens, order ids or seller accounts (only their keyed hashes), sockets,
-//! files.
+//! Never sees: addresses, tokens, order ids or seller accounts (only their keyed hashes, and networks that
+//! are nobody's alone), sockets, files.
 //! 1. A failed login slows down the pair of identity and source, and nobody else.
 //! 2. An account locks by itself only on failures that carried proof of possession or came from a
 //!    source it has used before. Strangers bring it to step-up, which asks nothing of callers who
@@ -31,6 +31,7 @@ mod entry;
 mod ladder;
 mod login;
 mod pair;
+mod ranges;
 mod share;
 mod standing;
 mod step;

@@ -4,9 +4,10 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{IdentityIx, Moment, Name, OperationIx, UpstreamIx};
+use crate::base::{IdentityIx, Moment, Name, OperationIx, Shape, SourceRange, UpstreamIx};
 
 use super::entry::{Author, Entry, Grounds};
+use super::ranges::Ranges;
 use super::table::{LockTable, Subject};
 use super::{Cause, Demand, Probation, Step, Trust};
 
@@ -55,7 +56,7 @@ struct End {
 type Ends = [End; 4];
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Hold {
+pub(super) struct Hold {
     /// For everybody.
     all: Ends,
     /// For those who prove nothing.
@@ -109,6 +110,7 @@ pub struct Standings {
     accounts: Holds,
     orders: Holds,
     tokens: Holds,
+    ranges: Ranges,
 }
 
 impl Standings {
@@ -153,6 +155,7 @@ impl Standings {
             Subject::Account(hash) => (&mut self.accounts, Some(*hash)),
             Subject::Order(hash) => (&mut self.orders, Some(*hash)),
             Subject::Token(hash) => (&mut self.tokens, Some(*hash)),
+            Subject::Network(range) => return self.ranges.put(*range, hold),
         };
         if let Some(key) = key {
             holds.put(key, hold);
@@ -186,6 +189,25 @@ impl Standings {
         keys.filter(move |key| {
             is_locked(self.tokens.at(*key), now) && !is_locked(before.tokens.at(*key), now)
         })
+    }
+
+    /// The locked network that somebody is in, who is in those that `of` says.
+    pub fn locked_range(
+        &self,
+        of: impl Fn(Shape) -> Option<SourceRange>,
+        now: Moment,
+    ) -> Option<SourceRange> {
+        self.ranges.locked(of, now)
+    }
+
+    /// Whether anything holds for a network.
+    pub const fn holds_ranges(&self) -> bool {
+        !self.ranges.is_empty()
+    }
+
+    /// Whether the same holds for networks as there.
+    pub fn shares_ranges(&self, other: &Self) -> bool {
+        self.ranges.is_shared(&other.ranges)
     }
 
     /// Whether any order is locked.
@@ -336,7 +358,7 @@ fn spread(index: usize) -> u64 {
     (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-fn is_locked(hold: Option<&Hold>, now: Moment) -> bool {
+pub(super) fn is_locked(hold: Option<&Hold>, now: Moment) -> bool {
     let hardest = hold.and_then(|hold| hold.hardest(Trust::Proof, now));
     hardest.is_some_and(|(step, _, _)| step >= Step::Lock)
 }

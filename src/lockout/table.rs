@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::base::{Moment, Name};
+use crate::base::{Moment, Name, SourceRange};
 
 use super::automatic::Automatic;
 use super::entry::{Author, Entry, GatewayId, Grounds, Lock, Release, ReleaseReason};
@@ -13,7 +13,7 @@ use super::{Cause, Deadline, Shown, Step, Until};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     Identity(Name),
-    /// Keyed hash of a source network.
+    /// Keyed hash of a source: an address, or the least of networks.
     Source(u64),
     Operation(Name),
     Upstream(Name),
@@ -23,6 +23,8 @@ pub enum Subject {
     Order(u64),
     /// Keyed hash of one token's id (`jti`).
     Token(u64),
+    /// A network of sources. Only operators lock it.
+    Network(SourceRange),
 }
 
 /// A lock to be imposed.

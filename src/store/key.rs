@@ -59,6 +59,7 @@ codes! {
         Account = 5,
         Order = 6,
         Token = 7,
+        Network = 8,
     }
 }
 codes! {

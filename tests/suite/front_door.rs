@@ -148,7 +148,7 @@ async fn net_3_forwarded_headers_are_never_believed_nor_passed_on() {
 }
 
 /// Behind a balancer at 127.0.0.9: customers of a network that no socket here can come from.
-fn balanced(networks: &str) -> Plan {
+pub fn balanced(networks: &str) -> Plan {
     Plan::default()
         .replace(
             "balancers = [\"127.0.0.9\"]",
@@ -168,7 +168,7 @@ fn balanced(networks: &str) -> Plan {
         )
 }
 
-fn through(world: &World, preamble: &[u8]) -> Caller {
+pub fn through(world: &World, preamble: &[u8]) -> Caller {
     world.caller(|config| {
         as_printer(world, config);
         config.source = Some("127.0.0.9".parse().unwrap());
@@ -180,7 +180,7 @@ fn v1(client: &str) -> Vec<u8> {
     format!("PROXY TCP4 {client} 192.0.2.1 5000 443\r\n").into_bytes()
 }
 
-fn v2(command: u8, client: IpAddr) -> Vec<u8> {
+pub fn v2(command: u8, client: IpAddr) -> Vec<u8> {
     let (family, addresses) = match client {
         IpAddr::V4(client) => (0x11, [client.octets(), [192, 0, 2, 1]].concat()),
         IpAddr::V6(client) => (0x21, [client.octets(), [0; 16]].concat()),

@@ -1,4 +1,6 @@
 //! Who is locked out, by what, and who is not: real tokens, real connections, time by hand.
+mod networks;
+
 use std::time::Duration;
 
 use sekisho::base::{Name, Secret};
@@ -47,7 +49,7 @@ pub async fn lock(world: &World, target: Target, step: Step) {
     world.gateway.engine.lock(&order).await.unwrap();
 }
 
-async fn unlock(world: &World, target: Target) {
+pub async fn unlock(world: &World, target: Target) {
     let (by, case) = (name("officer"), name("CASE-1"));
     let unlock = Unlock { target, by, reason: ReleaseReason::OwnerConfirmed, case };
     world.gateway.engine.unlock(&unlock).await.unwrap();

@@ -5,6 +5,7 @@ mod crowded;
 mod failures;
 mod forged;
 mod limits;
+mod networks;
 mod owed;
 mod released;
 mod renewed;

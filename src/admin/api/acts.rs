@@ -55,6 +55,10 @@ pub(super) fn lock(engine: &Engine, body: &LockBody) -> Result<Asked, Fault> {
     // A token has no one who could wait or prove more: it is denied or it is not.
     let is_token = subjects.iter().any(|subject| matches!(subject, Subject::Token(_)));
     let step = if is_token { Step::Lock } else { body.step.step() };
+    let is_network = subjects.iter().any(|subject| matches!(subject, Subject::Network(_)));
+    if is_network && step != Step::Lock {
+        return Err(Fault::NetworkStep);
+    }
     Ok(Asked { act, subjects, how: How::Hold { step, lasts: lasts(body.lasts_secs)? }, case })
 }
 
@@ -268,6 +272,7 @@ const fn of_engine(fault: ActFault) -> Fault {
         ActFault::Unknown => Fault::TargetUnknown,
         ActFault::NotLocked => Fault::NotLocked,
         ActFault::Full => Fault::LocksFull,
+        ActFault::TooWide => Fault::TargetTooWide,
         ActFault::NoLock | ActFault::Unkept(_) => Fault::Internal,
     }
 }

@@ -100,7 +100,13 @@ faults! {
     TargetUnknown = 404 "no-such-target" Acc5 "The configuration has nothing of this name",
         "sekisho identities and the configuration list the names";
     TargetMalformed = 400 "target-malformed" Acc5 "The target can't be read",
-        "write an IP address, an order id of 1 to 128 characters, or a hash of 16 digits as it is listed";
+        "write an IP address, a network such as 203.0.113.0/24, an order id of 1 to 128 characters, or a hash as it is listed";
+    /// It would lock next to everybody.
+    TargetTooWide = 400 "network-too-wide" Acc5 "The network holds too many addresses to be locked",
+        "write /8 to /32, of IPv6 /16 to /128; what stops everything is sekisho kill everything";
+    /// Nobody waits or proves more before TLS.
+    NetworkStep = 400 "network-only-locked" Acc5 "A network is locked or killed, and nothing milder",
+        "leave the step out; slow and step-up are for identities and single sources";
     /// That is the kill switch.
     KillOnly = 400 "killed-not-locked" Acc5 "Everything is stopped by a kill switch, not by a lock",
         "a security officer has sekisho kill everything; a lock names what it is on";

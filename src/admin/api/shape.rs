@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::ReloadedOut;
 use crate::alarm::Phrase;
-use crate::base::{Moment, Name, RequestId};
+use crate::base::{Moment, Name, RequestId, SourceRange};
 use crate::config::diff::Said;
 use crate::evidence::Utc;
 use crate::lockout::Subject;
@@ -38,6 +38,11 @@ impl Word {
 
     pub(super) fn hex_pair(upper: u64, lower: u64) -> Self {
         Self(format!("{upper:016x}{lower:016x}"))
+    }
+
+    /// Of a network nothing that may be personal data.
+    pub(super) fn range(range: SourceRange) -> Self {
+        Self(range.to_string())
     }
 
     /// A word of the program that went through the store; it has kept its form there.
@@ -178,6 +183,9 @@ pub enum TargetOut {
     AccountHash(Word),
     /// Keyed hash of an IPv4 address, or of an IPv6 /64.
     SourceHash(Word),
+    /// A network of source addresses, such as `203.0.113.0/24`; a narrow one, which may be one person's, as
+    /// `ipv4/29/` and its keyed hash.
+    Network(Word),
     /// Keyed hash of an order's id.
     OrderHash(Word),
     /// Keyed hash of a token's id.
@@ -194,6 +202,7 @@ impl TargetOut {
             Self::Upstream(word) => ("upstream", word),
             Self::AccountHash(word) => ("account-hash", word),
             Self::SourceHash(word) => ("source-hash", word),
+            Self::Network(word) => ("network", word),
             Self::OrderHash(word) => ("order-hash", word),
             Self::TokenHash(word) => ("token-hash", word),
         }
@@ -208,6 +217,7 @@ impl From<&Subject> for TargetOut {
             Subject::Upstream(name) => Self::Upstream(name.into()),
             Subject::Account(hash) => Self::AccountHash(Word::hex(*hash)),
             Subject::Source(hash) => Self::SourceHash(Word::hex(*hash)),
+            Subject::Network(range) => Self::Network(Word::range(*range)),
             Subject::Order(hash) => Self::OrderHash(Word::hex(*hash)),
             Subject::Token(hash) => Self::TokenHash(Word::hex(*hash)),
         }

@@ -8,9 +8,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::problem::Fault;
 use super::shape::Word;
-use crate::base::{ClientAddr, Name, Pii, Use};
+use crate::base::{ClientAddr, Name, Pii, SourceRange, Use};
 use crate::config::OperatorAct;
-use crate::engine::{Engine, NameKind, OrderId, Target, TokenId};
+use crate::engine::{ActFault, Engine, NameKind, OrderId, Target, TokenId};
 use crate::lockout::{ReleaseReason, Step, Subject};
 
 /// The longest text.
@@ -59,7 +59,8 @@ impl JsonSchema for Typed {
 }
 
 /// What a lock is on. Addresses and ids of orders and tokens are hashed at once, under the key of the environment,
-/// and neither logged nor answered; a lock of theirs is listed by its hash.
+/// and neither logged nor answered; a lock of theirs is listed by its hash. So is a network of fewer than 256
+/// addresses, or narrower than /48 of IPv6.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum TargetBody {
@@ -73,6 +74,9 @@ pub(super) enum TargetBody {
     Account(Typed),
     /// An IPv4 address, or any address of an IPv6 /64.
     Source(Typed),
+    /// A network of source addresses, such as `203.0.113.0/24` or `2001:db8::/32`: /8 to /32, of IPv6 /16 to
+    /// /128. Connections from it are cut, new ones refused. Or as it is listed.
+    Network(Typed),
     /// An order's id.
     Order(Typed),
     /// A token's id: its `jti`.
@@ -268,6 +272,12 @@ impl TargetBody {
                 let address = typed.read(str::parse::<IpAddr>);
                 Target::Source(ClientAddr::new(address.map_err(|_| Fault::TargetMalformed)?))
             }
+            Self::Network(typed) => match typed.read(SourceRange::parse_listed) {
+                Some(listed) => Target::Listed(Subject::Network(listed)),
+                None => Target::Network(
+                    typed.read(str::parse).map_err(|_fault| Fault::TargetMalformed)?,
+                ),
+            },
             Self::Order(typed) => {
                 let id = typed.read(|text| OrderId::new(text.to_owned()));
                 Target::Order(id.ok_or(Fault::TargetMalformed)?)
@@ -284,7 +294,11 @@ impl TargetBody {
             Self::Everything if act == OperatorAct::Lock => return Err(Fault::KillOnly),
             Self::Everything => return Ok(engine.all_upstreams()),
         };
-        Ok(vec![engine.resolve_target(&target).map_err(|_| Fault::TargetUnknown)?])
+        let subject = engine.resolve_target(&target).map_err(|fault| match fault {
+            ActFault::TooWide => Fault::TargetTooWide,
+            _ => Fault::TargetUnknown,
+        })?;
+        Ok(vec![subject])
     }
 }
 

@@ -80,15 +80,18 @@ pub(in crate::cli) struct LocksArgs {
     pub(super) api: ApiArgs,
 }
 
-/// Lock an identity, an operation, an upstream, a seller's account, a source address or an order.
+/// Lock an identity, an operation, an upstream, a seller's account, a source address, a network or an
+/// order.
 ///
 /// Requests are refused at once, on every gateway that shares the state; open connections are cut.
+/// Of a network, /8 to /32 or of IPv6 /16 to /128, connections are refused before TLS.
 /// Addresses and order ids are hashed and kept nowhere else. An order's id is read from standard
 /// input, so that it stays out of the shell's history.
 ///
 /// Examples:
 ///   sekisho lock identity label-printer --case INC-2041
 ///   sekisho lock identity label-printer --step step-up --for 2h --case INC-2041
+///   sekisho lock network 203.0.113.0/24 --for 2h --case INC-2041
 ///   sekisho lock order - --case INC-2041 < order-id.txt
 #[derive(clap::Args, Debug)]
 #[command(verbatim_doc_comment)]
@@ -344,12 +347,13 @@ pub(in crate::cli) struct TargetArgs {
 }
 
 /// Everything but `everything` has a name.
-const NAMED: [(&str, &str); 11] = [
+const NAMED: [(&str, &str); 12] = [
     ("kind", "identity"),
     ("kind", "operation"),
     ("kind", "upstream"),
     ("kind", "account"),
     ("kind", "source"),
+    ("kind", "network"),
     ("kind", "order"),
     ("kind", "account-hash"),
     ("kind", "source-hash"),
@@ -377,6 +381,8 @@ pub(in crate::cli) enum KindWord {
     Account,
     /// An IPv4 address, or any address of an IPv6 /64.
     Source,
+    /// A range of addresses, such as 203.0.113.0/24 or 2001:db8::/32.
+    Network,
     /// One order; write - as its name.
     Order,
     /// One token, by its `jti`; write - as its name.

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Locks;
-use crate::base::{Moment, Name};
+use crate::base::Moment;
 use crate::engine::Engine;
+use crate::engine::subjects::place;
 use crate::evidence::{Event, Fixed};
-use crate::lockout::{Author, Cause, LockTable, Part, Subject};
-use crate::store::{
-    Cursor, Gateway, KeyId, LockKey, LockRecord, PAGE_MAX, Reach, Register, Scope, StoreFault,
-};
+use crate::lockout::{LockTable, Part, Subject};
+use crate::store::{Cursor, Gateway, LockKey, LockRecord, PAGE_MAX, Reach, Register, StoreFault};
 
 /// Until locks that could not be written down are tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -145,34 +144,13 @@ impl Locks {
 
     fn records(&self, table: &LockTable, subject: &Subject) -> Vec<LockRecord> {
         let record = |part: Part| {
-            let (scope, id) = self.place(subject, part.of.as_ref());
+            let (scope, id) = place(&self.secret, subject, part.of.as_ref());
             LockRecord {
                 key: LockKey { scope, id, by: Gateway(self.me.0), slot: part.slot },
                 state: Register { version: part.version, rank: part.rank, value: part.bytes },
             }
         };
         table.parts(subject, self.me).into_iter().map(record).collect()
-    }
-
-    /// Where something about a subject is kept: a lock by its cause and author, so that none takes
-    /// another's place. Whoever reads goes by what is written there.
-    fn place(&self, subject: &Subject, of: Option<&(Cause, Author)>) -> (Scope, KeyId) {
-        let of = of.map_or(String::new(), |(cause, author)| match author {
-            Author::Detector => format!("\0{}", cause.as_str()),
-            Author::Operator(name) => format!("\0{}\0{name}", cause.as_str()),
-        });
-        let id = |kind, what: &[u8]| KeyId::of(&self.secret, kind, &[what, of.as_bytes()].concat());
-        let named = |kind, name: &Name| id(kind, name.as_str().as_bytes());
-        let hashed = |kind, hash: &u64| id(kind, &hash.to_be_bytes());
-        match subject {
-            Subject::Identity(name) => (Scope::Identity, named("lock identity", name)),
-            Subject::Source(hash) => (Scope::Source, hashed("lock source", hash)),
-            Subject::Operation(name) => (Scope::Operation, named("lock operation", name)),
-            Subject::Upstream(name) => (Scope::Upstream, named("lock upstream", name)),
-            Subject::Account(hash) => (Scope::Account, hashed("lock account", hash)),
-            Subject::Order(hash) => (Scope::Order, hashed("lock order", hash)),
-            Subject::Token(hash) => (Scope::Token, hashed("lock token", hash)),
-        }
     }
 }
 

@@ -153,7 +153,10 @@ impl Engine {
             Way::Pass(route) => listener.pass.routes().get(route),
             Way::End | Way::Unknown | Way::Nameless => None,
         };
-        let may = balancer && lists(&facts.addr, &listener.networks) && !self.is_killed(facts);
+        let may = balancer
+            && lists(&facts.addr, &listener.networks)
+            && !self.is_killed(facts)
+            && !self.is_shut_out(&facts.addr);
         let Some(route) = route.filter(|_| may) else { return Verdict::Revoked };
         let mut targets = route.targets.iter();
         if targets.any(|target| target.host == host && target.port == port) {

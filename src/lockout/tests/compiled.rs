@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::*;
+use crate::base::SourceRange;
 
 fn subjects() -> Vec<Subject> {
     let hashes = (0..200_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -16,15 +17,23 @@ fn subjects() -> Vec<Subject> {
         Subject::Operation(name("orders/getOrder")),
         Subject::Upstream(name("amazon-eu")),
         Subject::Account(5),
+        Subject::Network(range(0, 16)),
+        Subject::Network(range(0, 17)),
+        Subject::Network(range(1, 32)),
     ];
     named.into_iter().chain(sources).chain(tokens).chain(orders).collect()
+}
+
+/// The one of zeros.
+fn range(family: u8, length: u8) -> SourceRange {
+    SourceRange::from_parts((family, length, 0)).unwrap()
 }
 
 /// Whatever anybody may ask, as text.
 fn answers(standings: &Standings, all: &[Subject], now: Moment) -> String {
     let mut said = String::new();
     for subject in all {
-        let (mut of, mut token) = (asked(1, Trust::Stranger, 0), None);
+        let (mut of, mut token, mut network) = (asked(1, Trust::Stranger, 0), None, None);
         of = Asked { operation: None, upstream: None, account: None, ..of };
         match subject {
             Subject::Identity(own) if *own == name("labels") => of.identity = Some(IdentityIx(0)),
@@ -35,11 +44,15 @@ fn answers(standings: &Standings, all: &[Subject], now: Moment) -> String {
             Subject::Source(hash) => of.source = *hash,
             Subject::Order(hash) => of.order = Some(*hash),
             Subject::Token(hash) => token = Some(*hash),
+            Subject::Network(range) => network = Some(*range),
         }
         let locked = token.map(|token| standings.is_token_locked(token, now));
+        let of_shape = |shape| network.filter(|range| range.shape() == shape);
+        let range = standings.locked_range(of_shape, now);
+        assert!(range.is_none() || range == network);
         let killed = standings.is_killed(IdentityIx(0), now);
         let standing = standings.standing(&of, now);
-        let _ = writeln!(said, "{standing:?} {locked:?} {killed}");
+        let _ = writeln!(said, "{standing:?} {locked:?} {killed} {range:?}");
     }
     said + &format!("{}", standings.holds_orders())
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::entry::Entry;
 use super::super::*;
 use super::{START_MS, at, name};
-use crate::base::Name;
+use crate::base::{Name, SourceRange};
 
 prop_compose! {
     fn a_name()(text in "[a-c]") -> Name { name(&text) }
@@ -18,6 +18,9 @@ fn a_subject() -> impl Strategy<Value = Subject> {
         (0_u64..3).prop_map(Subject::Account),
         (0_u64..3).prop_map(Subject::Order),
         (0_u64..3).prop_map(Subject::Token),
+        (0_u8..2, 16_u8..19).prop_map(|(family, length)| {
+            Subject::Network(SourceRange::from_parts((family, length, 0)).unwrap())
+        }),
     ]
 }
 

@@ -102,7 +102,7 @@ metrics! {
     CONNECTIONS = Gauge "sekisho_connections" ["listener"]
         "Connections that passed the door and are open.";
     CONNECTIONS_CUT = Counter "sekisho_connections_cut_total" ["cause"]
-        "Open connections cut because what they stood on was taken away: identity, certificate, token, expired, network, unjudged. ACC-3.";
+        "Open connections cut because what they stood on was taken away: identity, certificate, token, expired, network, lock, unjudged. ACC-3.";
     CONNECTIONS_REFUSED = Counter "sekisho_connections_refused_total" ["listener", "reason"]
         "Connections closed at the door or between requests, by reason.";
     HANDSHAKES = Counter "sekisho_handshakes_total" ["listener", "result"]

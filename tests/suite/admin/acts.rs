@@ -407,3 +407,41 @@ async fn mon_8_detectors_are_listed_with_mode_and_settings() {
     assert!(failures["settings"]["failures.refused_note"].as_f64().unwrap() > 0.0);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn acc_5_a_network_is_locked_listed_and_released() {
+    let world = world().await;
+    let on = |network: &str| json!({ "target": { "network": network }, "case": "INC-2041" });
+    let release = |network: &Value| json!({ "target": { "network": network }, "reason": "business", "case": "INC-2042" });
+    for wide in ["0.0.0.0/0", "::/0", "96.0.0.0/7", "2001::/15"] {
+        let tried = act(&world, "operator", "/v1/locks", &on(wide)).await;
+        refused(&tried, 400, "network-too-wide");
+    }
+    for bad in ["office", "127.9.0.0/33", "ipv4/16/0000000000000000", ""] {
+        let tried = act(&world, "operator", "/v1/locks", &on(bad)).await;
+        refused(&tried, 400, "target-malformed");
+    }
+    let mut slow = on("127.9.0.0/16");
+    slow["step"] = json!("slow");
+    refused(&act(&world, "operator", "/v1/locks", &slow).await, 400, "network-only-locked");
+    assert!(locks(&world).await.is_empty());
+
+    // A narrow one is listed by its hash, and released by that as well.
+    for (network, listed) in [
+        ("127.9.0.0/16", "127.9.0.0/16"),
+        ("127.9.1.0/29", "ipv4/29/"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("2001:db8:7:8::/64", "ipv6/64/"),
+    ] {
+        let done = act(&world, "operator", "/v1/locks", &on(network)).await;
+        assert_eq!(done.status, 200, "{}", done.text());
+        let [lock] = &locks(&world).await[..] else { panic!("one lock") };
+        let target = &lock["target"]["network"];
+        assert!(target.as_str().unwrap().starts_with(listed), "{target}");
+        assert_eq!([&lock["step"], &lock["by"]], ["lock", "operator"]);
+        let done = act(&world, "operator", "/v1/unlocks", &release(target)).await;
+        assert_eq!(done.status, 200, "{}", done.text());
+        assert!(locks(&world).await.is_empty());
+    }
+    world.finish().await;
+}
