@@ -22,16 +22,16 @@ impl Ranges {
         if self.0.is_none() && hold.is_none() {
             return;
         }
-        let held = Arc::make_mut(self.0.get_or_insert_default());
+        let inner = Arc::make_mut(self.0.get_or_insert_default());
         let changed = match hold {
-            Some(hold) => held.holds.insert(range, hold).is_none(),
-            None => held.holds.remove(&range).is_some(),
+            Some(hold) => inner.holds.insert(range, hold).is_none(),
+            None => inner.holds.remove(&range).is_some(),
         };
         if changed {
-            held.shapes = held.holds.keys().map(|range| range.shape()).collect();
-            held.shapes.dedup();
+            inner.shapes = inner.holds.keys().map(|range| range.shape()).collect();
+            inner.shapes.dedup();
         }
-        if held.holds.is_empty() {
+        if inner.holds.is_empty() {
             self.0 = None;
         }
     }

@@ -188,7 +188,7 @@ impl Debt {
         let numbers = [seller, application, operation, self.tempo.interval_ns];
         let counts = [self.tempo.burst, self.calls].map(u32::to_be_bytes).concat();
         let void_ms = now.unix_ms().saturating_add(left).to_be_bytes();
-        seal([&numbers.map(u64::to_be_bytes).concat()[..], &counts, &void_ms].concat())
+        seal(&[&numbers.map(u64::to_be_bytes).concat()[..], &counts, &void_ms].concat())
     }
 
     fn decode(
@@ -201,7 +201,7 @@ impl Debt {
         let &[seller, application, operation, interval, counts, void] = numbers else {
             return Err(LearnedFault::Damaged);
         };
-        let [seller, application, operation, interval_ns, void_ms] =
+        let [seller, application, operation, interval_ns, end_ms] =
             [seller, application, operation, interval, void].map(u64::from_be_bytes);
         let [a, b, c, d, counts @ ..] = counts;
         let (burst, calls) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes(counts));
@@ -210,7 +210,7 @@ impl Debt {
         }
         let tempo = Tempo { interval_ns, burst };
         // By a wall clock that was set meanwhile it may seem longer than it can be.
-        let left_ns = void_ms.saturating_sub(now.unix_ms()).saturating_mul(1_000_000);
+        let left_ns = end_ms.saturating_sub(now.unix_ms()).saturating_mul(1_000_000);
         let void_ns = now.mono_ns().saturating_add(left_ns.min(tempo.missed_for_ns(late)));
         let bucket = BucketKey { seller, application, operation };
         Ok((bucket, Self { tempo, calls, telling: 0, void_ns }))

@@ -32,7 +32,7 @@ impl Learned {
     pub fn encode(&self) -> Vec<u8> {
         let BucketKey { seller, application, operation } = self.quota;
         let numbers = [seller, application, operation, self.rate.nano_hz()];
-        seal(numbers.map(u64::to_be_bytes).concat())
+        seal(&numbers.map(u64::to_be_bytes).concat())
     }
 
     /// # Errors
@@ -55,8 +55,8 @@ impl Learned {
 }
 
 /// The version before it, a sum behind it.
-pub(super) fn seal(body: Vec<u8>) -> Vec<u8> {
-    let mut out = [&[VERSION][..], &body].concat();
+pub(super) fn seal(body: &[u8]) -> Vec<u8> {
+    let mut out = [&[VERSION][..], body].concat();
     let sum = HashKey::new(SUM_KEY).hash(&out);
     out.extend_from_slice(&sum.to_be_bytes());
     out

@@ -28,14 +28,14 @@ async fn sources(world: &World) -> usize {
 /// What another gateway tells of one place: a lock without an end, and after its release one with an end.
 fn of_another(world: &World) -> [LockRecord; 2] {
     let (now, subject) = (world.gateway.engine.clock.now(), Subject::Identity(name("analyst")));
-    let (by, case) = (name("officer"), name("CASE-2"));
+    let (by, paper) = (name("officer"), name("CASE-2"));
     let mut table = LockTable::new(now);
     let mut impose = |until| {
-        let (step, cause, author) = (Step::Lock, Cause::Volume, Author::Detector);
-        let imposed = Imposed { step, until, cause, author, shown: None };
+        let (cause, author) = (Cause::Volume, Author::Detector);
+        let imposed = Imposed { step: Step::Lock, until, cause, author, shown: None };
         table.impose(&subject, &imposed, GatewayId(9), now).unwrap();
         let part = table.parts(&subject, GatewayId(9)).remove(0);
-        let act = (&by, ReleaseReason::CredentialReplaced, &case);
+        let act = (&by, ReleaseReason::CredentialReplaced, &paper);
         table.release(&subject, act, HOUR, now).unwrap();
         let (slot, by) = (part.slot, Gateway(9));
         LockRecord {

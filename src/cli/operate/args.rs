@@ -381,7 +381,7 @@ pub(in crate::cli) enum KindWord {
     Account,
     /// An IPv4 address, or any address of an IPv6 /64.
     Source,
-    /// A range of addresses, such as 203.0.113.0/24 or 2001:db8::/32.
+    /// A range of addresses, such as 203.0.113.0/24: IPv4 from /8 on, IPv6 from /16 on.
     Network,
     /// One order; write - as its name.
     Order,
