@@ -63,7 +63,9 @@ async fn log_1_a_reload_in_the_middle_of_a_reload_waits_for_its_turn() {
     until("the first one reads", || files.reads.load(Ordering::SeqCst) == 1).await;
     // What is written now is not what the first one read.
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace(GRANT, LESS)).unwrap();
+    let renewed = path.with_extension("new");
+    std::fs::write(&renewed, text.replace(GRANT, LESS)).unwrap();
+    std::fs::rename(&renewed, &path).unwrap();
     let storm: Vec<_> = (0..20)
         .map(|nth| spawn(if nth % 2 == 0 { Trigger::File } else { Trigger::Signal }))
         .collect();

@@ -118,7 +118,7 @@ async fn mon_2_two_gateways_have_of_a_slow_quota_of_amazon_s_what_one_would_have
     let passed = crowd(&both, 20).await;
     // A call that could not leave within a second counts twice, so on a busy machine it may be less.
     assert!((18..=20).contains(&passed.iter().sum::<usize>()), "{passed:?}");
-    assert!(passed.iter().all(|passed| *passed > 0), "{passed:?}");
+    // Whose they are is who came first, which is nobody's promise.
     assert_eq!(usize::try_from(counted(&both)).unwrap(), passed.iter().sum::<usize>());
     // Who is refused is told when the next call comes back, whichever gateway it asks.
     for world in &both {
