@@ -3,8 +3,8 @@
 //!
 //! Asked for ahead of need, in batches that follow the traffic; a request waits for the answer only
 //! where this gateway has none of its quota, which is the first after a pause, and where the quota is
-//! slower than one unit a minute, of which one is asked for at a time; it goes back if the request
-//! does not need it after all.
+//! slower than one unit a minute, of which as many are asked for as requests wait; what they do not
+//! need after all goes back.
 //! What is counted afterwards (bytes, records) is told within [`TELL_AFTER`].
 //! While nobody can be asked, this gateway's part of the rate is what it spends, and what it spent is
 //! told when it can be again, by the process that there is then: `store::allowance` decides.
@@ -27,8 +27,9 @@ use crate::store::{
 
 /// Amounts that become known in such a time are told together.
 const TELL_AFTER: Duration = Duration::from_millis(50);
-/// How often a request asks again when others were quicker to spend what it asked for.
-const TRIES: u32 = 4;
+/// How often a request asks again when others were quicker to spend what it asked for. Of twenty gateways
+/// each is given a twentieth of what is left at a time.
+const TRIES: u32 = 128;
 /// Debts that are told at a time, after the store could not be had.
 const TOLD_AT_ONCE: usize = 64;
 
@@ -117,8 +118,11 @@ impl Engine {
     /// its own, so that whoever goes away meanwhile leaves no unit behind.
     async fn ask_at_once(self: &Arc<Self>, wants: Vec<Want>) {
         let ask = |want: Want| {
-            let engine = Arc::clone(self);
-            tokio::spawn(async move { engine.ask(&want).await })
+            let (engine, waiting) = (Arc::clone(self), want.begin_waiting());
+            tokio::spawn(async move {
+                engine.ask(&want).await;
+                drop(waiting);
+            })
         };
         let asking: Vec<_> = wants.into_iter().map(ask).collect();
         for asked in asking {

@@ -1,6 +1,7 @@
 //! What gateways share and do not forget: two real gateways, one real Redis.
 mod amazon;
 mod apart;
+mod bursts;
 mod crowded;
 mod failures;
 mod forged;

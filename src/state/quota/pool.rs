@@ -5,7 +5,7 @@
 //! ask spends its own part of the rate, which it owes and tells afterwards.
 mod debts;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -100,6 +100,8 @@ pub(super) struct Pool {
     pub(super) turn: tokio::sync::Mutex<()>,
     /// Somebody is going to ask.
     pub(super) soon: AtomicBool,
+    /// Requests that wait for a unit each, until they were answered.
+    pub(super) waiting: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -268,7 +270,8 @@ impl Pool {
             Source::Asked => match units.counts {
                 Counts::Requests => {
                     let low = state.given.saturating_mul(2) < state.batch.max(2);
-                    state.owed > 0 || (low && state.sure_until_ns <= now_ns)
+                    let few = low || state.given < self.waiting.load(Ordering::Acquire);
+                    state.owed > 0 || (few && state.sure_until_ns <= now_ns)
                 }
                 Counts::Amounts => {
                     state.told(units) > 0
@@ -284,7 +287,10 @@ impl Pool {
     pub(super) fn ask(&self, units: &Units) -> (u32, u32) {
         let state = self.state.lock();
         let wanted = match units.counts {
-            Counts::Requests => state.batch.min(units.batch_max()),
+            Counts::Requests => {
+                let lacking = self.waiting.load(Ordering::Acquire).saturating_sub(state.given);
+                state.batch.min(units.batch_max()).max(lacking).min(units.burst)
+            }
             Counts::Amounts => u32::from(state.unspent(units) == 0),
         };
         (state.told(units), wanted)

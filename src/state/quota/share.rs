@@ -34,6 +34,19 @@ pub struct Want {
     place: usize,
 }
 
+/// A request that waits for a unit, until this is dropped. All that wait are asked for together: one
+/// unit for each asking would go to whoever is quickest, and others would ask in vain.
+#[derive(Debug)]
+pub struct Waiting(Arc<Meter>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.0.pool {
+            pool.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 impl Want {
     pub(super) fn pool(&self) -> Option<&Pool> {
         self.meter.pool.as_deref()
@@ -45,6 +58,15 @@ impl Want {
             Some(pool) => Some(pool.turn.lock().await),
             None => None,
         }
+    }
+
+    /// One more request waits for a unit of it.
+    #[must_use]
+    pub fn begin_waiting(&self) -> Waiting {
+        if let Some(pool) = self.pool() {
+            pool.waiting.fetch_add(1, Ordering::AcqRel);
+        }
+        Waiting(Arc::clone(&self.meter))
     }
 
     /// Whether nobody else is about to ask; whoever is told so is.

@@ -137,6 +137,28 @@ fn a_slow_quota_is_asked_for_one_by_one() {
 }
 
 #[test]
+fn mon_2_as_many_units_are_asked_for_as_requests_wait() {
+    for (count, per_s, waits) in [(500, 86_400, 12_u32), (3_600, 3_600, 40), (5, 86_400, 12)] {
+        let quotas = of(&[limit("orders", &[per(count, per_s)])]);
+        let mut giver = Giver { left: count, debt: 0 };
+        let wants: Vec<_> = (0..waits).flat_map(|_| quotas.wants(WHO, OP, UP, at(0))).collect();
+        let waiting: Vec<_> = wants.iter().map(Want::begin_waiting).collect();
+        assert_eq!(wants[0].ask(), (0, waits.min(count)), "no more than there can be");
+        giver.answer(&wants[0], 1, at(0));
+        let given = waits.min(count);
+        // Whoever had its answer waits no more, and has not yet spent its unit.
+        for had_answer in waiting {
+            let all_have = given == waits;
+            assert_eq!(wants[0].is_still(at(0)), !all_have, "nobody asks for what is there");
+            drop(had_answer);
+        }
+        let passed = (0..waits).filter(|_| quotas.charge(WHO, OP, UP, at(0)).is_ok()).count();
+        assert_eq!(passed, usize::try_from(given).unwrap());
+        assert_eq!(giver.left, count - given);
+    }
+}
+
+#[test]
 fn mon_2_a_unit_of_a_slow_quota_goes_back_where_the_request_did_not_need_it() {
     let daily = |name, count| limit(name, &[per(count, 86_400)]);
     let quotas = of(&[daily("orders", 12), daily("few", 1)]);

@@ -51,16 +51,22 @@ async fn lagging(to: u16) -> u16 {
     port
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn mon_2_two_slow_windows_are_had_together_of_a_server_that_is_far_away() {
-    let server = Server::start().await;
+/// A gateway whose server is far away.
+pub(super) async fn far_away(server: &Server) -> World {
     let port = lagging(server.port).await;
-    let text = shared(&server, 1)
+    let text = shared(server, 1)
         .replace(&format!("127.0.0.1:{}", server.port), &format!("127.0.0.1:{port}"));
     let world = World::with(Plan::default().fill("identities", &identities()).fill("more", &text));
     let world = world.await;
     world.amazon.set(Scenario::Echo);
     eventually("it is sound", || value(&world, "sekisho_state_sound").then_some(())).await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_two_slow_windows_are_had_together_of_a_server_that_is_far_away() {
+    let server = Server::start().await;
+    let world = far_away(&server).await;
     assert!(passes(&world, "twice").await);
     Box::pin(world.finish()).await;
 }
