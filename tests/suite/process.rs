@@ -50,11 +50,15 @@ impl Place {
         place
     }
 
-    /// Writes the configuration, changed.
+    /// Writes the configuration, changed, all of it at once. A connection may wait long for its first
+    /// request: on a busy machine an upgrade takes its time.
     fn write(&self, edit: impl FnOnce(&str) -> String) {
         let port = self.amazon.address().port().to_string();
         let text = CONFIG.replace("{amazon}", &port).replace("{warehouse}", &port);
-        std::fs::write(self.config(), edit(&text)).unwrap();
+        let text = text.replace("#bounds\n", "first_byte = \"1 min\"\n");
+        let new = self.dir.join("sekisho.toml.new");
+        std::fs::write(&new, edit(&text)).unwrap();
+        std::fs::rename(new, self.config()).unwrap();
     }
 
     fn config(&self) -> PathBuf {

@@ -23,7 +23,7 @@ pub(super) async fn place(port: u16) -> (Place, Credentials) {
 }
 
 /// One series of the metrics of a running process.
-fn metric(gateway: &Sekisho, series: &str) -> Option<f64> {
+pub(super) fn metric(gateway: &Sekisho, series: &str) -> Option<f64> {
     let said = gateway.err.lock().clone();
     let address = said.split_once("health on http://")?.1.split_whitespace().next()?.to_owned();
     let mut stream = std::net::TcpStream::connect(address).ok()?;
