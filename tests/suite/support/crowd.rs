@@ -19,6 +19,9 @@ pub struct Tally {
     /// Sent again on another connection, because the server had not begun them.
     pub resent: AtomicU64,
     pub failed: AtomicU64,
+    /// Those of the failed that ended, before anything of the answer, with a connection which had been in
+    /// use. A client sends such a call again (RFC 9110 §9.2.2); here it counts as lost.
+    pub cut: AtomicU64,
     /// What went wrong first.
     pub faults: Mutex<Vec<String>>,
     /// In microseconds.
@@ -74,7 +77,7 @@ impl Crowd {
 async fn work(habit: &Habit, tally: &Tally, stop: &AtomicBool) {
     let mut tick = interval(habit.every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut open = None;
+    let (mut open, mut used) = (None, false);
     while !stop.load(Ordering::Relaxed) {
         tick.tick().await;
         let began = Instant::now();
@@ -83,7 +86,7 @@ async fn work(habit: &Habit, tally: &Tally, stop: &AtomicBool) {
             if open.is_none() {
                 tally.connections.fetch_add(1, Ordering::Relaxed);
                 match habit.caller.connect(habit.to).await {
-                    Ok(session) => open = Some(session),
+                    Ok(session) => (open, used) = (Some(session), false),
                     Err(fault) => {
                         fail(tally, &format!("connecting: {fault}"));
                         break;
@@ -99,6 +102,7 @@ async fn work(habit: &Habit, tally: &Tally, stop: &AtomicBool) {
                     if !habit.keeps || reply.header("connection") == Some("close") {
                         open = None;
                     }
+                    used = true;
                 }
                 Ok(reply) => {
                     fail(tally, &format!("answered {} {:?}", reply.status, reply.end));
@@ -110,6 +114,9 @@ async fn work(habit: &Habit, tally: &Tally, stop: &AtomicBool) {
                 }
                 Err(fault) => {
                     fail(tally, &format!("{fault}"));
+                    if used && matches!(fault, CallFault::Io(_)) {
+                        tally.cut.fetch_add(1, Ordering::Relaxed);
+                    }
                     open = None;
                 }
             }
