@@ -143,18 +143,18 @@ fn mon_2_as_many_units_are_asked_for_as_requests_wait() {
         let mut giver = Giver { left: count, debt: 0 };
         let wants: Vec<_> = (0..waits).flat_map(|_| quotas.wants(WHO, OP, UP, at(0))).collect();
         let waiting: Vec<_> = wants.iter().map(Want::begin_waiting).collect();
-        assert_eq!(wants[0].ask(), (0, waits.min(count)), "no more than there can be");
+        let most = waits.min(count);
+        assert_eq!(wants[0].ask(), (0, most), "no more than there can be");
         giver.answer(&wants[0], 1, at(0));
-        let given = waits.min(count);
         // Whoever had its answer waits no more, and has not yet spent its unit.
         for had_answer in waiting {
-            let all_have = given == waits;
+            let all_have = most == waits;
             assert_eq!(wants[0].is_still(at(0)), !all_have, "nobody asks for what is there");
             drop(had_answer);
         }
         let passed = (0..waits).filter(|_| quotas.charge(WHO, OP, UP, at(0)).is_ok()).count();
-        assert_eq!(passed, usize::try_from(given).unwrap());
-        assert_eq!(giver.left, count - given);
+        assert_eq!(passed, usize::try_from(most).unwrap());
+        assert_eq!(giver.left, count - most);
     }
 }
 
