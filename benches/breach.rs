@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use divan::counter::ItemsCount;
-use sekisho::base::{ClientAddr, Clock, IdentityIx, ListenerIx, Moment, RoleIx, UpstreamIx};
+use sekisho::base::{ClientAddr, Clock, IdentityIx, ListenerIx, Moment, Name, RoleIx, UpstreamIx};
 use sekisho::cli::run::Running;
 use sekisho::config;
 use sekisho::detect::{Canary, Event, Outcome};
 use sekisho::devcerts::{DevPki, Existing, PkiPlan, TokenClaims};
-use sekisho::engine::{ConnFacts, ConnLink, Done, Engine, Live};
+use sekisho::engine::{ConnFacts, ConnLink, Done, Engine, Live, LockOrder, Target};
 use sekisho::evidence::{Protocol, TlsVersion};
 use sekisho::identity::{Presented, Proven};
+use sekisho::lockout::Step;
 
 const IDENTITIES: usize = 100_000;
 /// As many as may be locked by rule at once are locked before anything is measured.
@@ -137,7 +138,7 @@ impl World {
             let loaded = loaded.expect("a configuration");
             Running::start(loaded, clock).await.expect("a gateway")
         });
-        let link = connection(&running.engine);
+        let link = connection(&running.engine, Ipv4Addr::LOCALHOST);
         Self { dir, pki, runtime, running: Some(running), link, next: AtomicUsize::new(0) }
     }
 
@@ -156,9 +157,9 @@ impl World {
     }
 }
 
-fn connection(engine: &Engine) -> Arc<ConnLink> {
+fn connection(engine: &Engine, from: Ipv4Addr) -> Arc<ConnLink> {
     let (live, now) = (engine.live(), engine.clock.now());
-    let addr = ClientAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let addr = ClientAddr::new(IpAddr::V4(from));
     let key = engine.pseudonyms(now);
     ConnLink::new(ConnFacts {
         listener: ListenerIx(0),
@@ -227,6 +228,34 @@ fn from_the_breach_to_the_lock(bencher: divan::Bencher<'_, '_>) {
             let admitted = engine.admit_caller(&live, &world.link, &who, now);
             assert!(admitted.is_err(), "locked");
             black_box(admitted)
+        });
+}
+
+/// An operator locks a network, and a connection from there, beside 5,000 from elsewhere, is cut.
+#[divan::bench(sample_count = 200, sample_size = 1)]
+fn from_the_order_to_the_cut_of_a_network(bencher: divan::Bencher<'_, '_>) {
+    let world = World::new();
+    let engine = world.engine();
+    let _within = world.runtime.enter();
+    let _elsewhere: Vec<_> =
+        (0..LOCKED).map(|_| engine.enrol(&connection(engine, Ipv4Addr::LOCALHOST))).collect();
+    let word = |text: &str| Name::parse(text).expect("a name");
+    bencher
+        .with_inputs(|| {
+            let n = world.next.fetch_add(1, Ordering::Relaxed);
+            let third = u8::try_from(n).expect("a sample has a network of its own");
+            let link = connection(engine, Ipv4Addr::new(127, 1, third, 1));
+            let network = format!("127.1.{third}.0/24").parse().expect("a network");
+            let (by, case) = (word("officer"), word("CASE-1"));
+            let target = Target::Network(network);
+            let order = LockOrder { target, step: Step::Lock, lasts: None, by, case };
+            (engine.enrol(&link), link, order)
+        })
+        .bench_values(|(enrolled, link, order)| {
+            let locks = Arc::clone(engine);
+            let locking = world.runtime.spawn(async move { locks.lock(&order).await });
+            world.runtime.block_on(link.cut_off());
+            (enrolled, locking)
         });
 }
 

@@ -384,6 +384,41 @@ async fn net_1_a_network_taken_off_the_list_cuts_what_is_passed_on() {
     world.finish().await;
 }
 
+async fn kill(edge: &Edge, target: LockTarget) {
+    let word = |text: &str| sekisho::base::Name::parse(text).unwrap();
+    let (by, case) = (word("officer"), word("CASE-1"));
+    let order = LockOrder { target, step: Step::Kill, lasts: None, by, case };
+    edge.gateway.engine.lock(&order).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acc_5_from_a_locked_network_nothing_is_passed_on() {
+    let target = raw::Target::start().await;
+    let edge = Edge::before(&[target.address()], &[]).await;
+    let hello = raw::hello(Some("localhost"), 10);
+    let mut there = tcp("127.1.2.3", edge.address()).await;
+    raw::say(&mut there, &hello).await;
+    let mut there_behind = target.take().await;
+    let mut elsewhere = tcp("127.0.0.3", edge.address()).await;
+    raw::say(&mut elsewhere, &hello).await;
+    let mut behind = target.take().await;
+    kill(&edge, LockTarget::Network("127.1.0.0/16".parse().unwrap())).await;
+    assert_eq!(until_closed(&mut there).await, b"");
+    let heard = until_closed(&mut there_behind).await;
+    assert!(heard.ends_with(&hello), "all of it came, and then the end");
+    assert_eq!(edge.record().await["sekisho.ended"], "revoked");
+    let mut again = tcp("127.1.2.3", edge.address()).await;
+    assert_eq!(until_closed(&mut again).await, b"", "before the hello");
+    edge.counts(
+        "sekisho_connections_refused_total{listener=\"edge\",reason=\"network_locked\"}",
+        1.0,
+    )
+    .await;
+    raw::say(&mut elsewhere, b"still here").await;
+    raw::hear(&mut behind, 10 + hello.len() + 28).await;
+    edge.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_a_source_that_is_killed_is_cut_off_and_stays_out() {
     let target = raw::Target::start().await;
@@ -395,15 +430,7 @@ async fn acc_2_a_source_that_is_killed_is_cut_off_and_stays_out() {
         raw::say(&mut client, &hello).await;
         open.push((client, target.take().await));
     }
-    let word = |text: &str| sekisho::base::Name::parse(text).unwrap();
-    let kill = LockOrder {
-        target: LockTarget::Source(ClientAddr::new([127, 0, 0, 3].into())),
-        step: Step::Kill,
-        lasts: None,
-        by: word("officer"),
-        case: word("CASE-1"),
-    };
-    edge.gateway.engine.lock(&kill).await.unwrap();
+    kill(&edge, LockTarget::Source(ClientAddr::new([127, 0, 0, 3].into()))).await;
     let (mut killed, _behind) = open.pop().unwrap();
     assert_eq!(until_closed(&mut killed).await, b"");
     let record = edge.record().await;
