@@ -239,14 +239,14 @@ fn from_the_order_to_the_cut_of_a_network(bencher: divan::Bencher<'_, '_>) {
     let _within = world.runtime.enter();
     let _elsewhere: Vec<_> =
         (0..LOCKED).map(|_| engine.enrol(&connection(engine, Ipv4Addr::LOCALHOST))).collect();
-    let word = |text: &str| Name::parse(text).expect("a name");
+    let parse = |text: &str| Name::parse(text).expect("a name");
     bencher
         .with_inputs(|| {
             let n = world.next.fetch_add(1, Ordering::Relaxed);
             let third = u8::try_from(n).expect("a sample has a network of its own");
             let link = connection(engine, Ipv4Addr::new(127, 1, third, 1));
             let network = format!("127.1.{third}.0/24").parse().expect("a network");
-            let (by, case) = (word("officer"), word("CASE-1"));
+            let (by, case) = (parse("officer"), parse("CASE-1"));
             let target = Target::Network(network);
             let order = LockOrder { target, step: Step::Lock, lasts: None, by, case };
             (engine.enrol(&link), link, order)

@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use super::{Clearance, Engine, Live, Unsettled};
+use super::{Caller, Clearance, Engine, Live, Unsettled};
 use crate::base::{Denial, IdentityIx, Moment, OperationIx, UpstreamIx};
 use crate::evidence::Fixed;
 use crate::policy::{Mode, Permit};
@@ -30,6 +30,8 @@ const TELL_AFTER: Duration = Duration::from_millis(50);
 /// How often a request asks again when others were quicker to spend what it asked for. Of twenty gateways
 /// each is given a twentieth of what is left at a time.
 const TRIES: u32 = 128;
+/// The longest that a request goes on asking.
+const ASKING_MAX: Duration = Duration::from_secs(5);
 /// Debts that are told at a time, after the store could not be had.
 const TOLD_AT_ONCE: usize = 64;
 
@@ -56,11 +58,12 @@ impl Engine {
     /// As [`settle`](Self::settle), where other gateways may spend from the same quotas.
     ///
     /// # Errors
-    /// The quota is used up, here or everywhere, or nobody could be asked.
+    /// The quota is used up, here or everywhere, or nobody could be asked, or the caller was locked
+    /// meanwhile.
     pub async fn settle_among(
         self: &Arc<Self>,
         live: &Arc<Live>,
-        who: IdentityIx,
+        (who, caller): (IdentityIx, &Caller),
         permit: Permit,
         now: Moment,
     ) -> Result<Clearance, Unsettled> {
@@ -68,25 +71,45 @@ impl Engine {
             return self.settle(live, who, permit, now);
         }
         let (operation, upstream) = (permit.operation(), permit.upstream());
-        let (mut now, mut tries) = (now, 0);
+        let (began, mut now, mut tries) = (now, now, 0);
+        let (mut waiting, mut in_vain) = (None, false);
         loop {
-            match self.settle(live, who, permit, now) {
-                Err(Unsettled { denial: Denial::QuotaUnknown, .. }) if tries < TRIES => {
-                    let mut wants = live.quotas.wants(who, operation, upstream, now);
-                    // Nobody waits because of a limit on trial.
-                    wants.retain(|want| want.mode == Mode::Enforced);
-                    self.ask_at_once(wants).await;
-                    now = self.clock.now();
-                    tries += 1;
-                }
+            let unsettled = match self.settle(live, who, permit, now) {
                 Ok(clearance) => {
+                    drop(waiting);
                     if clearance.charged.low {
                         self.ask_soon(live.quotas.wants(who, operation, upstream, now));
                     }
                     return Ok(clearance);
                 }
-                unsettled => return unsettled,
+                Err(unsettled) => unsettled,
+            };
+            let late = tries >= TRIES || now.since(began) >= ASKING_MAX;
+            if unsettled.denial != Denial::QuotaUnknown || late || in_vain {
+                return Err(unsettled);
             }
+            waiting.get_or_insert_with(|| live.quotas.begin_waiting(who, operation, upstream));
+            let mut wants = live.quotas.wants(who, operation, upstream, now);
+            // Nobody waits because of a limit on trial.
+            wants.retain(|want| want.mode == Mode::Enforced);
+            let put_off = live.quotas.put_off_for(who, operation, upstream, now);
+            let asked = async {
+                match put_off {
+                    Some(rest) if wants.is_empty() => tokio::time::sleep(rest).await,
+                    _ => self.ask_at_once(&wants).await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = asked => {}
+                denial = self.revoked(Arc::clone(live), caller.clone()) => {
+                    return Err(Unsettled { denial, standing: None });
+                }
+            }
+            // What somebody else has asked for meanwhile may be there at the second look.
+            in_vain = wants.is_empty() && put_off.is_none();
+            now = self.clock.now();
+            tries += 1;
         }
     }
 
@@ -116,15 +139,12 @@ impl Engine {
 
     /// Asks for all of them at a time: what the first ones give is not kept for long. Each in a task of
     /// its own, so that whoever goes away meanwhile leaves no unit behind.
-    async fn ask_at_once(self: &Arc<Self>, wants: Vec<Want>) {
-        let ask = |want: Want| {
-            let (engine, waiting) = (Arc::clone(self), want.begin_waiting());
-            tokio::spawn(async move {
-                engine.ask(&want).await;
-                drop(waiting);
-            })
+    async fn ask_at_once(self: &Arc<Self>, wants: &[Want]) {
+        let ask = |want: &Want| {
+            let (engine, want) = (Arc::clone(self), want.clone());
+            tokio::spawn(async move { engine.ask(&want).await })
         };
-        let asking: Vec<_> = wants.into_iter().map(ask).collect();
+        let asking: Vec<_> = wants.iter().map(ask).collect();
         for asked in asking {
             let _or_not = asked.await;
         }
@@ -159,28 +179,28 @@ impl Engine {
     ) {
         live.quotas.give_back(who, operation, upstream, charged, self.clock.now());
         if live.quotas.among() == Among::Several {
-            for want in live.quotas.returning(who, operation, upstream) {
-                self.return_soon(want);
+            // A request that ends when the runtime does has nobody to give it back.
+            let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+            for want in live.quotas.returning(who, operation, upstream, self.clock.now()) {
+                runtime.spawn(Arc::clone(self).look_after(want));
             }
         }
     }
 
-    /// A unit of a slow quota that nobody spends meanwhile goes to whoever needs it; so does what refused
-    /// requests were charged.
-    fn return_soon(self: &Arc<Self>, want: Want) {
-        let kept_for = want.units.kept_for().unwrap_or(TELL_AFTER);
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let engine = Arc::clone(self);
-        runtime.spawn(async move {
-            tokio::time::sleep(kept_for).await;
+    /// Units that nobody spends go back, to whoever needs them; so does what refused requests were charged.
+    async fn look_after(self: Arc<Self>, want: Want) {
+        let mut rest = Some(want.units.kept_for().unwrap_or(TELL_AFTER));
+        while let Some(time) = rest {
+            tokio::time::sleep(time).await;
             let _one_at_a_time = want.turn().await;
-            let now = engine.clock.now();
-            let returned = want.take_unspent(now);
-            if let (1.., Some(ask)) = (returned, engine.ask_of(&want, (0, 0, returned))) {
+            let now = self.clock.now();
+            let (returned, next) = want.take_unspent(now);
+            if let (1.., Some(ask)) = (returned, self.ask_of(&want, (0, 0, returned))) {
                 // Whether a call that failed had come through is not known; then it is lost.
-                let _less = engine.leases.store.lease(ask, now).await;
+                let _less = self.leases.store.lease(ask, now).await;
             }
-        });
+            rest = next;
+        }
     }
 
     pub(super) fn ask_of(
@@ -218,8 +238,8 @@ impl Engine {
                 let dry_for = if wanted == 0 { want.none_for(lease.full_in) } else { lease.wait };
                 let given = Given { units: lease.granted, wait: dry_for, full_in: lease.full_in };
                 want.answered(told, given, self.clock.now());
-                if lease.granted > 0 && want.units.kept_for().is_some() {
-                    self.return_soon(want.clone());
+                if want.begin_return(self.clock.now()) {
+                    tokio::spawn(Arc::clone(self).look_after(want.clone()));
                 }
                 if lease.granted > 0 { "given" } else { "dry" }
             }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::charge;
 use super::ctx::{Ctx, Seen, Stage};
 use super::request::{hold_body, resume_body};
-use crate::base::{Denial, Moment, TokenFault};
+use crate::base::{Denial, IdentityIx, Moment, TokenFault};
 use crate::detect::{Event, Outcome, is_scanner_path};
-use crate::engine::{Caller, ConnLink, Exposed, Live, Pace};
+use crate::engine::{Caller, Clearance, ConnLink, Exposed, Live, Pace};
 use crate::identity::{self, Presented};
+use crate::policy::Permit;
 use crate::state::Spent;
 
 /// The ladder's second step: one call after the other. Whoever is locked meanwhile has waited for nothing.
@@ -34,6 +35,26 @@ pub(super) async fn slow_down(
     };
     resume_body(held);
     ended.map(|()| ctx.engine.clock.now())
+}
+
+/// Charges the quotas. Where other gateways have to be asked first nobody reads the body meanwhile, which
+/// is not the caller's fault.
+pub(super) async fn settle(
+    ctx: &mut Ctx,
+    live: &Arc<Live>,
+    caller: (IdentityIx, &Caller),
+    permit: Permit,
+    now: Moment,
+) -> Result<Clearance, Denial> {
+    let reading = hold_body();
+    let settled = ctx.engine.settle_among(live, caller, permit, now).await;
+    resume_body(reading);
+    let clearance = settled.map_err(|unsettled| {
+        ctx.exceeded = unsettled.standing;
+        unsettled.denial
+    })?;
+    ctx.shadowed.clone_from(&clearance.charged().shadowed);
+    Ok(clearance)
 }
 
 /// A lock reaches what is under way: no further byte goes up or down.

@@ -92,16 +92,11 @@ async fn check(session: &mut Session, ctx: &mut Ctx) -> Result<Clearance, Denial
     let at_target = ctx.engine.admit_target(&live, &mut caller, target, orders, ctx.started)?;
     untouched?;
     let now = guard::slow_down(ctx, &live, &mut caller, pace.max(at_target)).await?;
-    ctx.caller = Some(caller);
 
     // Room in the log, then the quotas: refused calls charge nothing. LOG-1.
-    let settled = ctx.engine.settle_among(&live, identity, permit, now).await;
-    let clearance = settled.map_err(|unsettled| {
-        ctx.exceeded = unsettled.standing;
-        unsettled.denial
-    })?;
-    ctx.shadowed.clone_from(&clearance.charged().shadowed);
-    Ok(clearance)
+    let settled = guard::settle(ctx, &live, (identity, &caller), permit, now).await;
+    ctx.caller = Some(caller);
+    settled
 }
 
 /// The facts of the connection a request came on.

@@ -54,6 +54,17 @@ limits = [{ operations = ["*"], requests = ["120/min"] }]
 purpose = "be limited by volume"
 allow = ["orders/getOrders"]
 limits = [{ operations = ["*"], bytes = ["4 kB/h"] }]
+[role.single]
+purpose = "be limited to one a day"
+allow = ["orders/getOrders"]
+limits = [{ operations = ["*"], requests = ["1/day"] }]
+[role.pair]
+purpose = "be limited by the day twice"
+allow = ["orders/getOrders"]
+limits = [
+  { operations = ["*"], requests = ["15/day"] },
+  { operations = ["orders/*"], requests = ["12/day"], per = "role" },
+]
 [limit.everybody]
 operations = ["*"]
 requests = ["20000/h"]
@@ -67,7 +78,11 @@ fn identities() -> String {
              roles = [\"{role}\"]\n"
         )
     };
-    [ROLES.to_owned(), ["fast", "slow", "twice", "brisk", "bulk"].map(one).concat()].concat()
+    [
+        ROLES.to_owned(),
+        ["fast", "slow", "twice", "brisk", "bulk", "single", "pair"].map(one).concat(),
+    ]
+    .concat()
 }
 
 fn put(dir: &Path, name: &str, content: &[u8]) -> String {
@@ -91,7 +106,11 @@ pub(crate) fn shared(server: &Server, number: u16) -> String {
 }
 
 async fn gateway(server: &Server, number: u16) -> World {
-    let plan = Plan::default().fill("identities", &identities());
+    gateway_of(server, number, &identities()).await
+}
+
+async fn gateway_of(server: &Server, number: u16, identities: &str) -> World {
+    let plan = Plan::default().fill("identities", identities);
     let world = World::with(plan.fill("more", &shared(server, number))).await;
     world.amazon.set(Scenario::Echo);
     world
@@ -99,7 +118,13 @@ async fn gateway(server: &Server, number: u16) -> World {
 
 /// Two gateways that know of each other.
 async fn two(server: &Server) -> [World; 2] {
-    let both = [gateway(server, 1).await, gateway(server, 2).await];
+    two_of(server, str::to_owned).await
+}
+
+/// The same, whose limits are others.
+async fn two_of(server: &Server, edit: impl Fn(&str) -> String) -> [World; 2] {
+    let who = edit(&identities());
+    let both = [gateway_of(server, 1, &who).await, gateway_of(server, 2, &who).await];
     for world in &both {
         eventually("both share", || {
             let shares = value(world, "sekisho_state_sound") && two_share(world);

@@ -3,6 +3,7 @@
 //!
 //! What is spent here was given first, so the sum over all gateways is the quota. A gateway that can't
 //! ask spends its own part of the rate, which it owes and tells afterwards.
+mod back;
 mod debts;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,8 +16,8 @@ use super::units::{Counts, FRESH_FOR, Units, ns};
 use crate::base::Moment;
 use crate::policy::Mode;
 
-/// Units that were not spent by then are lost. So a gateway that falls silent keeps little back, and
-/// over any time all gateways together spend what the quota gives in so much more.
+/// Units that were not spent by then go back. So over any time all gateways together spend what the
+/// quota gives in so much more; one that falls silent keeps them, which are lost.
 const GIVEN_FOR: Duration = Duration::from_secs(5);
 /// Batches grow while one is used up faster than this.
 const QUICK: Duration = Duration::from_secs(1);
@@ -121,8 +122,8 @@ struct State {
     heard: Fill,
     /// What it is to have back of units that were given and became void, in time.
     back_ns: u64,
-    /// Somebody is going to give it back.
-    going_back: bool,
+    /// Somebody looks after what is to go back.
+    looked_after: bool,
     /// Spent and not told; below zero: given and not spent. In requests, bytes or records.
     owed: i64,
     /// The file says that something is owed.
@@ -147,7 +148,7 @@ impl Default for State {
             again_at_ns: 0,
             heard: Fill::default(),
             back_ns: 0,
-            going_back: false,
+            looked_after: false,
             owed: 0,
             kept: false,
             dry: false,
@@ -161,7 +162,7 @@ impl Pool {
     /// and so believes that there is nothing until one unit more comes back by time.
     pub(super) fn test(&self, units: &Units, mode: Mode, now: Moment) -> Result<(), Lack> {
         let mut state = self.state.lock();
-        state.expire(now);
+        state.expire(units, now);
         let now_ns = now.mono_ns();
         if state.given > 0 {
             return Ok(());
@@ -230,37 +231,10 @@ impl Pool {
         Some(Duration::from_nanos(until_ns.saturating_sub(now.mono_ns()).max(1)))
     }
 
-    /// A request that was charged then was refused after all: its unit may be spent once more, here as
-    /// long as others are, and by anybody after that.
-    pub(super) fn give_back(&self, taken: Taken, then: Moment, units: &Units, now: Moment) {
-        let mut state = self.state.lock();
-        match taken {
-            Taken::Nothing => {}
-            Taken::Given(_) if state.void_at_ns > now.mono_ns() => {
-                state.given = state.given.saturating_add(1);
-            }
-            Taken::Given(mark) => state.credit(mark, units, now),
-            Taken::Owed(mark) => {
-                if let Source::Part { units, fill, since_ns } = &mut state.source
-                    && *since_ns <= then.mono_ns()
-                {
-                    fill.give_back(mark, units.interval_ns(), now);
-                }
-                if state.owed > 0 {
-                    state.owed -= 1;
-                } else {
-                    // Told meanwhile: the last that the store has heard of.
-                    let mark = state.heard.mark();
-                    state.credit(mark, units, now);
-                }
-            }
-        }
-    }
-
     /// Whether asking is worth it: nothing is left, or little, or there is something to tell.
     pub(super) fn is_wanting(&self, units: &Units, now: Moment) -> bool {
         let mut state = self.state.lock();
-        state.expire(now);
+        state.expire(units, now);
         let now_ns = now.mono_ns();
         match state.source {
             // Until it is told that there is somebody to ask.
@@ -361,42 +335,17 @@ impl Pool {
         self.state.lock().again_at_ns = now.mono_ns().saturating_add(ns(PUT_OFF));
     }
 
-    /// Whether units go back if nobody needs them, or are to and nobody gives them back yet; whoever
-    /// is told so does.
-    pub(super) fn begin_return(&self, units: &Units) -> bool {
-        let mut state = self.state.lock();
-        let credit = state.back_ns > 0 && !std::mem::replace(&mut state.going_back, true);
-        credit || units.kept_for().is_some()
-    }
-
-    /// Takes units out that were given and that nothing here needs now; they are to be given back.
-    pub(super) fn take_unspent(&self, units: &Units, now: Moment) -> u32 {
-        let mut state = self.state.lock();
-        state.going_back = false;
-        if !matches!(state.source, Source::Asked) {
-            return 0;
-        }
-        let mut back = state.take_credit(units, now);
-        if units.kept_for().is_some() {
-            state.expire(now);
-            let unspent = state.unspent(units);
-            let grain = i64::try_from(units.grain).unwrap_or(i64::MAX);
-            state.owed = state.owed.saturating_add(i64::from(unspent).saturating_mul(grain));
-            back = back.saturating_add(unspent).saturating_add(std::mem::take(&mut state.given));
-        }
-        if back > 0 {
-            // Whoever comes next asks for one.
-            state.fresh_until_ns = now.mono_ns();
-            state.dry_until_ns = 0;
-            state.sure_until_ns = 0;
-        }
-        back
+    /// For how long that is still so.
+    pub(super) fn put_off_for(&self, now: Moment) -> Option<Duration> {
+        let state = self.state.lock();
+        let rest = state.again_at_ns.saturating_sub(now.mono_ns());
+        (matches!(state.source, Source::Asked) && rest > 0).then(|| Duration::from_nanos(rest))
     }
 
     /// What this gateway could spend now without asking, for people.
     pub(super) fn here(&self, units: &Units, now: Moment) -> Here {
         let mut state = self.state.lock();
-        state.expire(now);
+        state.expire(units, now);
         let now_ns = now.mono_ns();
         let given = match units.counts {
             Counts::Requests => state.given,
@@ -434,9 +383,9 @@ impl Pool {
 }
 
 impl State {
-    fn expire(&mut self, now: Moment) {
+    fn expire(&mut self, units: &Units, now: Moment) {
         if self.given > 0 && self.void_at_ns <= now.mono_ns() {
-            self.given = 0;
+            self.keep_given(0, units, now);
             self.batch = (self.batch / 2).max(1);
         }
     }
@@ -448,22 +397,6 @@ impl State {
             Source::Part { units, fill, .. } => room_at(units, fill) > now.mono_ns(),
             Source::Nothing => true,
         }
-    }
-
-    /// The store is to have back what it still lacks of a unit that ends at this mark.
-    fn credit(&mut self, mark: u64, units: &Units, now: Moment) {
-        if matches!(self.source, Source::Asked) {
-            let back = self.heard.give_back(mark, units.interval_ns(), now);
-            self.back_ns = self.back_ns.saturating_add(back);
-        }
-    }
-
-    /// Takes out what the store is to have back, in units.
-    fn take_credit(&mut self, units: &Units, now: Moment) -> u32 {
-        let (back, unit) = (std::mem::take(&mut self.back_ns), units.interval_ns().max(1));
-        let lacks = self.heard.full_at_ns.saturating_add(back).saturating_sub(now.mono_ns());
-        let rounded = back.min(lacks).saturating_add(unit / 2) / unit;
-        u32::try_from(rounded).unwrap_or(u32::MAX)
     }
 
     /// Whole units that were given and counted as if they were spent.

@@ -60,15 +60,6 @@ impl Want {
         }
     }
 
-    /// One more request waits for a unit of it.
-    #[must_use]
-    pub fn begin_waiting(&self) -> Waiting {
-        if let Some(pool) = self.pool() {
-            pool.waiting.fetch_add(1, Ordering::AcqRel);
-        }
-        Waiting(Arc::clone(&self.meter))
-    }
-
     /// Whether nobody else is about to ask; whoever is told so is.
     #[must_use]
     pub fn begin_soon(&self) -> bool {
@@ -130,10 +121,18 @@ impl Want {
         }
     }
 
-    /// Takes out what was given and is not needed here now, to be given back.
+    /// Whether there is something to give back, now or later, and nobody looks after it yet; whoever is
+    /// told so does.
     #[must_use]
-    pub fn take_unspent(&self, now: Moment) -> u32 {
-        self.pool().map_or(0, |pool| pool.take_unspent(&self.units, now))
+    pub fn begin_return(&self, now: Moment) -> bool {
+        self.pool().is_some_and(|pool| pool.begin_return(&self.units, now))
+    }
+
+    /// Takes out what was given and is not needed here now, to be given back; and in how long to look
+    /// again, if whoever looks after it still has to.
+    #[must_use]
+    pub fn take_unspent(&self, now: Moment) -> (u32, Option<Duration>) {
+        self.pool().map_or((0, None), |pool| pool.take_unspent(&self.units, now))
     }
 
     /// Nobody can be asked; units come from there meanwhile.
@@ -171,15 +170,51 @@ impl Quotas {
         self.asking(who, operation, upstream, |pool, units| pool.is_wanting(units, now))
     }
 
-    /// The quotas of such a request of which units are to be given back when nobody needs them.
+    /// The quotas of such a request that nobody looks after yet, though there is something to give back;
+    /// whoever is told so does.
     #[must_use]
     pub fn returning(
         &self,
         who: IdentityIx,
         operation: OperationIx,
         upstream: UpstreamIx,
+        now: Moment,
     ) -> Vec<Want> {
-        self.asking(who, operation, upstream, Pool::begin_return)
+        self.asking(who, operation, upstream, |pool, units| pool.begin_return(units, now))
+    }
+
+    /// A request waits for a unit of each of its limits, until what is returned here is dropped.
+    #[must_use]
+    pub fn begin_waiting(
+        &self,
+        who: IdentityIx,
+        operation: OperationIx,
+        upstream: UpstreamIx,
+    ) -> Vec<Waiting> {
+        let Some(account) = self.accounts.get(who.index()) else { return Vec::new() };
+        self.applying(account, operation, upstream)
+            .filter(|(_, limit, _)| limit.mode == Mode::Enforced)
+            .filter_map(|(bucket, ..)| {
+                bucket.meter.pool.as_ref()?.waiting.fetch_add(1, Ordering::AcqRel);
+                Some(Waiting(Arc::clone(&bucket.meter)))
+            })
+            .collect()
+    }
+
+    /// For how long nobody is asked for units of such a request, since there was no room to ask.
+    #[must_use]
+    pub fn put_off_for(
+        &self,
+        who: IdentityIx,
+        operation: OperationIx,
+        upstream: UpstreamIx,
+        now: Moment,
+    ) -> Option<Duration> {
+        let account = self.accounts.get(who.index())?;
+        self.applying(account, operation, upstream)
+            .filter(|(_, limit, _)| limit.mode == Mode::Enforced)
+            .filter_map(|(bucket, ..)| bucket.meter.pool.as_ref()?.put_off_for(now))
+            .max()
     }
 
     fn asking(

@@ -8,7 +8,7 @@ const SLOW: Duration = Duration::from_secs(60);
 /// The part of a quota that one batch may be.
 const BATCHES: u32 = 16;
 /// For so long the one unit of a slow quota is kept for a request that is about to need it.
-const KEPT_FOR: Duration = Duration::from_millis(50);
+pub(super) const KEPT_FOR: Duration = Duration::from_millis(50);
 
 /// A rate in the units in which gateways share it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -88,7 +88,7 @@ proptest! {
 }
 
 #[test]
-fn a_batch_follows_the_traffic_and_what_is_given_is_lost_after_a_while() {
+fn a_batch_follows_the_traffic_and_what_is_given_is_void_after_a_while() {
     let quotas = hourly(1_600);
     let mut giver = Giver { left: 1_600, debt: 0 };
     for turn in 0..100 {
@@ -137,28 +137,6 @@ fn a_slow_quota_is_asked_for_one_by_one() {
 }
 
 #[test]
-fn mon_2_as_many_units_are_asked_for_as_requests_wait() {
-    for (count, per_s, waits) in [(500, 86_400, 12_u32), (3_600, 3_600, 40), (5, 86_400, 12)] {
-        let quotas = of(&[limit("orders", &[per(count, per_s)])]);
-        let mut giver = Giver { left: count, debt: 0 };
-        let wants: Vec<_> = (0..waits).flat_map(|_| quotas.wants(WHO, OP, UP, at(0))).collect();
-        let waiting: Vec<_> = wants.iter().map(Want::begin_waiting).collect();
-        let most = waits.min(count);
-        assert_eq!(wants[0].ask(), (0, most), "no more than there can be");
-        giver.answer(&wants[0], 1, at(0));
-        // Whoever had its answer waits no more, and has not yet spent its unit.
-        for had_answer in waiting {
-            let all_have = most == waits;
-            assert_eq!(wants[0].is_still(at(0)), !all_have, "nobody asks for what is there");
-            drop(had_answer);
-        }
-        let passed = (0..waits).filter(|_| quotas.charge(WHO, OP, UP, at(0)).is_ok()).count();
-        assert_eq!(passed, usize::try_from(most).unwrap());
-        assert_eq!(giver.left, count - most);
-    }
-}
-
-#[test]
 fn mon_2_a_unit_of_a_slow_quota_goes_back_where_the_request_did_not_need_it() {
     let daily = |name, count| limit(name, &[per(count, 86_400)]);
     let quotas = of(&[daily("orders", 12), daily("few", 1)]);
@@ -167,17 +145,14 @@ fn mon_2_a_unit_of_a_slow_quota_goes_back_where_the_request_did_not_need_it() {
         giver.answer(want, 2, at(0));
     }
     assert!(exceeded(&quotas, at(0)).reset > Duration::from_secs(3_500));
-    let returning = quotas.returning(WHO, OP, UP);
-    let kept_for = |want: &Want| want.units.kept_for();
-    assert!(returning.iter().all(|want| kept_for(want) == Some(Duration::from_millis(50))));
-    let unspent = |now| returning.iter().map(|want| want.take_unspent(now)).collect::<Vec<_>>();
-    assert_eq!(unspent(at(50)), [1, 0]);
-    assert_eq!(unspent(at(50)), [0, 0], "once");
+    let [want] = &quotas.returning(WHO, OP, UP, at(0))[..] else { panic!("of the dry one") };
+    assert_eq!(want.units.kept_for(), Some(Duration::from_millis(50)));
+    assert!(quotas.returning(WHO, OP, UP, at(0)).is_empty(), "one looks after it");
+    assert_eq!(want.take_unspent(at(50)), (1, None));
+    assert_eq!(want.take_unspent(at(50)), (0, None), "once");
     // What is dry is believed for a second: another gateway may bring something back.
     assert!(exceeded(&quotas, at(999)).reset > Duration::from_secs(3_500));
     assert!(is_unasked(&quotas.charge(WHO, OP, UP, at(1_000))));
-    // A fast quota loses what it does not spend, as before.
-    assert!(hourly(60).returning(WHO, OP, UP).is_empty());
     // A charge that is taken back late is a unit again.
     let quotas = of(&[daily("orders", 12)]);
     let mut giver = Giver { left: 12, debt: 0 };
@@ -186,7 +161,7 @@ fn mon_2_a_unit_of_a_slow_quota_goes_back_where_the_request_did_not_need_it() {
     }
     let charged = quotas.charge(WHO, OP, UP, at(0)).unwrap();
     quotas.give_back(WHO, OP, UP, &charged, at(60_000));
-    assert_eq!(quotas.returning(WHO, OP, UP)[0].take_unspent(at(60_050)), 1);
+    assert_eq!(quotas.returning(WHO, OP, UP, at(60_000))[0].take_unspent(at(60_050)), (1, None));
 }
 
 #[test]
@@ -199,9 +174,9 @@ fn mon_3_requests_that_reveal_nothing_use_nothing_up() {
             assert!(request(&quotas, &mut giver, at(turn * 2_000)), "turn {turn}");
         }
         assert_eq!(u64::from(giver.left), count - 1, "one is held");
-        let slow = quotas.returning(WHO, OP, UP);
+        let slow = quotas.returning(WHO, OP, UP, at(1_000_000));
         assert_eq!(
-            slow.iter().map(|want| want.take_unspent(at(1_000_000))).sum::<u32>(),
+            slow.iter().map(|want| want.take_unspent(at(1_000_000)).0).sum::<u32>(),
             u32::from(count == 5)
         );
     }

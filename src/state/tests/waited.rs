@@ -34,10 +34,16 @@ impl Bank {
 
     /// Takes back what a gateway gives back.
     fn take_back(&mut self, gateway: &Quotas, now: u64) {
-        for want in gateway.returning(WHO, OP, UP) {
-            let back = want.take_unspent(at(now));
-            self.full_at_ms = self.full_at_ms.saturating_sub(UNIT * u64::from(back));
+        for want in gateway.returning(WHO, OP, UP, at(now)) {
+            self.look_after(&want, now);
         }
+    }
+
+    /// In how many milliseconds there is to look again.
+    fn look_after(&mut self, want: &Want, now: u64) -> Option<u64> {
+        let (back, next) = want.take_unspent(at(now));
+        self.full_at_ms = self.full_at_ms.saturating_sub(UNIT * u64::from(back));
+        next.map(|next| u64::try_from(next.as_millis()).unwrap())
     }
 }
 
@@ -81,7 +87,7 @@ fn mon_2_what_was_given_and_became_void_while_calls_waited_goes_back_to_the_stor
         refuse(&one, &waiting, later);
         bank.take_back(&one, later);
         assert_eq!(bank.left(later), 100, "they charged nothing");
-        assert!(one.returning(WHO, OP, UP).is_empty(), "once");
+        assert!(one.returning(WHO, OP, UP, at(later)).is_empty(), "once");
     }
     assert_eq!(calls(&other, &mut bank, 10_000).len(), 100);
 }
@@ -114,7 +120,6 @@ fn mon_2_what_is_refused_in_time_is_spent_here_by_the_next() {
     let (one, mut bank) = (gateway(), Bank { full_at_ms: 0 });
     let waiting = calls(&one, &mut bank, 0);
     refuse(&one, &waiting, 4_000);
-    assert!(one.returning(WHO, OP, UP).is_empty());
     assert_eq!(passes(&one, at(4_000)), 100);
 }
 
@@ -153,4 +158,92 @@ fn mon_2_what_was_charged_elsewhere_is_no_part_of_this_one() {
     // What was spent of a part and told since is owed to nobody, and is not given back twice.
     let [want] = &one.apart()[..] else { panic!() };
     assert_eq!(want.ask().0, 4);
+}
+
+#[test]
+fn mon_2_what_a_burst_fetched_and_did_not_spend_goes_back() {
+    let ([one, other], mut bank) = ([gateway(), gateway()], Bank { full_at_ms: 0 });
+    let waiting: Vec<_> = (0..40).map(|_| one.begin_waiting(WHO, OP, UP)).collect();
+    let [want] = &one.wants(WHO, OP, UP, at(0))[..] else { panic!() };
+    bank.answer(want, 0);
+    assert_eq!(bank.left(0), 60, "as many as wait");
+    assert!(want.begin_return(at(0)));
+    assert!(call(&one, &mut bank, 0).is_some());
+    // As long as they wait each has its unit, and then one is left for whoever comes.
+    assert_eq!((bank.look_after(want, 50), bank.left(50)), (Some(50), 60));
+    drop(waiting);
+    assert_eq!((bank.look_after(want, 100), bank.left(100)), (Some(4_900), 98));
+    assert_eq!((bank.look_after(want, 5_000), bank.left(5_000)), (None, 100));
+    assert_eq!(calls(&other, &mut bank, 5_000).len(), 100);
+}
+
+#[test]
+fn mon_2_a_refused_call_that_nobody_follows_costs_nothing() {
+    let (one, mut bank) = (gateway(), Bank { full_at_ms: 0 });
+    let started = 1_000_000;
+    for turn in 0..300 {
+        // Slower than a unit is kept, and than one comes back.
+        let (now, refused) = (started + turn * 6_000, started + turn * 6_000 + 10);
+        let charged = call(&one, &mut bank, now).unwrap();
+        refuse(&one, &[charged], refused);
+        let [want] = &one.returning(WHO, OP, UP, at(refused))[..] else { panic!("turn {turn}") };
+        assert_eq!(bank.look_after(want, refused + 50), Some(4_940));
+        assert_eq!(bank.look_after(want, now + 5_000), None);
+        assert_eq!(bank.left(now + 5_000), 100);
+    }
+}
+
+#[test]
+fn mon_2_a_slow_unit_is_there_as_long_as_its_request_waits() {
+    let daily = |name, count| limit(name, &[per(count, 86_400)]);
+    let limits = [daily("orders", 12), daily("few", 3)];
+    let places = vec![LimitIx(0), LimitIx(1)];
+    let one = Quotas::build_among(&limits, &[(name("printer"), places)], Among::Several).unwrap();
+    let waiting = one.begin_waiting(WHO, OP, UP);
+    let wants = one.wants(WHO, OP, UP, at(0));
+    let given = |units| Given { units, wait: Duration::ZERO, full_in: Duration::from_secs(28_800) };
+    assert_eq!(wants.iter().map(Want::ask).collect::<Vec<_>>(), [(0, 1), (0, 1)]);
+    wants[0].answered(0, given(1), at(0));
+    assert!(wants[0].begin_return(at(0)));
+    // The other one takes its time.
+    for now in [50, 100, 400] {
+        assert_eq!(wants[0].take_unspent(at(now)), (0, Some(Duration::from_millis(50))));
+    }
+    wants[1].answered(0, given(1), at(400));
+    assert!(one.charge(WHO, OP, UP, at(400)).is_ok());
+    drop(waiting);
+    assert_eq!(wants[0].take_unspent(at(450)), (0, None));
+    // Without anybody who waits it goes back.
+    wants[0].answered(0, given(1), at(500));
+    assert!(wants[0].begin_return(at(500)));
+    assert_eq!(wants[0].take_unspent(at(550)), (1, None));
+}
+
+#[test]
+fn mon_2_more_units_than_there_can_be_are_not_asked_for() {
+    for (count, waits) in [(500, 12), (500, 700), (5, 12)] {
+        let limits = [limit("orders", &[per(count, 86_400)])];
+        let printer = [(name("printer"), vec![LimitIx(0)])];
+        let one = Quotas::build_among(&limits, &printer, Among::Several).unwrap();
+        let waiting: Vec<_> = (0..waits).map(|_| one.begin_waiting(WHO, OP, UP)).collect();
+        let [want] = &one.wants(WHO, OP, UP, at(0))[..] else { panic!() };
+        assert_eq!(want.ask(), (0, waits.min(count)));
+        drop(waiting);
+        assert_eq!(want.ask(), (0, 1));
+    }
+}
+
+#[test]
+fn mon_2_who_can_t_be_asked_now_is_asked_later_and_who_is_not_there_is_not() {
+    let one = gateway();
+    let put_off = |now| one.put_off_for(WHO, OP, UP, at(now));
+    let [want] = &one.wants(WHO, OP, UP, at(0))[..] else { panic!() };
+    assert_eq!(put_off(0), None);
+    want.put_off(at(0));
+    assert!(one.wants(WHO, OP, UP, at(40)).is_empty());
+    assert_eq!(put_off(40), Some(Duration::from_millis(60)));
+    assert_eq!((put_off(100), one.wants(WHO, OP, UP, at(100)).len()), (None, 1));
+    want.supply(Supply::Nothing, at(100));
+    assert!(one.wants(WHO, OP, UP, at(140)).is_empty());
+    assert_eq!(put_off(140), None);
 }

@@ -25,8 +25,10 @@ use crate::store::bell::Bell;
 use crate::store::fault::{Condition, StoreFault};
 use crate::store::stance::Peers;
 
-/// Calls that may be under way at once.
-const FLIGHT_MAX: usize = 256;
+/// Calls that may be under way at once: those that ask for units, of which every request may have some,
+/// and all others, so that a lock does not wait behind requests.
+const ASKING_MAX: usize = 256;
+const OTHERS_MAX: usize = 64;
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// For how many beats a forged record is told of.
@@ -79,7 +81,8 @@ pub(super) struct Link {
     epoch: AtomicU64,
     connections: AtomicU64,
     heard: Mutex<Heard>,
-    flight: Semaphore,
+    asking: Semaphore,
+    others: Semaphore,
     /// Asks the task to look after the connection now.
     look: Notify,
     suspect: AtomicU32,
@@ -110,7 +113,8 @@ impl Link {
             connections: AtomicU64::new(0),
             memory,
             heard: Mutex::new(Heard { peers: Peers::default(), since: Instant::now() }),
-            flight: Semaphore::new(FLIGHT_MAX),
+            asking: Semaphore::new(ASKING_MAX),
+            others: Semaphore::new(OTHERS_MAX),
             look: Notify::new(),
             suspect: AtomicU32::new(0),
             proofs: Mutex::new((settings.endpoint.clone(), settings.login.clone())),
@@ -160,11 +164,33 @@ impl Link {
         call: Call<'_>,
         read: impl FnOnce(Value) -> Option<T>,
     ) -> Result<T, StoreFault> {
+        self.seated(&self.others, call, read).await
+    }
+
+    /// The same, for units.
+    pub(super) async fn ask<T>(
+        &self,
+        call: Call<'_>,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<T, StoreFault> {
+        self.seated(&self.asking, call, read).await
+    }
+
+    async fn seated<T>(
+        &self,
+        seats: &Semaphore,
+        call: Call<'_>,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<T, StoreFault> {
         let wire = self.wire.lock().clone().ok_or_else(|| match *self.condition.borrow() {
             Condition::Faulty(fault) => fault,
             Condition::Sound => StoreFault::Unreachable,
         })?;
-        let outcome = self.call_on(&wire, &epoch_text(self.epoch()), call, read).await;
+        // In a moment of many calls there is a seat soon.
+        let outcome = match timeout(self.settings.time_out, seats.acquire()).await {
+            Ok(Ok(_seat)) => self.call_on(&wire, &epoch_text(self.epoch()), call, read).await,
+            _ => Err(StoreFault::Busy),
+        };
         if outcome.as_ref().is_err_and(|fault| fault.is_of_store()) {
             self.look.notify_one();
         }
@@ -178,9 +204,6 @@ impl Link {
         call: Call<'_>,
         read: impl FnOnce(Value) -> Option<T>,
     ) -> Result<T, StoreFault> {
-        // In a moment of many calls there is a seat soon.
-        let seat = timeout(self.settings.time_out, self.flight.acquire()).await;
-        let Ok(Ok(_seat)) = seat else { return Err(StoreFault::Busy) };
         let mut invocation = call.script.prepare_invoke();
         invocation.key(&self.places.meta);
         for key in call.keys {
@@ -259,7 +282,7 @@ impl Link {
         };
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(self.settings.time_out))
-            .set_pipeline_buffer_size(FLIGHT_MAX)
+            .set_pipeline_buffer_size(ASKING_MAX + OTHERS_MAX)
             .set_push_sender(on_push);
         let setup = MultiplexedConnection::new_with_config(&info, stream, config);
         let (connection, driver) =

@@ -283,7 +283,7 @@ impl Store for Remote {
         let args = numbers.iter().map(|number| number.to_string().into_bytes()).collect();
         let bucket = link.places.bucket(&ask.key.encode());
         let call = Call { script: &link.scripts.lease, keys: &[&bucket], args };
-        link.call(call, |value| answer::lease(value, &ask)).await
+        link.ask(call, |value| answer::lease(value, &ask)).await
     }
 
     async fn count(

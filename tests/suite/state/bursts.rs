@@ -1,11 +1,24 @@
 //! Many calls at once at gateways that have no unit yet: each has its turn, and none is told that what is
 //! left is not known (MON-2).
+use std::time::Duration;
+
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::slow::far_away;
-use super::{World, ask, error_of, finish, gateway, two};
+use super::{World, ask, error_of, finish, gateway, passes, two, two_of};
 use crate::store::redis::Server;
 use crate::support::{ORDERS, bearing, get};
+
+/// Waits until so many more have passed one after the other.
+async fn passes_in_all(world: &World, who: &str, count: usize) {
+    let mut passed = 0;
+    let last = Instant::now() + Duration::from_secs(20);
+    while passed < count {
+        assert!(Instant::now() < last, "{passed} of {count}");
+        passed += usize::from(passes(world, who).await);
+    }
+}
 
 /// So many calls of one identity at each of these gateways at once: how many passed of all of them.
 async fn burst(worlds: &[World], who: &str, count: usize) -> usize {
@@ -56,4 +69,25 @@ async fn mon_2_a_burst_is_let_through_where_the_server_is_far_away() {
     let [world] = worlds;
     assert_eq!(error_of(&ask(&world, "slow").await).0, "Sekisho.QuotaExceeded");
     Box::pin(world.finish()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_calls_under_two_slow_limits_each_have_both_of_a_server_that_is_far_away() {
+    let server = Server::start().await;
+    let worlds = [far_away(&server).await];
+    assert_eq!(burst(&worlds, "pair", 12).await, 12, "of twelve and fifteen a day");
+    let [world] = worlds;
+    Box::pin(world.finish()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mon_2_what_refused_calls_fetched_is_there_for_the_other_gateway() {
+    let server = Server::start().await;
+    let edit = |text: &str| text.replace("20000/h", "64/h");
+    let both = two_of(&server, edit).await;
+    // Of a limit that all share, a burst of somebody whose own is used up by one.
+    assert_eq!(burst(&both[..1], "single", 40).await, 1);
+    // But for a batch that is kept for whoever comes.
+    passes_in_all(&both[1], "fast", 64 - 1 - 4).await;
+    finish(both).await;
 }
