@@ -71,17 +71,18 @@ impl Drop for OpenGauge {
 impl Engine {
     /// A connection was closed before its first request.
     pub fn report_door(&self, live: &Live, listener: ListenerIx, fault: DoorFault) {
-        count_at_door(live, listener, fault);
+        // Whoever sees the number finds the line.
         if let Some(name) = live.snapshot.names.listener(listener) {
             self.door.lock().add(name, fault);
         }
+        count_at_door(live, listener, fault);
     }
 
     /// A connection was closed between requests.
     pub fn report_connection(&self, conn: &ConnFacts, fault: DoorFault) {
         let live = self.live();
-        count_at_door(&live, conn.listener, fault);
         self.door.lock().add(&conn.listener_name, fault);
+        count_at_door(&live, conn.listener, fault);
         if let DoorFault::Frames(_) = fault {
             self.observe_malformed(&live, conn, self.clock.now());
         }
