@@ -28,7 +28,7 @@ use serde_json::Value;
 
 pub use encode::{base64url, basic};
 pub use late::Late;
-pub use wait::{until, until_some};
+pub use wait::{until, until_some, within};
 
 pub const ISSUER: &str = "https://issuer.sekisho.test";
 pub const AUDIENCE: &str = "sekisho";
@@ -389,7 +389,7 @@ impl World {
     /// The line of a request by its id. It is written after the answer's last byte left, which may be
     /// a moment after the answer is here.
     pub fn line(&self, id: &str) -> Value {
-        for _ in 0..200 {
+        for _ in 0..2_000 {
             let line = self.requests().into_iter().find(|line| line["sekisho.request_id"] == id);
             if let Some(line) = line {
                 return line;
@@ -473,8 +473,19 @@ impl World {
     }
 }
 
-/// Of every file of it, the oldest first: a clock that is moved over midnight begins another one.
-fn log_in(dir: &Path) -> Vec<Value> {
+/// Every line of the access log that a test's gateway wrote in this folder.
+pub fn log_in(dir: &Path) -> Vec<Value> {
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).expect(line);
+        // PRIV-5: of whatever kind it is.
+        assert_eq!(line["service.environment"], "test", "{line}");
+        line
+    };
+    log_text(dir).lines().map(line).collect()
+}
+
+/// The text of every file of it, the oldest first: whenever midnight comes, another one begins.
+pub fn log_text(dir: &Path) -> String {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let files = entries.map(|entry| entry.path());
     let is_closed =
@@ -482,15 +493,7 @@ fn log_in(dir: &Path) -> Vec<Value> {
     let mut files: Vec<PathBuf> = files.filter(is_closed).collect();
     files.sort();
     files.push(dir.join("access.log"));
-    let text: String =
-        files.iter().map(|file| std::fs::read_to_string(file).unwrap_or_default()).collect();
-    let line = |line: &str| {
-        let line: Value = serde_json::from_str(line).expect(line);
-        // PRIV-5: of whatever kind it is.
-        assert_eq!(line["service.environment"], "test", "{line}");
-        line
-    };
-    text.lines().map(line).collect()
+    files.iter().map(|file| std::fs::read_to_string(file).unwrap_or_default()).collect()
 }
 
 pub fn holds(bytes: &[u8], text: &str) -> bool {
