@@ -343,7 +343,7 @@ async fn abandoned(world: &World, ledger: &mut Ledger<'_>) {
             })
         };
         let before = world.amazon.total();
-        world.amazon.script(&[Scenario::Delay { ms: 1_500 }]);
+        world.amazon.script(&[Scenario::Delay { ms: 30_000 }]);
         let (patient, address) = (caller(u64::MAX), world.address());
         let call = tokio::spawn(async move { patient.call(address, get(ORDERS)).await.map(drop) });
         eventually("the upstream is asked", || (world.amazon.total() > before).then_some(())).await;
