@@ -97,7 +97,8 @@ async fn mon_4_no_part_of_a_planted_id_goes_up() {
     });
     lead_to(&world, to, "").await;
     let body = format!("{{\"note\": \"before\", \"order\": \"{PLANTED}\", \"note\": \"after\"}}");
-    let body = Flow::slow(body, 6, Duration::from_millis(20));
+    // Slow enough that the first pieces go up before the id is whole.
+    let body = Flow::slow(body, 6, Duration::from_millis(200));
     let answer = printer(&world, Alpn::H1).call(world.address(), Call::post("/upload", body)).await;
     if let Ok(reply) = answer {
         world.note(&reply);
