@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::Method;
+use sekisho::identity::Presented;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::keys::link;
 use super::open::OPEN;
 use super::*;
 use crate::lockout::{lock, name};
@@ -30,6 +32,18 @@ fn clerks(world: &World, jti: &str) -> String {
     })
 }
 
+/// Five turns of somebody who is slowed down are taken: whoever comes next waits so many seconds, and
+/// what happens to it meanwhile happens before its turn.
+fn take_turns(world: &World, token: &str) {
+    let engine = &world.gateway.engine;
+    let (live, link, now) = (engine.live(), link(world), engine.clock.now());
+    let who = engine.prove(&live, &link, Presented::Bearer(token.as_bytes()), now).unwrap();
+    let (caller, _slow) = engine.admit_caller(&live, &link, &who, now).unwrap();
+    for _ in 0..5 {
+        engine.slow_turn(&live, &caller).unwrap();
+    }
+}
+
 fn under_way(world: &World) -> u64 {
     world.gateway.engine.requests_under_way()
 }
@@ -45,6 +59,8 @@ async fn acc_3_a_call_that_waits_for_its_turn_does_not_outlive_its_connection() 
     for (alpn, jti) in BOTH.iter().zip(["stolen-1", "stolen-2"]) {
         let (token, lines) = (clerks(&world, jti), world.requests().len());
         let open = office(&world, *alpn).connect(world.address()).await.unwrap();
+        take_turns(&world, &token);
+        take_turns(&world, &analyst);
         let mut calls = vec![bearing(amazon(Method::DELETE, ITEM), &token)];
         if *alpn == Alpn::H2 {
             calls.extend((0..2).map(|_| bearing(amazon(Method::DELETE, ITEM), &token)));
@@ -94,12 +110,14 @@ async fn acc_3_a_call_that_waits_for_its_turn_does_not_outlive_its_connection() 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_a_call_whose_caller_went_away_is_on_record_when_the_gateway_stops() {
     let world = World::start().await;
-    lock(&world, Target::Identity(name("label-printer")), Step::Slow).await;
-    let open = printer(&world, Alpn::H2).connect(world.address()).await.unwrap();
+    lock(&world, Target::Identity(name("office-clerk")), Step::Slow).await;
+    let token = clerks(&world, "own");
+    let open = office(&world, Alpn::H2).connect(world.address()).await.unwrap();
+    take_turns(&world, &token);
     let calls: Vec<_> = (0..3)
         .map(|_| {
-            let open = open.clone();
-            tokio::spawn(async move { open.call(amazon(Method::DELETE, ITEM)).await })
+            let (open, call) = (open.clone(), bearing(amazon(Method::DELETE, ITEM), &token));
+            tokio::spawn(async move { open.call(call).await })
         })
         .collect();
     until("they wait", || under_way(&world) == 3).await;
