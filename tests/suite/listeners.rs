@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use sekisho::mock::{Alpn, BodyEnd, Call, Caller, Scenario, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{ORDERS, World, get, until, until_some};
+use crate::support::{ORDERS, Plan, World, get, until, until_some};
 
 const APPS: &str = "[[listener]]\nname = \"apps\"\naddress = \"127.0.0.1:0\"\n";
 
@@ -65,7 +65,9 @@ pub async fn remove(world: &World, address: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn net_1_a_listener_comes_and_goes_and_no_connection_is_taken_for_another_s() {
-    let world = World::start().await;
+    // An answer that takes two seconds has as many again to come to its end.
+    let grace = Plan::default().replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"4 s\"");
+    let world = World::with(grace).await;
     let caller = h1(&world);
     let on_apps = caller.connect(world.address()).await.unwrap();
     served(&world, &on_apps).await;
@@ -101,7 +103,7 @@ async fn net_1_a_listener_comes_and_goes_and_no_connection_is_taken_for_another_
     for session in [&asking, &idle, &h2] {
         served(&world, session).await;
     }
-    world.amazon.set(Scenario::SlowBody { bytes: 2_048, tick_ms: 40 });
+    world.amazon.set(Scenario::SlowBody { bytes: 8_192, tick_ms: 300 });
     let before = world.amazon.total();
     let slow = {
         let session = caller.connect(second_at).await.unwrap();
