@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::logs::eventually;
 use crate::support::{Plan, World, scratch, until};
-use receiver::{Credentials, Manner, Receiver, SECRET, free_port};
+use crate::upstream::nobody_s;
+use receiver::{Credentials, Manner, Receiver, SECRET};
 
 /// A folder for what targets need beside the world's.
 struct Desk {
@@ -35,7 +36,7 @@ impl Desk {
     }
 
     fn receiver(&self) -> Receiver {
-        Receiver::start(free_port(), Some(&self.credentials))
+        Receiver::anywhere(Some(&self.credentials))
     }
 
     fn webhook(&self, name: &str, port: u16, more: &str) -> String {
@@ -131,10 +132,10 @@ async fn mon_7_a_real_condition_is_told_signed_and_forgeries_are_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_7_a_target_that_was_down_is_told_everything_in_order_and_once() {
     let desk = Desk::new();
-    let (down, up) = (free_port(), desk.receiver());
+    let ((socket, down), up) = (nobody_s(), desk.receiver());
     let targets =
         desk.webhook("down", down.port(), "") + &desk.webhook("up", up.address.port(), "");
-    let world = World::with(Plan::default().fill("more", &targets)).await;
+    let world = World::with(Plan::default().fill("more", &targets).by_hand()).await;
     let mut expect = Vec::new();
     for nth in 0..50 {
         let kind = if nth % 2 == 0 { Kind::UpstreamFailing } else { Kind::UpstreamUntrusted };
@@ -151,7 +152,8 @@ async fn mon_7_a_target_that_was_down_is_told_everything_in_order_and_once() {
     until("the queue is shown", || status("down").waiting == 50 && status("up").waiting == 0).await;
     until("the failure is shown", || status("down").fault.is_some()).await;
     until("its age", || world.metric("sekisho_alarms_waiting{target=\"down\"}") == 50.0).await;
-    let receiver = Receiver::start(down, Some(&desk.credentials));
+    let receiver = Receiver::on(socket, Some(&desk.credentials));
+    world.advance(Duration::from_secs(300));
     until("it is told", || receiver.alarms().len() >= 50).await;
     raise(&world, Kind::UpstreamUnresolved, Severity::High, "afterwards");
     expect.push("afterwards".to_owned());

@@ -99,6 +99,16 @@ impl Receiver {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(address).unwrap();
+        Self::on(socket, credentials)
+    }
+
+    /// Where nobody else can be.
+    pub fn anywhere(credentials: Option<&Credentials>) -> Self {
+        Self::start(SocketAddr::from(([127, 0, 0, 1], 0)), credentials)
+    }
+
+    /// With a socket that was bound before.
+    pub fn on(socket: TcpSocket, credentials: Option<&Credentials>) -> Self {
         let listener = socket.listen(64).unwrap();
         let address = listener.local_addr().unwrap();
         let (manner, taken) = (Arc::new(Mutex::new(Manner::Takes)), Arc::default());
@@ -109,6 +119,11 @@ impl Receiver {
 
     pub fn behave(&self, manner: Manner) {
         *self.manner.lock() = manner;
+    }
+
+    /// How many there are of those.
+    pub fn count(&self) -> usize {
+        self.taken.lock().len()
     }
 
     /// Messages that were answered with success, in the order in which they came.
