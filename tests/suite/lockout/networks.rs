@@ -52,6 +52,7 @@ async fn acc_5_what_is_open_from_a_locked_network_is_cut_and_nobody_comes_from_t
         until("two are cut", || world.gateway.engine.open_connections() == 1).await;
         assert!(idle.call(get(ORDERS)).await.is_err());
         assert_eq!(elsewhere.call(get(ORDERS)).await.unwrap().status, 200);
+        until("it is told", || !world.events("connections-cut").is_empty()).await;
         let cuts = world.events("connections-cut");
         assert_eq!(cuts[0]["sekisho.cause"], "lock", "{cuts:?}");
 
