@@ -69,9 +69,17 @@ async fn mon_2_whoever_is_slowed_down_is_charged_when_it_is_its_turn() {
     assert!(world.reload(limited).await);
     lock(&world, Target::Identity(name("label-printer")), Step::Slow).await;
     let printer = world.printer();
-    let ask = || world.call(&printer, get(ORDERS));
-    let (first, second, third) = tokio::join!(ask(), ask(), ask());
-    assert_eq!([first, second, third].map(|reply| reply.status.as_u16()), [200; 3]);
+    let ask = async || world.call(&printer, get(ORDERS)).await.status.as_u16();
+    let mut told = [0; 3];
+    // A gateway that is held up for two turns charges three calls together, once. One that charged them as
+    // they come would refuse the third of each try.
+    for _try in 0..3 {
+        told = tokio::join!(ask(), ask(), ask()).into();
+        if told == [200; 3] {
+            break;
+        }
+    }
+    assert_eq!(told, [200; 3]);
     world.finish().await;
 }
 
