@@ -16,7 +16,9 @@ use sekisho::mock::{
 };
 use serde_json::Value;
 
-use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, error_of, get, holds, now, scratch};
+use crate::support::{
+    AUDIENCE, ISSUER, ORDERS, bearing, error_of, get, holds, log_text, now, scratch,
+};
 
 /// A copy of `conf/`, certificates for it, and a mock of Amazon.
 struct Example {
@@ -185,7 +187,7 @@ impl Served<'_> {
     /// Stops it; what it wrote names as many requests as there were, and nobody.
     async fn stopped(self, requests: usize) {
         self.gateway.stop().await;
-        let log = std::fs::read_to_string(self.example.dir.join("access.log")).unwrap();
+        let log = log_text(&self.example.dir);
         let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
         let count = lines.filter(|line| line["event.dataset"] == "sekisho.access").count();
         assert_eq!(count, requests, "{log}");
