@@ -142,6 +142,24 @@ impl Engine {
     /// # Errors
     /// See [`ActFault`]; with [`ActFault::Unkept`] the lock holds here all the same.
     pub async fn lock(&self, order: &LockOrder) -> Result<Reach, ActFault> {
+        let subject = self.impose(order)?;
+        self.kept(&[subject]).await
+    }
+
+    /// Ends every lock of a subject on the word of an operator; probation follows.
+    ///
+    /// # Errors
+    /// See [`ActFault`].
+    pub async fn unlock(&self, unlock: &Unlock) -> Result<Reach, ActFault> {
+        let subject = self.release(unlock)?;
+        self.kept(&[subject]).await
+    }
+
+    /// The part of [`lock`](Self::lock) that waits for nothing: it holds here, and is written down soon.
+    ///
+    /// # Errors
+    /// See [`ActFault`].
+    pub fn impose(&self, order: &LockOrder) -> Result<Subject, ActFault> {
         let now = self.clock.now();
         let subject = self.subject(&order.target)?;
         let until = order.lasts.map_or(Until::Released, |lasts| {
@@ -164,15 +182,14 @@ impl Engine {
             case: Some(&order.case),
             lasts: order.lasts,
         }));
-        let written = self.locks.write().await;
-        written.and_then(|written| written.about(&subject)).map_err(ActFault::Unkept)
+        Ok(subject)
     }
 
-    /// Ends every lock of a subject on the word of an operator; probation follows.
+    /// The same part of [`unlock`](Self::unlock).
     ///
     /// # Errors
     /// See [`ActFault`].
-    pub async fn unlock(&self, unlock: &Unlock) -> Result<Reach, ActFault> {
+    pub fn release(&self, unlock: &Unlock) -> Result<Subject, ActFault> {
         let now = self.clock.now();
         let subject = self.subject(&unlock.target)?;
         let Unlock { by, reason, case, .. } = unlock;
@@ -190,8 +207,23 @@ impl Engine {
             reason: Fixed::new(reason.as_str()),
             case,
         });
-        let written = self.locks.write().await;
-        written.and_then(|written| written.about(&subject)).map_err(ActFault::Unkept)
+        Ok(subject)
+    }
+
+    /// Returns when what was imposed and released can't be lost any more, and how far it has come: that of
+    /// these subjects which has come least.
+    ///
+    /// # Errors
+    /// [`ActFault::Unkept`]; it holds here all the same.
+    pub async fn kept(&self, subjects: &[Subject]) -> Result<Reach, ActFault> {
+        let written = self.locks.write().await.map_err(ActFault::Unkept)?;
+        let mut least = Reach::Everywhere;
+        for subject in subjects {
+            if written.about(subject).map_err(ActFault::Unkept)? == Reach::HereOnly {
+                least = Reach::HereOnly;
+            }
+        }
+        Ok(least)
     }
 
     /// What came before a release counts no more, on the gateway that was asked and on every other.

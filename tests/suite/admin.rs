@@ -1,6 +1,7 @@
 //! PRIV-3: the API of those who operate the gateway, through real TLS.
 mod acts;
 mod alarms;
+mod ended;
 mod exposure;
 mod keys;
 mod limits;

@@ -110,7 +110,7 @@ pub(super) fn ended_by(engine: &Engine, lock: &Listed) -> OperatorAct {
     }
 }
 
-impl Call<'_> {
+impl Call {
     /// Does it, or has it wait for a second person.
     pub(super) async fn act(&self, asked: Asked) -> Result<ActOut, Fault> {
         let done = self.act_or_wait(&asked).await;
@@ -147,7 +147,7 @@ impl Call<'_> {
     }
 
     pub(super) async fn confirm(&self, id: PendingId) -> Result<ActOut, Fault> {
-        let pending = self.state.pending.lock().confirm(id, self.who, self.now);
+        let pending = self.state.pending.lock().confirm(id, &self.who, self.now);
         let pending = pending.inspect_err(|fault| self.refused("confirm", *fault, None))?;
         let Pending { asked, by, .. } = pending;
         let done = self.confirmed(&asked, &by).await;
@@ -170,7 +170,7 @@ impl Call<'_> {
     }
 
     pub(super) fn withdraw(&self, id: PendingId) -> Result<ActOut, Fault> {
-        let pending = self.state.pending.lock().withdraw(id, self.who, self.now);
+        let pending = self.state.pending.lock().withdraw(id, &self.who, self.now);
         let pending = pending.inspect_err(|fault| self.refused("withdraw", *fault, None))?;
         self.tell(&Told {
             act: Fixed::new(pending.asked.act.as_str()),
@@ -207,22 +207,22 @@ impl Call<'_> {
             });
             return Ok(ActOut { reload: Some(reload), ..answer(asked, "done") });
         }
-        let (mut done, mut unkept, mut reach) = (0_usize, false, Reach::Everywhere);
-        let mut first = None;
+        // All of them first: the last must not stay open until the first is written down.
+        let (mut done, mut first) = (Vec::new(), None);
         for subject in &asked.subjects {
-            match perform_one(engine, asked, subject, by).await {
-                Ok(Reach::Everywhere) => done += 1,
-                Ok(Reach::HereOnly) => (done, reach) = (done + 1, Reach::HereOnly),
-                Err(ActFault::Unkept(_)) => {
-                    (done, unkept, reach) = (done + 1, true, Reach::HereOnly);
-                }
+            match perform_one(engine, asked, subject, by) {
+                Ok(subject) => done.push(subject),
                 Err(fault) => first = first.or(Some(fault)),
             }
         }
-        if done == 0 {
+        if done.is_empty() {
             return Err(first.map_or(Fault::TargetUnknown, of_engine));
         }
-        let outcome = if unkept { "unkept" } else { "done" };
+        let (outcome, reach) = match engine.kept(&done).await {
+            Ok(Reach::Everywhere) => ("done", "everywhere"),
+            Ok(Reach::HereOnly) => ("done", "here"),
+            Err(_unkept) => ("unkept", "here"),
+        };
         self.tell(&Told {
             act: Fixed::new(asked.act.as_str()),
             outcome: Fixed::new(outcome),
@@ -230,10 +230,6 @@ impl Call<'_> {
             asked: Some(asked),
             asked_by,
         });
-        let reach = match reach {
-            Reach::Everywhere => "everywhere",
-            Reach::HereOnly => "here",
-        };
         Ok(ActOut { reach: Some(reach.into()), ..answer(asked, outcome) })
     }
 
@@ -249,19 +245,17 @@ impl Call<'_> {
     }
 }
 
-async fn perform_one(
+fn perform_one(
     engine: &Engine,
     asked: &Asked,
     subject: &Subject,
     by: &Name,
-) -> Result<Reach, ActFault> {
+) -> Result<Subject, ActFault> {
     let target = Target::Listed(subject.clone());
     let (by, case) = (by.clone(), asked.case.clone());
     match asked.how {
-        How::Hold { step, lasts } => {
-            engine.lock(&LockOrder { target, step, lasts, by, case }).await
-        }
-        How::Release(reason) => engine.unlock(&Unlock { target, by, reason, case }).await,
+        How::Hold { step, lasts } => engine.impose(&LockOrder { target, step, lasts, by, case }),
+        How::Release(reason) => engine.release(&Unlock { target, by, reason, case }),
         // It has no subject.
         How::Reload { .. } => Err(ActFault::Unknown),
     }

@@ -61,7 +61,11 @@ impl Api {
         let door = Arc::new(Door {
             metrics: engine.metrics.listener(&name),
             turned: Turned::default(),
-            state: State { engine, pending: parking_lot::Mutex::default(), pace: Pace::default() },
+            state: Arc::new(State {
+                engine,
+                pending: parking_lot::Mutex::default(),
+                pace: Pace::default(),
+            }),
             name,
         });
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -122,7 +126,7 @@ impl Drop for Open<'_> {
 
 struct Door {
     name: Name,
-    state: State,
+    state: Arc<State>,
     turned: Turned,
     metrics: ListenerMetrics,
 }

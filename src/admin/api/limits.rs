@@ -79,7 +79,7 @@ enum Names {
     Counted,
 }
 
-impl Call<'_> {
+impl Call {
     pub(super) async fn limits(&self, query: &Query<'_>) -> Result<Paged<LimitsOut>, Fault> {
         let engine = &self.state.engine;
         let all = engine.count_operations();

@@ -66,7 +66,7 @@ impl<'q> Query<'q> {
     }
 }
 
-impl Call<'_> {
+impl Call {
     pub(super) fn gateway(&self) -> GatewayOut {
         let view = self.state.engine.view_gateway();
         let pending = self.state.pending.lock().all(self.now).count();
@@ -86,7 +86,7 @@ impl Call<'_> {
         MeOut {
             operator: (&self.who.name).into(),
             role: self.who.role.as_str().into(),
-            may: acts_of(self.who),
+            may: acts_of(&self.who),
         }
     }
 

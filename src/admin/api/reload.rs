@@ -11,7 +11,7 @@ use crate::base::Name;
 use crate::config::OperatorAct;
 use crate::engine::{Again, Order, Outcome, Preview, Print, ReloadFault, Trigger, Why, Widening};
 
-impl Call<'_> {
+impl Call {
     pub(super) fn trial(&self) -> TrialOut {
         TrialOut::from(&self.state.engine.view_trial())
     }

@@ -44,10 +44,11 @@ pub(super) struct Shown {
 }
 
 /// A request of somebody who is known.
-pub(super) struct Call<'c> {
-    pub(super) state: &'c State,
-    pub(super) live: &'c Live,
-    pub(super) who: &'c OperatorSettings,
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) state: Arc<State>,
+    pub(super) live: Arc<Live>,
+    pub(super) who: OperatorSettings,
     pub(super) request: RequestId,
     pub(super) now: Moment,
 }
@@ -70,14 +71,14 @@ impl From<Fault> for Refusal {
 
 /// Answers one request.
 pub(super) async fn answer(
-    state: &State,
+    state: &Arc<State>,
     shown: &Shown,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let engine = &state.engine;
     let (now, live) = (engine.clock.now(), engine.live());
     let id = engine.ids.issue(now);
-    let mut response = match answer_or_refuse(state, shown, request, &live, (id, now)).await {
+    let mut response = match answer_or_refuse(state, shown, request, live, (id, now)).await {
         Ok(response) => response,
         Err(refusal) => problem(&refusal, id),
     };
@@ -90,19 +91,19 @@ pub(super) async fn answer(
 }
 
 async fn answer_or_refuse(
-    state: &State,
+    state: &Arc<State>,
     shown: &Shown,
     request: Request<Incoming>,
-    live: &Live,
+    live: Arc<Live>,
     (id, now): (RequestId, Moment),
 ) -> Result<Response<Full<Bytes>>, Refusal> {
-    let who = known(live, shown, now).inspect_err(|fault| {
+    let who = known(&live, shown, now).cloned().inspect_err(|fault| {
         if let Some(count) = state.pace.tell_of_stranger(now) {
             tell_of_stranger(&state.engine, *fault, count, id);
         }
     })?;
-    let call = Call { state, live, who, request: id, now };
-    if !state.pace.admits(&who.name, now) {
+    let call = Call { state: Arc::clone(state), live, who, request: id, now };
+    if !state.pace.admits(&call.who.name, now) {
         return Err(Fault::TooFast.into());
     }
     let (head, body) = request.into_parts();
@@ -113,7 +114,7 @@ async fn answer_or_refuse(
         }
         Found::Nothing => return Err(Fault::PathUnknown.into()),
     };
-    if who.role < route.does.role() {
+    if call.who.role < route.does.role() {
         call.refused(route.does.as_str(), Fault::Role, None);
         return Err(Fault::Role.into());
     }
@@ -171,7 +172,7 @@ async fn read_body(
     tokio::time::timeout(BODY_WITHIN, read).await.map_err(|_elapsed| Fault::BodyTooSlow)?
 }
 
-impl Call<'_> {
+impl Call {
     async fn dispatch(
         &self,
         route: &Route,
@@ -201,10 +202,13 @@ impl Call<'_> {
             Does::Kill => self.act_on(route, body, |body| acts::kill(engine, body)).await,
             Does::Unlock => self.act_on(route, body, |body| acts::unlock(engine, body)).await,
             Does::Reload => {
-                let body = self.body_of(route, body)?;
-                done(&self.reload(&body).await?)
+                let (call, body) = (self.clone(), self.body_of(route, body)?);
+                done(&to_its_end(async move { call.reload(&body).await }).await?)
             }
-            Does::Confirm => done(&self.confirm(self.pending_id(place, route)?).await?),
+            Does::Confirm => {
+                let (call, id) = (self.clone(), self.pending_id(place, route)?);
+                done(&to_its_end(async move { Ok(call.confirm(id).await?) }).await?)
+            }
             Does::Withdraw => done(&self.withdraw(self.pending_id(place, route)?)?),
         }
     }
@@ -218,7 +222,8 @@ impl Call<'_> {
         let body = self.body_of(route, body)?;
         let told = |fault: &Fault| self.refused(route.does.as_str(), *fault, None);
         let asked = asked(&body).inspect_err(told)?;
-        done(&self.act(asked).await?)
+        let call = self.clone();
+        done(&to_its_end(async move { Ok(call.act(asked).await?) }).await?)
     }
 
     fn body_of<B: DeserializeOwned>(&self, route: &Route, body: &Bytes) -> Result<B, Refusal> {
@@ -263,6 +268,14 @@ impl Call<'_> {
             }
         }
     }
+}
+
+/// An act is done whole and has its record, even if the connection that it came by ends in the middle.
+async fn to_its_end(
+    act: impl Future<Output = Result<ActOut, Refusal>> + Send + 'static,
+) -> Result<ActOut, Refusal> {
+    // Its panic, if it had one, was counted.
+    tokio::spawn(act).await.unwrap_or_else(|_panicked| Err(Fault::Internal.into()))
 }
 
 fn tell_of_stranger(engine: &Engine, fault: Fault, count: u64, request: RequestId) {
