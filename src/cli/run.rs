@@ -448,7 +448,8 @@ impl Signals {
         })
     }
 
-    /// Waits for the end of something, during which signals are for another process.
+    /// Waits for the end of something, during which signals are for another process. That may have ended, and
+    /// this one go on instead: what they ask for is noted as well.
     async fn passed_on<T>(
         &mut self,
         to: &Reach,
@@ -458,8 +459,14 @@ impl Signals {
         loop {
             tokio::select! {
                 ended = &mut end => return ended,
-                _ = self.term.recv() => to.pass_on(Sent::TERM),
-                _ = self.int.recv() => to.pass_on(Sent::TERM),
+                _ = self.term.recv() => {
+                    what.stop = true;
+                    to.pass_on(Sent::TERM);
+                }
+                _ = self.int.recv() => {
+                    what.stop = true;
+                    to.pass_on(Sent::TERM);
+                }
                 _ = self.reload.recv() => {
                     what.reload = true;
                     to.pass_on(Sent::HUP);

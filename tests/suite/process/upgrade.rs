@@ -7,6 +7,7 @@ mod records;
 mod shared;
 mod slow;
 mod steady;
+mod stopped;
 mod streams;
 mod told;
 

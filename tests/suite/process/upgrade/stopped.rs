@@ -1,0 +1,44 @@
+//! The gateway is told to stop in the middle of an upgrade.
+use rustix::process::{Signal, test_kill_process};
+use sekisho::store::{Embedded, Gateway};
+
+use super::super::Place;
+use super::steady::DIES;
+use super::{Line, pid_of, program};
+use crate::logs::eventually;
+use crate::support::now;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_stop_that_comes_while_everything_is_taken_back_is_not_lost() {
+    let place = Place::new().await;
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\""));
+    let die = place.dir.join("die");
+    let dies = program(&place, "dies", &DIES.replace("{die}", die.to_str().unwrap()));
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut line = Line::start(&place).await;
+        let first = line.pid;
+        line.upgrade(&place, &["--binary", &dies]).await;
+        // While it is open here it can't be had back, which is tried once a second.
+        let state = Embedded::open(&place.dir.join("state"), Gateway(1), now()).unwrap();
+        std::fs::write(&die, "").unwrap();
+        let dead = pid_of(line.pid);
+        eventually("its end is seen", || test_kill_process(dead).is_err().then_some(())).await;
+        line.all.retain(|pid| *pid == first);
+        line.first.signal(signal);
+        eventually("the signal is there", || taken(first, signal).then_some(())).await;
+        drop(state);
+        line.ended(first).await;
+        std::fs::remove_file(&die).unwrap();
+    }
+    let actions = place.actions();
+    let count = |wanted: &str| actions.iter().filter(|action| *action == wanted).count();
+    assert_eq!((count("upgrade-done"), count("upgrade-failed"), count("stopped")), (2, 2, 2));
+}
+
+/// Whether the system has handed a signal to a process.
+fn taken(pid: u32, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let pending = pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    pending.is_none_or(|bits| bits & (1 << (signal.as_raw() - 1)) == 0)
+}
