@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(3_600);
 /// Keeps it up to date until the gateway stops.
 pub(in crate::cli) async fn follow(engine: Arc<Engine>, mut stopped: watch::Receiver<bool>) {
     loop {
-        keep(&engine);
+        keep(&engine).await;
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -24,7 +24,13 @@ pub(in crate::cli) async fn follow(engine: Arc<Engine>, mut stopped: watch::Rece
 }
 
 /// A record that can't be written is told of, and an older one stays.
-pub(in crate::cli) fn keep(engine: &Engine) {
+pub(in crate::cli) async fn keep(engine: &Arc<Engine>) {
+    let engine = Arc::clone(engine);
+    // The disk may take longer than callers can wait for a worker of theirs. Its panic would be counted.
+    let _written = tokio::task::spawn_blocking(move || write(&engine)).await;
+}
+
+fn write(engine: &Engine) {
     let live = engine.live();
     let now = engine.steady_now().unix_secs();
     let Some(record) = live.snapshot.permit.clock_record(now) else { return };

@@ -286,7 +286,7 @@ impl Running {
         self.sockets.close(|_| true).await;
         let state = self.state.get_mut();
         Box::pin(state.close(&self.engine)).await;
-        permit::clock::keep(&self.engine);
+        permit::clock::keep(&self.engine).await;
         self.end_log().await;
     }
 

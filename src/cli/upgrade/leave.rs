@@ -190,7 +190,7 @@ async fn exchange(
     };
     // By this the new process judges the permit: what ended here does not begin anew there, whatever
     // became of the clock meanwhile (TLS-3).
-    permit::clock::keep(&running.engine);
+    permit::clock::keep(&running.engine).await;
     let begun_with = texts.clone();
     let mut started = Started::start((running, texts), order, config, recall).await?;
     if let Err(fault) = started.expect(&Word::Prepared, "prepared").await {

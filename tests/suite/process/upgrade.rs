@@ -6,6 +6,7 @@ mod passed;
 mod records;
 mod shared;
 mod slow;
+mod slow_disk;
 mod steady;
 mod stopped;
 mod streams;
