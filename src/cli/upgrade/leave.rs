@@ -140,9 +140,8 @@ struct Started {
     child: Child,
     link: Link,
     within: Duration,
-    recall: watch::Receiver<Recall>,
-    /// By what it is taken back.
-    heeds: Recall,
+    /// By what it is taken back; none once it may have callers.
+    recall: Option<watch::Receiver<Recall>>,
     errors: tokio::task::JoinHandle<()>,
 }
 
@@ -186,7 +185,7 @@ async fn exchange(
     };
     let (hold, texts) = tokio::select! {
         ready = ready => ready?,
-        recall = recalled(&mut recall, Recall::Files) => return Err(Fault::of(recall)),
+        recall = recalled(&mut recall) => return Err(Fault::of(recall)),
     };
     // By this the new process judges the permit: what ended here does not begin anew there, whatever
     // became of the clock meanwhile (TLS-3).
@@ -209,8 +208,8 @@ async fn exchange(
         }
         started.say(&Word::Go).await?;
         started.expect(&Word::Ready, "ready").await?;
-        // From here on it may have callers, and reads what changes by itself.
-        (started.within, started.heeds) = (SERVE_MAX, Recall::Stop);
+        // From here on it may have callers, reads what changes by itself, and is told to stop in order.
+        (started.within, started.recall) = (SERVE_MAX, None);
         started.say(&Word::Serve).await?;
         started.expect(&Word::Serving, "serving").await
     };
@@ -287,8 +286,8 @@ impl Started {
             introduce((running, texts), &ours).and_then(|()| Link::over(ours.try_clone()?));
         let error = match greeted {
             Ok(link) => {
-                let (within, heeds) = (order.within, Recall::Files);
-                return Ok(Self { child, link, within, recall, heeds, errors });
+                let (within, recall) = (order.within, Some(recall));
+                return Ok(Self { child, link, within, recall, errors });
             }
             Err(error) => error,
         };
@@ -313,11 +312,17 @@ impl Started {
 
     /// Waits for the one word that comes next.
     async fn expect(&mut self, wanted: &Word, step: &'static str) -> Result<(), Fault> {
+        let recall = async {
+            match &mut self.recall {
+                Some(recall) => recalled(recall).await,
+                None => std::future::pending().await,
+            }
+        };
         let heard = tokio::select! {
             biased;
             heard = self.link.hearing.hear() => heard,
             () = tokio::time::sleep(self.within) => return Err(Fault::Late(step)),
-            recall = recalled(&mut self.recall, self.heeds) => return Err(Fault::of(recall)),
+            recall = recall => return Err(Fault::of(recall)),
         };
         match heard {
             Ok(word) if word == *wanted => Ok(()),
@@ -336,9 +341,9 @@ impl Started {
     }
 }
 
-/// Returns when this or more came in between, or nobody is there any more who could wait for it.
-async fn recalled(recall: &mut watch::Receiver<Recall>, least: Recall) -> Recall {
-    recall.wait_for(|recall| *recall >= least).await.map_or(Recall::Stop, |recall| *recall)
+/// Returns when something came in between, or nobody is there any more who could wait for it.
+async fn recalled(recall: &mut watch::Receiver<Recall>) -> Recall {
+    recall.wait_for(|recall| *recall > Recall::None).await.map_or(Recall::Stop, |recall| *recall)
 }
 
 /// Of a process that does not speak any more, its exit code, if that comes.

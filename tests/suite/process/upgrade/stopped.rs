@@ -4,7 +4,7 @@ use sekisho::store::{Embedded, Gateway};
 
 use super::super::Place;
 use super::steady::DIES;
-use super::{Line, pid_of, program};
+use super::{Line, pid_of, program, text, upgrade};
 use crate::logs::eventually;
 use crate::support::now;
 
@@ -41,4 +41,31 @@ fn taken(pid: u32, signal: Signal) -> bool {
     let pending = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
     let pending = pending.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
     pending.is_none_or(|bits| bits & (1 << (signal.as_raw() - 1)) == 0)
+}
+
+/// Says that it serves when it may, as one does that has many callers at once, and ends in order.
+const SERVES: &str = "#!/bin/sh\ntrap 'touch {here}/ended; exit 0' TERM\nread hello\n\
+    echo '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\nread serve\ntouch {here}/serves\n\
+    while [ ! -e {here}/may ]; do sleep 0.3; done\necho '\"serving\"' >&0\n\
+    while :; do sleep 0.05; done\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_a_stop_waits_for_a_process_that_serves_already() {
+    let place = Place::new().await;
+    let mut line = Line::start(&place).await;
+    let here = place.dir.to_str().unwrap();
+    let serves = program(&place, "new", &SERVES.replace("{here}", here));
+    let there = |name: &str| place.dir.join(name).exists();
+    let words = ["--binary", serves.as_str()];
+    let stop = async {
+        eventually("it serves", || there("serves").then_some(())).await;
+        line.first.signal(Signal::TERM);
+        std::fs::write(place.dir.join("may"), "").unwrap();
+    };
+    let (output, ()) = tokio::join!(upgrade(&place, &words), stop);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    line.ended(line.pid).await;
+    assert!(there("ended"), "it was told to end, and did so by itself");
+    let actions = place.actions();
+    assert!(!actions.contains(&"upgrade-failed".to_owned()), "{actions:?}");
 }
