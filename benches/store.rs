@@ -9,8 +9,8 @@ use divan::{Bencher, black_box};
 use sekisho::base::{Clock, Name, Secret};
 use sekisho::store::bucket::{Asked, grant};
 use sekisho::store::{
-    Ask, Embedded, Gateway, KeyId, LeaseKey, LockKey, LockRecord, Metered, Rate, Register, Scope,
-    SharedSecret, Store as _,
+    Ask, Blob, BlobKey, Embedded, Gateway, KeyId, LeaseKey, LockKey, LockRecord, Metered, Rate,
+    Register, Scope, SharedSecret, Shelf, Store as _,
 };
 use tokio::runtime::Runtime;
 
@@ -127,6 +127,23 @@ fn locks_put_by_512_callers(bencher: Bencher<'_, '_>) {
             }
             calls.join_all().await;
         });
+    });
+}
+
+/// So many pieces of memory of a kilobyte, on disk: as many as a round writes down in one commit, which
+/// a lock that comes meanwhile waits for.
+#[divan::bench(args = [1_u32, 512, 4_096], sample_count = 20, sample_size = 1)]
+fn blobs_put_together(bencher: Bencher<'_, '_>, pieces: u32) {
+    let bench = Bench::new("blobs");
+    let mut version = 0;
+    bencher.counter(pieces).bench_local(|| {
+        version += 1;
+        let blob = |part| Blob {
+            key: BlobKey { shelf: Shelf::Baseline, id: lock(u64::from(part), 1).key.id, part: 0 },
+            state: Register { version, rank: 1, value: vec![7; 1_000] },
+        };
+        let blobs: Arc<[Blob]> = (0..pieces).map(blob).collect();
+        bench.runtime.block_on(bench.store().put_blobs(blobs)).unwrap();
     });
 }
 

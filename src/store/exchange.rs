@@ -107,6 +107,13 @@ impl Store for Exchange {
         self.now().put_blob(blob).await
     }
 
+    async fn put_blobs(
+        &self,
+        blobs: Arc<[Blob]>,
+    ) -> Result<Vec<Result<Put, StoreFault>>, StoreFault> {
+        self.now().put_blobs(blobs).await
+    }
+
     async fn blob(&self, key: BlobKey) -> Result<Option<Register>, StoreFault> {
         self.now().blob(key).await
     }

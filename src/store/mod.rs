@@ -165,7 +165,8 @@ pub struct Meta {
 }
 
 /// The verbs. Nothing here is called while a request waits, except [`lease`](Self::lease) where a
-/// gateway has no unit of a quota.
+/// gateway has no unit of a quota. None has a default: a store in front of another would have that one
+/// in place of the other's.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Merges locks into what is known and returns when they can't be lost any more. At most
@@ -205,13 +206,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn put_blobs(
         &self,
         blobs: Arc<[Blob]>,
-    ) -> Result<Vec<Result<Put, StoreFault>>, StoreFault> {
-        let mut outcomes = Vec::with_capacity(blobs.len());
-        for blob in blobs.iter() {
-            outcomes.push(self.put_blob(blob).await);
-        }
-        Ok(outcomes)
-    }
+    ) -> Result<Vec<Result<Put, StoreFault>>, StoreFault>;
 
     async fn blob(&self, key: BlobKey) -> Result<Option<Register>, StoreFault>;
 
@@ -241,14 +236,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn flush(&self) -> Result<(), StoreFault>;
 
     /// Records that came from a server and that no gateway wrote, since the start.
-    fn forged(&self) -> u64 {
-        0
-    }
+    fn forged(&self) -> u64;
 
     /// Whether there are locks that have not come as far as they should, for want of room.
-    fn lacks_room(&self) -> bool {
-        false
-    }
+    fn lacks_room(&self) -> bool;
 
     /// Whether the store can be had, and if not, why.
     fn condition(&self) -> tokio::sync::watch::Receiver<Condition>;

@@ -212,6 +212,9 @@ impl Store for Embedded {
         &self,
         blobs: Arc<[Blob]>,
     ) -> Result<Vec<Result<Put, StoreFault>>, StoreFault> {
+        if blobs.is_empty() {
+            return Ok(Vec::new());
+        }
         let size = blobs.iter().map(|blob| 64_usize.saturating_add(blob.state.value.len())).sum();
         self.writer.run(size, move |txn, _| work::put_blobs(txn, &blobs)).await
     }
@@ -273,6 +276,14 @@ impl Store for Embedded {
 
     async fn flush(&self) -> Result<(), StoreFault> {
         self.writer.run(0, |_, _| Ok(Ok(()))).await
+    }
+
+    fn forged(&self) -> u64 {
+        0
+    }
+
+    fn lacks_room(&self) -> bool {
+        false
     }
 
     fn condition(&self) -> watch::Receiver<Condition> {

@@ -65,6 +65,7 @@ pub(super) async fn all(store: &dyn Store) -> Vec<LockRecord> {
 struct Disk {
     bytes: Arc<InMemoryBackend>,
     full: Arc<AtomicBool>,
+    synced: Arc<AtomicU32>,
 }
 
 impl Disk {
@@ -96,6 +97,7 @@ impl StorageBackend for Disk {
 
     fn sync_data(&self) -> Result<(), io::Error> {
         self.room()?;
+        self.synced.fetch_add(1, Ordering::SeqCst);
         self.bytes.sync_data()
     }
 
@@ -134,6 +136,33 @@ async fn acc_2_a_full_disk_is_told_and_heals() {
     store.put_locks(&[lock(3, 1)]).await.unwrap();
     assert!(all(&store).await.contains(&lock(3, 1)));
     assert!(bell.rung().await);
+}
+
+/// Also in the way in which the engine has its store.
+#[tokio::test]
+async fn mon_2_blobs_that_are_put_together_reach_the_disk_together() {
+    let disk = Disk::default();
+    found(&Database::builder().create_with_backend(disk.clone()).unwrap()).unwrap();
+    let again = disk.clone();
+    let file = Embedded::start(Box::new(move || again.open()), None, Gateway(1), NOW).unwrap();
+    let store = Exchange::new(Arc::new(file));
+    let blob = |part| Blob {
+        key: BlobKey { shelf: Shelf::Quota, id: KeyId::SOLE, part },
+        state: Register { version: 1, rank: 1, value: vec![7; 100] },
+    };
+    let syncs = async |parts: std::ops::Range<u32>| {
+        let before = disk.synced.load(Ordering::SeqCst);
+        for outcome in store.put_blobs(parts.map(blob).collect()).await.unwrap() {
+            assert_eq!(outcome, Ok(Put::Stored));
+        }
+        disk.synced.load(Ordering::SeqCst) - before
+    };
+    assert_eq!(syncs(0..0).await, 0, "nothing costs nothing");
+    let one = syncs(0..1).await;
+    assert!(one > 0);
+    let many = syncs(1..513).await;
+    // The file may grow.
+    assert!(many <= 2 * one, "{many} times to the disk, {one} for one alone");
 }
 
 /// Work that finds no room is refused at once; what has found room is done.

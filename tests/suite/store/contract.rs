@@ -1,11 +1,12 @@
 //! What every store does alike.
 use std::slice;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sekisho::store::{
-    ALARM_MAX, ALARMS_MAX, Ask, Blob, BlobKey, CounterKey, Cursor, Holder, LOCK_VALUE_MAX,
-    LeaseKey, LockRecord, Metered, PAGE_MAX, Put, RANK_RELEASED, Rate, Reach, Register, Shared,
-    Shelf, Store, StoreFault, Tallied, VALUE_MAX,
+    ALARM_MAX, ALARMS_MAX, Ask, Blob, BlobKey, CounterKey, Cursor, Exchange, Holder,
+    LOCK_VALUE_MAX, LeaseKey, LockRecord, Metered, PAGE_MAX, Put, RANK_RELEASED, Rate, Reach,
+    Register, Shared, Shelf, Store, StoreFault, Tallied, VALUE_MAX,
 };
 
 use super::redis::Server;
@@ -31,6 +32,12 @@ async fn acc_2_shared_store_keeps_the_contract() {
     let shared = Shared::start(embedded(&dir, 1), server.settings(1)).await.unwrap();
     sound(&shared).await;
     holds(&shared).await;
+}
+
+#[tokio::test]
+async fn acc_2_exchanged_store_keeps_the_contract() {
+    let dir = Scratch::new();
+    holds(&Exchange::new(Arc::new(embedded(&dir, 1)))).await;
 }
 
 async fn holds(store: &dyn Store) {
@@ -255,6 +262,15 @@ async fn blobs_are_versioned_and_in_order(store: &dyn Store) {
         assert_eq!(store.scan_blobs(Shelf::Ledger, None).await, Ok(Vec::new()));
     }
     assert_eq!(store.put_blob(&Blob { key: aside, ..blob(7, 1, 5) }).await, Ok(Put::Stored));
+    assert_eq!(store.put_blobs(Arc::default()).await, Ok(Vec::new()));
+    // Each by itself, and told of in the order in which they are given.
+    let some = [blob(501, 2, 5), blob(0, 1, 9), blob(502, 1, VALUE_MAX + 1), blob(500, 2, 6)];
+    let outcomes = [Ok(Put::Stored), Ok(Put::Stale), Err(StoreFault::TooLarge), Ok(Put::Stored)];
+    assert_eq!(store.put_blobs(Arc::new(some)).await, Ok(outcomes.to_vec()));
+    for (part, size) in [(500, Some(6)), (501, Some(5)), (502, None), (0, Some(VALUE_MAX))] {
+        let state = store.blob(key(part)).await.unwrap();
+        assert_eq!(state.map(|state| state.value.len()), size);
+    }
 }
 
 async fn alarms_wait_in_order(store: &dyn Store) {
