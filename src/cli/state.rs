@@ -116,7 +116,7 @@ impl Opened {
         });
     }
 
-    /// Ends those who look after the store.
+    /// Ends those who look after the store. What one of them was writing is written with the rest.
     async fn rest(&mut self) {
         self.rest.send_replace(true);
         let ended = async { while self.keepers.join_next().await.is_some() {} };

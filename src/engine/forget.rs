@@ -44,7 +44,8 @@ impl Memory {
         }
         // Known again, or gone.
         changes.extend(notes.into_keys().map(|key| Piece { key, value: Vec::new() }));
-        let _tomorrow = self.write(changes, &mut Saved::default()).await;
+        // What can't be written is found again at the next look.
+        self.write(&mut changes, &mut Saved::default()).await;
         Ok(forgotten)
     }
 

@@ -110,7 +110,7 @@ pub struct Memory {
     /// The last version that was given or seen. Above every version in the store once all of it was
     /// loaded, so that what is written wins over what is there.
     version: AtomicU64,
-    /// Pieces that could not be written; asked for no more until they are.
+    /// Pieces that the sources gave and that are not written yet; they are asked for no more until then.
     unwritten: tokio::sync::Mutex<Vec<Piece>>,
 }
 
@@ -159,69 +159,67 @@ impl Memory {
     }
 
     /// Writes down what has changed. Returns when it is on disk, or can't be now; what could not be
-    /// written is tried again at the next call.
+    /// written is tried again at the next call, and so is what was in hand if nobody waited for the end.
     pub async fn save(&self, sources: &[&dyn Source], now: Moment) -> Saved {
         let mut saved = Saved::default();
         let mut unwritten = self.unwritten.lock().await;
-        let left = std::mem::take(&mut *unwritten);
-        *unwritten = self.write(left, &mut saved).await;
+        self.write(&mut unwritten, &mut saved).await;
         for source in sources {
             while unwritten.is_empty() {
-                let pieces = source.changed(PIECES_AT_ONCE, now);
-                if pieces.is_empty() {
+                *unwritten = source.changed(PIECES_AT_ONCE, now);
+                if unwritten.is_empty() {
                     break;
                 }
-                *unwritten = self.write(pieces, &mut saved).await;
+                self.write(&mut unwritten, &mut saved).await;
             }
         }
-        saved.waiting = saved.waiting.filter(|_| !unwritten.is_empty());
         saved
     }
 
-    /// Writes these and gives back what could not be written.
-    pub(super) async fn write(&self, pieces: Vec<Piece>, saved: &mut Saved) -> Vec<Piece> {
-        let mut left = Vec::new();
-        let mut rest = pieces.into_iter().peekable();
-        while rest.peek().is_some() {
+    /// Writes these. Each stays among them until it is written, also if nobody waits for the end.
+    pub(super) async fn write(&self, pieces: &mut Vec<Piece>, saved: &mut Saved) {
+        let (mut stay, mut waits) = (0, None);
+        while stay < pieces.len() {
             let (mut blobs, mut bytes) = (Vec::new(), 0_usize);
             let mut ending = JoinSet::new();
-            while bytes < BYTES_AT_ONCE
-                && let Some(Piece { key, value }) = rest.next()
-            {
+            for Piece { key, value } in pieces.iter().skip(stay) {
+                if bytes >= BYTES_AT_ONCE {
+                    break;
+                }
                 bytes = bytes.saturating_add(value.len());
                 if value.is_empty() {
-                    let store = Arc::clone(&self.store);
+                    let (store, key) = (Arc::clone(&self.store), *key);
                     ending.spawn(async move { (key, store.forget_blob(key).await) });
                 } else {
-                    let state = Register { version: self.next_version(), rank: RANK, value };
-                    blobs.push(Blob { key, state });
+                    let (version, value) = (self.next_version(), value.clone());
+                    blobs.push(Blob { key: *key, state: Register { version, rank: RANK, value } });
                 }
             }
+            let group = stay..stay.saturating_add(blobs.len()).saturating_add(ending.len());
             // All that is asked by now shares a transaction.
-            self.put(blobs.into(), &mut left, saved).await;
+            let mut left = self.put(blobs.into(), saved).await;
             while let Some(ended) = ending.join_next().await {
                 // A piece whose task panicked is given again when it changes.
                 let Ok((key, outcome)) = ended else { continue };
                 match outcome {
                     Ok(()) => saved.written = saved.written.saturating_add(1),
-                    Err(fault) => {
-                        left.push(Piece { key, value: Vec::new() });
-                        saved.waiting = Some((left.len(), fault));
-                    }
+                    Err(fault) => left.push((Piece { key, value: Vec::new() }, fault)),
                 }
             }
+            stay = stay.saturating_add(left.len());
+            waits = left.last().map(|(_, fault)| *fault).or(waits);
+            pieces.splice(group, left.into_iter().map(|(piece, _)| piece));
         }
-        left
+        saved.waiting = waits.map(|fault| (pieces.len(), fault));
     }
 
-    async fn put(&self, blobs: Arc<[Blob]>, left: &mut Vec<Piece>, saved: &mut Saved) {
-        if blobs.is_empty() {
-            return;
-        }
+    /// What of these could not be written, and why.
+    async fn put(&self, blobs: Arc<[Blob]>, saved: &mut Saved) -> Vec<(Piece, StoreFault)> {
         let outcomes = match self.store.put_blobs(Arc::clone(&blobs)).await {
             Ok(outcomes) => outcomes,
             Err(fault) => vec![Err(fault); blobs.len()],
         };
+        let mut left = Vec::new();
         for (blob, outcome) in blobs.iter().zip(outcomes) {
             let fault = match outcome {
                 Ok(Put::Stored) => {
@@ -242,9 +240,9 @@ impl Memory {
                 }
                 Err(fault) => fault,
             };
-            left.push(Piece { key: blob.key, value: blob.state.value.clone() });
-            saved.waiting = Some((left.len(), fault));
+            left.push((Piece { key: blob.key, value: blob.state.value.clone() }, fault));
         }
+        left
     }
 
     fn next_version(&self) -> u64 {
@@ -255,13 +253,16 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::future::poll_fn;
     use std::path::PathBuf;
+    use std::pin::pin;
     use std::sync::atomic::AtomicU32;
+    use std::task::Poll;
 
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::store::{Embedded, Gateway, VALUE_MAX};
+    use crate::store::{Embedded, Exchange, Gateway, VALUE_MAX};
 
     const NOW: Moment = Moment::new(1_800_000_000_000, 0);
 
@@ -371,5 +372,89 @@ mod tests {
         assert_eq!(memory.save(&[&notes], NOW).await.waiting, Some((1, StoreFault::Busy)));
         assert_eq!(memory.save(&[&notes], NOW).await, Saved { written: 1, ..Saved::default() });
         assert_eq!(store.blob(key(1)).await.unwrap().unwrap().value, b"mine");
+    }
+
+    #[tokio::test]
+    async fn mon_2_of_many_pieces_those_that_could_not_be_written_are_written_next() {
+        let (store, notes) = (in_memory(), Notes::default());
+        let memory = memory_of(Arc::clone(&store));
+        // What is learned from the first two outdoes neither of the last.
+        for (part, version) in [(3, 1 << 40), (40, 1 << 40), (70, 1 << 50), (100, 1 << 50)] {
+            let state = Register { version, rank: 9, value: b"there".to_vec() };
+            store.put_blob(&Blob { key: key(part), state }).await.unwrap();
+        }
+        note_much(&notes);
+        let saved = memory.save(&[&notes], NOW).await;
+        let waiting = Some((4, StoreFault::Busy));
+        assert_eq!(saved, Saved { written: 97, dropped: 0, waiting });
+        assert_eq!(memory.save(&[&notes], NOW).await, Saved { written: 4, ..Saved::default() });
+        for part in 1..=100 {
+            assert_eq!(store.blob(key(part)).await.unwrap().unwrap().value, vec![1; VALUE_MAX]);
+        }
+    }
+
+    fn in_memory() -> Arc<dyn Store> {
+        Arc::new(Embedded::in_memory(Gateway(1), NOW).unwrap())
+    }
+
+    /// More than one transaction holds, and the end of what was there before.
+    fn note_much(notes: &Notes) {
+        notes.note(0, b"");
+        for part in 1..=100 {
+            notes.note(part, &vec![1; VALUE_MAX]);
+        }
+    }
+
+    async fn parts(memory: &Memory) -> Vec<u32> {
+        let notes = Notes::default();
+        memory.load(&notes, NOW).await.unwrap();
+        notes.known.lock().keys().map(|key| key.part).collect()
+    }
+
+    /// Lets go of it when it would be polled once more than so often. Whether it ended before.
+    async fn cut_short(work: impl Future, polls: u32) -> bool {
+        let (mut work, mut polled) = (pin!(work), 0);
+        poll_fn(|context| {
+            if polled == polls {
+                return Poll::Ready(false);
+            }
+            polled += 1;
+            work.as_mut().poll(context).map(|_ended| true)
+        })
+        .await
+    }
+
+    /// A stop, or a swap, waits for those who write only so long.
+    #[tokio::test]
+    async fn mon_2_wherever_a_writing_is_cut_short_the_next_one_loses_nothing() {
+        for polls in 1.. {
+            let (notes, memory) = (Notes::default(), memory_of(in_memory()));
+            notes.note(0, b"there before");
+            memory.save(&[&notes], NOW).await;
+            note_much(&notes);
+            let ended = cut_short(memory.save(&[&notes], NOW), polls).await;
+            assert_eq!(memory.save(&[&notes], NOW).await.waiting, None);
+            let all = parts(&memory).await;
+            assert!(all.iter().copied().eq(1..=100), "cut at {polls}: only {all:?}");
+            if ended {
+                assert!(polls > 1, "it was never cut");
+                return;
+            }
+        }
+    }
+
+    /// Another store has nothing of what the one before was asked for.
+    #[tokio::test]
+    async fn mon_2_what_nobody_said_was_written_is_written_again() {
+        let (notes, store) = (Notes::default(), Arc::new(Exchange::new(in_memory())));
+        let memory = memory_of(Arc::<Exchange>::clone(&store));
+        note_much(&notes);
+        assert!(!cut_short(memory.save(&[&notes], NOW), 1).await);
+        let other = in_memory();
+        let state = Register { version: 1, rank: RANK, value: b"there before".to_vec() };
+        other.put_blob(&Blob { key: key(0), state }).await.unwrap();
+        store.put(other).await;
+        assert_eq!(memory.save(&[&notes], NOW).await, Saved { written: 101, ..Saved::default() });
+        assert!(parts(&memory).await.into_iter().eq(1..=100));
     }
 }

@@ -157,15 +157,16 @@ impl Engine {
                 }
             }
             if pieces.len() >= super::memory::PIECES_AT_ONCE {
-                let _tomorrow =
-                    self.memory.write(std::mem::take(&mut pieces), &mut Saved::default()).await;
+                // What can't be written is found again tomorrow.
+                self.memory.write(&mut pieces, &mut Saved::default()).await;
+                pieces.clear();
             }
         }
         day.fold_into(&mut pieces);
         let first = old.iter().map(|key| key.part).min().unwrap_or(0);
         let old = old.into_iter().filter(|key| key.part < first.saturating_add(GONE_AT_ONCE));
         pieces.extend(old.map(|key| Piece { key, value: Vec::new() }));
-        let _tomorrow = self.memory.write(pieces, &mut Saved::default()).await;
+        self.memory.write(&mut pieces, &mut Saved::default()).await;
         Ok(())
     }
 }
