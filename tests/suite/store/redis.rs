@@ -225,8 +225,9 @@ impl Server {
             .set_username("admin")
             .set_password("admin")
             .set_protocol(ProtocolVersion::RESP3);
-        let made =
-            MultiplexedConnection::new_with_config(&info, stream, AsyncConnectionConfig::new());
+        // Half a second otherwise, which a busy machine takes.
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(super::DEADLINE));
+        let made = MultiplexedConnection::new_with_config(&info, stream, config);
         let (connection, driver) = made.await.ok()?;
         tokio::spawn(driver);
         Some(connection)
