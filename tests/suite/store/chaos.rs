@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use rustix::process::Signal;
 use sekisho::store::{
     Allowance, Ask, Condition, Cursor, LeaseKey, LockRecord, Metered, Peers, RANK_RELEASED, Rate,
-    Reach, Shared, Sight, Store, StoreFault, allowance,
+    Reach, RemoteSettings, Shared, Sight, Store, StoreFault, allowance,
 };
 
-use super::redis::{ClientCertificate, Keeps, Proxy, Server};
+use super::redis::{ClientCertificate, IMPATIENT, Keeps, Proxy, Server};
 use super::{Scratch, embedded, eventually, known, lock, now, sound, until};
 
 /// A gateway with a file of its own.
@@ -28,7 +28,12 @@ impl Node {
     async fn in_dir(server: &Server, port: u16, gateway: u16, dir: Scratch) -> Self {
         let mut settings = server.settings(gateway);
         settings.endpoint = server.endpoint(port);
-        let store = Shared::start(embedded(&dir, gateway), settings).await.unwrap();
+        Self::with(settings, dir).await
+    }
+
+    async fn with(settings: RemoteSettings, dir: Scratch) -> Self {
+        let file = embedded(&dir, settings.gateway.0);
+        let store = Shared::start(file, settings).await.unwrap();
         Self { dir, store }
     }
 
@@ -174,7 +179,9 @@ async fn acc_2_flushall_releases_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_a_paused_redis_is_told_and_heals() {
     let server = Server::start().await;
-    let (one, two) = (Node::start(&server, 1).await, Node::start(&server, 2).await);
+    let impatient = RemoteSettings { time_out: IMPATIENT, ..server.settings(1) };
+    let one = Node::with(impatient, Scratch::new()).await;
+    let two = Node::start(&server, 2).await;
     sound(&one.store).await;
     sound(&two.store).await;
     server.signal(Signal::STOP);

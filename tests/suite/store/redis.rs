@@ -260,11 +260,15 @@ pub(crate) fn settings(endpoint: Endpoint, gateway: u16) -> RemoteSettings {
         environment: Name::parse(ENVIRONMENT).unwrap(),
         secret: secret(ENVIRONMENT),
         gateway: Gateway(gateway),
-        time_out: Duration::from_millis(500),
+        // The longest there is: no test is about it but those that say so.
+        time_out: Duration::from_secs(5),
         poll: Duration::from_millis(200),
         locks_max: LOCKS_MAX,
     }
 }
+
+/// For tests of servers that say nothing.
+pub(crate) const IMPATIENT: Duration = Duration::from_millis(500);
 
 pub(crate) fn memory(gateway: u16) -> Memory {
     Memory { instance: 1_000 + u64::from(gateway), known_epoch: 0 }
@@ -339,6 +343,7 @@ pub(crate) struct Impostor {
     pub(crate) taken: Arc<AtomicUsize>,
     pub(crate) floods_ended: Arc<AtomicUsize>,
     pki: Pki,
+    says: Says,
 }
 
 impl Impostor {
@@ -357,26 +362,31 @@ impl Impostor {
         let addr: SocketAddr = listener.local_addr().unwrap();
         let (taken, floods_ended) = (Arc::default(), Arc::default());
         let (count, ended) = (Arc::clone(&taken), Arc::clone(&floods_ended));
+        let words = says.clone();
         tokio::spawn(async move {
             loop {
                 let Ok((tcp, _)) = listener.accept().await else { return };
                 let Ok(tls) = acceptor.accept(tcp).await else { continue };
                 tokio::spawn(speak(
                     tls,
-                    says.clone(),
+                    words.clone(),
                     manners,
                     Arc::clone(&count),
                     Arc::clone(&ended),
                 ));
             }
         });
-        Self { port: addr.port(), taken, floods_ended, pki }
+        Self { port: addr.port(), taken, floods_ended, pki, says }
     }
 
     pub(crate) fn remote(&self) -> Remote {
         let files = TlsFiles { authorities: vec![self.pki.authority.clone()], client: None };
         let endpoint = Endpoint::new("127.0.0.1", self.port, files).unwrap();
-        Remote::start(settings(endpoint, 1), memory(1))
+        let mut settings = settings(endpoint, 1);
+        if matches!(self.says, Says::Nothing) {
+            settings.time_out = IMPATIENT;
+        }
+        Remote::start(settings, memory(1))
     }
 }
 
