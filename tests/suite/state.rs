@@ -92,26 +92,32 @@ fn put(dir: &Path, name: &str, content: &[u8]) -> String {
     path.display().to_string()
 }
 
-/// What a gateway's configuration says of the server.
+/// What a gateway's configuration says of the server, for which it waits as long as it may.
 pub(crate) fn shared(server: &Server, number: u16) -> String {
     let password = put(server.dir(), "password", b"correct-horse\n");
     let secret = put(server.dir(), "secret", &[7; 32]);
     let ca = server.dir().join("ca.pem");
     format!(
         "[state]\ngateway = {number}\n[state.redis]\naddress = \"127.0.0.1:{}\"\nca = \"{}\"\n\
-         user = \"gateway\"\npassword = \"{password}\"\nsecret = \"{secret}\"\npoll = \"200 ms\"\n",
+         user = \"gateway\"\npassword = \"{password}\"\nsecret = \"{secret}\"\npoll = \"200 ms\"\n\
+         time_out = \"5 s\"\n",
         server.port,
         ca.display(),
     )
 }
 
-async fn gateway(server: &Server, number: u16) -> World {
-    gateway_of(server, number, &identities()).await
+/// The same of a server that is to be missed soon.
+pub(crate) fn quick(server: &Server, number: u16) -> String {
+    shared(server, number).replace("time_out = \"5 s\"", "time_out = \"500 ms\"")
 }
 
-async fn gateway_of(server: &Server, number: u16, identities: &str) -> World {
+async fn gateway(server: &Server, number: u16) -> World {
+    gateway_of(&shared(server, number), &identities()).await
+}
+
+async fn gateway_of(shared: &str, identities: &str) -> World {
     let plan = Plan::default().fill("identities", identities);
-    let world = World::with(plan.fill("more", &shared(server, number))).await;
+    let world = World::with(plan.fill("more", shared)).await;
     world.amazon.set(Scenario::Echo);
     world
 }
@@ -123,8 +129,11 @@ async fn two(server: &Server) -> [World; 2] {
 
 /// The same, whose limits are others.
 async fn two_of(server: &Server, edit: impl Fn(&str) -> String) -> [World; 2] {
-    let who = edit(&identities());
-    let both = [gateway_of(server, 1, &who).await, gateway_of(server, 2, &who).await];
+    two_with([1, 2].map(|number| shared(server, number)), &edit(&identities())).await
+}
+
+async fn two_with([one, other]: [String; 2], identities: &str) -> [World; 2] {
+    let both = [gateway_of(&one, identities).await, gateway_of(&other, identities).await];
     for world in &both {
         eventually("both share", || {
             let shares = value(world, "sekisho_state_sound") && two_share(world);
@@ -364,7 +373,7 @@ async fn acc_2_without_redis_locks_hold_and_quotas_are_a_share_and_it_heals() {
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_a_redis_that_hangs_holds_no_request_up_for_long() {
     let server = Server::start().await;
-    let both = two(&server).await;
+    let both = two_with([1, 2].map(|number| quick(&server, number)), &identities()).await;
     assert!(passes(&both[0], "fast").await);
     server.signal(Signal::STOP);
     let clock = Clock::system();

@@ -3,7 +3,7 @@ use rustix::process::Signal;
 
 use super::{Place, Sekisho};
 use crate::logs::eventually;
-use crate::state::shared;
+use crate::state::quick;
 use crate::store::redis::Server;
 use crate::support::until_some;
 
@@ -26,7 +26,7 @@ async fn mon_2_what_a_killed_process_spent_in_an_outage_is_told_by_the_next_one(
     place.write(|text| {
         // Whatever an answer takes comes back in minutes.
         let text = text.replace("requests = [\"3/min\", \"100/day\"]", "bytes = [\"1 MB/day\"]");
-        text.replace("#more\n", &shared(&server, 1))
+        text.replace("#more\n", &quick(&server, 1))
     });
     let first = Sekisho::run(&place);
     assert_eq!(place.limited(&first).await.status, 200);

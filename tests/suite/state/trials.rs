@@ -4,7 +4,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use sekisho::base::Clock;
 
-use super::{eventually, finish, shared, two_share, value};
+use super::{eventually, finish, quick, two_share, value};
 use crate::store::redis::Server;
 use crate::support::{ORDERS, Plan, World, bearing, get};
 
@@ -42,7 +42,7 @@ async fn mon_2_a_limit_on_trial_waits_for_nobody() {
     let server = Server::start().await;
     let plan = |number| {
         let plan = Plan::default().fill("identities", &identities());
-        plan.fill("more", &shared(&server, number))
+        plan.fill("more", &quick(&server, number))
     };
     let both = [World::with(plan(1)).await, World::with(plan(2)).await];
     for world in &both {

@@ -16,9 +16,6 @@ use crate::store::redis::Server;
 use crate::support::crowd::{Crowd, Habit};
 use crate::support::{ORDERS, get, until_some};
 
-/// On a busy machine the server takes its time.
-const PATIENT: &str = "time_out = \"5 s\"\n";
-
 /// Everybody asks the server for units now and then.
 const EVERYBODY: &str = "[limit.everybody]\noperations = [\"*\"]\nrequests = [\"40000/h\"]\n";
 
@@ -29,7 +26,7 @@ async fn mon_2_units_of_a_shared_quota_are_there_before_meanwhile_and_after() {
     let place = Place::new().await;
     std::fs::write(place.dir.join("canaries.txt"), "902-1111111-2222222\n").unwrap();
     place.write(|text| {
-        let more = [shared(&server, 1).as_str(), PATIENT, WATCHED, EVERYBODY].concat();
+        let more = [shared(&server, 1).as_str(), WATCHED, EVERYBODY].concat();
         let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"60 s\"");
         let text = text.replace("[\"3/min\", \"100/day\"]", "[\"9/day\"]");
         text.replace("#more\n", &more)
