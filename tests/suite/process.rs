@@ -51,11 +51,12 @@ impl Place {
     }
 
     /// Writes the configuration, changed, all of it at once. A connection may wait long for its first
-    /// request: on a busy machine an upgrade takes its time.
+    /// request, and what is spent of a quota stays so: on a busy machine an upgrade takes its time.
     fn write(&self, edit: impl FnOnce(&str) -> String) {
         let port = self.amazon.address().port().to_string();
         let text = CONFIG.replace("{amazon}", &port).replace("{warehouse}", &port);
         let text = text.replace("#bounds\n", "first_byte = \"1 min\"\n");
+        let text = text.replace("\"3/min\"", "\"3/h\"");
         let new = self.dir.join("sekisho.toml.new");
         std::fs::write(&new, edit(&text)).unwrap();
         std::fs::rename(new, self.config()).unwrap();

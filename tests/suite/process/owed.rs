@@ -25,7 +25,7 @@ async fn mon_2_what_a_killed_process_spent_in_an_outage_is_told_by_the_next_one(
     let place = Place::new().await;
     place.write(|text| {
         // Whatever an answer takes comes back in minutes.
-        let text = text.replace("requests = [\"3/min\", \"100/day\"]", "bytes = [\"1 MB/day\"]");
+        let text = text.replace("requests = [\"3/h\", \"100/day\"]", "bytes = [\"1 MB/day\"]");
         text.replace("#more\n", &quick(&server, 1))
     });
     let first = Sekisho::run(&place);

@@ -97,7 +97,7 @@ async fn mon_2_a_killed_process_forgets_no_quota_and_nothing_it_revealed() {
 
     let second = Sekisho::run(&place);
     let reply = place.limited(&second).await;
-    assert_eq!(reply.status, 429, "three a minute were spent before: {}", reply.text());
+    assert_eq!(reply.status, 429, "three an hour were spent before: {}", reply.text());
     assert_eq!(place.orders(&second).await.status, 200);
     // In order nothing is lost, however short the time.
     second.told_to_end().await;

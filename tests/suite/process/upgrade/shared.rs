@@ -28,7 +28,7 @@ async fn mon_2_units_of_a_shared_quota_are_there_before_meanwhile_and_after() {
     place.write(|text| {
         let more = [shared(&server, 1).as_str(), WATCHED, EVERYBODY].concat();
         let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"60 s\"");
-        let text = text.replace("[\"3/min\", \"100/day\"]", "[\"9/day\"]");
+        let text = text.replace("[\"3/h\", \"100/day\"]", "[\"9/day\"]");
         text.replace("#more\n", &more)
     });
     let mut line = Line::start(&place).await;

@@ -198,7 +198,7 @@ async fn tls_3_what_is_passed_on_unread_passes_on_across_a_swap() {
 async fn mon_2_calls_at_a_time_are_each_process_own() {
     let place = Place::new().await;
     patiently(&place, |text| {
-        let rates = "requests = [\"3/min\", \"100/day\"]";
+        let rates = "requests = [\"3/h\", \"100/day\"]";
         assert!(text.contains(rates));
         text.replace(rates, "concurrent = 2")
     });
