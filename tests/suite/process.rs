@@ -18,6 +18,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -27,9 +28,13 @@ use sekisho::mock::{
     Caller, CallerConfig, MockConfig, MockHandle, MockSpApi, PLANTED, Personality, Reply, Scenario,
 };
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Semaphore;
 
 use crate::logs::{SOON, eventually};
+use crate::streams::read_head;
 use crate::support::{CONFIG, ORDERS, error_of, get, holds, pki, scratch};
+use crate::upstream::tls_of;
 
 /// A folder with everything a gateway needs, and a mock of Amazon.
 struct Place {
@@ -84,6 +89,61 @@ impl Place {
 
     async fn orders(&self, gateway: &Sekisho) -> Reply {
         self.caller().call(gateway.address().await, get(ORDERS)).await.unwrap()
+    }
+}
+
+/// An upstream that says what the mock of Amazon says, and nothing until it is let go.
+struct Held {
+    port: u16,
+    asked: Arc<AtomicBool>,
+    waits: Arc<Semaphore>,
+}
+
+impl Held {
+    /// In Amazon's place.
+    async fn of(place: &Place) -> Self {
+        let amazon = place.amazon.address();
+        let orders = place.caller().call(amazon, get(ORDERS)).await.unwrap();
+        let fields = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n",
+            orders.body.len()
+        );
+        let answer = [fields.as_bytes(), &orders.body].concat();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tls = tls_of(&place.pki.upstream);
+        let (asked, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
+        let held = Self { port, asked: Arc::clone(&asked), waits: Arc::clone(&waits) };
+        tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let Ok(mut stream) = tls.accept(tcp).await else { continue };
+                let (asked, waits) = (Arc::clone(&asked), Arc::clone(&waits));
+                let answer = answer.clone();
+                tokio::spawn(async move {
+                    read_head(&mut stream).await;
+                    asked.store(true, Ordering::SeqCst);
+                    let _let_go = waits.acquire().await;
+                    stream.write_all(&answer).await.unwrap();
+                    let _closed = stream.shutdown().await;
+                });
+            }
+        });
+        let endpoint = |port: u16| format!("https://localhost:{port}");
+        place.write(|text| {
+            let text = text.replace(&endpoint(amazon.port()), &endpoint(held.port));
+            text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"20 s\"")
+        });
+        held
+    }
+
+    async fn is_asked(&self) {
+        let asked = || self.asked.load(Ordering::SeqCst).then_some(());
+        eventually("the upstream is asked", asked).await;
+    }
+
+    fn lets_go(&self) {
+        self.waits.close();
     }
 }
 
@@ -296,12 +356,12 @@ async fn log_4_sigusr1_opens_the_log_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_sigterm_lets_a_request_in_flight_finish() {
     let place = Place::new().await;
+    let upstream = Held::of(&place).await;
     let gateway = Sekisho::run(&place);
     let address = gateway.address().await;
-    place.amazon.script(&[Scenario::Delay { ms: 1_000 }]);
     let caller = place.caller();
     let slow = tokio::spawn(async move { caller.call(address, get(ORDERS)).await });
-    eventually("the upstream is asked", || (place.amazon.total() == 1).then_some(())).await;
+    upstream.is_asked().await;
     assert_eq!(ready(&gateway).await, (Some(0), "ready\n".to_owned()));
     gateway.signal(Signal::TERM);
     eventually("no more connections are taken", || {
@@ -311,6 +371,7 @@ async fn log_1_sigterm_lets_a_request_in_flight_finish() {
     assert!(!slow.is_finished(), "the process stopped listening while the request was under way");
     let draining = ready(&gateway).await;
     assert_eq!((draining.0, draining.1.as_str()), (Some(1), "sekisho: draining\n"));
+    upstream.lets_go();
     let reply = slow.await.unwrap().unwrap();
     assert_eq!((reply.status.as_u16(), reply.end), (200, sekisho::mock::BodyEnd::Complete));
     assert_eq!(gateway.ended().await.status.code(), Some(0));

@@ -8,11 +8,11 @@ use std::time::Duration;
 use rustix::process::{
     Signal, WaitOptions, getpid, kill_process, set_child_subreaper, test_kill_process, waitpid,
 };
-use sekisho::mock::{Alpn, Scenario};
+use sekisho::mock::Alpn;
 
 use super::remembered::records;
 use super::upgrade::{Line, caller, orders, pid_of, program, text, upgrade};
-use super::{Manager, Place, Sekisho};
+use super::{Held, Manager, Place, Sekisho};
 use crate::logs::{SOON, eventually};
 use crate::support::now;
 
@@ -136,18 +136,23 @@ async fn log_1_a_process_that_is_told_to_stop_leaves_no_other_one_running() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_3_a_process_that_stops_waits_for_the_one_before() {
     let place = Place::new().await;
-    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\""));
+    let upstream = Held::of(&place).await;
     let mut line = Line::start(&place).await;
-    let to = line.address().await;
-    place.amazon.script(&[Scenario::Delay { ms: 2_500 }]);
+    let (to, first) = (line.address().await, line.pid);
     let slow = {
         let caller = caller(&place, Alpn::H1);
         tokio::spawn(async move { caller.call(to, orders()).await })
     };
-    eventually("the upstream is asked", || (place.amazon.total() == 1).then_some(())).await;
+    upstream.is_asked().await;
     line.upgrade(&place, &[]).await;
+    kill_process(pid_of(line.pid), Signal::TERM).unwrap();
+    let stops = || (place.actions().iter().filter(|a| *a == "draining").count() == 2).then_some(());
+    eventually("both stop", stops).await;
     assert!(!slow.is_finished());
-    line.stop().await;
+    upstream.lets_go();
+    for pid in [first, line.pid] {
+        line.ended(pid).await;
+    }
     assert_eq!(slow.await.unwrap().unwrap().status, 200);
     assert!(records(&place.ledger().await) > 0);
 }

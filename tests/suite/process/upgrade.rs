@@ -22,10 +22,10 @@ use rustix::process::{
     Pid, Signal, WaitOptions, kill_process, set_child_subreaper, test_kill_process, waitpid,
 };
 use sekisho::devcerts::TokenClaims;
-use sekisho::mock::{Alpn, Call, Caller, CallerConfig, Reply, Scenario, Session};
+use sekisho::mock::{Alpn, Call, Caller, CallerConfig, Reply, Session};
 
 use super::remembered::records;
-use super::{Place, Sekisho};
+use super::{Held, Place, Sekisho};
 use crate::logs::{SOON, eventually};
 use crate::support::crowd::{Crowd, Habit};
 use crate::support::{AUDIENCE, ISSUER, ORDERS, bearing, get, now, until_some};
@@ -374,6 +374,7 @@ async fn acc_2_nothing_else_happens_in_the_middle_of_a_swap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
     let place = Place::new().await;
+    let upstream = Held::of(&place).await;
     let path = place.dir.join("notify");
     let manager = super::Manager(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
     manager.0.set_read_timeout(Some(SOON)).unwrap();
@@ -384,12 +385,11 @@ async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
     let mut line = Line::of(first);
     let pid = line.pid;
     let to = line.address().await;
-    place.amazon.script(&[Scenario::Delay { ms: 1_500 }]);
     let slow = {
         let caller = caller(&place, Alpn::H1);
         tokio::spawn(async move { caller.call(to, orders()).await })
     };
-    eventually("the upstream is asked", || (place.amazon.total() == 1).then_some(())).await;
+    upstream.is_asked().await;
     line.upgrade(&place, &[]).await;
     assert!(!slow.is_finished());
     // One word from each, in either order: who is the service now, and that it serves.
@@ -397,6 +397,7 @@ async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
     let main = format!("MAINPID={}", line.pid);
     assert!(heard.iter().any(|word| word.starts_with(&main)), "{heard:?}");
     assert!(heard.iter().any(|word| word.starts_with("READY=1")), "{heard:?}");
+    upstream.lets_go();
     assert_eq!(caller(&place, Alpn::H2).call(to, orders()).await.unwrap().status, 200);
     assert_eq!(slow.await.unwrap().unwrap().status, 200, "it was under way");
     line.ended(pid).await;
