@@ -100,8 +100,8 @@ struct Held {
 }
 
 impl Held {
-    /// In Amazon's place.
-    async fn of(place: &Place) -> Self {
+    /// In Amazon's place, before a gateway that gives requests so long.
+    async fn of(place: &Place, grace: &str) -> Self {
         let amazon = place.amazon.address();
         let orders = place.caller().call(amazon, get(ORDERS)).await.unwrap();
         let fields = format!(
@@ -132,7 +132,7 @@ impl Held {
         let endpoint = |port: u16| format!("https://localhost:{port}");
         place.write(|text| {
             let text = text.replace(&endpoint(amazon.port()), &endpoint(held.port));
-            text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"20 s\"")
+            text.replace("shutdown_grace = \"2 s\"", &format!("shutdown_grace = \"{grace}\""))
         });
         held
     }
@@ -356,7 +356,7 @@ async fn log_4_sigusr1_opens_the_log_anew() {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_sigterm_lets_a_request_in_flight_finish() {
     let place = Place::new().await;
-    let upstream = Held::of(&place).await;
+    let upstream = Held::of(&place, "20 s").await;
     let gateway = Sekisho::run(&place);
     let address = gateway.address().await;
     let caller = place.caller();

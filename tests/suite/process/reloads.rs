@@ -136,7 +136,7 @@ async fn log_1_a_process_that_is_told_to_stop_leaves_no_other_one_running() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_3_a_process_that_stops_waits_for_the_one_before() {
     let place = Place::new().await;
-    let upstream = Held::of(&place).await;
+    let upstream = Held::of(&place, "20 s").await;
     let mut line = Line::start(&place).await;
     let (to, first) = (line.address().await, line.pid);
     let slow = {

@@ -121,11 +121,16 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `sekisho upgrade`, with these words.
+/// `sekisho upgrade`, with these words. A gateway can be asked a moment after it says that it serves.
 pub(super) async fn upgrade(place: &Place, words: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
-    command.arg("upgrade").arg(place.config()).args(words).stdin(Stdio::null());
-    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    until_some("a gateway that can be asked", async || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
+        command.arg("upgrade").arg(place.config()).args(words).stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let is_there = !text(&output.stderr).contains("is the gateway running");
+        is_there.then_some(output)
+    })
+    .await
 }
 
 pub(super) fn caller(place: &Place, alpn: Alpn) -> Caller {
@@ -156,6 +161,8 @@ pub(super) fn orders() -> Call {
 async fn log_1_no_request_is_lost_while_the_binary_is_swapped() {
     const SWAPS: usize = 3;
     let place = Place::new().await;
+    // Whoever makes no call within it is cut.
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"3 s\""));
     let mut line = Line::start(&place).await;
     let to = line.address().await;
     let mut crowd = Crowd::new();
@@ -374,7 +381,7 @@ async fn acc_2_nothing_else_happens_in_the_middle_of_a_swap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
     let place = Place::new().await;
-    let upstream = Held::of(&place).await;
+    let upstream = Held::of(&place, "4 s").await;
     let path = place.dir.join("notify");
     let manager = super::Manager(std::os::unix::net::UnixDatagram::bind(&path).unwrap());
     manager.0.set_read_timeout(Some(SOON)).unwrap();
@@ -392,12 +399,12 @@ async fn a_request_that_takes_long_outlives_the_swap_and_the_manager_follows() {
     upstream.is_asked().await;
     line.upgrade(&place, &[]).await;
     assert!(!slow.is_finished());
+    upstream.lets_go();
     // One word from each, in either order: who is the service now, and that it serves.
     let heard = [manager.hears(), manager.hears()];
     let main = format!("MAINPID={}", line.pid);
     assert!(heard.iter().any(|word| word.starts_with(&main)), "{heard:?}");
     assert!(heard.iter().any(|word| word.starts_with("READY=1")), "{heard:?}");
-    upstream.lets_go();
     assert_eq!(caller(&place, Alpn::H2).call(to, orders()).await.unwrap().status, 200);
     assert_eq!(slow.await.unwrap().unwrap().status, 200, "it was under way");
     line.ended(pid).await;
