@@ -82,7 +82,8 @@ fn is_served(reply: &Reply) -> bool {
 async fn crowd(both: &[World; 2], callers: usize) -> [usize; 2] {
     let calls = both.each_ref().map(|world| {
         let token = world.token("free");
-        let call = || (world.nobody(), world.address(), bearing(get(ORDERS), &token));
+        let patient = world.caller(|config| config.deadline = Duration::from_secs(60));
+        let call = || (patient.clone(), world.address(), bearing(get(ORDERS), &token));
         let calls = (0..callers).map(|_| call());
         calls
             .map(|(caller, to, call)| tokio::spawn(async move { caller.call(to, call).await }))
@@ -117,7 +118,7 @@ async fn mon_2_two_gateways_have_of_a_slow_quota_of_amazon_s_what_one_would_have
     let both = two(&server, Throttling::Amazon, "pacing = { wait = \"8 s\" }").await;
     let passed = crowd(&both, 20).await;
     // A call that could not leave within a second counts twice, so on a busy machine it may be less.
-    assert!((18..=20).contains(&passed.iter().sum::<usize>()), "{passed:?}");
+    assert!((10..=20).contains(&passed.iter().sum::<usize>()), "{passed:?}");
     // Whose they are is who came first, which is nobody's promise.
     assert_eq!(usize::try_from(counted(&both)).unwrap(), passed.iter().sum::<usize>());
     // Who is refused is told when the next call comes back, whichever gateway it asks.
@@ -134,7 +135,7 @@ async fn mon_2_two_gateways_have_of_a_slow_quota_of_amazon_s_what_one_would_have
 async fn mon_2_a_fast_quota_of_amazon_s_is_divided_among_the_gateways() {
     let server = Server::start().await;
     let fast = Throttling::Every(Rate { per_second: 10.0, burst: 10 });
-    let plans = "pacing = { wait = \"8 s\", plans = [{ operations = [\"*\"], rate = \"10/s\", burst = 10 }] }";
+    let plans = "pacing = { wait = \"60 s\", plans = [{ operations = [\"*\"], rate = \"10/s\", burst = 10 }] }";
     let both = two(&server, fast, plans).await;
     let began = Clock::system();
     assert_eq!(crowd(&both, 20).await, [20, 20]);
@@ -151,17 +152,18 @@ async fn mon_2_without_redis_each_gateway_has_its_part_of_amazon_s_quota() {
     let slow = Throttling::Every(Rate { per_second: 0.9, burst: 4 });
     let plans = "pacing = { wait = \"0 s\", plans = [{ operations = [\"*\"], rate = \"54/min\", burst = 4 }] }";
     let both = two(&server, slow, plans).await;
-    let mut passed = [0_u32; 2];
+    let (began, mut passed) = (Clock::system(), [0_u64; 2]);
     for turn in 0..8 {
-        passed[turn % 2] += u32::from(served(&both[turn % 2]).await);
+        passed[turn % 2] += u64::from(served(&both[turn % 2]).await);
     }
     // Some of a small burst is held back, since Amazon may count a call later than it was sent.
-    assert!((1..=4).contains(&passed.iter().sum::<u32>()), "{passed:?}");
+    let most = 4 + began.now().mono_ns() / 1_000_000_000;
+    assert!((1..=most).contains(&passed.iter().sum()), "{passed:?}, {most}");
+    let cut = Clock::system();
     server.kill();
     for world in &both {
         eventually("the outage is told", || told(world, "store-faulty").pop()).await;
     }
-    let cut = Clock::system();
     // Each has one in 2.2 seconds, from an empty start.
     let mut passed = [0_u64; 2];
     while passed.iter().any(|passed| *passed < 2) {
