@@ -52,7 +52,7 @@ address = "127.0.0.1:0"
 networks = ["loopback"]
 #listener
 [listener.bounds]
-handshake = "2 s"
+handshake = "20 s"
 #bounds
 [[listener.pass]]
 name = "apps"
