@@ -240,13 +240,13 @@ async fn mon_5_a_socket_is_no_body_ten_megabytes_pass_each_way_and_are_counted()
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_5_a_socket_ends_when_both_sides_were_silent_and_not_by_the_response_time() {
     let plan = Plan::default().fill("bounds", "idle = \"3 s\"");
-    let world = World::with(plan.fill("warehouse", "response_timeout = \"1 s\"")).await;
+    let world = World::with(plan.fill("warehouse", "response_timeout = \"2 s\"")).await;
     let (mut stream, id) = open(&world).await;
     echoes(&mut stream, HELLO).await;
     let began = Instant::now();
     assert_eq!(until_closed(&mut stream).await, b"");
     let took = began.elapsed();
-    assert!((Duration::from_millis(2_900)..Duration::from_secs(6)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(2_900)..Duration::from_secs(20)).contains(&took), "{took:?}");
     drop(stream);
     let line = world.line(&id);
     assert_line(&line, "allowed", HELLO.len(), HELLO.len());
