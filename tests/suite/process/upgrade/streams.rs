@@ -115,15 +115,16 @@ async fn log_1_a_web_socket_goes_on_until_it_pauses() {
     let is_over = Cell::new(false);
     let swap = async {
         line.upgrade(&place, &[]).await;
+        let fresh = open().await;
         is_over.set(true);
+        fresh
     };
     let talk = async {
         while !is_over.get() {
             echoes(&mut socket, HELLO).await;
         }
     };
-    tokio::join!(swap, talk);
-    let mut fresh = open().await;
+    let (mut fresh, ()) = tokio::join!(swap, talk);
     for _ in 0..50 {
         echoes(&mut socket, HELLO).await;
         echoes(&mut fresh, HELLO).await;
