@@ -136,7 +136,8 @@ pub(super) async fn upgrade(place: &Place, words: &[&str]) -> Output {
 pub(super) fn caller(place: &Place, alpn: Alpn) -> Caller {
     let mut config = CallerConfig::trusting(place.pki.ca.certificate());
     config.identity = place.pki.client("label-printer").cloned();
-    (config.deadline, config.alpn) = (SOON, alpn);
+    // Some calls last until they are cut.
+    (config.deadline, config.alpn) = (6 * SOON, alpn);
     Caller::new(config).unwrap()
 }
 
@@ -210,6 +211,7 @@ async fn log_1_no_request_is_lost_while_the_binary_is_swapped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_2_two_processes_together_spend_no_more_than_one() {
     let place = Place::new().await;
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"5 s\""));
     let mut line = Line::start(&place).await;
     let to = line.address().await;
     let (open, printer) =
