@@ -336,8 +336,10 @@ async fn acc_2_nothing_else_happens_in_the_middle_of_a_swap() {
     for _ in 0..3 {
         assert_eq!(spend(&place, &limited).await.status, 200);
     }
-    let hangs = program(&place, "hangs", BROKEN[4].0);
-    let words = ["--binary", hangs.as_str(), "--within", "4"];
+    let go_on = place.dir.join("go-on");
+    let waits = format!("while [ ! -e {} ]; do sleep 0.05; done\nexit 7", go_on.display());
+    let hangs = program(&place, "hangs", &BROKEN[4].0.replace("exec sleep 60", &waits));
+    let words = ["--binary", hangs.as_str(), "--within", "20"];
     let first = upgrade(&place, &words);
     let more = async {
         eventually("the state is let go of", || {
@@ -356,10 +358,12 @@ async fn acc_2_nothing_else_happens_in_the_middle_of_a_swap() {
         assert!(text(&second.stderr).contains("under way already"), "{}", text(&second.stderr));
         line.first.signal(Signal::HUP);
         assert!(!line.first.err.lock().contains("is in force"));
+        std::fs::write(&go_on, "").unwrap();
     };
     let (first, ()) = tokio::join!(first, more);
-    assert!(text(&first.stderr).contains("was not ready in time"));
+    assert!(text(&first.stderr).contains("exit status: 7"), "{}", text(&first.stderr));
     line.first.says("is in force", 1).await;
+    std::fs::remove_file(&go_on).unwrap();
 
     // Told to stop meanwhile, it takes its state back, writes it down and stops.
     let asked = upgrade(&place, &words[..2]);
