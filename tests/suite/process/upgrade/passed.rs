@@ -51,6 +51,6 @@ async fn tls_3_callers_who_never_stop_are_cut_only_when_they_pause() {
     let [ok, cut] = [&tally.ok, &tally.cut].map(|count| count.load(Ordering::Relaxed));
     let how = how.collect::<Vec<_>>();
     assert_eq!(failed, cut, "{:#?} {how:#?}", tally.faults.lock());
-    assert!(cut * 100 <= ok, "{cut} beside {ok}: {how:#?}");
+    assert!(cut * 20 <= ok, "{cut} beside {ok}: {how:#?}");
     world.finish().await;
 }
