@@ -407,7 +407,7 @@ async fn mon_2_a_body_may_wait_with_its_call() {
     // A body that is not read for want of a turn is not too slow: HTTP/2's watch waits with it.
     let world = World::with(
         plan(SLOW)
-            .fill("bounds", "body_rate_grace = \"1 s\"\nbody_rate = \"1 KiB/s\"")
+            .fill("bounds", "body_rate_grace = \"2 s\"\nbody_rate = \"1 KiB/s\"")
             .throttling(Throttling::Every(Rate { per_second: 0.5, burst: 3 })),
     )
     .await;
@@ -430,7 +430,7 @@ async fn mon_2_a_body_may_wait_with_its_call() {
         let waits = tokio::spawn(async move { caller.call(address, call).await });
         until("it waits", || world.metric("sekisho_pacing_waiting") > 0.5).await;
         // Longer than a body may stand still otherwise.
-        tokio::time::sleep(Duration::from_millis(1_600)).await;
+        tokio::time::sleep(Duration::from_millis(2_600)).await;
         world.advance(Duration::from_millis(2_010));
         let reply = waits.await.unwrap().unwrap();
         assert_eq!(reply.status, 202, "{}", reply.text());
