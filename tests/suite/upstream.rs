@@ -422,7 +422,8 @@ async fn an_upstream_that_does_not_connect_is_told_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_goes_on_to_another_address_and_nothing_that_was_sent_goes_twice() {
-    let world = World::start().await;
+    // By hand: what rests does so to the end.
+    let world = World::with(Plan::default().by_hand()).await;
     let caller = printer(&world, Alpn::Both);
     let (_kept, dead) = nobody_s();
     let alive = world.warehouse.address();
