@@ -4,7 +4,6 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
@@ -39,8 +38,7 @@ async fn acc_2_what_is_left_to_a_process_that_nobody_tells_of_locks_is_cut() {
     steady.await.unwrap();
     assert!(!slow.is_finished());
     kill_process(pid_of(line.pid), Signal::KILL).unwrap();
-    let cut =
-        tokio::time::timeout(Duration::from_secs(5), slow).await.expect("long before its end");
+    let cut = tokio::time::timeout(SOON, slow).await.expect("long before its end");
     assert!(cut.unwrap().map_or(true, |reply| reply.end != BodyEnd::Complete));
     line.ended(first).await;
     let _killed = waitpid(Some(pid_of(line.pid)), WaitOptions::empty());
