@@ -63,6 +63,7 @@ check = "1 s"
 #pass
 [log]
 access = { file = "access.log" }
+rotate_every = "30 days"
 [admin]
 address = "127.0.0.1:0"
 "#;

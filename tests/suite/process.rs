@@ -62,6 +62,8 @@ impl Place {
         let text = CONFIG.replace("{amazon}", &port).replace("{warehouse}", &port);
         let text = text.replace("#bounds\n", "first_byte = \"1 min\"\n");
         let text = text.replace("\"3/min\"", "\"3/h\"");
+        // Tests read one file, at midnight as well.
+        let text = text.replace("[log]\n", "[log]\nrotate_every = \"30 days\"\n");
         let new = self.dir.join("sekisho.toml.new");
         std::fs::write(&new, edit(&text)).unwrap();
         std::fs::rename(new, self.config()).unwrap();

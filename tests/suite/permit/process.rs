@@ -22,6 +22,8 @@ impl Host {
         pki.write(&dir.join("pki"), Existing::Replace).unwrap();
         std::fs::remove_file(dir.join("pki/permit/host.permit")).unwrap();
         let text = CONFIG.replace("{amazon}", "1").replace("{warehouse}", "1");
+        // Tests read one file, at midnight as well.
+        let text = text.replace("[log]\n", "[log]\nrotate_every = \"30 days\"\n");
         std::fs::write(dir.join("sekisho.toml"), text).unwrap();
         Self { dir, pki }
     }

@@ -156,6 +156,7 @@ server_names = ["localhost"]
 targets = [{ name = "gw-1", address = "{target}" }]
 [log]
 access = { file = "access.log" }
+rotate_every = "30 days"
 [admin]
 address = "127.0.0.1:0"
 "#;
