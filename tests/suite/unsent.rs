@@ -1,13 +1,11 @@
 //! A call of which nothing went upstream takes nothing from its caller's quotas, whatever refused it.
-use std::net::SocketAddr;
-
 use sekisho::base::Name;
 use sekisho::engine::{LockOrder, Target, Unlock};
 use sekisho::lockout::{ReleaseReason, Step};
 use sekisho::mock::{Rate, Reply, Throttling};
 
 use crate::support::{ORDERS, Plan, World, bearing, error_of, get, until};
-use crate::upstream::lead_to;
+use crate::upstream::{lead_to, nobody_s};
 
 const METERED: &str = r#"
 [role.metered]
@@ -33,11 +31,7 @@ async fn ask(world: &World, path: &str) -> Reply {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_2_an_outage_of_an_upstream_uses_no_quota_up() {
     let world = World::with(Plan::default().fill("identities", METERED)).await;
-    // Nobody listens there.
-    let dead: SocketAddr = {
-        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        socket.local_addr().unwrap()
-    };
+    let (_kept, dead) = nobody_s();
     lead_to(&world, dead, "").await;
     for _ in 0..100 {
         let reply = ask(&world, "/stock/A").await;

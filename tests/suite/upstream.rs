@@ -126,6 +126,19 @@ pub fn nobody_s() -> (tokio::net::TcpSocket, SocketAddr) {
     (socket, address)
 }
 
+/// An address where nobody listens until somebody does who was given it: none that connections get.
+pub fn free_address() -> SocketAddr {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let own = usize::try_from(std::process::id()).unwrap() * 97;
+    loop {
+        let nth = own + NEXT.fetch_add(1, Ordering::Relaxed);
+        let address = ([127, 0, 0, 1], u16::try_from(20_000 + nth % 12_000).unwrap()).into();
+        if std::net::TcpListener::bind::<SocketAddr>(address).is_ok() {
+            return address;
+        }
+    }
+}
+
 fn post(body: Flow) -> Call {
     Call::post("/upload", body)
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::Edge;
 use crate::support::until;
+use crate::upstream::free_address;
 use crate::wire::{SOON, tcp, until_closed};
 
 /// A target that does nothing by itself.
@@ -49,11 +50,6 @@ impl Target {
             }
         }
     }
-}
-
-/// An address where nobody listens.
-pub async fn nobody() -> SocketAddr {
-    Target::start().await.address()
 }
 
 /// A hello for a server's name, with padding.
@@ -215,7 +211,7 @@ async fn tls_3_connections_without_a_name_are_passed_on_where_that_is_asked_for(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_3_a_target_that_refuses_is_left_alone_until_it_is_back() {
-    let (well, ill) = (Target::start().await, nobody().await);
+    let (well, ill) = (Target::start().await, free_address());
     let edge = Edge::before(&[ill, well.address()], &[]).await;
     let up = "sekisho_pass_target_up{listener=\"edge\",route=\"apps\",target=\"gw-1\"}";
     assert!((edge.metric(up) - 1.0).abs() < 0.1);
@@ -252,7 +248,7 @@ async fn tls_3_a_target_that_refuses_is_left_alone_until_it_is_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_3_without_a_target_the_client_is_told_so_and_people_are() {
-    let edge = Edge::before(&[nobody().await], &[("pass", "failures = 1")]).await;
+    let edge = Edge::before(&[free_address()], &[("pass", "failures = 1")]).await;
     let hello = hello(Some("localhost"), 10);
     assert_eq!(refused(&edge, &hello).await, alert(80));
     let record = edge.record().await;

@@ -5,9 +5,10 @@ use rustix::process::Signal;
 use sekisho::store::{Embedded, FILE_NAME, Gateway, Shelf, Store as _};
 
 use super::{Place, Sekisho};
-use crate::alarms::receiver::{Credentials, Manner, Receiver, free_port};
+use crate::alarms::receiver::{Credentials, Manner, Receiver};
 use crate::logs::eventually;
 use crate::store::{Scratch, now};
+use crate::upstream::free_address;
 
 /// A place whose gateway tells one webhook, with its own credentials.
 pub(super) async fn place(port: u16) -> (Place, Credentials) {
@@ -36,7 +37,7 @@ pub(super) fn metric(gateway: &Sekisho, series: &str) -> Option<f64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_7_kill_9_loses_no_alarm_that_was_queued() {
-    let address = free_port();
+    let address = free_address();
     let (place, credentials) = place(address.port()).await;
     let good = std::fs::read_to_string(place.config()).unwrap();
     let waiting = "sekisho_alarms_waiting{target=\"on-call\"}";
@@ -76,7 +77,7 @@ async fn has_kept_gathered(place: &Place) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_7_kill_9_loses_no_alarm_that_was_gathered() {
-    let address = free_port();
+    let address = free_address();
     let (place, credentials) = place(address.port()).await;
     let receiver = Receiver::start(address, Some(&credentials));
     let good = std::fs::read_to_string(place.config()).unwrap();
@@ -107,7 +108,7 @@ async fn mon_7_kill_9_loses_no_alarm_that_was_gathered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_7_targets_are_tried_out_by_hand() {
-    let address = free_port();
+    let address = free_address();
     let (place, credentials) = place(address.port()).await;
     let config = place.config();
     let test = async |words: &[&str]| {

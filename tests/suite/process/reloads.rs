@@ -15,6 +15,7 @@ use super::upgrade::{Line, caller, orders, pid_of, program, text, upgrade};
 use super::{Held, Manager, Place, Sekisho};
 use crate::logs::{SOON, eventually};
 use crate::support::now;
+use crate::upstream::nobody_s;
 
 /// A program that yields a key hangs for ten seconds.
 #[tokio::test(flavor = "multi_thread")]
@@ -291,10 +292,8 @@ async fn log_1_what_is_put_back_is_told_on_standard_error() {
     for _ in 0..60 {
         assert_eq!(open.call(orders()).await.unwrap().status, 200);
     }
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = nobody.local_addr().unwrap().port();
-    drop(nobody);
-    let (from, to) = (place.amazon.address().port(), port);
+    let (_kept, nobody) = nobody_s();
+    let (from, to) = (place.amazon.address().port(), nobody.port());
     let endpoint = |port| format!("endpoint = \"https://localhost:{port}\"\ntoken_endpoint");
     place.write(|text| text.replace(&endpoint(from), &endpoint(to)));
     gateway.says("configuration 2 is in force", 1).await;

@@ -7,8 +7,9 @@ use sekisho::mock::Throttling;
 
 use super::amazon::{ask, two_of};
 use super::{eventually, finish, told};
-use crate::store::redis::{ClientCertificate, Keeps, Server, free_port};
+use crate::store::redis::{ClientCertificate, Keeps, Server};
 use crate::support::{Plan, World, until_some};
+use crate::upstream::nobody_s;
 
 /// Of which each of two gateways has one in a hundred seconds.
 const SLOW: &str =
@@ -37,7 +38,8 @@ async fn outage(server: &mut Server, both: &[World; 2]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_2_calls_that_amazon_never_got_are_owed_to_nobody() {
     let mut server = Server::start_with(ClientCertificate::Optional, Keeps::Everything).await;
-    let closed = format!("https://localhost:{}", free_port());
+    let (_kept, closed) = nobody_s();
+    let closed = format!("https://localhost:{}", closed.port());
     let both = two_of(&server, Throttling::Off, SLOW, |plan: Plan| {
         plan.by_hand().replace("https://localhost:{amazon}", &closed)
     })

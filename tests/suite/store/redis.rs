@@ -1,6 +1,6 @@
 //! Real Redis servers on loopback, with TLS and an access list; a proxy that can be cut; and servers
 //! that are no Redis at all.
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Scratch;
+use crate::upstream::free_address;
 
 pub(crate) const ENVIRONMENT: &str = "test";
 
@@ -105,17 +106,13 @@ impl Drop for Server {
     }
 }
 
-pub(crate) fn free_port() -> u16 {
-    StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 impl Server {
     pub(crate) async fn start() -> Self {
         Self::start_with(ClientCertificate::Optional, Keeps::Nothing).await
     }
 
     pub(crate) async fn start_with(client: ClientCertificate, keeps: Keeps) -> Self {
-        let (dir, pki, port) = (Scratch::new(), Arc::new(Pki::new()), free_port());
+        let (dir, pki, port) = (Scratch::new(), Arc::new(Pki::new()), free_address().port());
         let file = |name: &str, text: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, text).unwrap();

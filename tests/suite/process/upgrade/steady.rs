@@ -14,10 +14,11 @@ use super::super::{Place, alarms};
 use super::given::listening;
 use super::told::{WATCHED, api_of, lock};
 use super::{Line, caller, limited, orders, pid_of, program, spend, text, upgrade};
-use crate::alarms::receiver::{Receiver, free_port};
+use crate::alarms::receiver::Receiver;
 use crate::logs::eventually;
 use crate::support::crowd::{Crowd, Habit};
 use crate::support::{ORDERS, get, until_some};
+use crate::upstream::{free_address, nobody_s};
 
 /// Says that it serves, and dies as soon as the file `die` is there.
 pub(super) const DIES: &str = "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\n\
@@ -112,7 +113,7 @@ async fn acc_2_what_a_process_that_is_killed_at_once_has_locked_stays_locked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_7_a_state_that_can_t_be_had_back_is_told_of() {
-    let address = free_port();
+    let address = free_address();
     let (place, credentials) = alarms::place(address.port()).await;
     let receiver = Receiver::start(address, Some(&credentials));
     let line = Line::start(&place).await;
@@ -140,7 +141,7 @@ const RELOADS: &str = "while [ ! -e {reload} ]; do sleep 0.05; done\n\
 /// before; and what was asked for is done here.
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_a_new_process_that_dies_at_once_leaves_the_configuration_of_before() {
-    let (place, moved) = (Place::new().await, free_port());
+    let (place, moved) = (Place::new().await, free_address());
     let edit = |text: &str, wanted: &[(&str, &str)]| {
         let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
         let waits = "[reload]\napply = \"on-request\"\n#more\n";
@@ -218,7 +219,8 @@ async fn log_1_a_new_process_that_dies_at_once_leaves_the_configuration_of_befor
 /// after it, even if nothing can be read any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_3_whoever_was_taken_out_at_a_process_that_dies_at_once_stays_out() {
-    let (place, _credentials) = alarms::place(free_port().port()).await;
+    let (_kept, nobody) = nobody_s();
+    let (place, _credentials) = alarms::place(nobody.port()).await;
     let text = std::fs::read_to_string(place.config()).unwrap();
     let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
     let enters = "[identity.label-printer]\n";
