@@ -64,9 +64,12 @@ impl Place {
         let text = text.replace("\"3/min\"", "\"3/h\"");
         // Tests read one file, at midnight as well.
         let text = text.replace("[log]\n", "[log]\nrotate_every = \"30 days\"\n");
-        let new = self.dir.join("sekisho.toml.new");
-        std::fs::write(&new, edit(&text)).unwrap();
-        std::fs::rename(new, self.config()).unwrap();
+        self.put(&edit(&text));
+    }
+
+    /// Writes this configuration, all of it at once.
+    fn put(&self, text: &str) {
+        put_whole(&self.config(), text);
     }
 
     fn config(&self) -> PathBuf {
@@ -147,6 +150,13 @@ impl Held {
     fn lets_go(&self) {
         self.waits.close();
     }
+}
+
+/// Nobody who watches the file sees half of it.
+fn put_whole(file: &Path, content: &str) {
+    let new = PathBuf::from(format!("{}.new", file.display()));
+    std::fs::write(&new, content).unwrap();
+    std::fs::rename(new, file).unwrap();
 }
 
 fn lines(file: &Path) -> Vec<Value> {

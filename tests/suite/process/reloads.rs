@@ -176,22 +176,22 @@ async fn priv_3_an_upgrade_is_no_way_around_the_trial_or_the_second_person() {
         assert!(said.contains(why) && said.contains("--with-configuration"), "{said}");
         assert_eq!(caller.call(to, orders()).await.unwrap().status, 403);
     };
-    std::fs::write(place.config(), text_of().replace(LESS, MORE)).unwrap();
+    place.put(&text_of().replace(LESS, MORE));
     refused("waits for somebody to ask for it; 1 differences widen").await;
     line.first.signal(Signal::USR2);
     line.first.says("waits for somebody to ask for it", 2).await;
     // As it is in force, only written in another way.
-    std::fs::write(place.config(), text_of().replace(MORE, LESS) + "\n# no more\n").unwrap();
+    place.put(&(text_of().replace(MORE, LESS) + "\n# no more\n"));
     let first = line.pid;
     line.upgrade(&place, &[]).await;
     line.ended(first).await;
 
     // Asked for, and on trial.
-    std::fs::write(place.config(), text_of() + "[detect]\n").unwrap();
+    place.put(&(text_of() + "[detect]\n"));
     kill_process(pid_of(line.pid), Signal::HUP).unwrap();
     line.first.says("is in force", 1).await;
     refused("on trial for another").await;
-    std::fs::write(place.config(), text_of().replace(LESS, MORE)).unwrap();
+    place.put(&text_of().replace(LESS, MORE));
     line.upgrade(&place, &["--with-configuration"]).await;
     assert_eq!(caller.call(to, orders()).await.unwrap().status, 200);
     line.stop().await;

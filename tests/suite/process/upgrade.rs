@@ -307,11 +307,11 @@ async fn acc_2_whatever_is_wrong_with_the_new_one_the_old_one_goes_on() {
     line.first.says("the new process ended by itself (exit status: 1)", 1).await;
     line.first.says("write \"shipping\"", 2).await;
     // One of another gateway is no successor.
-    std::fs::write(place.config(), good.replace("\"state\"", "\"elsewhere\"")).unwrap();
+    place.put(&good.replace("\"state\"", "\"elsewhere\""));
     std::fs::create_dir_all(place.dir.join("elsewhere")).unwrap();
     line.first.signal(Signal::USR2);
     line.first.says("gateway.state_dir changed: stop", 1).await;
-    std::fs::write(place.config(), &good).unwrap();
+    place.put(&good);
 
     // Everything is remembered by one that was given back its state twice.
     for _ in 0..2 {

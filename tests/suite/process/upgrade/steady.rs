@@ -225,7 +225,7 @@ async fn acc_3_whoever_was_taken_out_at_a_process_that_dies_at_once_stays_out() 
     let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
     let enters = "[identity.label-printer]\n";
     let leaves = text.replace(enters, &format!("{enters}disabled = \"taken out\"\n"));
-    let write = |text: &str| std::fs::write(place.config(), text).unwrap();
+    let write = |text: &str| place.put(text);
     write(&text);
     let line = Line::start(&place).await;
     let to = line.address().await;

@@ -12,7 +12,7 @@ use sekisho::store::{
     Store as _,
 };
 
-use super::super::{Place, Sekisho};
+use super::super::{Place, Sekisho, put_whole};
 use super::{Line, caller, limited, orders, pid_of, spend, text};
 use crate::logs::eventually;
 use crate::support::{get, now, until_some};
@@ -162,12 +162,9 @@ async fn acc_3_whoever_may_enter_no_more_is_cut_in_the_process_that_goes_as_well
     assert!(!slow.is_finished());
 
     let enters = "[identity.label-printer]\n";
-    std::fs::write(place.config(), {
-        let text = std::fs::read_to_string(place.config()).unwrap();
-        assert!(text.contains(enters));
-        text.replace(enters, &format!("{enters}disabled = \"taken out\"\n"))
-    })
-    .unwrap();
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    assert!(text.contains(enters));
+    place.put(&text.replace(enters, &format!("{enters}disabled = \"taken out\"\n")));
     kill_process(pid_of(line.pid), Signal::HUP).unwrap();
     line.first.says("is in force", 1).await;
     // It reads the configuration as well, and is done with it long before the grace is over.
@@ -216,13 +213,13 @@ async fn tls_3_the_process_that_goes_takes_up_the_permit_and_no_file_that_nobody
     };
     for (round, written) in (1..).zip(["no toml at all", &leaves]) {
         let serial = format!("renewed-{round}");
-        std::fs::write(place.config(), written).unwrap();
+        place.put(written);
         let names = ["localhost", "gateway.test"].map(str::to_owned);
         let listeners = ["apps", "second", "admin.api"];
         let mut claims = place.pki.host.claims("test", &listeners, &names, now()).unwrap();
         claims.serial = Name::parse(&serial).unwrap();
         let permit = place.pki.host.issuer.sign(&claims);
-        std::fs::write(place.dir.join("pki/permit/host.permit"), permit).unwrap();
+        put_whole(&place.dir.join("pki/permit/host.permit"), &permit);
         line.first.says("the permit is taken up", round).await;
         eventually("both have taken it up", || (accepted(&serial) == 2).then_some(())).await;
         assert!(!slow.is_finished(), "{}", line.first.err.lock());
