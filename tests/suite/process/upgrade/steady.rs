@@ -8,6 +8,7 @@ use rustix::process::{Signal, kill_process};
 use sekisho::config::Texts;
 use sekisho::mock::{Alpn, BodyEnd, Scenario};
 use sekisho::store::FILE_NAME;
+use tokio::time::Instant;
 
 use super::super::remembered::records;
 use super::super::{Place, alarms};
@@ -24,11 +25,44 @@ use crate::upstream::{free_address, nobody_s};
 pub(super) const DIES: &str = "#!/bin/sh\nread hello\necho '\"prepared\"' >&0\nread go\necho '\"ready\"' >&0\n\
     read serve\necho '\"serving\"' >&0\nwhile [ ! -e {die} ]; do sleep 0.05; done\nexit 9\n";
 
+/// Does what has to be done within the new process' first five seconds: again, where a busy machine took
+/// longer.
+async fn in_time(test: impl AsyncFn() -> Option<()>) {
+    for _ in 0..3 {
+        let began = Instant::now();
+        if Box::pin(test()).await.is_some() {
+            return;
+        }
+        assert!(began.elapsed() > Duration::from_secs(5), "it died in time");
+    }
+    panic!("the new process never died in time");
+}
+
+/// Waits until the first one goes on; nothing, if the new one was steady when it died.
+async fn goes_on(line: &mut Line, times: usize) -> Option<()> {
+    const GOES_ON: &str = "the upgrade failed, and the gateway goes on as it was";
+    let went_on = eventually(GOES_ON, || {
+        let said = line.first.err.lock().matches(GOES_ON).count();
+        let ended = line.first.child.try_wait().unwrap().is_some();
+        (said >= times || ended).then_some(said >= times)
+    });
+    if went_on.await {
+        return Some(());
+    }
+    let first = line.first.child.id();
+    line.all.retain(|pid| *pid != first);
+    None
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_a_new_process_that_dies_at_once_gives_everything_back() {
+    in_time(gives_everything_back).await;
+}
+
+async fn gives_everything_back() -> Option<()> {
     let place = Place::new().await;
     place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\""));
-    let line = Line::start(&place).await;
+    let mut line = Line::start(&place).await;
     let to = line.address().await;
     let open = limited(&place, to).await;
     assert_eq!(spend(&place, &limited(&place, to).await).await.status, 200);
@@ -58,7 +92,7 @@ async fn acc_2_a_new_process_that_dies_at_once_gives_everything_back() {
             assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, Some("close")));
         }
         std::fs::write(&die, "").unwrap();
-        line.first.says("the upgrade failed, and the gateway goes on as it was", round).await;
+        goes_on(&mut line, round).await?;
         let reply = waits.await.unwrap().unwrap();
         assert_eq!((reply.status.as_u16(), reply.header("connection")), (200, Some("keep-alive")));
         let before = crowd.tally.ok.load(Ordering::Relaxed);
@@ -81,10 +115,15 @@ async fn acc_2_a_new_process_that_dies_at_once_gives_everything_back() {
     // What was revealed meanwhile had been told to a process that took it along.
     let revealed = records(&place.ledger().await);
     assert!(revealed > 0 && revealed.is_multiple_of(answered), "{revealed} by {answered} answers");
+    Some(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_what_a_process_that_is_killed_at_once_has_locked_stays_locked() {
+    in_time(keeps_what_was_locked).await;
+}
+
+async fn keeps_what_was_locked() -> Option<()> {
     let place = Place::new().await;
     std::fs::write(place.dir.join("canaries.txt"), "902-1111111-2222222\n").unwrap();
     place.write(|text| {
@@ -97,7 +136,7 @@ async fn acc_2_what_a_process_that_is_killed_at_once_has_locked_stays_locked() {
     line.upgrade(&place, &[]).await;
     lock(&place, api, "limited-caller").await;
     kill_process(pid_of(line.pid), Signal::KILL).unwrap();
-    line.first.says("the upgrade failed, and the gateway goes on as it was", 1).await;
+    goes_on(&mut line, 1).await?;
     line.all.retain(|pid| *pid == first);
     line.pid = first;
     assert_eq!(spend(&place, &limited(&place, to).await).await.status, 401);
@@ -109,6 +148,7 @@ async fn acc_2_what_a_process_that_is_killed_at_once_has_locked_stays_locked() {
     assert_eq!(printer.call(to, orders()).await.unwrap().status, 401);
     line.ended(first).await;
     line.stop().await;
+    Some(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,6 +181,10 @@ const RELOADS: &str = "while [ ! -e {reload} ]; do sleep 0.05; done\n\
 /// before; and what was asked for is done here.
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_a_new_process_that_dies_at_once_leaves_the_configuration_of_before() {
+    in_time(leaves_the_configuration).await;
+}
+
+async fn leaves_the_configuration() -> Option<()> {
     let (place, moved) = (Place::new().await, free_address());
     let edit = |text: &str, wanted: &[(&str, &str)]| {
         let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
@@ -156,7 +200,7 @@ async fn log_1_a_new_process_that_dies_at_once_leaves_the_configuration_of_befor
         edit(text, &after).replace(enters, &format!("{enters}disabled = \"taken out\"\n"))
     };
     place.write(|text| edit(text, &as_before));
-    let line = Line::start(&place).await;
+    let mut line = Line::start(&place).await;
     let second = eventually("the second listener's address", || {
         let said = line.first.err.lock();
         let (before, _) = said.split_once(" (second)")?;
@@ -197,7 +241,7 @@ async fn log_1_a_new_process_that_dies_at_once_leaves_the_configuration_of_befor
         let cut = slow.await.unwrap();
         assert!(cut.is_ok_and(|reply| reply.end != BodyEnd::Complete), "what is left is judged");
         std::fs::write(&die, "").unwrap();
-        line.first.says("the upgrade failed, and the gateway goes on as it was", round).await;
+        goes_on(&mut line, round).await?;
         if asked_there {
             line.first.says("is in force", 1).await;
             let reply = caller(&place, Alpn::H1).call(moved, orders()).await.unwrap();
@@ -213,12 +257,17 @@ async fn log_1_a_new_process_that_dies_at_once_leaves_the_configuration_of_befor
         std::fs::remove_file(&die).unwrap();
     }
     line.stop().await;
+    Some(())
 }
 
 /// Whoever was taken out there is not let in here, neither in the moment in which this one goes on nor
 /// after it, even if nothing can be read any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_3_whoever_was_taken_out_at_a_process_that_dies_at_once_stays_out() {
+    in_time(keeps_out).await;
+}
+
+async fn keeps_out() -> Option<()> {
     let (_kept, nobody) = nobody_s();
     let (place, _credentials) = alarms::place(nobody.port()).await;
     let text = std::fs::read_to_string(place.config()).unwrap();
@@ -227,7 +276,7 @@ async fn acc_3_whoever_was_taken_out_at_a_process_that_dies_at_once_stays_out() 
     let leaves = text.replace(enters, &format!("{enters}disabled = \"taken out\"\n"));
     let write = |text: &str| place.put(text);
     write(&text);
-    let line = Line::start(&place).await;
+    let mut line = Line::start(&place).await;
     let to = line.address().await;
     let (die, reload) = (place.dir.join("die"), place.dir.join("reload"));
     let (secret, away) = (place.dir.join("secret"), place.dir.join("secret.away"));
@@ -265,7 +314,7 @@ async fn acc_3_whoever_was_taken_out_at_a_process_that_dies_at_once_stays_out() 
             async move { printer.call(to, orders()).await }
         });
         std::fs::write(&die, "").unwrap();
-        line.first.says("the upgrade failed, and the gateway goes on as it was", round).await;
+        goes_on(&mut line, round).await?;
         assert_eq!(waits.await.unwrap().unwrap().status, 401);
         if follows {
             line.first.says("stays in force", 1).await;
@@ -284,6 +333,7 @@ async fn acc_3_whoever_was_taken_out_at_a_process_that_dies_at_once_stays_out() 
         }
     }
     line.stop().await;
+    Some(())
 }
 
 /// What came for whoever serves, and died of it.
