@@ -8,12 +8,11 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
 
-use super::fetch::{self, JwksFault, JwksUrl};
+use super::fetch::{JwksFault, JwksUrl};
 use super::seen::{SightFault, Sights};
+use super::source::{Source, State};
 use crate::base::{Clock, Moment, Name};
-use crate::https;
 use crate::identity::{KeySet, KeySets};
 
 /// How often the background task looks whether a fetch is due.
@@ -111,34 +110,6 @@ struct Inner {
     sights: Mutex<Sights>,
 }
 
-struct Source {
-    issuer: IssuerKeys,
-    /// Present for a URL.
-    tls: Option<TlsConnector>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    keys: Option<Arc<KeySet>>,
-    read_at: Option<Moment>,
-    /// How old they were at that moment: those of another process are.
-    were: Duration,
-    fault: Option<JwksFault>,
-    fetched: u64,
-    failed: u64,
-    tried_at: Option<Moment>,
-    asked_at: Option<Moment>,
-    /// Closes when the fetch that is under way has ended.
-    flight: Option<watch::Receiver<()>>,
-}
-
-impl State {
-    fn age(&self, now: Moment) -> Option<Duration> {
-        self.read_at.map(|read| now.since(read).saturating_add(self.were))
-    }
-}
-
 /// Issuers whose files were read and whose roots were loaded, not yet in force.
 #[derive(Debug)]
 pub struct Prepared(Vec<Arc<Source>>);
@@ -177,15 +148,21 @@ impl JwksStore {
         if faults.is_empty() { Ok(Prepared(sources)) } else { Err(faults) }
     }
 
-    /// Puts issuers in force. Keys that were fetched from the same place before are kept.
+    /// Puts issuers in force. Keys that were fetched from the same place before are kept, and so is what
+    /// was fetched since they were prepared: a key that went meanwhile does not come back (ACC-3).
     pub fn adopt(&self, prepared: Prepared) {
         let now = self.0.clock.now();
-        for source in &prepared.0 {
+        // Nobody publishes what was prepared before it was brought up to date.
+        let publishing = self.0.publishing.lock();
+        let sources = Arc::new(prepared.0);
+        let before = self.0.sources.swap(Arc::clone(&sources));
+        for source in &*sources {
+            source.catch_up(&before);
             if let Some(keys) = &source.state.lock().keys {
                 self.0.sights.lock().note(&source.issuer.iss, keys, now);
             }
         }
-        self.0.sources.store(Arc::new(prepared.0));
+        drop(publishing);
         self.0.publish();
     }
 
@@ -401,7 +378,8 @@ impl Drop for Landing {
             if let Ok(keys) = outcome {
                 self.inner.sights.lock().note(&self.source.issuer.iss, &keys, now);
                 state.keys = Some(Arc::new(keys));
-                (state.read_at, state.were) = (Some(now), Duration::ZERO);
+                // No younger than the question: what was read elsewhere since then may be newer.
+                (state.read_at, state.were) = (state.tried_at, Duration::ZERO);
                 state.fetched = state.fetched.saturating_add(1);
                 counters.fetches_ok.fetch_add(1, Ordering::Relaxed);
             } else {
@@ -412,79 +390,5 @@ impl Drop for Landing {
         self.inner.publish();
         // Last, so that whoever finds no fetch under way finds its result in `current`.
         self.source.state.lock().flight = None;
-    }
-}
-
-impl Source {
-    fn open(issuer: IssuerKeys, before: &[Arc<Self>], now: Moment) -> Result<Self, JwksFault> {
-        let mut state = State::default();
-        let tls = match &issuer.source {
-            JwksSource::File(path) => {
-                state.tried_at = Some(now);
-                match fetch::file(path) {
-                    Ok(keys) => {
-                        state.keys = Some(Arc::new(keys));
-                        state.read_at = Some(now);
-                    }
-                    Err(fault) => {
-                        let same = |old: &&Arc<Self>| old.issuer.source == issuer.source;
-                        let old = before.iter().find(same).ok_or(fault)?.state.lock();
-                        state.keys = Some(old.keys.clone().ok_or(fault)?);
-                        (state.read_at, state.were) = (old.read_at, old.were);
-                        state.fault = Some(fault);
-                    }
-                }
-                None
-            }
-            JwksSource::Url(url) => {
-                let same = |old: &&Arc<Self>| {
-                    old.issuer.iss == issuer.iss && old.issuer.source == issuer.source
-                };
-                let old = before.iter().find(same);
-                let tls = https::connector(&url.roots);
-                // The machine's trust store may be gone for a moment.
-                let tls = tls.or_else(|fault| old.and_then(|old| old.tls.clone()).ok_or(fault))?;
-                if let Some(old) = old {
-                    let old = old.state.lock();
-                    state.keys.clone_from(&old.keys);
-                    (state.read_at, state.were) = (old.read_at, old.were);
-                    state.fault = old.fault;
-                    // Not when it was tried: a reload is a good moment to fetch again.
-                }
-                Some(tls)
-            }
-        };
-        Ok(Self { issuer, tls, state: Mutex::new(state) })
-    }
-
-    /// A fetch that failed is due again after the cool-down.
-    fn is_due(&self, state: &State, now: Moment) -> bool {
-        let pause = match state.fault {
-            None => self.issuer.refresh,
-            Some(_) => self.pause_after_failure(),
-        };
-        state.tried_at.is_none_or(|tried| now.since(tried) >= pause)
-    }
-
-    fn pause_after_failure(&self) -> Duration {
-        self.issuer.cooldown.min(self.issuer.refresh)
-    }
-
-    async fn read(&self) -> Result<KeySet, JwksFault> {
-        match (&self.issuer.source, &self.tls) {
-            (JwksSource::Url(url), Some(tls)) => fetch::https(url, tls).await,
-            (JwksSource::File(path), _) => {
-                let path = path.clone();
-                let read = tokio::task::spawn_blocking(move || fetch::file(&path));
-                read.await.unwrap_or(Err(JwksFault::Internal))
-            }
-            (JwksSource::Url(_), None) => Err(JwksFault::Internal),
-        }
-    }
-}
-
-impl std::fmt::Debug for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Source").field("name", &self.issuer.name).finish_non_exhaustive()
     }
 }

@@ -14,6 +14,7 @@
 mod fetch;
 mod jwks;
 mod seen;
+mod source;
 #[cfg(test)]
 mod tests;
 

@@ -424,6 +424,35 @@ async fn acc_3_a_reload_keeps_keys_of_the_same_place_only() {
 }
 
 #[tokio::test]
+async fn acc_3_a_key_that_goes_while_a_reload_is_built_does_not_come_back() {
+    let (gone, stays) = (Signer::new(Algorithm::EdDsa, "k1"), Signer::new(Algorithm::EdDsa, "k2"));
+    let (both, one) = (keys(&[&gone, &stays]), keys(&[&stays]));
+    let server = Server::start(Answer::Keys(both.clone())).await;
+    let path = std::env::temp_dir().join(format!("sekisho-gone-{}.jwks", std::process::id()));
+    std::fs::write(&path, &both).unwrap();
+    for issuer in [url(&server), issuer(JwksSource::File(path.clone()))] {
+        let (store, hand) = store(issuer.clone(), calm());
+        store.refresh_due().await;
+        let prepared = store.prepare(vec![issuer.clone()]).unwrap();
+        *server.answer.lock() = Answer::Keys(one.clone());
+        std::fs::write(&path, &one).unwrap();
+        hand.advance(REFRESH);
+        store.refresh_due().await;
+        assert_eq!(status(&store).keys, 1);
+        store.adopt(prepared);
+        assert_eq!((status(&store).keys, status(&store).age_secs), (1, Some(0)));
+        // What is read later is newer.
+        hand.advance(COOLDOWN);
+        *server.answer.lock() = Answer::Keys(both.clone());
+        std::fs::write(&path, &both).unwrap();
+        store.adopt(store.prepare(vec![issuer]).unwrap());
+        store.refresh_due().await;
+        assert_eq!(status(&store).keys, 2);
+    }
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[tokio::test]
 async fn acc_1_key_files_are_checked_before_they_are_in_force_and_read_again() {
     let directory = std::env::temp_dir().join(format!("sekisho-keys-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
