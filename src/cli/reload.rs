@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::run::Running;
 use super::say::{self, Colour, Stream};
-use super::watch::{Salt, Watched};
+use super::watch::{Retold, Salt, Watched};
 use crate::admin::api::JudgedOut;
 use crate::base::Moment;
 use crate::config::{self, Apply, Outside, Severity, Snapshot};
@@ -31,7 +31,14 @@ impl Files for OnDisk {
         };
         let (watched, loaded) = match reading {
             Reading::ToApply => (&*self.watched, self.watched.anew(|watched| load(watched))),
+            Reading::AtRest(texts) => {
+                let load = |outside: &Retold<'_>| load(outside);
+                (&*self.watched, self.watched.anew_at_rest(texts, load))
+            }
             Reading::Again(texts) => (&*self.watched, load(&self.watched.with(texts))),
+            Reading::AgainAtRest(texts) => {
+                (&*self.watched, load(&self.watched.with_at_rest(texts)))
+            }
             Reading::ToLook => (&aside, load(&aside)),
         };
         Read { loaded, origin: self.origin(watched) }

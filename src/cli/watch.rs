@@ -4,7 +4,10 @@
 //! What is just being written is not read yet: `sort > denied.txt` empties the file first, and an empty
 //! list is a valid one. A file has come to rest when a look finds nothing new, and is read then with all
 //! that changed along with it. It waits for no more than one look for others that go on changing: one
-//! that is rewritten for ever must not keep anybody in whom another one takes out (ACC-3).
+//! that is rewritten for ever must not keep anybody in whom another one takes out (ACC-3). Of those what
+//! is in force stays meanwhile, for at most [`RESTLESS_MAX`] looks.
+mod outside;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,10 +16,10 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use aws_lc_rs::hmac;
 use parking_lot::Mutex;
-use zeroize::Zeroizing;
 
-use crate::config::{CommandFault, Machine, Outside, ReadFault, Texts};
+use crate::config::Texts;
 use crate::engine::Print;
+pub use outside::Retold;
 
 /// This machine, remembering what was read from it.
 #[derive(Debug, Default)]
@@ -58,6 +61,30 @@ struct Seen {
     path: PathBuf,
     state: State,
     news: News,
+    of: Of,
+    /// It was told of although it goes on changing, and is to be read as it is.
+    overdue: bool,
+}
+
+/// What a file is to the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// It, or a folder of such files.
+    Text,
+    /// What it refers to.
+    Material,
+}
+
+impl Seen {
+    fn now(path: &Path, of: Of) -> Self {
+        let (path, state) = (path.to_owned(), state(path));
+        Self { path, state, news: News::None, of, overdue: false }
+    }
+
+    /// Whether it is not to be read yet.
+    const fn is_being_written(&self) -> bool {
+        !self.overdue && matches!(self.news, News::Changing(_))
+    }
 }
 
 /// What looks found since it was read last, or was told of.
@@ -99,9 +126,27 @@ impl Watched {
     /// Has a configuration read again, and watches what is read for it. If nothing comes of it, what the
     /// one in force was made from is watched on: its permit, its lists, its certificates.
     pub fn anew<T, E>(&self, read: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
+        self.begin_anew(|_before| read(self))
+    }
+
+    /// The same because files changed. Of those that are still being written what is in force stays, and
+    /// they are told of when they rest. Where a text is among them that goes for all texts: `in_force`.
+    pub fn anew_at_rest<T, E>(
+        &self,
+        in_force: Option<&Texts>,
+        read: impl FnOnce(&Retold<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.begin_anew(|before| {
+            let mut texts = before.iter().filter(|file| file.of == Of::Text);
+            let unfinished = texts.any(Seen::is_being_written);
+            read(&Retold::of(self, in_force.filter(|_| unfinished), before.to_vec()))
+        })
+    }
+
+    fn begin_anew<T, E>(&self, read: impl FnOnce(&[Seen]) -> Result<T, E>) -> Result<T, E> {
         let before = std::mem::take(&mut *self.seen.lock());
         self.forget_read();
-        let read = read(self);
+        let read = read(&before);
         if read.is_err() {
             let mut seen = self.seen.lock();
             for file in before {
@@ -122,7 +167,14 @@ impl Watched {
     /// Stands for this machine as it would be with these texts.
     pub fn with<'w>(&'w self, texts: &'w Texts) -> Retold<'w> {
         self.forget_read();
-        Retold { watched: self, texts }
+        Retold::of(self, Some(texts), Vec::new())
+    }
+
+    /// The same, of what is at rest.
+    pub fn with_at_rest<'w>(&'w self, texts: &'w Texts) -> Retold<'w> {
+        self.forget_read();
+        let seen = self.seen.lock().clone();
+        Retold::of(self, Some(texts), seen)
     }
 
     /// The texts that were read since it was told to forget.
@@ -160,7 +212,9 @@ impl Watched {
         let mut seen = self.seen.lock();
         for file in seen.iter_mut() {
             let now = state(&file.path);
-            file.news = file.news.after(now != file.state);
+            let has_changed = now != file.state;
+            file.news = file.news.after(has_changed);
+            file.overdue &= has_changed;
             file.state = now;
         }
         let is_new = |file: &Seen| file.news != News::None;
@@ -171,6 +225,7 @@ impl Watched {
             // Those that go on changing are told of when they rest.
             for file in seen.iter_mut().filter(|file| !changes(file) || file.news.waits_no_longer())
             {
+                file.overdue = changes(file);
                 file.news = News::None;
             }
         }
@@ -190,13 +245,22 @@ impl Watched {
         }
     }
 
-    fn saw(&self, path: &Path) {
+    fn saw(&self, path: &Path, of: Of) {
         let mut seen = self.seen.lock();
         if !seen.iter().any(|file| file.path == path) {
             // The state before it is read: a change in between is seen as one.
-            let (path, state) = (path.to_owned(), state(path));
-            seen.push(Seen { path, state, news: News::None });
+            seen.push(Seen::now(path, of));
         }
+    }
+
+    /// Is not done with a file that it saw before.
+    fn waits_for(&self, file: &Seen) {
+        let mut seen = self.seen.lock();
+        if !seen.iter().any(|own| own.path == file.path) {
+            seen.push(file.clone());
+        }
+        drop(seen);
+        self.note(file.path.display(), None);
     }
 }
 
@@ -212,106 +276,12 @@ fn state(path: &Path) -> State {
     ])
 }
 
-impl Outside for Watched {
-    fn read(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
-        self.saw(path);
-        let read = Machine.read(path, bytes_max);
-        self.note(path.display(), read.as_deref().ok());
-        read
-    }
-
-    fn read_own(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
-        Machine.read(path, bytes_max)
-    }
-
-    fn text(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
-        self.saw(path);
-        let text = Machine.read(path, bytes_max);
-        self.note_text(path, text.as_deref().ok());
-        text
-    }
-
-    /// Which texts there are is told by the texts.
-    fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault> {
-        self.saw(directory);
-        Machine.list(directory)
-    }
-
-    fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
-        self.saw(path);
-        let secret = Machine.read_secret(path);
-        self.note(path.display(), secret.as_ref().ok().map(|secret| secret.as_slice()));
-        secret
-    }
-
-    fn written(&self, path: &Path) -> Option<u64> {
-        Machine.written(path)
-    }
-
-    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        let value = Machine.variable(name);
-        self.note(format_args!("${name}"), value.as_ref().map(|value| value.as_slice()));
-        value
-    }
-
-    fn output(&self, words: &[String]) -> Result<Zeroizing<Vec<u8>>, CommandFault> {
-        let output = Machine.output(words);
-        let from = format_args!("!{}", words.join("\0")).to_string();
-        self.note(from, output.as_ref().ok().map(|output| output.as_slice()));
-        output
-    }
-}
-
-/// This machine with other texts; see [`Watched::with`].
-#[derive(Debug)]
-pub struct Retold<'w> {
-    watched: &'w Watched,
-    texts: &'w Texts,
-}
-
-impl Outside for Retold<'_> {
-    fn text(&self, path: &Path, _bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
-        self.watched.saw(path);
-        let text = self.texts.of(path);
-        self.watched.note_text(path, text);
-        text.map(<[u8]>::to_vec).ok_or(ReadFault::Missing)
-    }
-
-    fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault> {
-        self.watched.saw(directory);
-        Ok(self.texts.names_in(directory))
-    }
-
-    fn read(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
-        self.watched.read(path, bytes_max)
-    }
-
-    fn read_own(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
-        self.watched.read_own(path, bytes_max)
-    }
-
-    fn written(&self, path: &Path) -> Option<u64> {
-        Machine.written(path)
-    }
-
-    fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
-        self.watched.read_secret(path)
-    }
-
-    fn variable(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        self.watched.variable(name)
-    }
-
-    fn output(&self, words: &[String]) -> Result<Zeroizing<Vec<u8>>, CommandFault> {
-        self.watched.output(words)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::config::{Outside as _, ReadFault};
 
     /// A folder of its own, gone with the test.
     struct Folder(PathBuf);
@@ -392,6 +362,64 @@ mod tests {
         assert_eq!(looks(2), [false, false]);
         assert!(watched.settled(), "both are at rest");
         assert!(!watched.settled() && !watched.has_news(), "told once");
+    }
+
+    #[test]
+    fn acc_3_what_is_being_written_is_not_read_because_another_file_has_rested() {
+        let folder = Folder::new("unfinished");
+        let (denied, main) = (folder.file("one\ntwo\n"), folder.0.join("sekisho.toml"));
+        std::fs::write(&main, "as it was").unwrap();
+        let watched = Watched::default();
+        watched.text(&main, 1_000).unwrap();
+        watched.read(&denied, 1_000).unwrap();
+        let in_force = watched.texts();
+        // What is held back, and what the configuration says.
+        let changed = || {
+            watched.anew_at_rest(Some(&in_force), |outside| {
+                let text = String::from_utf8(outside.text(&main, 1_000)?).unwrap();
+                let held = outside.is_being_written(&denied);
+                outside.read(&denied, 1_000).map(|_| (held, text))
+            })
+        };
+        let edited = |held| Ok::<_, ReadFault>((held, "edited".to_owned()));
+        // The list is emptied and written by and by, while the text rests.
+        std::fs::write(&main, "edited").unwrap();
+        folder.file("");
+        assert!(!watched.settled());
+        folder.file("o");
+        assert!(!watched.settled());
+        folder.file("one\n");
+        assert!(watched.settled());
+        // Its end may come before the next look.
+        folder.file("one\ntwo\nthree\n");
+        assert_eq!(changed(), edited(true));
+        assert!(watched.has_news() && !watched.settled() && watched.settled());
+        assert_eq!(changed(), edited(false));
+        assert!(!watched.settled() && !watched.has_news(), "told once");
+        // The other way round, what is in force says what else counts.
+        std::fs::write(&main, "ed").unwrap();
+        folder.file("one\n");
+        for half in ["edi", "edit"] {
+            assert!(!watched.settled());
+            std::fs::write(&main, half).unwrap();
+        }
+        assert!(watched.settled());
+        assert_eq!(changed(), Ok((false, "as it was".to_owned())));
+        std::fs::write(&main, "edited").unwrap();
+        assert!(!watched.settled() && watched.settled());
+        assert_eq!(changed(), edited(false));
+        // One that never rests is read as it is, by and by, and by whoever asks for it.
+        let looks = (1..99_usize).find(|length| {
+            folder.file(&"x".repeat(*length));
+            watched.settled()
+        });
+        folder.file("y");
+        assert!(!watched.settled(), "a reload before it took its time");
+        assert_eq!((looks, changed()), (Some(40), edited(false)));
+        folder.file("yy");
+        assert!(!watched.settled());
+        watched.anew(|watched| watched.read(&denied, 1_000)).unwrap();
+        assert!(!watched.settled() && !watched.has_news());
     }
 
     #[test]

@@ -26,6 +26,10 @@ pub trait Outside {
     fn text(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
         self.read(path, bytes_max)
     }
+    /// Whether a file is just being written: what it held before stays meanwhile, where that is known.
+    fn is_being_written(&self, _path: &Path) -> bool {
+        false
+    }
     /// The names in a directory of texts, at most 10,000.
     fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault>;
     /// A file of this process' user, or root's, that nobody but its owner may read, write or execute.

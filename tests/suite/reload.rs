@@ -2,6 +2,7 @@
 mod put_back;
 mod trial;
 mod turns;
+mod unfinished;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

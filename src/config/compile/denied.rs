@@ -54,11 +54,13 @@ impl Ctx<'_> {
         few
     }
 
-    /// What a file denies; where that can't be used, what it denied before: a list that is cut short
-    /// lets nobody in.
+    /// What a file denies; where that can't be used or is being written, what it denied before: a list
+    /// that is cut short lets nobody in.
     fn denied_file(&mut self, path: &PathText, place: &Place) -> Option<Vec<DeniedToken>> {
         let (file, mark) = (self.path(path, place), self.report.mark());
-        let (all, on_disk) = match self.denied_in(&file, place) {
+        let finished = !self.outside.is_being_written(&file);
+        let kept = if finished { None } else { self.kept_denied(&file, mark) };
+        let (all, on_disk) = match kept.or_else(|| self.denied_in(&file, place)) {
             Some(all) => (all, OnDisk::Same),
             None => (self.kept_denied(&file, mark)?, OnDisk::Unusable),
         };

@@ -132,7 +132,7 @@ impl<'c> Ctx<'c> {
                     not_after_unix_secs: own.not_after_unix_secs,
                 })
             } else {
-                Certified::Opened(CertifiedChain { on_disk: OnDisk::Unusable, ..own.clone() })
+                Certified::Opened(CertifiedChain { on_disk: self.stands(file), ..own.clone() })
             });
         }
         let kept = match (withheld, expired) {
@@ -153,8 +153,14 @@ impl<'c> Ctx<'c> {
     ) -> Option<CertifiedChain<ClientKey>> {
         let known = known.filter(|known| known.file == file)?;
         self.report.soften(mark, "the one before it stays");
-        Some(CertifiedChain { on_disk: OnDisk::Unusable, ..known.clone() })
+        Some(CertifiedChain { on_disk: self.stands(file), ..known.clone() })
     }
+
+    /// How a file stands of which something stays: that it is being written is nothing to tell of.
+    fn stands(&self, file: &Path) -> OnDisk {
+        if self.outside.is_being_written(file) { OnDisk::Same } else { OnDisk::Unusable }
+    }
+
     /// The authorities that a file held before; what was found since `mark` then refuses nothing.
     pub(super) fn kept_authorities(
         &mut self,

@@ -59,7 +59,10 @@ impl Ctx<'_> {
     ) -> Option<Certified> {
         let (place, mark) = (entry.at(&raw.certificate.span), self.report.mark());
         let file = self.path(&raw.certificate.value, &place);
-        let read = self.certified(entry, raw, listener, &file);
+        let finished = !self.outside.is_being_written(&file);
+        let kept =
+            if finished { None } else { self.kept_certificate(&file, listener, &place, mark) };
+        let read = kept.or_else(|| self.certified(entry, raw, listener, &file));
         read.or_else(|| self.kept_certificate(&file, listener, &place, mark))
     }
 
@@ -149,7 +152,9 @@ impl Ctx<'_> {
     ) -> Option<CertifiedChain<ClientKey>> {
         let mark = self.report.mark();
         let file = self.path(&raw.certificate.value, &entry.at(&raw.certificate.span));
-        let read = self.shown_to_others(entry, raw, &file);
+        let finished = !self.outside.is_being_written(&file);
+        let kept = if finished { None } else { self.kept_client_certificate(&file, known, mark) };
+        let read = kept.or_else(|| self.shown_to_others(entry, raw, &file));
         read.or_else(|| self.kept_client_certificate(&file, known, mark))
     }
 
@@ -269,8 +274,8 @@ impl Ctx<'_> {
         Some(leaf)
     }
 
-    /// The authorities in a PEM file; at least one, each usable. Where it can't be used, those that it
-    /// held before stay.
+    /// The authorities in a PEM file; at least one, each usable. Where it can't be used or is being
+    /// written, those that it held before stay.
     pub(super) fn authorities(
         &mut self,
         path: &PathText,
@@ -279,7 +284,10 @@ impl Ctx<'_> {
         of: AuthoritiesOf,
     ) -> Option<Vec<CertificateDer<'static>>> {
         let (file, mark) = (self.path(path, place), self.report.mark());
-        let (list, on_disk) = match self.authorities_in(path, place, control) {
+        let finished = !self.outside.is_being_written(&file);
+        let kept = if finished { None } else { self.kept_authorities(&file, mark) };
+        let read = kept.or_else(|| self.authorities_in(path, place, control));
+        let (list, on_disk) = match read {
             Some(list) => (list, OnDisk::Same),
             None => (self.kept_authorities(&file, mark)?, OnDisk::Unusable),
         };

@@ -53,7 +53,7 @@ impl Ctx<'_> {
         prefixes
     }
 
-    /// What a file holds; where that can't be used, what it held before.
+    /// What a file holds; where that can't be used or is being written, what it held before.
     fn network_file(
         &mut self,
         ix: NetworkIx,
@@ -61,7 +61,9 @@ impl Ctx<'_> {
         place: &Place,
     ) -> Option<Vec<IpNet>> {
         let (file, mark) = (self.path(path, place), self.report.mark());
-        let (prefixes, on_disk) = match self.prefixes_in(&file, place) {
+        let finished = !self.outside.is_being_written(&file);
+        let kept = if finished { None } else { self.kept_network(&file, mark) };
+        let (prefixes, on_disk) = match kept.or_else(|| self.prefixes_in(&file, place)) {
             Some(prefixes) => (prefixes, OnDisk::Same),
             None => (self.kept_network(&file, mark)?, OnDisk::Unusable),
         };

@@ -23,6 +23,11 @@ pub enum Reading<'t> {
     ToApply,
     /// The same of these texts, whatever the files say now: what they refer to is read again.
     Again(&'t Texts),
+    /// As [`Self::ToApply`], because a file changed: of one that is still being written what is in force
+    /// stays. Where a text is, these do, if they are known.
+    AtRest(Option<&'t Texts>),
+    /// As [`Self::Again`], because a file changed.
+    AgainAtRest(&'t Texts),
     /// Somebody wants to know what would change.
     ToLook,
 }

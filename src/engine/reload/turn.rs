@@ -309,7 +309,12 @@ impl Engine {
         let refuse = |why| Outcome::Refused { generation, why };
         let Some(files) = self.reloads.files.lock().clone() else { return refuse(Why::NoFiles) };
         let live = self.live();
-        let read = files.read(Reading::ToApply, self.next(turn), began, &live.snapshot);
+        let origin = self.made_from();
+        let reading = match order.trigger {
+            Trigger::File => Reading::AtRest(origin.as_ref().map(|origin| &*origin.texts)),
+            Trigger::Signal | Trigger::Operator(_) => Reading::ToApply,
+        };
+        let read = files.read(reading, self.next(turn), began, &live.snapshot);
         let seen = read.origin.print;
         if read.loaded.is_ok() && order.expect.is_some_and(|expected| expected != seen) {
             return refuse(Why::Changed);
@@ -320,7 +325,7 @@ impl Engine {
         };
         match barred {
             None => self.apply(turn, order, read, None, began),
-            Some(judged) => match self.renewed(turn, &*files, began) {
+            Some(judged) => match self.renewed(turn, &*files, began, &order.trigger) {
                 Some(read) => self.apply(turn, order, read, Some(judged), began),
                 None => refuse(Why::PutBack(judged)),
             },
@@ -333,9 +338,18 @@ impl Engine {
     }
 
     /// The texts in force with what they refer to as it is now; none, if that is as it was.
-    fn renewed(&self, turn: &Turn, files: &dyn Files, now: Moment) -> Option<Read> {
+    fn renewed(
+        &self,
+        turn: &Turn,
+        files: &dyn Files,
+        now: Moment,
+        trigger: &Trigger,
+    ) -> Option<Read> {
         let origin = self.made_from()?;
-        let again = Reading::Again(&origin.texts);
+        let again = match trigger {
+            Trigger::File => Reading::AgainAtRest(&origin.texts),
+            Trigger::Signal | Trigger::Operator(_) => Reading::Again(&origin.texts),
+        };
         let read = files.read(again, self.next(turn), now, &self.live().snapshot);
         let same = read.origin.print == origin.print
             || self.reloads.barred.lock().why(&read.origin).is_some();
@@ -346,7 +360,7 @@ impl Engine {
     pub(super) fn catch_up(self: &Arc<Self>, turn: &mut Turn) {
         let (began, trigger) = (self.steady_now(), Trigger::File);
         let Some(files) = self.reloads.files.lock().clone() else { return };
-        let Some(read) = self.renewed(turn, &*files, began) else { return };
+        let Some(read) = self.renewed(turn, &*files, began, &trigger) else { return };
         let (widening, again) = (Widening::Allowed, Again::No);
         let order = Order { trigger, expect: None, widening, again };
         let outcome = self.apply(turn, &order, read, None, began);
