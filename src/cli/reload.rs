@@ -43,6 +43,10 @@ impl Files for OnDisk {
         };
         Read { loaded, origin: self.origin(watched) }
     }
+
+    fn fell_short(&self) -> bool {
+        self.watched.fell_short()
+    }
 }
 
 impl OnDisk {

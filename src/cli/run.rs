@@ -350,9 +350,10 @@ impl<'d> Desk<'d> {
                 _ = look.tick() => {
                     let settled = self.watched.settled();
                     changed |= settled;
+                    let engine = &self.running.engine;
                     match &mut under_way {
                         Some(under_way) => under_way.looked(settled),
-                        None => changed |= self.running.engine.permit_is_due(),
+                        None => changed |= engine.permit_is_due() | engine.files_are_due(),
                     }
                 }
             }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use aws_lc_rs::hmac;
@@ -29,6 +30,8 @@ pub struct Watched {
     read: Mutex<BTreeMap<String, Digest>>,
     /// Of that, what the configuration says itself.
     texts: Mutex<Texts>,
+    /// Something could not be read that can be later, with no file changed; since all was read last.
+    fell_short: AtomicBool,
 }
 
 /// So many looks in a row may find a file changed before it is read as it is.
@@ -146,6 +149,7 @@ impl Watched {
     fn begin_anew<T, E>(&self, read: impl FnOnce(&[Seen]) -> Result<T, E>) -> Result<T, E> {
         let before = std::mem::take(&mut *self.seen.lock());
         self.forget_read();
+        self.fell_short.store(false, Ordering::SeqCst);
         let read = read(&before);
         if read.is_err() {
             let mut seen = self.seen.lock();
@@ -175,6 +179,11 @@ impl Watched {
         self.forget_read();
         let seen = self.seen.lock().clone();
         Retold::of(self, Some(texts), seen)
+    }
+
+    /// Whether something could not be read that can be later, with no file changed.
+    pub fn fell_short(&self) -> bool {
+        self.fell_short.load(Ordering::SeqCst)
     }
 
     /// The texts that were read since it was told to forget.
@@ -420,6 +429,26 @@ mod tests {
         assert!(!watched.settled());
         watched.anew(|watched| watched.read(&denied, 1_000)).unwrap();
         assert!(!watched.settled() && !watched.has_news());
+    }
+
+    #[test]
+    fn acc_3_what_could_not_be_read_for_want_of_something_is_remembered() {
+        let folder = Folder::new("short");
+        let (file, round) = (folder.file("one\n"), folder.0.join("round"));
+        std::os::unix::fs::symlink(&round, &round).unwrap();
+        let watched = reading(&file);
+        watched.read(&folder.0.join("missing"), 1_000).unwrap_err();
+        assert!(!watched.fell_short(), "its coming is a change");
+        let words = ["/bin/false".to_owned()];
+        watched.output(&words).unwrap_err();
+        assert!(watched.fell_short());
+        watched.anew(|watched| watched.read(&file, 1_000)).unwrap();
+        assert!(!watched.fell_short());
+        let read = watched.anew(|watched| watched.read(&round, 1_000));
+        assert_eq!((read, watched.fell_short()), (Err(ReadFault::Unreadable), true));
+        // Another look at it, in part, proves nothing.
+        watched.with(&Texts::default()).read(&file, 1_000).unwrap();
+        assert!(watched.fell_short());
     }
 
     #[test]

@@ -65,6 +65,14 @@ pub enum ReadFault {
     Unreadable,
 }
 
+impl ReadFault {
+    /// Whether it may be over without any change of the file: the machine fell short, not the file.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::Unreadable)
+    }
+}
+
 /// Why a program yields no secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandFault {
@@ -74,6 +82,14 @@ pub enum CommandFault {
     /// It ended with a failure.
     Failed,
     TooLarge,
+}
+
+impl CommandFault {
+    /// Whether the same program may yield one later.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::NotStarted | Self::TimedOut | Self::Failed)
+    }
 }
 
 impl From<std::io::Error> for ReadFault {

@@ -21,9 +21,9 @@ use crate::permit::{HostPermit, PermitFault};
 /// How far ahead of its end people are told: 14, 7 and 1 days.
 const AHEAD_SECS: [u64; 3] = [14 * 86_400, 7 * 86_400, 86_400];
 /// How often a permit is looked at again that only waits for its time, or for the clock.
-const AGAIN: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
 /// Where what it opens can't be read, each pause is twice the one before, up to this.
-const AGAIN_MAX: Duration = Duration::from_secs(300);
+pub(super) const AGAIN_MAX: Duration = Duration::from_secs(300);
 
 /// Until when TLS may end here, by both clocks: whichever says first that it is over.
 #[derive(Clone, Copy, Debug)]
@@ -194,7 +194,8 @@ impl Engine {
     }
 
     /// Whether the configuration should be read again although no file of it changed: the permit is
-    /// over, and what it opened is to be forgotten; or its time has come, or the clock came back.
+    /// over, and what it opened is to be forgotten; or its time has come, or the clock came back, or it
+    /// can be read.
     pub fn permit_is_due(&self) -> bool {
         let (live, now) = (self.live(), self.clock.now());
         let permit = &live.snapshot.permit;
@@ -202,7 +203,9 @@ impl Engine {
         let fault = permit.standing.as_ref().err().copied().or(permit.refused);
         {
             let mut again = self.permits.again.lock();
-            let waits = over || fault.is_some_and(waits_for_time);
+            // It could not be read: perhaps for want of a descriptor.
+            let unread = fault == Some(PermitFault::Unreadable);
+            let waits = over || unread || fault.is_some_and(waits_for_time);
             if !waits || now.since(again.last) < again.pause {
                 return false;
             }

@@ -5,6 +5,7 @@ mod barred;
 mod files;
 mod hold;
 mod permit;
+mod retry;
 mod tally;
 mod trial;
 mod turn;

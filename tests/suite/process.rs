@@ -2,6 +2,7 @@
 //! exit codes.
 mod alarms;
 mod changes;
+mod descriptors;
 mod drain;
 mod owed;
 mod reloads;

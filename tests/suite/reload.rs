@@ -1,5 +1,6 @@
 //! Another configuration while requests run: swapped whole or not at all, and nothing is lost.
 mod put_back;
+mod retried;
 mod trial;
 mod turns;
 mod unfinished;

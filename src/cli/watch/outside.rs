@@ -1,26 +1,37 @@
 //! What a configuration is read from: this machine, which is watched.
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use zeroize::Zeroizing;
 
 use super::{Of, Seen, Watched};
 use crate::config::{CommandFault, Machine, Outside, ReadFault, Texts};
 
+impl Watched {
+    /// Remembers what can be read later, with no file changed.
+    fn mind<T>(&self, read: Result<T, ReadFault>) -> Result<T, ReadFault> {
+        if read.as_ref().is_err_and(|fault| fault.may_pass()) {
+            self.fell_short.store(true, Ordering::SeqCst);
+        }
+        read
+    }
+}
+
 impl Outside for Watched {
     fn read(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
         self.saw(path, Of::Material);
-        let read = Machine.read(path, bytes_max);
+        let read = self.mind(Machine.read(path, bytes_max));
         self.note(path.display(), read.as_deref().ok());
         read
     }
 
     fn read_own(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
-        Machine.read(path, bytes_max)
+        self.mind(Machine.read(path, bytes_max))
     }
 
     fn text(&self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, ReadFault> {
         self.saw(path, Of::Text);
-        let text = Machine.read(path, bytes_max);
+        let text = self.mind(Machine.read(path, bytes_max));
         self.note_text(path, text.as_deref().ok());
         text
     }
@@ -28,12 +39,12 @@ impl Outside for Watched {
     /// Which texts there are is told by the texts.
     fn list(&self, directory: &Path) -> Result<Vec<String>, ReadFault> {
         self.saw(directory, Of::Text);
-        Machine.list(directory)
+        self.mind(Machine.list(directory))
     }
 
     fn read_secret(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
         self.saw(path, Of::Material);
-        let secret = Machine.read_secret(path);
+        let secret = self.mind(Machine.read_secret(path));
         self.note(path.display(), secret.as_ref().ok().map(|secret| secret.as_slice()));
         secret
     }
@@ -50,6 +61,9 @@ impl Outside for Watched {
 
     fn output(&self, words: &[String]) -> Result<Zeroizing<Vec<u8>>, CommandFault> {
         let output = Machine.output(words);
+        if output.as_ref().is_err_and(|fault| fault.may_pass()) {
+            self.fell_short.store(true, Ordering::SeqCst);
+        }
         let from = format_args!("!{}", words.join("\0")).to_string();
         self.note(from, output.as_ref().ok().map(|output| output.as_slice()));
         output

@@ -43,4 +43,10 @@ pub struct Read {
 pub trait Files: Send + Sync + 'static {
     /// Reads and compiles everything again, in the place of `before`. Blocks.
     fn read(&self, reading: Reading<'_>, generation: u64, now: Moment, before: &Snapshot) -> Read;
+
+    /// Whether something could not be read, when all was read last, that can be later with no file
+    /// changed.
+    fn fell_short(&self) -> bool {
+        false
+    }
 }

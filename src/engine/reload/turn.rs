@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::barred::Barred;
 use super::files::{Files, Origin, Print, Read, Reading};
 use super::permit::Taken;
+use super::retry::Retry;
 use super::trial::{Judged, OnTrial, Proven};
 use super::{Engine, Live, ReloadFault, build, number, unmoved};
 use crate::base::{Moment, Name};
@@ -166,6 +167,7 @@ pub(in crate::engine) struct Reloads {
     pub(super) origin: Mutex<Option<Origin>>,
     pub(super) barred: Mutex<Barred>,
     pub(super) turn: Arc<tokio::sync::Mutex<Turn>>,
+    pub(super) retry: Mutex<Retry>,
     /// One looks at a time: it takes as long as a reload.
     looking: tokio::sync::Mutex<()>,
     /// How many asked who may share a reload.
@@ -203,6 +205,7 @@ impl Engine {
     pub fn read_from(&self, files: Arc<dyn Files>, origin: Option<Origin>) {
         *self.reloads.files.lock() = Some(files);
         *self.reloads.origin.lock() = origin;
+        self.note_retry(None);
     }
 
     /// Reads everything again and puts it in force, if it can be and may be.
@@ -233,6 +236,7 @@ impl Engine {
         let done = tokio::task::spawn_blocking(move || {
             let outcome = engine.attempt(&mut turn, &order);
             engine.tell_of(&order, &outcome);
+            engine.note_retry(Some(&outcome));
             if matches!(outcome, Outcome::Refused { .. }) {
                 let _told = engine.take_permit(&mut turn);
             }
@@ -244,7 +248,9 @@ impl Engine {
         });
         done.await.unwrap_or_else(|_panicked| {
             self.tell_of_refusal(&Why::Broken);
-            Arc::new(Outcome::Refused { generation, why: Why::Broken })
+            let outcome = Outcome::Refused { generation, why: Why::Broken };
+            self.note_retry(Some(&outcome));
+            Arc::new(outcome)
         })
     }
 
