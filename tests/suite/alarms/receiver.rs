@@ -89,11 +89,6 @@ impl Credentials {
     }
 }
 
-/// A port that nobody listens on, until somebody does.
-pub fn free_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 impl Receiver {
     pub fn start(address: SocketAddr, credentials: Option<&Credentials>) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
