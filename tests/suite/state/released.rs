@@ -149,7 +149,9 @@ async fn acc_2_a_release_forgives_what_a_gateway_that_was_down_had_counted() {
     assert!(enters(&second, "analyst").await);
     for _ in 0..10 {
         // So that each time it is locked anew its end is another.
-        [&first, &second].map(|world| world.advance(Duration::from_secs(1)));
+        for world in [&first, &second] {
+            world.advance(Duration::from_secs(1));
+        }
         guess(&second, "analyst", 1).await;
     }
     // All of it: a lock that the one who releases has not heard of is not released.
