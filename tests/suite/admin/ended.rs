@@ -40,8 +40,7 @@ async fn done(world: &World, act: &str, count: usize) -> Vec<Value> {
 /// A gateway that writes its locks down at a server as well.
 async fn sharing(server: &Server, two_people: &str) -> World {
     let mut plan = plan(two_people);
-    let at = shared(server, 1) + "time_out = \"5 s\"\n";
-    plan.fill.get_mut("more").unwrap().push_str(&at);
+    plan.fill.get_mut("more").unwrap().push_str(&shared(server, 1));
     let world = World::with(plan).await;
     until("it has the server", || world.metric("sekisho_state_sound") > 0.5).await;
     world
