@@ -5,7 +5,7 @@
 //! list is a valid one. A file has come to rest when a look finds nothing new, and is read then with all
 //! that changed along with it. It waits for no more than one look for others that go on changing: one
 //! that is rewritten for ever must not keep anybody in whom another one takes out (ACC-3). Of those what
-//! is in force stays meanwhile, for at most [`RESTLESS_MAX`] looks.
+//! is in force stays meanwhile, for ten seconds at most.
 mod outside;
 
 use std::collections::BTreeMap;
