@@ -3,11 +3,11 @@ use std::time::Duration;
 
 /// For so long it is believed that something is left of a quota of bytes or records.
 pub(super) const FRESH_FOR: Duration = Duration::from_secs(1);
-/// Slower than this between units: they are asked for one by one, and go back if nobody needs them.
+/// Slower than this between units: none is asked for ahead, and what nobody needs goes back at once.
 const SLOW: Duration = Duration::from_secs(60);
 /// The part of a quota that one batch may be.
 const BATCHES: u32 = 16;
-/// For so long the one unit of a slow quota is kept for a request that is about to need it.
+/// For so long a unit of a slow quota is kept once no request waits for it.
 pub(super) const KEPT_FOR: Duration = Duration::from_millis(50);
 
 /// A rate in the units in which gateways share it.
