@@ -112,7 +112,7 @@ pub struct LockPage {
     /// There is more to be had at once.
     pub more: bool,
     /// Records that were not what a gateway had written. They are left out.
-    pub forged: u32,
+    pub forged: usize,
 }
 
 /// A versioned value for a baseline or a ledger page.
@@ -235,7 +235,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns when everything that was asked before is done.
     async fn flush(&self) -> Result<(), StoreFault>;
 
-    /// Records that came from a server and that no gateway wrote, since the start.
+    /// How often a record was found on a server that no gateway wrote, since the start.
     fn forged(&self) -> u64;
 
     /// Whether there are locks that have not come as far as they should, for want of room.

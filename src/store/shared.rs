@@ -6,7 +6,7 @@
 //! Quotas and counters are the server's alone; while it can't be had they fail, and
 //! [`allowance`](super::allowance) says what holds. Blobs and alarms are a gateway's own.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +36,6 @@ pub struct Shared {
     own: Arc<Embedded>,
     remote: Arc<Remote>,
     carrier: JoinHandle<()>,
-    forged: Arc<AtomicU64>,
     lacks_room: Arc<AtomicBool>,
     condition: watch::Receiver<Condition>,
 }
@@ -82,19 +81,18 @@ impl Shared {
     ) -> Result<Self, StoreFault> {
         let memory = Memory { instance, known_epoch: own.known_server().await? };
         let (own, remote) = (Arc::new(own), Arc::new(Remote::start(settings, memory)));
-        let (forged, lacks_room) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let lacks_room = Arc::<AtomicBool>::default();
         let (both, condition) = watch::channel(Condition::Faulty(StoreFault::Unreachable));
         let carrier = Carrier {
             own: Arc::clone(&own),
             remote: Arc::clone(&remote),
-            forged: Arc::clone(&forged),
             lacks_room: Arc::clone(&lacks_room),
             begun: Instant::now(),
             condition: both,
             progress: Progress { epoch: memory.known_epoch, ..Progress::default() },
         };
         let carrier = tokio::spawn(carrier.carry());
-        Ok(Self { own, remote, carrier, forged, lacks_room, condition })
+        Ok(Self { own, remote, carrier, lacks_room, condition })
     }
 
     /// See [`Remote::renew`].
@@ -121,7 +119,6 @@ impl Shared {
 struct Carrier {
     own: Arc<Embedded>,
     remote: Arc<Remote>,
-    forged: Arc<AtomicU64>,
     lacks_room: Arc<AtomicBool>,
     /// When it last began to carry everything.
     begun: Instant,
@@ -188,7 +185,6 @@ impl Carrier {
             let page = self.remote.locks_since(self.progress.fetched).await?;
             room &= put_where_room(&*self.own, page.records).await?;
             if page.forged > 0 {
-                self.forged.fetch_add(u64::from(page.forged), Ordering::Relaxed);
                 // Whatever sits in a lock's place there is overwritten with what is known here.
                 self.progress.told = Cursor::START;
             }
@@ -324,7 +320,7 @@ impl Store for Shared {
     }
 
     fn forged(&self) -> u64 {
-        self.forged.load(Ordering::Relaxed)
+        self.remote.forged()
     }
 
     fn lacks_room(&self) -> bool {

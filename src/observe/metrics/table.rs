@@ -82,7 +82,8 @@ metrics! {
     STATE_GATEWAYS = Gauge "sekisho_state_gateways" []
         "Gateways that share the state, this one included, as last heard.";
     STATE_FORGED = Counter "sekisho_state_forged_records_total" []
-        "Records on the server that no gateway of this environment wrote; none was believed.";
+        "How often a record was found on the server that no gateway of this environment wrote, in reading \
+         or in writing; none was believed.";
     STATE_WRITTEN = Gauge "sekisho_state_written_timestamp_seconds" []
         "When all that is to be remembered was last written down, in seconds since 1970.";
     STATE_WAITING = Gauge "sekisho_state_waiting_pieces" []

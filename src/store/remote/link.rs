@@ -86,6 +86,7 @@ pub(super) struct Link {
     /// Asks the task to look after the connection now.
     look: Notify,
     suspect: AtomicU32,
+    forged: AtomicU64,
 }
 
 impl fmt::Debug for Link {
@@ -117,6 +118,7 @@ impl Link {
             others: Semaphore::new(OTHERS_MAX),
             look: Notify::new(),
             suspect: AtomicU32::new(0),
+            forged: AtomicU64::new(0),
             proofs: Mutex::new((settings.endpoint.clone(), settings.login.clone())),
             renewed: AtomicBool::new(false),
             settings,
@@ -152,10 +154,15 @@ impl Link {
         self.connections.load(Ordering::Acquire)
     }
 
-    /// A record came that no gateway wrote.
-    pub(super) fn suspect(&self) {
+    /// So many records were found that no gateway wrote.
+    pub(super) fn suspect(&self, found: usize) {
+        self.forged.fetch_add(u64::try_from(found).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.suspect.store(SUSPECT_BEATS, Ordering::Relaxed);
         self.condition.send_replace(Condition::Faulty(StoreFault::Forged));
+    }
+
+    pub(super) fn forged(&self) -> u64 {
+        self.forged.load(Ordering::Relaxed)
     }
 
     /// Runs a script and reads its answer with `read`, which says `None` to nonsense.

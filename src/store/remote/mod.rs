@@ -197,7 +197,7 @@ impl Remote {
         let secret = &self.link.settings.secret;
         let sifted = self.link.call(call, |value| answer::blobs(value, secret, on)).await?;
         if !sifted.forged.is_empty() {
-            self.link.suspect();
+            self.link.suspect(sifted.forged.len());
             let args = sifted.forged.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect();
             let call = Call { script: &self.link.scripts.drop_forged, keys, args };
             self.link.call(call, |_| Some(())).await?;
@@ -220,7 +220,7 @@ impl Store for Remote {
         let forged = self.offer(locks, &[]).await?;
         if !forged.is_empty() {
             // Someone without the secret sits on the place, with a version as great as he likes.
-            self.link.suspect();
+            self.link.suspect(forged.len());
             if !self.offer(locks, &forged).await?.is_empty() {
                 return Err(StoreFault::Forged);
             }
@@ -256,7 +256,7 @@ impl Store for Remote {
         let secret = &link.settings.secret;
         let page = link.call(call, |value| answer::locks(value, secret, after)).await?;
         if page.forged > 0 {
-            link.suspect();
+            link.suspect(page.forged);
         }
         Ok(page)
     }
@@ -315,7 +315,7 @@ impl Store for Remote {
                     if secret.open_register(Purpose::Blob, &place, &there, VALUE_MAX).is_some() {
                         return Ok(Put::Stale);
                     }
-                    self.link.suspect();
+                    self.link.suspect(1);
                     void = there;
                 }
             }
@@ -351,7 +351,7 @@ impl Store for Remote {
         let secret = &self.link.settings.secret;
         let state = secret.open_register(Purpose::Blob, &place, &sealed, VALUE_MAX);
         if state.is_none() {
-            self.link.suspect();
+            self.link.suspect(1);
             return Err(StoreFault::Forged);
         }
         Ok(state)
@@ -394,7 +394,7 @@ impl Store for Remote {
         let mut sifted = self.link.call(call, |value| answer::alarms(value, secret)).await?;
         sifted.page.alarms.retain(|alarm| alarm.sequence > after);
         if !sifted.forged.is_empty() {
-            self.link.suspect();
+            self.link.suspect(sifted.forged.len());
             let script = &self.link.scripts.drop_alarms;
             let call = Call { script, keys: &self.alarm_keys(), args: sifted.forged };
             self.link.call(call, |_| Some(())).await?;
@@ -424,7 +424,7 @@ impl Store for Remote {
     }
 
     fn forged(&self) -> u64 {
-        0
+        self.link.forged()
     }
 
     fn lacks_room(&self) -> bool {
