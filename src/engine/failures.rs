@@ -21,34 +21,40 @@ impl Engine {
         let (engine, name, trust, limit) =
             (Arc::clone(self), name.clone(), failed.trust, failed.limit);
         let window = self.live().snapshot.lockout.failures_window;
+        // Before anything is waited for: a release that comes meanwhile forgives this one as well.
+        let released = self.last_release_ms(&name);
         // A request that ends when the runtime does has nobody to tell.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let sum = engine.sum_failures(&name, trust, window, now).await;
+            let sum = engine.sum_failures(&name, trust, (window, released), now).await;
             if let (Ok(sum), Some(identity)) = (sum, engine.locks.identity_named(&name))
                 && sum >= u64::from(limit)
+                && engine.last_release_ms(&name) == released
             {
                 engine.accuse(&engine.live(), &Accusation::of_logins(identity, trust, now));
             }
         });
     }
 
-    /// One more; how many there were in the last window, about.
+    fn last_release_ms(&self, name: &Name) -> u64 {
+        let subject = Subject::Identity(name.clone());
+        self.locks.read(|table| table.last_release(&subject).map_or(0, |last| last.at_ms))
+    }
+
+    /// One more since a release; how many there were in the last window, about. A release forgives all
+    /// that came before it, on every gateway that has heard of it.
     async fn sum_failures(
         &self,
         name: &Name,
         trust: Trust,
-        window: Duration,
+        (window, released): (Duration, u64),
         now: Moment,
     ) -> Result<u64, StoreFault> {
-        let subject = Subject::Identity(name.clone());
-        // A release forgives all that came before it, on every gateway that has heard of it.
-        let released = self.locks.read(|table| table.last_release(&subject).map(|last| last.at_ms));
         let kind = match trust {
             Trust::Proof | Trust::KnownSource => "familiar failures",
             Trust::Stranger => "failures of strangers",
         };
-        let text = format!("{name} {}", released.unwrap_or(0));
+        let text = format!("{name} {released}");
         let id = KeyId::of(&self.leases.secret, kind, text.as_bytes());
         let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX).max(1);
         let part = u32::try_from(now.unix_ms() / window_ms).unwrap_or(u32::MAX);
