@@ -27,7 +27,7 @@ mod snapshot;
 mod source;
 mod suggest;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod texts;
 mod walk;
 

@@ -7,10 +7,13 @@
 //! 3. An operator's act returns when it can't be lost any more, or says that it is not there yet.
 mod keep;
 mod networks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -20,7 +23,7 @@ pub(super) use networks::keep_out;
 
 use super::subjects::{Denied, LockKeys, NameTable};
 use super::{Engine, Live};
-use crate::base::{IdentityIx, Moment, Name};
+use crate::base::{Clock, IdentityIx, Moment, Name};
 use crate::config::Snapshot;
 use crate::evidence::Event;
 use crate::lockout::{
@@ -32,6 +35,8 @@ use keep::Written;
 
 /// Pairs of identity and source whose failed logins are remembered, at 32 bytes each.
 const PAIRS_MAX: usize = 65_536;
+/// Until locks that could not be read are read again.
+const READ_AGAIN: Duration = Duration::from_millis(500);
 /// Subjects of which it is looked at a time whether they are over.
 const LOOKED_AT_ONCE: usize = 1_024;
 
@@ -323,6 +328,34 @@ impl Locks {
         if news.unreadable == 0 { Ok(news.released) } else { Err(StoreFault::Corrupt) }
     }
 
+    /// Takes over what is new in the store until that is gone.
+    async fn follow(&self, clock: &Clock, learned: impl Fn(&News)) {
+        let mut bell = self.store.bell();
+        loop {
+            // Before the first ring as well: what came since `restore` rang for nobody.
+            let mut news = News::default();
+            let read = self.take_over(Told::Now, &mut news, clock.now()).await;
+            learned(&news);
+            let open = tokio::select! {
+                open = bell.rung() => open,
+                // The store's condition tells that it fails.
+                () = tokio::time::sleep(READ_AGAIN), if read.is_err() => true,
+            };
+            if !open {
+                return;
+            }
+        }
+    }
+
+    /// At the moment of the release: whoever finds itself free may fail at once.
+    fn forgive_logins(&self, logins: &mut Logins, subject: &Subject) {
+        if let Subject::Identity(name) = subject
+            && let Some(ix) = self.identity_named(name)
+        {
+            logins.released(ix);
+        }
+    }
+
     /// What is new in the store. What came before a fault is among the news.
     async fn take_over(&self, told: Told, news: &mut News, now: Moment) -> Result<(), StoreFault> {
         let mut cursor = self.cursor.lock().await;
@@ -336,6 +369,9 @@ impl Locks {
                     let told = if record.key.by.0 == self.me.0 { Told::Before } else { told };
                     match book.table.take_over(&record.state.value, told, now) {
                         Ok(Heard { subject, released }) => {
+                            if released.is_some() {
+                                self.forgive_logins(&mut book.logins, &subject);
+                            }
                             news.released.extend(released.map(|of| (subject.clone(), of)));
                             subjects.push(subject);
                         }
@@ -367,11 +403,7 @@ impl Engine {
 
     /// Learns what other gateways lock and release, for as long as it is polled.
     pub async fn follow_locks(&self) {
-        let mut bell = self.locks.store.bell();
-        while bell.rung().await {
-            let mut news = News::default();
-            // What fails now is read at the next ring; the store's condition tells that it fails.
-            let _ = self.locks.take_over(Told::Now, &mut news, self.clock.now()).await;
+        let learned = |news: &News| {
             for (subject, release) in &news.released {
                 self.forgive(subject, release);
             }
@@ -379,6 +411,7 @@ impl Engine {
                 self.metrics.state.refused.inc_by(count);
                 self.report_event(&Event::MemoryRefused { count });
             }
-        }
+        };
+        self.locks.follow(&self.clock, learned).await;
     }
 }

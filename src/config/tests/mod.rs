@@ -19,4 +19,4 @@ mod scale;
 mod secrets;
 mod state;
 mod status;
-mod support;
+pub(crate) mod support;

@@ -18,7 +18,7 @@ pub(super) const TODAY: Moment = Moment::new(20_779 * 86_400_000, 0);
 pub(super) const MAIN: &str = "/conf/sekisho.toml";
 
 /// Holds every section; no mistake, no warning.
-pub(super) const GOOD: &str = r#"
+pub(crate) const GOOD: &str = r#"
 [gateway]
 environment = "production"
 state_dir = "state"
@@ -109,7 +109,7 @@ address = "127.0.0.1:9464"
 
 /// Everything outside the process.
 #[derive(Clone, Default)]
-pub(super) struct World {
+pub(crate) struct World {
     pub(super) files: BTreeMap<PathBuf, Vec<u8>>,
     pub(super) exposed: BTreeSet<PathBuf>,
     pub(super) variables: BTreeMap<String, Vec<u8>>,
@@ -126,13 +126,13 @@ impl World {
         self
     }
 
-    pub(super) fn load(&self) -> Result<Loaded, ConfigErrors> {
+    pub(crate) fn load(&self) -> Result<Loaded, ConfigErrors> {
         load_from(self, Path::new(MAIN), 1, TODAY)
     }
 }
 
 /// The world around a main file with this text.
-pub(super) fn world(main: &str) -> World {
+pub(crate) fn world(main: &str) -> World {
     let pki = pki();
     let mut world = World::default();
     let secret = ("ALARM_SECRET".to_owned(), b"0123456789abcdef\n".to_vec());
