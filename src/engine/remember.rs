@@ -229,6 +229,9 @@ impl Engine {
         let mut look = tokio::time::interval(SAVE_EVERY);
         loop {
             let (now, is) = (self.clock.now(), *condition.borrow_and_update());
+            // Whoever is told of an outage, or of its end, finds Amazon's quotas divided by it.
+            let peers = store.peers().await.unwrap_or_default();
+            self.share_amazon(is, peers);
             match (is, faulty) {
                 (Condition::Faulty(fault), None) => {
                     faulty = Some((fault, now));
@@ -253,8 +256,6 @@ impl Engine {
                 (Condition::Faulty(_), Some(_)) => {}
             }
             self.metrics.state.forged(store.forged());
-            let peers = store.peers().await.unwrap_or_default();
-            self.share_amazon(is, peers);
             self.metrics.state.gateways.set(i64::from(peers.count));
             tokio::select! {
                 changed = condition.changed() => if changed.is_err() { return },
