@@ -370,8 +370,9 @@ impl Link {
                     return fault;
                 }
             }
-            let suspect = self.suspect.load(Ordering::Relaxed);
-            self.suspect.store(suspect.saturating_sub(1), Ordering::Relaxed);
+            // In one step, or a record that is found meanwhile would be forgotten.
+            let (relaxed, one_less) = (Ordering::Relaxed, |beats: u32| beats.checked_sub(1));
+            let suspect = self.suspect.fetch_update(relaxed, relaxed, one_less).unwrap_or_default();
             let condition = match suspect {
                 0 => Condition::Sound,
                 _ => Condition::Faulty(StoreFault::Forged),
