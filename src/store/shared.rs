@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -37,8 +37,13 @@ pub struct Shared {
     remote: Arc<Remote>,
     carrier: JoinHandle<()>,
     lacks_room: Arc<AtomicBool>,
+    carrying: Carrying,
     condition: watch::Receiver<Condition>,
 }
+
+/// Held while locks are carried, and while some are taken away: those that are on their way then would
+/// come back.
+type Carrying = Arc<Mutex<()>>;
 
 impl Drop for Shared {
     fn drop(&mut self) {
@@ -82,17 +87,19 @@ impl Shared {
         let memory = Memory { instance, known_epoch: own.known_server().await? };
         let (own, remote) = (Arc::new(own), Arc::new(Remote::start(settings, memory)));
         let lacks_room = Arc::<AtomicBool>::default();
+        let carrying = Carrying::default();
         let (both, condition) = watch::channel(Condition::Faulty(StoreFault::Unreachable));
         let carrier = Carrier {
             own: Arc::clone(&own),
             remote: Arc::clone(&remote),
             lacks_room: Arc::clone(&lacks_room),
+            carrying: Arc::clone(&carrying),
             begun: Instant::now(),
             condition: both,
             progress: Progress { epoch: memory.known_epoch, ..Progress::default() },
         };
         let carrier = tokio::spawn(carrier.carry());
-        Ok(Self { own, remote, carrier, lacks_room, condition })
+        Ok(Self { own, remote, carrier, lacks_room, carrying, condition })
     }
 
     /// See [`Remote::renew`].
@@ -120,6 +127,7 @@ struct Carrier {
     own: Arc<Embedded>,
     remote: Arc<Remote>,
     lacks_room: Arc<AtomicBool>,
+    carrying: Carrying,
     /// When it last began to carry everything.
     begun: Instant,
     condition: watch::Sender<Condition>,
@@ -151,6 +159,8 @@ impl Carrier {
     }
 
     async fn both_ways(&mut self) -> Result<(), StoreFault> {
+        let carrying = Arc::clone(&self.carrying);
+        let _nothing_is_taken_away = carrying.lock().await;
         self.look_at_server().await?;
         let Progress { fetched, told, .. } = self.progress;
         let room = self.fetch().await? & self.tell().await?;
@@ -243,6 +253,7 @@ impl Store for Shared {
     }
 
     async fn forget_locks(&self, locks: &[LockRecord]) -> Result<(), StoreFault> {
+        let _nothing_is_on_its_way = self.carrying.lock().await;
         match self.remote.forget_locks(locks).await {
             Err(fault) if self.remote.is_connected() => Err(fault),
             // What is left there comes back with the next connection.
