@@ -26,6 +26,7 @@ use std::time::Duration;
 use sekisho::base::{Clock, Moment};
 use sekisho::store::{
     Condition, Cursor, Embedded, Gateway, KeyId, LockKey, LockRecord, Register, Scope, Store,
+    StoreFault,
 };
 
 /// A directory of a test's own, gone with it.
@@ -98,13 +99,18 @@ pub(super) fn lock(name: &str, by: u16, version: u64, rank: u8) -> LockRecord {
 
 /// All locks that the store knows, page by page.
 pub(super) async fn all_locks(store: &dyn Store) -> Vec<LockRecord> {
+    locks_of(store).await.unwrap()
+}
+
+/// The same of a store that may be out of reach.
+pub(super) async fn locks_of(store: &dyn Store) -> Result<Vec<LockRecord>, StoreFault> {
     let (mut cursor, mut all) = (Cursor::START, Vec::new());
     loop {
-        let page = store.locks_since(cursor).await.unwrap();
+        let page = store.locks_since(cursor).await?;
         all.extend(page.records);
         cursor = page.next;
         if !page.more {
-            return all;
+            return Ok(all);
         }
     }
 }
