@@ -52,7 +52,8 @@ fn faulty(condition: Condition) -> bool {
 
 fn a_quota() -> Ask {
     let key = LeaseKey { of: Metered::Identity, id: super::id("quota"), window: 0 };
-    let rate = Rate::new(Duration::from_secs(10), 100).unwrap();
+    // So slow that nothing comes back while a test runs.
+    let rate = Rate::new(Duration::from_secs(100), 100).unwrap();
     Ask { key, rate, wanted: 10, debt: 0, returned: 0, late: Duration::ZERO }
 }
 
@@ -88,7 +89,7 @@ async fn acc_2_redis_killed_and_restarted_empty_releases_nothing() {
     // The new server knows of no quota that was spent, and so grants nothing yet.
     let lease = late.store.lease(a_quota(), now()).await.unwrap();
     assert_eq!(lease.granted, 0);
-    assert!(lease.wait > Duration::ZERO && lease.wait <= Duration::from_secs(10));
+    assert!(lease.wait > Duration::ZERO && lease.wait <= Duration::from_secs(100));
 }
 
 /// The part of a quota that a gateway takes by itself now, in thousandths of its burst and of its rate.
@@ -228,7 +229,7 @@ async fn acc_2_a_gateway_that_is_cut_off_keeps_its_locks_and_catches_up() {
         owned: Duration::ZERO,
     };
     let Allowance::Part(part) = allowance(a_quota().rate, &sight) else { panic!("{sight:?}") };
-    assert_eq!((part.burst(), part.interval()), (50, Duration::from_secs(20)));
+    assert_eq!((part.burst(), part.interval()), (50, Duration::from_secs(200)));
     // A restart of the gateway during the partition forgets nothing.
     let Node { dir, store } = two;
     store.close().await;
@@ -260,9 +261,10 @@ async fn acc_2_redis_that_goes_back_to_an_older_copy_is_told_again() {
     }
     // As a snapshot of yesterday, or a replica that was behind.
     server.kill();
+    // Once it is back, a gateway may be quicker to find it than anybody to look.
+    until(&one.store, faulty).await;
     server.go_back_to(&copy);
     server.restart().await;
-    until(&one.store, faulty).await;
     sound(&one.store).await;
     assert!(one.knows(&new).await, "what is known does not go back");
     let fresh = Node::start(&server, 2).await;
