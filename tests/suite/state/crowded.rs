@@ -3,7 +3,7 @@ use sekisho::engine::Target;
 use sekisho::lockout::Subject;
 use sekisho::store::{LOCKS_MAX, Reach};
 
-use super::{ask, eventually, finish, order, told, two, value};
+use super::{eventually, eventually_locked, finish, order, told, two, value};
 use crate::store::redis::Server;
 
 /// Fills all of the server that sources may have, with what nobody reads.
@@ -39,7 +39,7 @@ async fn acc_5_a_server_full_of_sources_is_told_of_and_carries_a_kill() {
     let unkept = eventually("it is told", || told(&both[0], "locks-unkept").pop()).await;
     assert!(unkept.to_string().contains("\"full\""), "{unkept}");
     assert_eq!(both[0].gateway.engine.lock(&order("slow")).await.unwrap(), Reach::Everywhere);
-    while ask(&both[1], "slow").await.status == 200 {}
+    eventually_locked(&both[1], "slow").await;
     assert!(value(&both[0], "sekisho_state_sound"), "quotas are asked for as ever");
 
     server.kill();
