@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::slow::far_away;
-use super::{World, ask, error_of, finish, gateway, passes, two, two_of};
+use super::{World, ask, error_of, eventually, finish, gateway, passes, two, two_of, value};
 use crate::store::redis::Server;
 use crate::support::{ORDERS, bearing, get};
 
@@ -42,6 +42,7 @@ async fn burst(worlds: &[World], who: &str, count: usize) -> usize {
 async fn mon_2_a_burst_after_a_pause_is_let_through() {
     let server = Server::start().await;
     let worlds = [gateway(&server, 1).await];
+    eventually("it is sound", || value(&worlds[0], "sekisho_state_sound").then_some(())).await;
     assert_eq!(burst(&worlds, "brisk", 64).await, 64, "of 120 a minute");
     assert_eq!(burst(&worlds, "fast", 48).await, 48, "of 60 an hour");
     let [world] = worlds;

@@ -22,6 +22,8 @@ async fn priv_4_a_renewed_password_or_authority_needs_no_restart() {
     let server = Server::start().await;
     let world = gateway(&server, 1).await;
     is_sound(&world).await;
+    // A machine that stands still during a start has had one.
+    let outages = world.events("store-faulty").len();
     let mut admin = server.admin().await;
     let mut before = connection(&mut admin).await.unwrap();
     for step in ["password", "authority"] {
@@ -43,6 +45,6 @@ async fn priv_4_a_renewed_password_or_authority_needs_no_restart() {
         is_sound(&world).await;
     }
     // Nobody had to do without it meanwhile.
-    assert_eq!(world.events("store-faulty").len(), 0);
+    assert_eq!(world.events("store-faulty").len(), outages);
     world.finish().await;
 }
