@@ -394,36 +394,56 @@ async fn speak(
     count: Arc<AtomicUsize>,
     ended: Arc<AtomicUsize>,
 ) {
-    let mut heard = vec![0; 65_536];
-    while let Ok(length @ 1..) = tls.read(&mut heard).await {
-        let text = String::from_utf8_lossy(&heard[..length]);
-        if manners == Manners::Good
-            && let Some(polite) = polite(&text)
-        {
-            if tls.write_all(&polite).await.is_err() {
-                return;
+    let (mut bytes, mut heard) = (vec![0; 65_536], Vec::new());
+    while let Ok(length @ 1..) = tls.read(&mut bytes).await {
+        heard.extend_from_slice(&bytes[..length]);
+        // Several may come at once, and each waits for its own answer.
+        while let Some(end) = end_of_command(&heard) {
+            let command: Vec<u8> = heard.drain(..end).collect();
+            if manners == Manners::Good
+                && let Some(polite) = polite(&String::from_utf8_lossy(&command))
+            {
+                if tls.write_all(&polite).await.is_err() {
+                    return;
+                }
+                continue;
             }
-            continue;
-        }
-        match &says {
-            Says::Nothing => {}
-            Says::Once(words) => {
-                if tls.write_all(words).await.is_err() {
+            match &says {
+                Says::Nothing => {}
+                Says::Once(words) => {
+                    if tls.write_all(words).await.is_err() {
+                        return;
+                    }
+                }
+                Says::Forever(begin, rest) => {
+                    count.store(0, Ordering::SeqCst);
+                    let mut piece = begin;
+                    while tls.write_all(piece).await.is_ok() {
+                        count.fetch_add(piece.len(), Ordering::SeqCst);
+                        piece = rest;
+                    }
+                    ended.fetch_add(1, Ordering::SeqCst);
                     return;
                 }
             }
-            Says::Forever(begin, rest) => {
-                count.store(0, Ordering::SeqCst);
-                let mut piece = begin;
-                while tls.write_all(piece).await.is_ok() {
-                    count.fetch_add(piece.len(), Ordering::SeqCst);
-                    piece = rest;
-                }
-                ended.fetch_add(1, Ordering::SeqCst);
-                return;
-            }
         }
     }
+}
+
+/// Where the first command ends, if all of it is there: a number of parts, each with its length.
+fn end_of_command(heard: &[u8]) -> Option<usize> {
+    let number_at = |from: usize| {
+        let rest = heard.get(from..)?;
+        let length = rest.windows(2).position(|two| two == b"\r\n")?;
+        let number: usize = std::str::from_utf8(rest.get(1..length)?).ok()?.parse().ok()?;
+        Some((number, from + length + 2))
+    };
+    let (parts, mut end) = number_at(0)?;
+    for _ in 0..parts {
+        let (length, from) = number_at(end)?;
+        end = from + length + 2;
+    }
+    (end <= heard.len()).then_some(end)
 }
 
 /// What Redis would say to the words of a gateway that connects.
