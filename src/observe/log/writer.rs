@@ -253,10 +253,10 @@ impl Drop for End {
     fn drop(&mut self) {
         self.0.open.store(false, Ordering::Release);
         let mut queue = self.0.queue.lock();
+        // Whoever sees the end finds counted what was lost with it.
+        self.0.lose(u64::try_from(queue.unwritten).unwrap_or(u64::MAX));
         queue.closed = true;
-        let unwritten = queue.unwritten;
         drop(queue);
-        self.0.lose(u64::try_from(unwritten).unwrap_or(u64::MAX));
         self.0.answered.notify_all();
     }
 }
