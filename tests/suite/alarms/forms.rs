@@ -119,7 +119,8 @@ async fn mon_7_a_program_is_told_until_it_ends_well() {
     let world = World::with(Plan::default().fill("more", &target)).await;
     until("the program came to its end", || read("words").ends_with('\n')).await;
     assert!(read("said").contains("\"type\":\"heartbeat\""), "the sign of life");
-    assert_eq!(read("words"), "two words; $HOME\n", "no shell between");
+    // More than once if it took too long the first time.
+    assert!(read("words").lines().all(|words| words == "two words; $HOME"), "no shell between");
     assert!(!read("env").contains("CARGO"), "{}", read("env"));
     let fault =
         || world.gateway.engine.alarms.targets()[0].fault.map(sekisho::alarm::DeliveryFault::word);
