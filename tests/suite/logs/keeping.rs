@@ -229,6 +229,12 @@ async fn the_admin_listener_serves_numbers_and_health_and_nothing_else() {
     world.call(&world.printer(), get(ORDERS)).await;
     world.call(&world.nobody(), get(ORDERS)).await;
     eventually("both lines", || (world.requests().len() == 2).then_some(())).await;
+    // Whoever sees the number finds the line, and not the other way round.
+    let counted = || {
+        world.metric("sekisho_requests_total{operation=\"orders/getOrders\",outcome=\"allowed\"}")
+            + world.metric("sekisho_denials_total{code=\"NoCredential\"}")
+    };
+    eventually("both numbers", || (counted() > 1.5).then_some(())).await;
 
     let metrics = admin(&world, "GET", "/metrics").await;
     assert!(metrics.starts_with("HTTP/1.1 200 OK\r\n"), "{metrics}");
