@@ -203,7 +203,8 @@ async fn log_1_a_bad_configuration_is_told_to_the_operator() {
 #[tokio::test]
 async fn priv_3_a_dry_run_binds_and_builds_and_keeps_nothing() {
     let world = world().await;
-    let taken = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    // Where no other test takes a port while this one is let go of.
+    let taken = std::net::TcpListener::bind("127.77.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let second = format!(
         "[[listener]]\nname = \"second\"\naddress = \"{address}\"\nnetworks = [\"loopback\"]\n\
