@@ -505,6 +505,8 @@ pub fn scratch() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("sekisho-suite-{}-{count}", std::process::id()));
+    // One that was killed may have had the same number, and left a state behind.
+    let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).unwrap();
     dir
 }
