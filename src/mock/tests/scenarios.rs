@@ -172,8 +172,9 @@ async fn endless_and_slow_bodies_are_bounded_by_the_caller() {
         assert_eq!((reply.body.len(), reply.end), (10, BodyEnd::TooLarge));
         assert!(reply.body_bytes > 1 << 20);
 
-        stage.mock.set(Scenario::SlowBody { bytes: 1, tick_ms: 5 });
-        let config = CallerConfig { deadline: Duration::from_millis(200), ..stage.config(alpn) };
+        // The handshake and the head have to come in that time, too.
+        stage.mock.set(Scenario::SlowBody { bytes: 1, tick_ms: 50 });
+        let config = CallerConfig { deadline: Duration::from_secs(2), ..stage.config(alpn) };
         let caller = Caller::new(config).unwrap();
         let reply = caller.call(stage.mock.address(), sp_api(Call::get(ORDERS))).await.unwrap();
         assert_eq!(reply.end, BodyEnd::Deadline);
