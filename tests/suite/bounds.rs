@@ -5,11 +5,13 @@ mod places;
 use std::time::Duration;
 
 use http::Method;
-use sekisho::mock::{Call, Caller, Flow, Length, RawEnd};
+use sekisho::mock::{Call, Caller, Flow, Length, RawEnd, Reply};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{ORDERS, Plan, World, amazon, bearing, error_of, get, put, until, within};
+use crate::support::{
+    ORDERS, Plan, World, amazon, bearing, error_of, get, put, until, until_some, within,
+};
 use crate::wire::{
     all_closed, answers, check_refusal, printer_h1, printer_h2, reached, refused, tcp, turned_back,
     until_closed,
@@ -32,6 +34,16 @@ async fn takes_a_second<T>(act: impl Future<Output = T>) -> T {
 
 fn both(world: &World) -> [Caller; 2] {
     [printer_h1(world), printer_h2(world)]
+}
+
+/// Calls until its identity has a place: over HTTP/2 a request may outlive its connection by a moment,
+/// and the place of both is free when both are over.
+async fn placed(world: &World, caller: &Caller) -> Reply {
+    until_some("a place is free", async || {
+        let reply = world.call(caller, get(ORDERS)).await;
+        (reply.status != 429).then_some(reply)
+    })
+    .await
 }
 
 fn upload(body: Flow) -> Call {
@@ -299,7 +311,7 @@ async fn acc_1_an_identity_has_its_share_of_connections() {
         assert_eq!(held.call(get(ORDERS)).await.unwrap().status, 200);
         drop(held);
         all_closed(&world).await;
-        assert_eq!(world.call(&caller, get(ORDERS)).await.status, 200);
+        assert_eq!(placed(&world, &caller).await.status, 200);
         all_closed(&world).await;
     }
     // The identity's own number goes before the listener's.
@@ -307,7 +319,7 @@ async fn acc_1_an_identity_has_its_share_of_connections() {
     assert!(world.reload(|text| text.replace(own, &format!("{own}connections = 2\n"))).await);
     let held = printer_h1(&world).connect(world.address()).await.unwrap();
     assert_eq!(held.call(get(ORDERS)).await.unwrap().status, 200);
-    assert_eq!(world.call(&printer_h1(&world), get(ORDERS)).await.status, 200);
+    assert_eq!(placed(&world, &printer_h1(&world)).await.status, 200);
     world.finish().await;
 }
 
