@@ -6,10 +6,9 @@ use sekisho::mock::{Alpn, Caller, CallerConfig, RawEnd, RawReply};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{World, holds};
+use crate::support::{World, holds, within};
 
 /// Stands in every malformed request, so that an echo of any part of it is found.
 pub const MARK: &str = "mark-q7k-31";
@@ -28,12 +27,13 @@ pub async fn tcp(from: &str, to: SocketAddr) -> TcpStream {
 pub async fn until_closed(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let mut said = Vec::new();
     let mut buffer = [0; 4_096];
-    let until = Instant::now() + SOON;
-    // A reset is a close as well.
-    while let Ok(count @ 1..) = timeout_at(until, stream.read(&mut buffer)).await.expect("a close")
-    {
-        said.extend_from_slice(&buffer[..count]);
-    }
+    let closes = async {
+        // A reset is a close as well.
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            said.extend_from_slice(&buffer[..count]);
+        }
+    };
+    within(SOON, "it is closed", closes).await;
     said
 }
 
@@ -184,7 +184,7 @@ pub async fn all_closed(world: &World) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(SOON, gone).await.expect("connections stay open");
+    within(SOON, "all connections are closed", gone).await;
     assert!(world.metric("sekisho_connections{listener=\"apps\"}").abs() < 0.5);
 }
 
@@ -252,7 +252,6 @@ impl H2 {
 
     /// The next frame; `None` at the end.
     pub async fn next(&mut self) -> Option<Frame> {
-        let until = Instant::now() + SOON;
         let mut buffer = vec![0; 16_384];
         loop {
             if let Some((head, rest)) = self.read.split_first_chunk::<9>() {
@@ -265,8 +264,8 @@ impl H2 {
                     return Some(Frame { kind, flags, stream, payload });
                 }
             }
-            match timeout_at(until, self.stream.read(&mut buffer)).await.expect("a frame or an end")
-            {
+            let read = self.stream.read(&mut buffer);
+            match within(SOON, "a frame or an end", read).await {
                 Ok(0) | Err(_) => return None,
                 Ok(count) => self.read.extend_from_slice(&buffer[..count]),
             }

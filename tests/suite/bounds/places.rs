@@ -15,7 +15,7 @@ fn asks(path: &str) -> [(&str, &str); 4] {
 
 /// In a world of its own, so that both versions of HTTP can be waited for together.
 async fn nobody_stays(alpn: Alpn) {
-    let world = World::with(bounds("first_byte = \"2 s\"")).await;
+    let world = World::with(bounds("first_byte = \"3 s\"")).await;
     let nobody = world.caller(|config| config.alpn = alpn);
     let refused = async |session: &sekisho::mock::Session| {
         let reply = session.call(get(ORDERS)).await.unwrap();
@@ -31,7 +31,7 @@ async fn nobody_stays(alpn: Alpn) {
     let began = Instant::now();
     refused(&session).await;
     all_closed(&world).await;
-    assert!(began.elapsed() >= Duration::from_millis(1_500), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(2_500), "{:?}", began.elapsed());
     // Nor does one after the other: each has its answer, and then that is enough.
     let session = nobody.connect(world.address()).await.unwrap();
     for number in 1..=8 {
@@ -47,7 +47,7 @@ async fn nobody_stays(alpn: Alpn) {
         }
         let reply = session.call(bearing(get(ORDERS), &token)).await.unwrap();
         assert_eq!(reply.status, 200);
-        sleep(Duration::from_millis(2_500)).await;
+        sleep(Duration::from_millis(3_500)).await;
     }
     assert_eq!(world.gateway.engine.open_connections(), 1);
     drop(session);
@@ -65,13 +65,13 @@ async fn mon_5_nobody_stays_who_does_not_hear_the_farewell() {
     let world = World::with(bounds("first_byte = \"1 s\"")).await;
     let nobody = world.caller(|config| config.alpn = Alpn::H2);
     let mut deaf = H2::open(&nobody, world.address()).await;
-    let began = Instant::now();
+    // Eight refusals and a second; counted, not timed, because this machine may stand still.
     for stream in (1..).step_by(2) {
         deaf.headers(stream, &asks("/stock/17"), true).await;
         if matches!(deaf.ended(stream).await, Ended::Closed(_)) {
             break;
         }
-        assert!(began.elapsed() < Duration::from_secs(8), "it stays");
+        assert!(stream < 160, "it stays");
         sleep(TICK).await;
     }
     world.finish().await;
@@ -112,10 +112,11 @@ async fn mon_5_a_caller_that_reads_a_byte_a_time_is_cut() {
     let ask = format!("GET /download/200000000 HTTP/1.1\r\n{HOST}\r\n");
     stream.write_all(ask.as_bytes()).await.unwrap();
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 1);
-    let began = Instant::now();
+    let mut reads = 0;
     while world.gateway.engine.open_connections() > 0 {
         let _ = stream.read(&mut [0]).await;
-        assert!(began.elapsed() < Duration::from_secs(8), "it goes on");
+        reads += 1;
+        assert!(reads < 10, "it goes on");
         sleep(Duration::from_millis(800)).await;
     }
     until("both lines", || world.requests().len() == 2).await;
