@@ -250,15 +250,16 @@ impl Engine {
             tokio::spawn(keep_resolved(Arc::downgrade(&route.pool), move |resolution| {
                 let upstream = &upstream;
                 match health.note(resolution) {
+                    // Whoever sees the number finds the line.
                     Some(NameChange::Lost) => {
-                        unresolved.set(1);
                         let event = Event::UpstreamUnresolved { upstream, endpoint };
                         log.event(&event);
                         alarms.hear(&event);
+                        unresolved.set(1);
                     }
                     Some(NameChange::Found) => {
-                        unresolved.set(0);
                         log.event(&Event::UpstreamResolved { upstream, endpoint });
+                        unresolved.set(0);
                     }
                     None => {}
                 }
