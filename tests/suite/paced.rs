@@ -346,7 +346,10 @@ async fn mon_2_a_refusal_for_amazon_s_sake_leaves_the_gateway_s_own_quotas_alone
 
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_2_a_gateway_that_stops_answers_those_who_wait() {
-    let world = world(SLOW).await;
+    // Half of the grace is theirs; the turn of the first has to come in it.
+    let plan = plan(SLOW).replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
+    let slow = Throttling::Every(Rate { per_second: 0.5, burst: 3 });
+    let world = World::with(plan.throttling(slow)).await;
     exhaust(&world).await;
     let open = h2(&world).await;
     let first = queue(&world, &open, "browser", 1, "500").await;
