@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use crate::hygiene::printer;
 use crate::support::{Plan, World};
-use crate::upstream::{Scripted, lead_to};
+use crate::upstream::{Scripted, free_address, lead_to};
 
 const STOCK: &str = "/stock/A";
 
@@ -132,14 +132,15 @@ async fn an_upstream_that_is_started_again_loses_no_request() {
     for protocol in ["http/1.1", "h2"] {
         let world = World::start().await;
         let config = MockConfig::new(Personality::Warehouse, world.pki.upstream.clone());
+        // One that nobody else is given while the store is away.
+        let config = MockConfig { address: free_address(), ..config };
         let mut store = MockSpApi::start(config.clone()).await.unwrap();
-        let address = store.address();
-        lead_to(&world, address, &format!("protocol = \"{protocol}\"\nretries = 1")).await;
+        lead_to(&world, store.address(), &format!("protocol = \"{protocol}\"\nretries = 1")).await;
         let caller = printer(&world, Alpn::Both);
         for method in [Method::GET, Method::POST, Method::GET, Method::POST] {
             assert_eq!(world.call(&caller, Call::get(STOCK)).await.status, 200);
             store.shutdown().await;
-            store = MockSpApi::start(MockConfig { address, ..config.clone() }).await.unwrap();
+            store = MockSpApi::start(config.clone()).await.unwrap();
             let call = match method {
                 Method::GET => Call::get(STOCK),
                 _ => upload(Flow::whole("abc")),
