@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -271,10 +271,11 @@ async fn acc_1_a_server_that_is_down_is_asked_again_after_the_cooldown() {
     let signer = Signer::new(Algorithm::EdDsa, "k1");
     let server = Server::start(Answer::Keys(keys(&[&signer]))).await;
     let mut down = url(&server);
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    if let JwksSource::Url(url) = &mut down.source {
-        url.site.addresses = vec![closed];
-    }
+    // Nobody listens there, and nobody else gets it.
+    let kept = TcpSocket::new_v4().unwrap();
+    kept.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let JwksSource::Url(to) = &mut down.source else { panic!("a URL") };
+    to.site.addresses = vec![kept.local_addr().unwrap()];
     let (store, hand) = store(down, calm());
     store.refresh_due().await;
     assert_eq!(status(&store).fault, Some(JwksFault::Unreachable));
