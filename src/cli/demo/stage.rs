@@ -26,8 +26,9 @@ const CONF: &str = include_str!("sekisho.toml");
 const POLICY: &str = include_str!("policy.toml");
 /// Identities of the policy that have a certificate.
 const CLIENTS: [&str; 3] = ["label-printer", "night-import", "former-clerk"];
-/// How long a line may take from the end of its request to the file.
-const LINE_WITHIN: Duration = Duration::from_secs(3);
+/// How long a line may take from the end of its request to the file, on a machine that stands still for
+/// a while, too. Nobody waits for it where all is well.
+const LINE_WITHIN: Duration = Duration::from_secs(20);
 /// Days until the identities' access review, as the policy has it.
 const REVIEW: Duration = Duration::from_secs(80 * 86_400);
 
