@@ -236,9 +236,10 @@ impl Engine {
                 return self.follow_verdict(trial, judged).await;
             }
             _ if now.mono_ns() >= trial.until.mono_ns() => {
-                *self.reloads.trial.lock() = None;
-                if trial.told == Told::No {
-                    let generation = trial.generation;
+                // Another look may have come first, or another configuration be on trial by now.
+                let generation = trial.generation;
+                let over = self.reloads.trial.lock().take_if(|one| one.generation == generation);
+                if over.is_some_and(|one| one.told == Told::No) {
                     self.report_event(&Event::ConfigProven { generation });
                 }
             }
@@ -250,10 +251,10 @@ impl Engine {
     async fn follow_verdict(self: &Arc<Self>, trial: OnTrial, judged: Judged) -> Option<Ruling> {
         let live = self.live();
         if trial.scope.narrows {
-            return Some(self.suspect(judged, "it-narrows"));
+            return self.suspect(judged, "it-narrows");
         }
         if live.snapshot.reload.on_errors == OnErrors::Alarm {
-            return Some(self.suspect(judged, "on_errors"));
+            return self.suspect(judged, "on_errors");
         }
         // If nothing comes of it, the next look finds the same.
         let mut turn = self.reloads.turn_or_hold().await?;
@@ -276,7 +277,7 @@ impl Engine {
         }
         let (Proven { snapshot, origin }, was) = (&trial.proven, self.made_from());
         if self.put(&live, (Arc::clone(snapshot), origin.clone())).is_err() {
-            return Some(self.suspect(judged, "it-can-not-be-built"));
+            return self.suspect(judged, "it-can-not-be-built");
         }
         *self.reloads.trial.lock() = None;
         *self.reloads.counted.lock() = None;
@@ -293,13 +294,17 @@ impl Engine {
         Some(Ruling { judged, then: Then::PutBack { in_force: generation } })
     }
 
-    /// It looks bad and stays in force: people are told, once.
-    fn suspect(&self, judged: Judged, why: &'static str) -> Ruling {
-        if let Some(trial) = &mut *self.reloads.trial.lock() {
-            trial.told = Told::Yes;
-        }
+    /// It looks bad and stays in force: people are told, once. None, if they were, or if another
+    /// configuration is on trial by now.
+    fn suspect(&self, judged: Judged, why: &'static str) -> Option<Ruling> {
+        let mut trial = self.reloads.trial.lock();
+        let untold = trial
+            .as_mut()
+            .filter(|one| one.generation == judged.generation && one.told == Told::No);
+        untold?.told = Told::Yes;
+        drop(trial);
         self.report_event(&Event::ConfigSuspect(told(&judged, judged.generation, why)));
-        Ruling { judged, then: Then::Stays(why) }
+        Some(Ruling { judged, then: Then::Stays(why) })
     }
 }
 
