@@ -5,6 +5,7 @@ use std::time::Duration;
 use sekisho::alarm::Kind;
 use sekisho::devcerts::LeafPlan;
 use sekisho::mock::{Alpn, MockConfig, MockHandle, MockSpApi, Personality, Scenario, Session};
+use serde_json::Value;
 
 use super::{GRANT, LESS, generation, reloads};
 use crate::support::{ORDERS, Plan, World, bearing, get, now, until};
@@ -53,6 +54,16 @@ pub(super) async fn look(world: &World) {
     world.gateway.engine.judge_trial().await;
 }
 
+/// What was told when the first configuration came in force again: that is told when it has, a moment
+/// later.
+pub(super) async fn rolled_back(world: &World) -> Value {
+    until("the one before is in force", || generation(world) == 1).await;
+    until("it is told", || !world.events("config-rolled-back").is_empty()).await;
+    let mut events = world.events("config-rolled-back");
+    assert_eq!(events.len(), 1, "{events:?}");
+    events.remove(0)
+}
+
 async fn alarmed(world: &World, kind: Kind) {
     let recent = || world.gateway.engine.alarms.recent();
     until("people are told", || recent().iter().any(|recent| recent.alarm.kind == kind)).await;
@@ -83,8 +94,7 @@ async fn log_1_what_breaks_an_upstream_is_put_back() {
     })
     .await;
     look(&world).await;
-    until("the one before is in force", || generation(&world) == 1).await;
-    let [event] = &world.events("config-rolled-back")[..] else { panic!("one event") };
+    let event = rolled_back(&world).await;
     assert_eq!(event["sekisho.upstream"], "warehouse");
     assert_eq!([&event["sekisho.snapshot"], &event["sekisho.judged_snapshot"]], [1, 2]);
     assert_eq!([&event["sekisho.seen"], &event["sekisho.expected"]], [1_000, 0]);
@@ -202,6 +212,7 @@ async fn log_1_what_the_change_did_not_touch_is_not_its_fault() {
     assert!(world.events("config-suspect").is_empty());
     world.advance(MINUTE * 3);
     look(&world).await;
+    until("it is told", || !world.events("config-proven").is_empty()).await;
     let proven = world.events("config-proven");
     assert_eq!((proven.len(), &proven[0]["sekisho.snapshot"]), (1, &2.into()));
     world.finish().await;
@@ -230,8 +241,7 @@ async fn acc_1_a_change_that_keeps_everybody_out_is_put_back() {
     // Whoever judges may be done before the last of them.
     assert!(call(60).await < 30);
     look(&world).await;
-    until("the one before is in force", || generation(&world) == 1).await;
-    let [event] = &world.events("config-rolled-back")[..] else { panic!("one event") };
+    let event = rolled_back(&world).await;
     assert_eq!(event["sekisho.subject"], "access");
     assert_eq!(call(5).await, 5);
     world.finish().await;
