@@ -238,15 +238,21 @@ async fn tls_3_behind_a_host_without_a_key_a_client_counts_by_its_own_address() 
 async fn tls_3_bodies_pass_whole_both_ways() {
     let world = behind(Plan::default()).await;
     let edge = Edge::before(&[world.address()], &[]).await;
+    let mut records = 0;
     for alpn in [Alpn::H1, Alpn::H2] {
         let caller = printer(&world, "127.0.0.2", alpn);
         let down = through(&edge, &world, &caller, Call::get("/download/2000000")).await;
         assert_eq!((down.status.as_u16(), down.body.len()), (200, 2_000_000));
+        records += 1;
+        // Records come when connections have ended, here in the order in which they began.
+        edge.records(records).await;
         let call = Call::post("/upload", Flow::repeat(2_000_000, Length::Declared));
         let up = through(&edge, &world, &caller, call).await;
         assert!(holds(&up.body, "2000000"), "{}", up.text());
+        records += 1;
+        edge.records(records).await;
     }
-    let records = edge.records(4).await;
+    let records = edge.records(records).await;
     for (record, (up, down)) in records.iter().zip([(0, 2), (2, 0), (0, 2), (2, 0)]) {
         let bytes = |key: &str| record[key].as_u64().unwrap();
         let near = |bytes: u64, millions: u64| {
