@@ -462,7 +462,8 @@ async fn acc_2_a_source_that_is_killed_is_cut_off_and_stays_out() {
 async fn tls_3_what_is_passed_on_has_the_grace_of_a_shutdown_and_its_record() {
     let world = behind(Plan::default()).await;
     let edge = Edge::before(&[world.address()], &[]).await;
-    let longer = |text: String| text.replace("grace = \"1 s\"", "grace = \"3 s\"");
+    // Longer than a machine stands still.
+    let longer = |text: String| text.replace("grace = \"1 s\"", "grace = \"6 s\"");
     assert!(edge.reload(longer).await);
     let session = printer(&world, "127.0.0.2", Alpn::H2).connect(edge.address()).await.unwrap();
     assert_eq!(session.call(get(ORDERS)).await.unwrap().status, 200);
