@@ -117,6 +117,12 @@ impl Edge {
         self.log().into_iter().filter(|line| line["event.action"] == action).collect()
     }
 
+    /// The first of these, once it is there: numbers change a moment before anything is told of it.
+    pub async fn told(&self, action: &str) -> Value {
+        until(action, || !self.events(action).is_empty()).await;
+        self.events(action).remove(0)
+    }
+
     /// The records of so many connections, once they are there.
     pub async fn records(&self, count: usize) -> Vec<Value> {
         until("their records", || self.passed().len() >= count).await;

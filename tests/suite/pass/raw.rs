@@ -226,7 +226,7 @@ async fn tls_3_a_target_that_refuses_is_left_alone_until_it_is_back() {
     assert!(records.iter().any(|record| record["sekisho.attempts"] == 2), "{records:#?}");
     // By failures of connections and of checks.
     edge.counts(up, 0.0).await;
-    let down = edge.events("target-down").remove(0);
+    let down = edge.told("target-down").await;
     assert_eq!((&down["sekisho.target"], &down["sekisho.count"]), (&"gw-1".into(), &1.into()));
     assert_eq!(down["sekisho.control"], "TLS-3");
     let failures = "sekisho_pass_target_failures_total\
@@ -236,6 +236,7 @@ async fn tls_3_a_target_that_refuses_is_left_alone_until_it_is_back() {
     // A check finds it again.
     let back = Target(TcpListener::bind(ill).await.unwrap());
     edge.counts(up, 1.0).await;
+    edge.told("target-up").await;
     assert_eq!(edge.events("target-up").len(), 1);
     drop(well);
     let mut client = tcp("127.0.0.2", edge.address()).await;
@@ -255,7 +256,7 @@ async fn tls_3_without_a_target_the_client_is_told_so_and_people_are() {
     assert!(record.get("sekisho.target").is_none(), "{record}");
     let recent = || edge.gateway.engine.alarms.recent();
     until("an alarm", || !recent().is_empty()).await;
-    let raised = edge.events("alarm-raised").remove(0);
+    let raised = edge.told("alarm-raised").await;
     assert_eq!(raised["sekisho.alarm"], "pass-failing");
     assert_eq!(raised["sekisho.severity"], "high");
     assert_eq!(raised["sekisho.listener"], "edge");

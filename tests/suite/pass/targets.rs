@@ -91,7 +91,7 @@ async fn is_left_alone(how: u8, told: &[u8], ended: &str, reason: &str) {
     let turned_away = crowd(&edge, 30, told).await;
     assert!((2..6).contains(&turned_away), "{turned_away} of 30");
     edge.counts(UP, 0.0).await;
-    let down = edge.events("target-down").remove(0);
+    let down = edge.told("target-down").await;
     assert_eq!(
         (&down["sekisho.target"], &down["sekisho.detail"]),
         (&"gw-1".into(), &reason.into())
@@ -123,6 +123,7 @@ async fn is_left_alone(how: u8, told: &[u8], ended: &str, reason: &str) {
         (edge.metric(UP) > 0.9).then_some(())
     })
     .await;
+    edge.told("target-up").await;
     assert_eq!(edge.events("target-up").len(), 1);
     edge.finish().await;
 }
