@@ -24,7 +24,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::support::{ORDERS, Plan, World, get, holds, scratch, until, within};
+use crate::support::{ORDERS, Plan, World, get, holds, scratch, until, whole_lines, within};
 use crate::wire::{SOON, as_printer, tcp, until_closed};
 
 const ADMITTED: &str = "networks = [\"loopback\"]\nupstreams = [\"amazon\", \"warehouse\"]\n";
@@ -105,7 +105,7 @@ impl Edge {
     pub fn log(&self) -> Vec<Value> {
         self.gateway.flush_log();
         let text = std::fs::read_to_string(self.dir.join("access.log")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+        whole_lines(&text).lines().map(|line| serde_json::from_str(line).expect(line)).collect()
     }
 
     /// Records of connections that were passed on.

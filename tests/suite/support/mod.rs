@@ -457,6 +457,8 @@ impl World {
             ("error answers".to_owned(), said.into_inner()),
         ];
         Box::pin(gateway.stop()).await;
+        let written = log_text(&dir);
+        assert_eq!(whole_lines(&written), written, "the log ends within a line");
         collect(&dir, &dir.join("pki"), &mut places);
         for (place, bytes) in &places {
             for planted in PLANTED {
@@ -473,7 +475,7 @@ impl World {
     }
 }
 
-/// Every line of the access log that a test's gateway wrote in this folder.
+/// Every whole line of the access log that a test's gateway wrote in this folder.
 pub fn log_in(dir: &Path) -> Vec<Value> {
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).expect(line);
@@ -481,7 +483,12 @@ pub fn log_in(dir: &Path) -> Vec<Value> {
         assert_eq!(line["service.environment"], "test", "{line}");
         line
     };
-    log_text(dir).lines().map(line).collect()
+    whole_lines(&log_text(dir)).lines().map(line).collect()
+}
+
+/// The text without a line that is just being written: whoever reads meanwhile may find a part of it.
+pub fn whole_lines(text: &str) -> &str {
+    text.rfind('\n').map_or("", |end| &text[..=end])
 }
 
 /// The text of every file of it, the oldest first: whenever midnight comes, another one begins.
