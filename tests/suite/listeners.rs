@@ -5,6 +5,7 @@ use sekisho::mock::{Alpn, BodyEnd, Call, Caller, Scenario, Session};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{ORDERS, Plan, World, get, until, until_some};
+use crate::upstream::free_address;
 
 const APPS: &str = "[[listener]]\nname = \"apps\"\naddress = \"127.0.0.1:0\"\n";
 
@@ -15,11 +16,6 @@ fn second(address: &str, networks: &str) -> String {
          certificates = [{{ certificate = \"pki/server.pem\", key = \"pki/server.key\" }}]\n\
          client_ca = \"pki/ca.pem\"\nclient_auth = \"optional\"\n\n"
     )
-}
-
-/// A port that nobody uses.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn h1(world: &World) -> Caller {
@@ -142,7 +138,7 @@ async fn net_1_what_can_t_be_bound_refuses_the_whole_configuration() {
     let caller = h1(&world);
     let open = caller.connect(world.address()).await.unwrap();
     served(&world, &open).await;
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind(free_address()).unwrap();
     let lines = second(&taken.local_addr().unwrap().to_string(), "loopback");
     let changed = |text: String| {
         text.replace(APPS, &format!("{lines}{APPS}"))
@@ -167,7 +163,7 @@ async fn net_1_what_can_t_be_bound_refuses_the_whole_configuration() {
 async fn net_1_a_listener_that_moves_takes_its_callers_along() {
     let world = World::start().await;
     let caller = h1(&world);
-    let (before, after) = (world.address(), free());
+    let (before, after) = (world.address(), free_address());
     let open = caller.connect(before).await.unwrap();
     served(&world, &open).await;
     let moved = APPS.replace("127.0.0.1:0", &after.to_string());
@@ -181,7 +177,7 @@ async fn net_1_a_listener_that_moves_takes_its_callers_along() {
     assert_eq!(reply.header("connection"), Some("keep-alive"));
 
     // Two that change places are served by the sockets that are there.
-    let other = free();
+    let other = free_address();
     let lines = second(&other.to_string(), "loopback");
     assert!(world.reload(|text| text.replace(&moved, &format!("{lines}{moved}"))).await);
     assert!(
@@ -203,7 +199,7 @@ async fn net_1_a_listener_that_moves_takes_its_callers_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn priv_3_metrics_and_operators_move_too() {
     let world = World::start().await;
-    let (metrics, api) = (free(), free());
+    let (metrics, api) = (free_address(), free_address());
     let admin = format!(
         "[admin]\naddress = \"{metrics}\"\n[admin.api]\naddress = \"{api}\"\n\
          networks = [\"loopback\"]\ntls = {{ certificate = \"pki/server.pem\", \

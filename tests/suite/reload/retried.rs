@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::generation;
 use crate::support::{Plan, World};
+use crate::upstream::free_address;
 
 /// Waits as long as it takes until the files are read again, and not less.
 async fn again(world: &World, pause: u64) -> bool {
@@ -48,7 +49,7 @@ async fn acc_3_what_a_program_did_not_yield_is_asked_for_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn net_1_an_address_that_is_not_to_be_had_is_asked_for_again() {
     let world = World::with(Plan::default().by_hand()).await;
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind(free_address()).unwrap();
     let address = taken.local_addr().unwrap();
     let second = format!(
         "[[listener]]\nname = \"second\"\naddress = \"{address}\"\nnetworks = [\"loopback\"]\n\
