@@ -289,7 +289,7 @@ async fn tls_2_another_upstream_is_used_by_the_next_request() {
 async fn log_1_reloading_under_load_loses_no_request() {
     let world = World::with(Plan::default()).await;
     world.amazon.set(Scenario::Echo);
-    let done = Arc::new(AtomicU64::new(0));
+    let (done, reloaded) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let address = world.address();
     let mut loads = Vec::new();
     for alpn in [Alpn::H1, Alpn::H2, Alpn::H1, Alpn::H2, Alpn::H1, Alpn::H2] {
@@ -297,10 +297,14 @@ async fn log_1_reloading_under_load_loses_no_request() {
             config.alpn = alpn;
             config.identity = world.pki.client("label-printer").cloned();
         });
-        let done = Arc::clone(&done);
+        let (done, reloaded) = (Arc::clone(&done), Arc::clone(&reloaded));
         loads.push(tokio::spawn(async move {
             let open = caller.connect(address).await.unwrap();
-            for n in 0..80 {
+            for n in 0..80_u64 {
+                // However long a reload takes, not all of them are over before the next one.
+                while n / 8 > reloaded.load(Ordering::Relaxed) + 1 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
                 let reply = open.call(get(ORDERS)).await.unwrap_or_else(|e| panic!("{n}: {e}"));
                 assert_eq!((reply.status.as_u16(), reply.end), (200, BodyEnd::Complete), "{n}");
                 done.fetch_add(1, Ordering::Relaxed);
@@ -314,6 +318,7 @@ async fn log_1_reloading_under_load_loses_no_request() {
             if n % 2 == 0 { text.replace(GRANT, LESS) } else { text.replace(LESS, GRANT) }
         };
         assert!(world.reload(swap).await);
+        reloaded.fetch_add(1, Ordering::Relaxed);
     }
     for load in loads {
         load.await.unwrap();
