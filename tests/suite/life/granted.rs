@@ -24,14 +24,14 @@ async fn acc_1_a_socket_ends_with_its_token() {
     let second = || world.gateway.engine.clock.now().unix_secs();
     let (token, ends) = loop {
         let now = second();
-        let token = world.token_with("office-clerk", |claims| claims.exp_in = 4);
+        let token = world.token_with("office-clerk", |claims| claims.exp_in = 7);
         // Else it may be of the second after.
         if second() == now {
-            break (token, now + 4);
+            break (token, now + 7);
         }
     };
     // An answer under way has its end, and is let go on to it.
-    world.warehouse.set_for("/stock", Scenario::SlowBody { bytes: 1, tick_ms: 200 });
+    world.warehouse.set_for("/stock", Scenario::SlowBody { bytes: 1, tick_ms: 300 });
     let slow = tokio::spawn({
         let (caller, call) = (clerk(&world), bearing(get("/stock/A"), &token));
         let to = world.address();
@@ -49,7 +49,7 @@ async fn acc_1_a_socket_ends_with_its_token() {
             sleep(Duration::from_millis(200)).await;
         }
     };
-    within(5 * SECOND, "it ends with its token", talk).await;
+    within(8 * SECOND, "it ends with its token", talk).await;
     assert!(second() >= ends, "{}, not {ends}", second());
     assert!(echoed > 2, "it ended at once");
     assert!(!slow.is_finished(), "the answer came too fast for this test");
