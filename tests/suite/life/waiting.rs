@@ -32,14 +32,14 @@ fn clerks(world: &World, jti: &str) -> String {
     })
 }
 
-/// Five turns of somebody who is slowed down are taken: whoever comes next waits so many seconds, and
-/// what happens to it meanwhile happens before its turn.
+/// Eight turns of somebody who is slowed down are taken: whoever comes next waits so many seconds, and
+/// what happens to it meanwhile happens before its turn. Twice as many, and four calls, may wait.
 fn take_turns(world: &World, token: &str) {
     let engine = &world.gateway.engine;
     let (live, link, now) = (engine.live(), link(world), engine.clock.now());
     let who = engine.prove(&live, &link, Presented::Bearer(token.as_bytes()), now).unwrap();
     let (caller, _slow) = engine.admit_caller(&live, &link, &who, now).unwrap();
-    for _ in 0..5 {
+    for _ in 0..8 {
         engine.slow_turn(&live, &caller).unwrap();
     }
 }
@@ -173,7 +173,10 @@ impl Gate {
 async fn acc_2_acc_3_nothing_goes_up_for_whoever_is_locked_or_revoked_while_it_connects() {
     let (gate, port) = Gate::shut().await;
     let there = "endpoint = \"https://localhost:{warehouse}\"";
-    let plan = Plan::default().replace(there, &format!("endpoint = \"https://localhost:{port}\""));
+    // Two locks are written down while they connect.
+    let plan = Plan::default()
+        .replace(there, &format!("endpoint = \"https://localhost:{port}\""))
+        .fill("warehouse", "connect_timeout = \"30 s\"");
     let world = World::with(plan).await;
     let mut waiting = Vec::new();
     for alpn in BOTH {
