@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::time::{Interval, MissedTickBehavior, Sleep, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval, sleep};
 
 /// What [`Flow::repeat`] sends, over and over.
 const FILL: &[u8; 16 * 1024] = &[b'.'; 16 * 1024];
 
-/// An HTTP/2 reset overtakes what is still in the buffers; this lets it out first.
-const BREAK_AFTER: Duration = Duration::from_millis(50);
+/// An HTTP/2 reset overtakes what is still in the buffers; this lets it out first, on a busy machine too.
+const BREAK_AFTER: Duration = Duration::from_millis(400);
 
 /// The body ended on purpose before it was complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +132,8 @@ impl Body for Flow {
                     ready!(pause.as_mut().poll(cx));
                     return Poll::Ready(Some(Err(FlowBroken)));
                 }
+                // It is in the buffers from now on.
+                pause.as_mut().reset(Instant::now() + BREAK_AFTER);
                 frame
             }
             Kind::Trailed(body, trailers) => {
