@@ -61,7 +61,7 @@ pub async fn remove(world: &World, address: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn net_1_a_listener_comes_and_goes_and_no_connection_is_taken_for_another_s() {
-    // An answer that takes two seconds, and the question after it, are in time on a machine that stands
+    // An answer that takes three seconds, and the question after it, are in time on a machine that stands
     // still for some more.
     let grace = Plan::default().replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"8 s\"");
     let world = World::with(grace).await;
@@ -100,7 +100,7 @@ async fn net_1_a_listener_comes_and_goes_and_no_connection_is_taken_for_another_
     for session in [&asking, &idle, &h2] {
         served(&world, session).await;
     }
-    world.amazon.set(Scenario::SlowBody { bytes: 8_192, tick_ms: 300 });
+    world.amazon.set(Scenario::SlowBody { bytes: 8_192, tick_ms: 500 });
     let before = world.amazon.total();
     let slow = {
         let session = caller.connect(second_at).await.unwrap();
