@@ -176,16 +176,15 @@ impl Engine {
         let passed = AHEAD_SECS.iter().filter(|ahead| left.as_secs() <= **ahead).count();
         let steps = passed + usize::from(until.is_over(now));
         let serial = permit.serial();
-        {
-            let mut told = self.permits.told.lock();
-            if told.serial.as_ref() != Some(serial) {
-                *told = Told { serial: Some(serial.clone()), steps: 0 };
-            }
-            if steps <= told.steps {
-                return;
-            }
-            told.steps = steps;
+        // Kept until it is told: whoever finds here that it was finds it in the log.
+        let mut told = self.permits.told.lock();
+        if told.serial.as_ref() != Some(serial) {
+            *told = Told { serial: Some(serial.clone()), steps: 0 };
         }
+        if steps <= told.steps {
+            return;
+        }
+        told.steps = steps;
         self.report_event(&Event::Permit(if steps > AHEAD_SECS.len() {
             PermitNews::Ended { serial }
         } else {
