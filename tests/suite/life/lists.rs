@@ -71,7 +71,8 @@ async fn acc_3_a_list_out_of_date_lets_nobody_in_and_holds_nothing_up() {
     assert_eq!(analyst(&world).await, 401);
     assert!(!enters(&world, "label-printer").await);
     world.gateway.engine.check_conditions();
-    assert!(world.metric("sekisho_alarms_raised_total{severity=\"critical\"}") >= 1.0);
+    let critical = "sekisho_alarms_raised_total{severity=\"critical\"}";
+    until("the alarm", || world.metric(critical) >= 1.0).await;
     write(&world, &list(&world, &[], 2));
     assert!(world.reload(|text| text).await);
     let printer = printer(&world, Alpn::H1);

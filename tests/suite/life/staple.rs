@@ -165,8 +165,9 @@ async fn tls_5_a_staple_out_of_its_time_holds_nothing_up() {
             loaded.warnings
         );
         world.gateway.engine.check_conditions();
-        let critical = world.metric("sekisho_alarms_raised_total{severity=\"critical\"}");
-        assert!(critical >= 1.0, "{says}");
+        // Whoever looks at the same time may have found it first, and raises it then.
+        let critical = "sekisho_alarms_raised_total{severity=\"critical\"}";
+        until(says, || world.metric(critical) >= 1.0).await;
     }
     world.finish().await;
 }
