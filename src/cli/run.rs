@@ -106,6 +106,18 @@ async fn serve(
     panics.attach(running.log.clone(), metrics.panics.clone());
     let framework =
         FrameworkWatch::install(running.log.clone(), metrics, clock).map_err(Failure::new)?;
+    let (orders, mut asked) = mpsc::channel(ORDERS_MAX);
+    let state_dir = running.engine.live().snapshot.state_dir.clone();
+    let open = || {
+        let control = Control::open(&state_dir, binary.clone(), orders.clone());
+        control.inspect_err(|error| {
+            say::err(format_args!(
+                "`sekisho upgrade` can't ask this gateway, SIGUSR2 can: {error}"
+            ));
+        })
+    };
+    // Before it says that it serves: whoever waits for that may ask at once.
+    let mut control = open();
     for (listener, address) in &running.listeners {
         say::err(format_args!("listening on {address} ({listener})"));
     }
@@ -115,16 +127,8 @@ async fn serve(
     }
     notifier.ready();
 
-    let (orders, mut asked) = mpsc::channel(ORDERS_MAX);
-    let state_dir = running.engine.live().snapshot.state_dir.clone();
     let mut missed = Missed::default();
     loop {
-        let control = Control::open(&state_dir, binary.clone(), orders.clone());
-        let control = control.inspect_err(|error| {
-            say::err(format_args!(
-                "`sekisho upgrade` can't ask this gateway, SIGUSR2 can: {error}"
-            ));
-        });
         let desk = Desk {
             running: &running,
             path,
@@ -168,6 +172,7 @@ async fn serve(
         };
         // What was asked meanwhile was asked of a process that went.
         while asked.try_recv().is_ok() {}
+        control = open();
     }
 }
 

@@ -121,7 +121,8 @@ pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `sekisho upgrade`, with these words. A gateway can be asked a moment after it says that it serves.
+/// `sekisho upgrade`, with these words. A gateway that took another one's place can be asked a moment
+/// after that one said so.
 pub(super) async fn upgrade(place: &Place, words: &[&str]) -> Output {
     until_some("a gateway that can be asked", async || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
