@@ -167,9 +167,11 @@ fn put_whole(file: &Path, content: &str) {
     std::fs::rename(new, file).unwrap();
 }
 
+/// Of a line that is just being written there may be a part, which is none yet.
 fn lines(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _part)| whole);
+    whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
 impl Drop for Place {
