@@ -35,7 +35,7 @@ use tokio::sync::Semaphore;
 
 use crate::logs::{SOON, eventually};
 use crate::streams::read_head;
-use crate::support::{CONFIG, ORDERS, error_of, get, holds, pki, scratch};
+use crate::support::{CONFIG, ORDERS, error_of, get, holds, pki, scratch, within};
 use crate::upstream::tls_of;
 
 /// A folder with everything a gateway needs, and a mock of Amazon.
@@ -368,7 +368,7 @@ async fn log_4_sigusr1_opens_the_log_anew() {
     gateway.signal(Signal::USR1);
     // Without the signal the writer would see after ten seconds that its file is elsewhere.
     let anew = eventually("a new file", || place.log().exists().then_some(()));
-    tokio::time::timeout(Duration::from_secs(5), anew).await.expect("opened by the signal");
+    within(Duration::from_secs(5), "opened by the signal", anew).await;
     assert_eq!(place.orders(&gateway).await.status, 200);
     assert_eq!(gateway.told_to_end().await.status.code(), Some(0));
     assert_eq!(count(&moved) + count(&place.log()), 3);

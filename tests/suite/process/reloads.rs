@@ -14,7 +14,7 @@ use super::remembered::records;
 use super::upgrade::{Line, caller, orders, pid_of, program, text, upgrade};
 use super::{Held, Manager, Place, Sekisho};
 use crate::logs::{SOON, eventually};
-use crate::support::now;
+use crate::support::{now, within};
 use crate::upstream::nobody_s;
 
 /// A program that yields a key hangs for ten seconds.
@@ -45,9 +45,9 @@ async fn log_1_a_reload_that_hangs_keeps_nothing_else_waiting() {
     eventually("a new log", || place.log().exists().then_some(())).await;
     gateway.signal(Signal::TERM);
     assert!(manager.hears().starts_with("STOPPING=1"));
-    let ended = gateway.ended().await;
+    // It does not wait for the program, which has most of its time left.
+    let ended = within(Duration::from_secs(6), "the end", gateway.ended()).await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.err);
-    assert!(now().since(began) < Duration::from_secs(9), "it did not wait for the program");
     assert_eq!(place.actions().last().map(String::as_str), Some("stopped"));
 }
 
