@@ -19,7 +19,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -108,7 +108,7 @@ impl Place {
 /// An upstream that says what the mock of Amazon says, and nothing until it is let go.
 struct Held {
     port: u16,
-    asked: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
     waits: Arc<Semaphore>,
 }
 
@@ -126,7 +126,7 @@ impl Held {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let tls = tls_of(&place.pki.upstream);
-        let (asked, waits) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(0)));
+        let (asked, waits) = (Arc::<AtomicUsize>::default(), Arc::new(Semaphore::new(0)));
         let held = Self { port, asked: Arc::clone(&asked), waits: Arc::clone(&waits) };
         tokio::spawn(async move {
             while let Ok((tcp, _)) = listener.accept().await {
@@ -135,7 +135,7 @@ impl Held {
                 let answer = answer.clone();
                 tokio::spawn(async move {
                     read_head(&mut stream).await;
-                    asked.store(true, Ordering::SeqCst);
+                    asked.fetch_add(1, Ordering::SeqCst);
                     let _let_go = waits.acquire().await;
                     stream.write_all(&answer).await.unwrap();
                     let _closed = stream.shutdown().await;
@@ -150,9 +150,16 @@ impl Held {
         held
     }
 
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     async fn is_asked(&self) {
-        let asked = || self.asked.load(Ordering::SeqCst).then_some(());
-        eventually("the upstream is asked", asked).await;
+        self.is_asked_by(1).await;
+    }
+
+    async fn is_asked_by(&self, callers: usize) {
+        eventually("the upstream is asked", || (self.asked() >= callers).then_some(())).await;
     }
 
     fn lets_go(&self) {

@@ -151,7 +151,8 @@ pub(super) fn caller(place: &Place, alpn: Alpn) -> Caller {
 /// May call three times an hour.
 async fn limited(place: &Place, address: SocketAddr) -> Session {
     let mut config = CallerConfig::trusting(place.pki.ca.certificate());
-    config.alpn = Alpn::H1;
+    // Some calls wait for an upgrade.
+    (config.deadline, config.alpn) = (6 * SOON, Alpn::H1);
     Caller::new(config).unwrap().connect(address).await.unwrap()
 }
 

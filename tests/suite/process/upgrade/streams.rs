@@ -5,9 +5,8 @@ use sekisho::mock::{Alpn, Scenario};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::Place;
+use super::super::{Held, Place};
 use super::{Line, caller, limited, spend};
-use crate::logs::eventually;
 use crate::pass::raw::{Target, hear, hello, say};
 use crate::sockets::{HELLO, OPEN, echoes, handshake};
 use crate::streams::read_head;
@@ -199,27 +198,30 @@ async fn tls_3_what_is_passed_on_unread_passes_on_across_a_swap() {
 #[tokio::test(flavor = "multi_thread")]
 async fn mon_2_calls_at_a_time_are_each_process_own() {
     let place = Place::new().await;
-    patiently(&place, |text| {
-        let rates = "requests = [\"3/h\", \"100/day\"]";
-        assert!(text.contains(rates));
-        text.replace(rates, "concurrent = 2")
-    });
+    let upstream = Held::of(&place, "60 s").await;
+    let text = std::fs::read_to_string(place.config()).unwrap();
+    let rates = "requests = [\"3/h\", \"100/day\"]";
+    assert!(text.contains(rates));
+    place.put(&text.replace(rates, "concurrent = 2"));
     let mut line = Line::start(&place).await;
     let (to, first) = (line.address().await, line.pid);
-    place.amazon.script(&[Scenario::Delay { ms: 3_000 }; 2]);
     // Two are under way, and there is no third.
     let slow = async || {
         let open = limited(&place, to).await;
         spend(&place, &open).await.status.as_u16()
     };
     let third = async {
-        eventually("both are under way", || (place.amazon.total() == 2).then_some(())).await;
+        upstream.is_asked_by(2).await;
         assert_eq!(spend(&place, &limited(&place, to).await).await.status, 429);
         line.upgrade(&place, &[]).await;
-        assert_eq!(place.amazon.total(), 2);
+        assert_eq!(upstream.asked(), 2);
         // Nobody is refused for what the one that goes still has.
-        let both = tokio::join!(slow(), slow());
-        assert_eq!(both, (200, 200));
+        let all = async {
+            upstream.is_asked_by(4).await;
+            upstream.lets_go();
+        };
+        let (one, other, ()) = tokio::join!(slow(), slow(), all);
+        assert_eq!((one, other), (200, 200));
     };
     let (one, other, ()) = tokio::join!(slow(), slow(), third);
     assert_eq!((one, other), (200, 200));
