@@ -1,12 +1,15 @@
 //! What is under way when the binary is swapped, in every form that it can have: it goes on to its end.
 use std::cell::Cell;
+use std::time::Duration;
 
 use sekisho::mock::{Alpn, Scenario};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
 
 use super::super::{Held, Place};
 use super::{Line, caller, limited, spend};
+use crate::logs::SOON;
 use crate::pass::raw::{Target, hear, hello, say};
 use crate::sockets::{HELLO, OPEN, echoes, handshake};
 use crate::streams::read_head;
@@ -18,6 +21,8 @@ const END_STREAM: u8 = 1;
 const RECORD: &[u8] = &[22, 3, 3, 0, 1, 0];
 /// Bytes of an answer that takes as long as its reader does.
 const LONG: u64 = 300_000;
+/// Of a socket in the process that goes it is the end.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A place whose requests have time to end after a swap.
 async fn patient() -> Place {
@@ -72,8 +77,51 @@ async fn log_1_an_http_2_stream_ends_after_the_farewell() {
     line.stop().await;
 }
 
+/// A web socket by which frames pass all the time, as far as the machine lets them.
+struct Talk<S> {
+    socket: S,
+    last: Instant,
+    /// Between any two frames that came back.
+    pause: Duration,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    fn over(socket: S) -> Self {
+        Self { socket, last: Instant::now(), pause: Duration::ZERO }
+    }
+
+    /// Has a frame come back. None, if the socket was ended, which may be where a busy machine had it
+    /// pause.
+    async fn passes(&mut self) -> Option<()> {
+        let mut came = [0; HELLO.len()];
+        let passes = async {
+            self.socket.write_all(HELLO).await?;
+            self.socket.flush().await?;
+            self.socket.read_exact(&mut came).await
+        };
+        let passed = timeout(SOON, passes).await.expect("a frame");
+        let last = std::mem::replace(&mut self.last, Instant::now());
+        self.pause = self.pause.max(last.elapsed());
+        if let Err(error) = passed {
+            assert!(self.pause >= PAUSE, "it had not paused: {error}, {:?}", self.pause);
+            return None;
+        }
+        assert_eq!(came, HELLO);
+        Some(())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_a_web_socket_goes_on_until_it_pauses() {
+    for _ in 0..3 {
+        if Box::pin(a_web_socket_goes_on()).await.is_some() {
+            return;
+        }
+    }
+    panic!("this machine has every socket pause");
+}
+
+async fn a_web_socket_goes_on() -> Option<()> {
     let place = Place::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let store = listener.local_addr().unwrap().port();
@@ -108,8 +156,8 @@ async fn log_1_a_web_socket_goes_on_until_it_pauses() {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         stream
     };
-    let mut socket = open().await;
-    echoes(&mut socket, HELLO).await;
+    let mut socket = Talk::over(open().await);
+    socket.passes().await?;
     // Frames pass all the time, before, meanwhile and after.
     let is_over = Cell::new(false);
     let swap = async {
@@ -120,21 +168,24 @@ async fn log_1_a_web_socket_goes_on_until_it_pauses() {
     };
     let talk = async {
         while !is_over.get() {
-            echoes(&mut socket, HELLO).await;
+            socket.passes().await?;
         }
+        Some(())
     };
-    let (mut fresh, ()) = tokio::join!(swap, talk);
+    let (mut fresh, talked) = tokio::join!(swap, talk);
+    talked?;
     for _ in 0..50 {
-        echoes(&mut socket, HELLO).await;
+        socket.passes().await?;
         echoes(&mut fresh, HELLO).await;
     }
     // The one that goes ends it when nothing passes; the other one stays.
-    assert_eq!(until_closed(&mut socket).await, b"");
+    assert_eq!(until_closed(&mut socket.socket).await, b"");
     echoes(&mut fresh, HELLO).await;
     line.ended(first).await;
     drop(fresh);
     line.stop().await;
     upstream.abort();
+    Some(())
 }
 
 pub(super) const PASSES: &str = r#"
