@@ -9,6 +9,7 @@ use sekisho::mock::Alpn;
 use super::super::{Place, Sekisho, collect};
 use super::{Line, caller, orders, pid_of, program, text};
 use crate::logs::eventually;
+use crate::upstream::free_address;
 
 /// Starts a gateway as a service manager does that has a socket for it.
 fn activated(place: &Place, socket: TcpListener, names: &str) -> Sekisho {
@@ -162,8 +163,7 @@ async fn net_1_a_service_manager_s_socket_is_there_for_a_listener_that_returns()
 #[tokio::test(flavor = "multi_thread")]
 async fn net_1_where_a_listener_is_no_more_nobody_listens_after_an_upgrade() {
     let place = Place::new().await;
-    let spots = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [first, then] = spots.map(|spot| spot.local_addr().unwrap());
+    let [first, then] = [(); 2].map(|()| free_address());
     // The process before has to hand over what the next one has no use for.
     let set = |wanted: &[(&str, &str)]| {
         let waits = "\n[reload]\napply = \"on-request\"\n";
