@@ -64,7 +64,7 @@ fn second(place: &Place) -> Sekisho {
 async fn log_1_no_request_is_lost_when_one_of_two_gateways_is_told_to_stop() {
     let place = Place::new().await;
     // Half of it is for those who wait to hear of it with an answer; it ends when all have.
-    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"10 s\""));
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"16 s\""));
     let (goes, stays) = (Sekisho::run(&place), second(&place));
     let balancer = Balancer::over([goes.address().await, stays.address().await]).await;
     let mut crowd = Crowd::new();
@@ -96,7 +96,7 @@ async fn log_1_no_request_is_lost_when_one_of_two_gateways_is_told_to_stop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_a_connection_that_waits_has_one_more_answer_after_the_signal() {
     let place = Place::new().await;
-    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"6 s\""));
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"16 s\""));
     let gateway = Sekisho::run(&place);
     let to = gateway.address().await;
     let (asks, waits) = (
