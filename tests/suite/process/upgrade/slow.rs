@@ -11,7 +11,7 @@ use super::super::Place;
 use super::told::{WATCHED, api_of, lock};
 use super::{Line, caller, limited, orders, pid_of, program, spend, text, upgrade};
 use crate::logs::eventually;
-use crate::support::until_some;
+use crate::support::{until_some, within};
 
 /// Gives the key, and says for whom. Waits as long as there is a file for this run of that process.
 const GIVES: &str = "#!/bin/sh
@@ -41,6 +41,16 @@ async fn runs_at(place: &Place, pid: u32, run: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acc_2_a_lock_reaches_the_process_that_goes_while_both_read_a_configuration() {
+    for _ in 0..3 {
+        if Box::pin(reaches_the_one_that_goes()).await.is_some() {
+            return;
+        }
+    }
+    panic!("this machine was never done before a program is given up");
+}
+
+/// Nothing, where a busy machine took longer than a program may.
+async fn reaches_the_one_that_goes() -> Option<()> {
     let place = Place::new().await;
     let here = place.dir.to_str().unwrap();
     let gives = program(&place, "gives", &GIVES.replace("{here}", here));
@@ -50,14 +60,15 @@ async fn acc_2_a_lock_reaches_the_process_that_goes_while_both_read_a_configurat
         assert!(text.contains(from));
         let text = text.replace(from, &to.replace("{program}", &gives));
         let text = text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"60 s\"");
-        text.replace("#more\n", WATCHED)
+        // Read when it is asked for, and not once more because files changed a while before.
+        text.replace("#more\n", &format!("[reload]\napply = \"on-request\"\n{WATCHED}"))
     };
     place.write(edit);
     let mut line = Line::start(&place).await;
     let (address, first) = (line.address().await, line.pid);
     let api = api_of(&line).await;
     let mut open = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..20 {
         open.push(limited(&place, address).await);
     }
     line.upgrade(&place, &[]).await;
@@ -78,9 +89,8 @@ async fn acc_2_a_lock_reaches_the_process_that_goes_while_both_read_a_configurat
     runs_at(&place, second, run).await;
     runs_at(&place, first, own_run).await;
     lock(&place, api, "limited-caller").await;
-    let locked = Instant::now();
     // It waits for no program, which would be ten seconds.
-    until_some("the lock is in force here", async || {
+    let refused = until_some("the lock is in force here", async || {
         let reply = spend(&place, &open.pop().expect("within seconds")).await;
         assert_eq!(reply.header("connection"), Some("close"), "it is the old one's");
         if reply.status != 401 {
@@ -88,16 +98,19 @@ async fn acc_2_a_lock_reaches_the_process_that_goes_while_both_read_a_configurat
             return None;
         }
         Some(())
-    })
-    .await;
-    assert!(locked.elapsed() < Duration::from_secs(5), "{:?}", locked.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(9), "the programs were given up meanwhile");
+    });
+    within(Duration::from_secs(5), "the lock is in force here", refused).await;
+    // Both still wait for their programs.
+    if began.elapsed() >= Duration::from_secs(9) {
+        return None;
+    }
     std::fs::remove_file(theirs).unwrap();
     std::fs::remove_file(own).unwrap();
     drop(open);
     assert!(!line.first.err.lock().contains("are cut"));
     line.ended(first).await;
     line.stop().await;
+    Some(())
 }
 
 /// Hangs before it is prepared, and when it has the state in hand.
@@ -122,12 +135,11 @@ async fn tls_3_a_permit_that_is_withdrawn_while_a_new_process_hangs_counts_for_n
             eventually("it hangs", || there.exists().then_some(())).await;
             assert_eq!(printer.call(address, orders()).await.unwrap().status, 200);
             std::fs::remove_file(&permit).unwrap();
-            let began = Instant::now();
-            until_some("nobody is served", async || {
+            let refused = until_some("nobody is served", async || {
                 printer.call(address, orders()).await.is_err().then_some(())
-            })
-            .await;
-            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+            });
+            // It does not wait for that process, which would be half a minute.
+            within(Duration::from_secs(10), "nobody is served", refused).await;
         };
         let (output, ()) = tokio::join!(upgrade(&place, &words), withdrawn);
         assert_eq!(output.status.code(), Some(1));

@@ -15,7 +15,7 @@ use sekisho::store::{
 use super::super::{Place, Sekisho, put_whole};
 use super::{Line, caller, limited, orders, pid_of, spend, text};
 use crate::logs::eventually;
-use crate::support::{get, now, until_some};
+use crate::support::{get, now, until_some, within};
 
 /// Locks as a gateway writes them down, on tokens that nobody has.
 async fn lock_many(place: &Place, count: u64) {
@@ -168,7 +168,7 @@ async fn acc_3_whoever_may_enter_no_more_is_cut_in_the_process_that_goes_as_well
     kill_process(pid_of(line.pid), Signal::HUP).unwrap();
     line.first.says("is in force", 1).await;
     // It reads the configuration as well, and is done with it long before the grace is over.
-    let cut = tokio::time::timeout(Duration::from_secs(10), slow).await.expect("it is cut");
+    let cut = within(Duration::from_secs(10), "it is cut", slow).await;
     assert!(cut.unwrap().is_ok_and(|reply| reply.end != BodyEnd::Complete));
     assert!(idle.call(orders()).await.is_err(), "it has no answer to come any more");
     // Others have theirs, and what they spend is told as before.
