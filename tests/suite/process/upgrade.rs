@@ -60,18 +60,13 @@ impl Line {
         self.first.address().await
     }
 
-    /// Asks for an upgrade as an operator does, who tries again where it is said so: until the process
-    /// before is out of the way, and files that changed while a busy machine took its time are read.
+    /// Asks for an upgrade as an operator does, who tries again where it is said so: files that changed
+    /// while a busy machine took its time are read first.
     pub(super) async fn upgrade(&mut self, place: &Place, words: &[&str]) -> Output {
         let output = until_some("an upgrade", async || {
             let output = upgrade(place, words).await;
-            let said = text(&output.stderr);
-            let again = ["still finishes its requests", "the gateway reads them first: try again"];
-            if again.iter().any(|why| said.contains(why)) {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                return None;
-            }
-            Some(output)
+            let again = text(&output.stderr).contains("the gateway reads them first: try again");
+            (!again).then_some(output)
         })
         .await;
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -128,14 +123,19 @@ pub(super) fn text(bytes: &[u8]) -> String {
 }
 
 /// `sekisho upgrade`, with these words. A gateway that took another one's place can be asked a moment
-/// after that one said so.
+/// after that one said so, and once that is out of the way.
 pub(super) async fn upgrade(place: &Place, words: &[&str]) -> Output {
     until_some("a gateway that can be asked", async || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sekisho"));
         command.arg("upgrade").arg(place.config()).args(words).stdin(Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let is_there = !text(&output.stderr).contains("is the gateway running");
-        is_there.then_some(output)
+        let said = text(&output.stderr);
+        let not_yet = ["is the gateway running", "still finishes its requests"];
+        if not_yet.iter().any(|why| said.contains(why)) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            return None;
+        }
+        Some(output)
     })
     .await
 }
