@@ -17,6 +17,7 @@ use super::lent::{self, Lender, lend};
 use super::pass::{self, Alert, Passing, Pipes};
 use super::prefixed::Prefixed;
 use super::proxy_header::{self, Source, Step};
+use super::waiting::{WAITING_MAX, admit_and_close, is_the_peers};
 use crate::base::{ClientAddr, HashKey, ListenerIx};
 use crate::config::{ListenerSettings, Way};
 use crate::engine::{
@@ -42,7 +43,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(1_024)
+    socket.listen(WAITING_MAX)
 }
 
 impl Bound {
@@ -63,7 +64,7 @@ impl Bound {
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = shutdown.wait_for(|stop| *stop) => return,
+                _ = shutdown.wait_for(|stop| *stop) => break,
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
@@ -81,17 +82,10 @@ impl Bound {
                 }
             }
         }
+        admit_and_close(self.socket, |tcp, peer| {
+            admit(&engine, (&app, &pipes, &shutdown), self.listener, tcp, peer);
+        });
     }
-}
-
-/// accept(2) reports what befell a connection in the queue as its own error.
-fn is_the_peers(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }
 
 /// NET-1: judged by address before a byte is read or a task exists.

@@ -23,6 +23,7 @@ mod pass;
 mod prefixed;
 mod replies;
 mod taking;
+mod waiting;
 mod words;
 
 pub mod chunked;

@@ -157,11 +157,14 @@ struct Open {
 }
 
 impl Open {
-    /// Stops accepting and tells connections to go.
-    async fn close(self) {
-        self.stop.send_replace(true);
-        // Its panic, if it had one, was counted.
-        let _ = tokio::time::timeout(STOP_MAX, self.task).await;
+    /// Stops accepting and tells connections to go. What comes back is over when the socket is closed,
+    /// unless somebody else has it as well.
+    fn close(self) -> JoinHandle<()> {
+        let Self { socket, stop, task, .. } = self;
+        // Whoever serves there has it to himself then, and can tell.
+        drop(socket);
+        stop.send_replace(true);
+        task
     }
 }
 
@@ -299,11 +302,10 @@ impl Keeper {
             sockets.open = keep;
             close
         };
-        for open in &closing {
-            open.stop.send_replace(true);
-        }
-        for open in closing {
-            open.close().await;
+        let closing: Vec<_> = closing.into_iter().map(Open::close).collect();
+        for task in closing {
+            // Its panic, if it had one, was counted.
+            let _ = tokio::time::timeout(STOP_MAX, task).await;
         }
     }
 

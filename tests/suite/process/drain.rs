@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::upgrade::{caller, orders};
 use super::{Place, Sekisho};
 use crate::logs::eventually;
+use crate::support::Late;
 use crate::support::crowd::{Crowd, Habit};
 
 /// Passes each connection on to the next gateway that takes it.
@@ -114,4 +115,30 @@ async fn log_1_a_connection_that_waits_has_one_more_answer_after_the_signal() {
     // Who never asks is not waited for to the end of the grace.
     assert_eq!(gateway.ended().await.status.code(), Some(0));
     assert!(waits.call(orders()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_whoever_connected_before_the_signal_is_answered() {
+    let place = Place::new().await;
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"16 s\""));
+    let gateway = Sekisho::run(&place);
+    let to = gateway.address().await;
+    // Nobody accepts them before the signal is there.
+    gateway.signal(Signal::STOP);
+    let mut ways = Vec::new();
+    for _ in 0..8 {
+        let open = TcpStream::connect(to).await.unwrap();
+        ways.push(Late::over(open).await.at_once());
+    }
+    gateway.signal(Signal::TERM);
+    gateway.signal(Signal::CONT);
+    let ask = |way| {
+        let caller = caller(&place, Alpn::H1);
+        tokio::spawn(async move { caller.call(way, orders()).await })
+    };
+    let asked: Vec<_> = ways.into_iter().map(ask).collect();
+    for reply in asked {
+        assert_eq!(reply.await.unwrap().unwrap().status, 200);
+    }
+    assert_eq!(gateway.ended().await.status.code(), Some(0));
 }
