@@ -45,7 +45,7 @@ async fn acc_2_what_another_gateway_locks_before_this_one_listens_holds() {
     let mut changes = one.changes();
     tokio::select! {
         () = one.follow(&clock, |_news| {}) => panic!("the store is there"),
-        changed = tokio::time::timeout(SOON, changes.changed()) => changed.unwrap().unwrap(),
+        woken = tokio::time::timeout(SOON, changes.changed()) => woken.unwrap().unwrap(),
     }
     assert!(one.read(|table| table.held(&subject, clock.now()).is_some()));
     let _left = std::fs::remove_dir_all(&dir);

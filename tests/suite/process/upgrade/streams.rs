@@ -99,10 +99,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             self.socket.flush().await?;
             self.socket.read_exact(&mut came).await
         };
-        let passed = timeout(SOON, passes).await.expect("a frame");
+        let outcome = timeout(SOON, passes).await.expect("a frame");
         let last = std::mem::replace(&mut self.last, Instant::now());
         self.pause = self.pause.max(last.elapsed());
-        if let Err(error) = passed {
+        if let Err(error) = outcome {
             assert!(self.pause >= PAUSE, "it had not paused: {error}, {:?}", self.pause);
             return None;
         }
