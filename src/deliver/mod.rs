@@ -96,7 +96,7 @@ impl Desk {
                 alarm = raised.recv() => {
                     let Some(alarm) = alarm else { break };
                     self.tell(alarm);
-                    // What came at the same time costs one write together.
+                    // In the log as well before the first of it is waited for.
                     while let Ok(alarm) = raised.try_recv() {
                         self.tell(alarm);
                     }
