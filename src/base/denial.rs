@@ -183,7 +183,7 @@ pub enum RevokedFault {
     Grant,
     /// The listener, or an identity that was proved on it, is no longer reached from its network.
     Network,
-    /// The client's network was locked by an operator (ACC-5).
+    /// The client's network was locked, or an identity that was proved on it killed (ACC-2, ACC-5).
     Lock,
     /// It could not be judged: a defect of the gateway.
     Unjudged,

@@ -212,17 +212,6 @@ impl Engine {
         }
     }
 
-    /// Returns when somebody who used a connection was killed, so that it is to be closed.
-    pub async fn killed(&self, link: &ConnLink) {
-        let mut changes = self.locks.changes();
-        while changes.changed().await.is_ok() {
-            let now = self.clock.now();
-            if link.identities().iter().any(|name| self.locks.is_killed(name, now)) {
-                return;
-            }
-        }
-    }
-
     fn judge_standing(
         &self,
         live: &Live,

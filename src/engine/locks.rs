@@ -52,6 +52,9 @@ pub(super) struct Locks {
     changed: watch::Sender<u64>,
     /// The same number, for those who only look.
     epoch: AtomicU64,
+    /// Rises when open connections may have to be cut: with what holds for networks, and with the
+    /// kill of an identity or a source.
+    cuts: watch::Sender<u64>,
     unwritten: Notify,
     /// Rings when something has no room in the store.
     crowded: Notify,
@@ -131,6 +134,7 @@ impl Locks {
             compiled: ArcSwap::from_pointee(compiled),
             changed: watch::Sender::new(0),
             epoch: AtomicU64::new(0),
+            cuts: watch::Sender::new(0),
             unwritten: Notify::new(),
             crowded: Notify::new(),
             turns: Mutex::default(),
@@ -171,6 +175,12 @@ impl Locks {
 
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+
+    /// Rises with those changes alone by which open connections may have to be cut: connections are many
+    /// more than requests, and nobody wakes all of them for a lock.
+    pub(super) fn cuts(&self) -> watch::Receiver<u64> {
+        self.cuts.subscribe()
     }
 
     /// Where the configuration in force keeps an identity.
@@ -233,10 +243,25 @@ impl Locks {
         Ok(judged)
     }
 
-    fn compile<'s>(&self, book: &Book, subjects: impl Iterator<Item = &'s Subject>, now: Moment) {
+    fn compile<'s>(
+        &self,
+        book: &Book,
+        mut subjects: impl Iterator<Item = &'s Subject> + Clone,
+        now: Moment,
+    ) {
         let before = self.compiled.load();
         let (names, tokens) = (Arc::clone(&before.names), Arc::clone(&before.tokens));
-        let standings = before.standings.changed(&book.table, subjects, names.places(), now);
+        let standings =
+            before.standings.changed(&book.table, subjects.clone(), names.places(), now);
+        let is_killed = |subject: &Subject| match subject {
+            Subject::Identity(name) => {
+                let place = names.identities.get(name);
+                place.is_some_and(|identity| standings.is_killed(*identity, now))
+            }
+            Subject::Source(hash) => standings.is_source_killed(*hash, now),
+            _ => false,
+        };
+        let cuts = !standings.shares_ranges(&before.standings) || subjects.any(is_killed);
         let generation = before.generation;
         let denied: Vec<u64> = standings.tokens_since(&before.standings, now).collect();
         self.compiled.store(Arc::new(Compiled { generation, standings, names, tokens }));
@@ -246,6 +271,9 @@ impl Locks {
         }
         let epoch = self.epoch.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         self.changed.send_replace(epoch);
+        if cuts {
+            self.cuts.send_replace(epoch);
+        }
     }
 
     /// Another configuration is in force from now on.

@@ -140,7 +140,6 @@ fn admit(
                 tokio::select! {
                     () = app.serve(open.conn, open.link, shutdown) => {}
                     () = engine.cut_off() => {}
-                    () = engine.killed(&link) => {}
                     () = link.cut_off() => {}
                     () = overstayed(&engine, told) => {}
                 }

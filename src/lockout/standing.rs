@@ -164,9 +164,12 @@ impl Standings {
 
     /// Whether an identity is killed.
     pub fn is_killed(&self, identity: IdentityIx, now: Moment) -> bool {
-        let hold = self.identities.at(spread(identity.index()));
-        let hardest = hold.and_then(|hold| hold.hardest(Trust::Proof, now));
-        hardest.is_some_and(|(step, _, _)| step == Step::Kill)
+        is_killed(self.identities.at(spread(identity.index())), now)
+    }
+
+    /// Whether a source of logins is killed, by its hash.
+    pub fn is_source_killed(&self, source: u64, now: Moment) -> bool {
+        is_killed(self.sources.at(source), now)
     }
 
     /// Whether an order is locked, by its hash.
@@ -356,6 +359,11 @@ fn shard(key: u64) -> usize {
 /// Places in a list as if they were hashes (Fibonacci's multiplier).
 fn spread(index: usize) -> u64 {
     (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn is_killed(hold: Option<&Hold>, now: Moment) -> bool {
+    let hardest = hold.and_then(|hold| hold.hardest(Trust::Proof, now));
+    hardest.is_some_and(|(step, _, _)| step == Step::Kill)
 }
 
 pub(super) fn is_locked(hold: Option<&Hold>, now: Moment) -> bool {

@@ -1,6 +1,6 @@
-//! Networks that operators lock (ACC-5): whoever comes from one is turned away before TLS, and what is
-//! open from one is cut.
-use std::sync::{Arc, Weak};
+//! Networks that operators lock, and identities that are killed (ACC-5): whoever comes from such a network
+//! is turned away before TLS, and what is open from there, or by such an identity, is cut.
+use std::sync::Weak;
 
 use super::{Engine, Locks};
 use crate::base::{ClientAddr, Moment, RevokedFault, SourceRange};
@@ -41,22 +41,25 @@ impl Engine {
         let cut = Cut { fault: RevokedFault::Lock, identity: None };
         self.is_shut_out(&link.facts.addr).then_some(cut)
     }
+
+    /// For somebody who proved itself there and is killed now. Whoever comes back is refused.
+    fn cut_of_killed(&self, link: &ConnLink, now: Moment) -> Option<Cut> {
+        let mut there = link.identities().into_iter();
+        let killed = there.find(|name| self.locks.is_killed(name, now));
+        killed.map(|name| Cut { fault: RevokedFault::Lock, identity: Some(name) })
+    }
 }
 
-/// Cuts what is open from a network as soon as it is locked, here or on another gateway, as long as
-/// the engine lives. Whoever joins the roll later is looked at by itself.
+/// Cuts what is open from a network as soon as it is locked, and by an identity as soon as it is killed,
+/// here or on another gateway, as long as the engine lives. Whoever joins the roll later is looked at by
+/// itself.
 pub(in crate::engine) async fn keep_out(engine: Weak<Engine>) {
-    let Some((mut changes, mut before)) =
-        engine.upgrade().map(|here| (here.locks.changes(), here.locks.compiled.load_full()))
-    else {
-        return;
-    };
-    while changes.changed().await.is_ok() {
+    let Some(mut cuts) = engine.upgrade().map(|here| here.locks.cuts()) else { return };
+    while cuts.changed().await.is_ok() {
         let Some(here) = engine.upgrade() else { return };
-        let compiled = here.locks.compiled.load_full();
-        if !compiled.standings.shares_ranges(&before.standings) {
-            here.cut_where(|link| judged(|| here.cut_of_network(link)));
-        }
-        before = Arc::clone(&compiled);
+        let now = here.clock.now();
+        here.cut_where(|link| {
+            judged(|| here.cut_of_network(link).or_else(|| here.cut_of_killed(link, now)))
+        });
     }
 }

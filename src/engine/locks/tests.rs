@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::base::Secret;
+use crate::base::{Secret, SourceRange};
 use crate::config::tests::support::{GOOD, world};
 use crate::lockout::{Author, Cause, Imposed, Step, Until};
 use crate::store::Embedded;
@@ -21,6 +21,22 @@ fn store(dir: &Path, clock: &Clock) -> Arc<Embedded> {
     Arc::new(Embedded::open(dir, Gateway(1), clock.now()).unwrap())
 }
 
+fn identity() -> Subject {
+    Subject::Identity(Name::parse("hanako.yamada").unwrap())
+}
+
+fn impose(at: &Locks, subject: &Subject, step: Step, clock: &Clock) {
+    let lock = Imposed {
+        step,
+        until: Until::Released,
+        cause: Cause::Emergency,
+        author: Author::Operator(Name::parse("officer").unwrap()),
+        shown: None,
+    };
+    let act = |table: &mut LockTable, me| table.impose(subject, &lock, me, clock.now());
+    at.change(subject, clock.now(), act).unwrap();
+}
+
 /// Between a gateway's start, when it has read all locks, and its first look for news.
 #[tokio::test]
 async fn acc_2_what_another_gateway_locks_before_this_one_listens_holds() {
@@ -30,16 +46,8 @@ async fn acc_2_what_another_gateway_locks_before_this_one_listens_holds() {
     let (one, other) = (locks(1, &store, &clock), locks(2, &store, &clock));
     one.restore(clock.now()).await.unwrap();
 
-    let subject = Subject::Identity(Name::parse("hanako.yamada").unwrap());
-    let lock = Imposed {
-        step: Step::Kill,
-        until: Until::Released,
-        cause: Cause::Emergency,
-        author: Author::Operator(Name::parse("officer").unwrap()),
-        shown: None,
-    };
-    let impose = |table: &mut LockTable, me| table.impose(&subject, &lock, me, clock.now());
-    other.change(&subject, clock.now(), impose).unwrap();
+    let subject = identity();
+    impose(&other, &subject, Step::Kill, &clock);
     other.write().await.unwrap();
 
     let mut changes = one.changes();
@@ -48,5 +56,32 @@ async fn acc_2_what_another_gateway_locks_before_this_one_listens_holds() {
         woken = tokio::time::timeout(SOON, changes.changed()) => woken.unwrap().unwrap(),
     }
     assert!(one.read(|table| table.held(&subject, clock.now()).is_some()));
+    let _left = std::fs::remove_dir_all(&dir);
+}
+
+/// Thousands of connections are not woken for each lock of an attack.
+#[test]
+fn acc_2_connections_are_looked_at_for_kills_and_networks_only() {
+    let dir = std::env::temp_dir().join(format!("sekisho-locks-cuts-{}", std::process::id()));
+    let (clock, _hand) = Clock::manual(1_800_000_000_000);
+    let locks = locks(1, &store(&dir, &clock), &clock);
+    let (mut cuts, mut changes) = (locks.cuts(), locks.changes());
+    let office = "203.0.113.0/24".parse().unwrap();
+    let network = Subject::Network(SourceRange::of(office, &locks.keys().network).unwrap());
+    for (subject, step, looks) in [
+        (identity(), Step::Slow, false),
+        (identity(), Step::Lock, false),
+        (Subject::Source(7), Step::Lock, false),
+        (identity(), Step::Kill, true),
+        (Subject::Source(7), Step::Kill, true),
+        (Subject::Source(8), Step::Lock, false),
+        (network, Step::Lock, true),
+    ] {
+        impose(&locks, &subject, step, &clock);
+        assert!(changes.has_changed().unwrap());
+        assert_eq!(cuts.has_changed().unwrap(), looks, "{subject:?} {step:?}");
+        changes.mark_unchanged();
+        cuts.mark_unchanged();
+    }
     let _left = std::fs::remove_dir_all(&dir);
 }

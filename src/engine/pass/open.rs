@@ -107,7 +107,7 @@ impl Engine {
         rests: impl Future<Output = ()>,
     ) -> PassEnd {
         let mut rests = pin!(rests);
-        let (mut reloads, mut locks) = (self.generations.subscribe(), self.locks.changes());
+        let (mut reloads, mut locks) = (self.generations.subscribe(), self.locks.cuts());
         let mut gone: Option<Instant> = None;
         loop {
             match self.still_passes(facts, to) {
