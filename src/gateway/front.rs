@@ -83,8 +83,9 @@ impl Serve for Gateway {
         tokio::pin!(serving);
         let wearied = tokio::select! {
             biased;
-            _over = &mut serving => return,
+            // Before a request that came meanwhile: its answer is to say that it is the last.
             _stop = shutdown.wait_for(|stop| *stop) => false,
+            _over = &mut serving => return,
             () = link.wearied() => true,
         };
         front.retire.send_replace(true);
