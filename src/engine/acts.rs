@@ -194,9 +194,8 @@ impl Engine {
         let subject = self.subject(&unlock.target)?;
         let Unlock { by, reason, case, .. } = unlock;
         let probation = self.live().snapshot.lockout.probation;
-        let release = self.locks.change(&subject, now, |table, _me| {
-            table.release(&subject, (by, *reason, case), probation, now)?;
-            Ok(table.last_release(&subject).cloned())
+        let release = self.locks.release(&subject, now, |table| {
+            table.release(&subject, (by, *reason, case), probation, now)
         })?;
         if let Some(release) = &release {
             self.forgive(&subject, release);

@@ -13,22 +13,28 @@ use crate::state::Among;
 use crate::store::{CounterKey, KeyId, StoreFault, Tallied};
 
 impl Engine {
-    /// Tells the others of a failure, and accuses if it was one too many of all gateways'.
-    pub(super) fn tell_failure(self: &Arc<Self>, name: &Name, failed: &Failed, now: Moment) {
+    /// Tells the others of a failure, and accuses if it was one too many of all gateways'. `released`:
+    /// when the identity was released last before it, in milliseconds since 1970.
+    pub(super) fn tell_failure(
+        self: &Arc<Self>,
+        name: &Name,
+        failed: &Failed,
+        released: u64,
+        now: Moment,
+    ) {
         if self.live().quotas.among() == Among::One || failed.accuses.is_some() {
             return;
         }
         let (engine, name, trust, limit) =
             (Arc::clone(self), name.clone(), failed.trust, failed.limit);
         let window = self.live().snapshot.lockout.failures_window;
-        // Before anything is waited for: a release that comes meanwhile forgives this one as well.
-        let released = self.last_release_ms(&name);
         // A request that ends when the runtime does has nobody to tell.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             let sum = engine.sum_failures(&name, trust, (window, released), now).await;
             if let (Ok(sum), Some(identity)) = (sum, engine.locks.identity_named(&name))
                 && sum >= u64::from(limit)
+                // A release that came meanwhile has forgiven this one as well.
                 && engine.last_release_ms(&name) == released
             {
                 engine.accuse(&engine.live(), &Accusation::of_logins(identity, trust, now));

@@ -322,9 +322,12 @@ impl Engine {
         let failed = self.locks.logins(|logins, table| {
             // While a pair waits its credential counts as not looked at.
             let waits = !logins.wait(&attempt).is_zero();
-            (!waits).then(|| logins.failed(&attempt, table.probation(&subject, now), rules))
+            (!waits).then(|| {
+                let released = table.last_release(&subject).map_or(0, |last| last.at_ms);
+                (logins.failed(&attempt, table.probation(&subject, now), rules), released)
+            })
         });
-        let Some(failed) = failed else { return };
+        let Some((failed, released)) = failed else { return };
         self.histories.changed_login(name);
         if !failed.wait.is_zero() {
             self.waits.until_ns.fetch_max(now.plus(failed.wait).mono_ns(), Ordering::Relaxed);
@@ -332,7 +335,7 @@ impl Engine {
         if let Some(accusation) = failed.accuses {
             self.accuse(live, &accusation);
         }
-        self.tell_failure(name, &failed, now);
+        self.tell_failure(name, &failed, released, now);
     }
 }
 

@@ -233,11 +233,7 @@ impl<'e> Remembered<'e> {
                 }
             }
             Kind::Logins => {
-                locks.logins(|logins, _table| {
-                    if let Some(ix) = locks.identity_named(name) {
-                        logins.released(ix);
-                    }
-                });
+                locks.forgive_identity(name);
                 histories.changed_login(name);
             }
         }
@@ -246,13 +242,12 @@ impl<'e> Remembered<'e> {
 
 impl Engine {
     /// What was counted of an identity before its release counts no more; nor does what is brought back
-    /// later and was written down before it.
+    /// later and was written down before it. Its failed logins were forgiven with the release.
     pub(super) fn forgive_identity(&self, name: &Name, release: &Release) {
         let live = self.live();
         let mut forgiven = self.histories.forgiven.lock();
-        for kind in [Kind::Watches, Kind::Logins] {
-            Remembered::of(self, &live, kind).forgive(name, release.reason);
-        }
+        Remembered::of(self, &live, Kind::Watches).forgive(name, release.reason);
+        self.histories.changed_login(name);
         let Release { at_ms, reason, .. } = *release;
         let last = forgiven.entry(name.clone()).or_insert(Forgiven { at_ms, reason });
         if last.at_ms < at_ms {

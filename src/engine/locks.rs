@@ -231,8 +231,32 @@ impl Locks {
         now: Moment,
         judge: impl FnOnce(&mut LockTable, GatewayId) -> Result<(T, Effect), TableFault>,
     ) -> Result<T, TableFault> {
+        self.alter(subject, now, |book| judge(&mut book.table, self.me))
+    }
+
+    /// Ends what holds, and forgives at the same moment the failed logins that led to it: whoever finds
+    /// itself free may fail at once.
+    pub(super) fn release(
+        &self,
+        subject: &Subject,
+        now: Moment,
+        release: impl FnOnce(&mut LockTable) -> Result<(), TableFault>,
+    ) -> Result<Option<Release>, TableFault> {
+        self.alter(subject, now, |book| {
+            release(&mut book.table)?;
+            self.forgive_logins(&mut book.logins, subject);
+            Ok((book.table.last_release(subject).cloned(), Effect::Changed))
+        })
+    }
+
+    fn alter<T>(
+        &self,
+        subject: &Subject,
+        now: Moment,
+        act: impl FnOnce(&mut Book) -> Result<(T, Effect), TableFault>,
+    ) -> Result<T, TableFault> {
         let mut book = self.book.lock();
-        let (judged, effect) = judge(&mut book.table, self.me)?;
+        let (judged, effect) = act(&mut book)?;
         if effect == Effect::Nothing {
             return Ok(judged);
         }
@@ -246,22 +270,25 @@ impl Locks {
     fn compile<'s>(
         &self,
         book: &Book,
-        mut subjects: impl Iterator<Item = &'s Subject> + Clone,
+        subjects: impl Iterator<Item = &'s Subject> + Clone,
         now: Moment,
     ) {
         let before = self.compiled.load();
         let (names, tokens) = (Arc::clone(&before.names), Arc::clone(&before.tokens));
         let standings =
             before.standings.changed(&book.table, subjects.clone(), names.places(), now);
-        let is_killed = |subject: &Subject| match subject {
+        let is_killed = |in_force: &Standings, subject: &Subject| match subject {
             Subject::Identity(name) => {
                 let place = names.identities.get(name);
-                place.is_some_and(|identity| standings.is_killed(*identity, now))
+                place.is_some_and(|identity| in_force.is_killed(*identity, now))
             }
-            Subject::Source(hash) => standings.is_source_killed(*hash, now),
+            Subject::Source(hash) => in_force.is_source_killed(*hash, now),
             _ => false,
         };
-        let cuts = !standings.shares_ranges(&before.standings) || subjects.any(is_killed);
+        // An attempt of somebody who is out already changes nothing for anybody.
+        let mut subjects = subjects.filter(|subject| !is_killed(&before.standings, subject));
+        let cuts = !standings.shares_ranges(&before.standings)
+            || subjects.any(|subject| is_killed(&standings, subject));
         let generation = before.generation;
         let denied: Vec<u64> = standings.tokens_since(&before.standings, now).collect();
         self.compiled.store(Arc::new(Compiled { generation, standings, names, tokens }));
@@ -375,7 +402,13 @@ impl Locks {
         }
     }
 
-    /// At the moment of the release: whoever finds itself free may fail at once.
+    /// What failed before counts no more.
+    pub(super) fn forgive_identity(&self, name: &Name) {
+        if let Some(ix) = self.identity_named(name) {
+            self.book.lock().logins.released(ix);
+        }
+    }
+
     fn forgive_logins(&self, logins: &mut Logins, subject: &Subject) {
         if let Subject::Identity(name) = subject
             && let Some(ix) = self.identity_named(name)

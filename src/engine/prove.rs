@@ -51,10 +51,11 @@ impl Engine {
             self.clients.try_identity(name, most)
         });
         // A configuration that came in force meanwhile has judged the connection without it; so has who
-        // looked for what was signed by a key that is lost.
+        // looked for what was signed by a key that is lost, or for whoever is killed.
         let (trust, keys) = (&live.snapshot.trust, self.jwks.current());
         if live.snapshot.generation != self.live.load().snapshot.generation
             || !identity::still_signed(trust, &keys, ix, who.shown())
+            || (first && self.locks.is_killed(name, self.clock.now()))
         {
             self.look_again(link);
         }

@@ -8,9 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// So many connections wait at a socket at most.
 pub(super) const WAITING_MAX: u32 = 1_024;
 
-/// Closes a socket once whoever has connected in time is admitted: the others are refused, and know it
-/// before they have sent anything. Closing it at once would reset them in the middle of that (LOG-1).
-/// Where somebody else has the socket as well, he accepts.
+/// Closes a socket once whoever has connected by then is admitted: closing it at once would reset them in
+/// the middle of what they send (LOG-1). Where somebody else has the socket as well, it stays open, and is
+/// his: another process's after an upgrade, or for a moment that of a reload.
 pub(super) fn admit_and_close(
     socket: Arc<TcpListener>,
     mut admit: impl FnMut(TcpStream, SocketAddr),

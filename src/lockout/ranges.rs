@@ -19,7 +19,8 @@ struct Held {
 
 impl Ranges {
     pub(super) fn put(&mut self, range: SourceRange, hold: Option<Hold>) {
-        if self.0.is_none() && hold.is_none() {
+        // What is the same stays shared.
+        if self.0.as_ref().and_then(|held| held.holds.get(&range)) == hold.as_ref() {
             return;
         }
         let inner = Arc::make_mut(self.0.get_or_insert_default());

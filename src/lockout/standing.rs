@@ -46,7 +46,7 @@ pub struct Standing {
 }
 
 /// When a step ends, on the monotonic clock, and why it is taken. Zero: it is not.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct End {
     ns: u64,
     cause: Option<Cause>,
@@ -55,7 +55,7 @@ struct End {
 /// One end per step, from slow to kill.
 type Ends = [End; 4];
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hold {
     /// For everybody.
     all: Ends,

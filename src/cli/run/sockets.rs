@@ -232,7 +232,7 @@ impl Sockets {
             // Who listened there under another name stops first.
             let there = |open: &Open| Arc::ptr_eq(&open.socket, &socket);
             if let Some(place) = before.iter().position(there) {
-                retire(&before.swap_remove(place), house);
+                retire(before.swap_remove(place), house);
             }
             let (stop, stopped) = watch::channel(false);
             match house.serve(&wanted.purpose, Arc::clone(&socket), stopped) {
@@ -241,7 +241,7 @@ impl Sockets {
             }
         }
         for gone in before {
-            retire(&gone, house);
+            retire(gone, house);
         }
         outcome
     }
@@ -348,9 +348,10 @@ impl Follow for Keeper {
     }
 }
 
-fn retire(open: &Open, house: &House) {
+fn retire(open: Open, house: &House) {
     if let Purpose::Listener(listener) = &open.wanted.purpose {
         house.engine.report_event(&Event::ListenerClosed { listener });
     }
-    open.stop.send_replace(true);
+    // Nobody waits for its end.
+    drop(open.close());
 }

@@ -37,29 +37,26 @@ impl Engine {
         self.locks.network_locked(addr, self.clock.now()).is_some()
     }
 
-    pub(in crate::engine) fn cut_of_network(&self, link: &ConnLink) -> Option<Cut> {
-        let cut = Cut { fault: RevokedFault::Lock, identity: None };
-        self.is_shut_out(&link.facts.addr).then_some(cut)
-    }
-
-    /// For somebody who proved itself there and is killed now. Whoever comes back is refused.
-    fn cut_of_killed(&self, link: &ConnLink, now: Moment) -> Option<Cut> {
+    /// For its network, or for somebody who proved itself there and is killed. Whoever comes back is
+    /// refused.
+    pub(in crate::engine) fn cut_of_lock(&self, link: &ConnLink, now: Moment) -> Option<Cut> {
+        let by = |identity| Cut { fault: RevokedFault::Lock, identity };
+        if self.is_shut_out(&link.facts.addr) {
+            return Some(by(None));
+        }
         let mut there = link.identities().into_iter();
-        let killed = there.find(|name| self.locks.is_killed(name, now));
-        killed.map(|name| Cut { fault: RevokedFault::Lock, identity: Some(name) })
+        there.find(|name| self.locks.is_killed(name, now)).map(|name| by(Some(name)))
     }
 }
 
 /// Cuts what is open from a network as soon as it is locked, and by an identity as soon as it is killed,
-/// here or on another gateway, as long as the engine lives. Whoever joins the roll later is looked at by
-/// itself.
+/// here or on another gateway, as long as the engine lives. Whoever joins the roll or proves itself later is
+/// looked at by itself.
 pub(in crate::engine) async fn keep_out(engine: Weak<Engine>) {
     let Some(mut cuts) = engine.upgrade().map(|here| here.locks.cuts()) else { return };
     while cuts.changed().await.is_ok() {
         let Some(here) = engine.upgrade() else { return };
         let now = here.clock.now();
-        here.cut_where(|link| {
-            judged(|| here.cut_of_network(link).or_else(|| here.cut_of_killed(link, now)))
-        });
+        here.cut_where(|link| judged(|| here.cut_of_lock(link, now)));
     }
 }

@@ -25,6 +25,11 @@ fn identity() -> Subject {
     Subject::Identity(Name::parse("hanako.yamada").unwrap())
 }
 
+fn network(of: &Locks) -> Subject {
+    let office = "203.0.113.0/24".parse().unwrap();
+    Subject::Network(SourceRange::of(office, &of.keys().network).unwrap())
+}
+
 fn impose(at: &Locks, subject: &Subject, step: Step, clock: &Clock) {
     let lock = Imposed {
         step,
@@ -66,8 +71,7 @@ fn acc_2_connections_are_looked_at_for_kills_and_networks_only() {
     let (clock, _hand) = Clock::manual(1_800_000_000_000);
     let locks = locks(1, &store(&dir, &clock), &clock);
     let (mut cuts, mut changes) = (locks.cuts(), locks.changes());
-    let office = "203.0.113.0/24".parse().unwrap();
-    let network = Subject::Network(SourceRange::of(office, &locks.keys().network).unwrap());
+    let network = network(&locks);
     for (subject, step, looks) in [
         (identity(), Step::Slow, false),
         (identity(), Step::Lock, false),
@@ -83,5 +87,29 @@ fn acc_2_connections_are_looked_at_for_kills_and_networks_only() {
         changes.mark_unchanged();
         cuts.mark_unchanged();
     }
+    let _left = std::fs::remove_dir_all(&dir);
+}
+
+/// Nor for what the gateway wrote itself, which comes back, or for whoever knocks in vain.
+#[tokio::test]
+async fn acc_2_attempts_have_no_connection_looked_at() {
+    let dir = std::env::temp_dir().join(format!("sekisho-locks-knocks-{}", std::process::id()));
+    let (clock, _hand) = Clock::manual(1_800_000_000_000);
+    let locks = locks(1, &store(&dir, &clock), &clock);
+    let subjects = [identity(), network(&locks)];
+    for subject in &subjects {
+        impose(&locks, subject, Step::Kill, &clock);
+    }
+    let cuts = locks.cuts();
+    for _ in 0..3 {
+        locks.write().await.unwrap();
+        let mut news = News::default();
+        locks.take_over(Told::Now, &mut news, clock.now()).await.unwrap();
+        assert!(!cuts.has_changed().unwrap());
+        for subject in &subjects {
+            locks.attempted(subject.clone());
+        }
+    }
+    assert_eq!(subjects.map(|subject| locks.read(|table| table.attempts(&subject))), [3, 3]);
     let _left = std::fs::remove_dir_all(&dir);
 }

@@ -157,8 +157,10 @@ impl Link {
     /// So many records were found that no gateway wrote.
     pub(super) fn suspect(&self, found: usize) {
         self.forged.fetch_add(u64::try_from(found).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.suspect.store(SUSPECT_BEATS, Ordering::Relaxed);
-        self.condition.send_replace(Condition::Faulty(StoreFault::Forged));
+        self.condition.send_modify(|is| {
+            self.suspect.store(SUSPECT_BEATS, Ordering::Relaxed);
+            *is = Condition::Faulty(StoreFault::Forged);
+        });
     }
 
     pub(super) fn forged(&self) -> u64 {
@@ -371,13 +373,15 @@ impl Link {
                 }
             }
             // In one step, or a record that is found meanwhile would be forgotten.
-            let (relaxed, one_less) = (Ordering::Relaxed, |beats: u32| beats.checked_sub(1));
-            let suspect = self.suspect.fetch_update(relaxed, relaxed, one_less).unwrap_or_default();
-            let condition = match suspect {
-                0 => Condition::Sound,
-                _ => Condition::Faulty(StoreFault::Forged),
-            };
-            self.condition.send_if_modified(|was| std::mem::replace(was, condition) != condition);
+            self.condition.send_if_modified(|was| {
+                let suspect = self.suspect.load(Ordering::Relaxed);
+                self.suspect.store(suspect.saturating_sub(1), Ordering::Relaxed);
+                let condition = match suspect {
+                    0 => Condition::Sound,
+                    _ => Condition::Faulty(StoreFault::Forged),
+                };
+                std::mem::replace(was, condition) != condition
+            });
             // The safety net for rings that were lost.
             self.bell.ring();
             let _early = timeout(self.settings.poll, self.look.notified()).await;
