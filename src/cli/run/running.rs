@@ -268,7 +268,7 @@ impl Running {
         self.engine.report_event(&Event::Draining);
         self.stop.send_replace(true);
         // Until the end it can be asked how it stands.
-        self.sockets.close(|purpose| *purpose != Purpose::Admin).await;
+        self.sockets.end(|purpose| *purpose != Purpose::Admin).await;
         self.house.gateway.retire();
         end_tasks(&mut self.tasks).await;
         // Whoever has a connection is told with its next answer that it is the last; a request that is

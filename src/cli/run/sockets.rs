@@ -3,10 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{Shutdown, shutdown};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -206,7 +209,10 @@ impl Sockets {
             **open == *wanted || (wanted.address.port() != 0 && open.address == wanted.address)
         };
         let open = self.open.iter().map(|open| (&open.wanted, &open.socket));
-        if let Some((_, socket)) = open.chain(self.paused.each()).find(fits) {
+        // The process that took this one's place may have ended one for good before it died.
+        let listens = |socket: &TcpListener| socket_acceptconn(socket).unwrap_or(false);
+        let paused = self.paused.each().filter(|(_, socket)| listens(socket));
+        if let Some((_, socket)) = open.chain(paused).find(fits) {
             return Ok(Arc::clone(socket));
         }
         let in_use = |address| {
@@ -306,6 +312,27 @@ impl Keeper {
         for task in closing {
             // Its panic, if it had one, was counted.
             let _ = tokio::time::timeout(STOP_MAX, task).await;
+        }
+    }
+
+    /// As [`Self::close`], and for good: whoever connects from now on is refused, even where a process that
+    /// was relieved a moment ago has the socket still, and would have him wait in vain. A service manager's
+    /// stays as it is, for the next process.
+    pub(super) async fn end(&self, which: impl Fn(&Purpose) -> bool) {
+        let managers: Vec<_> = self.given().managers().map(|(_, address, _)| address).collect();
+        let is_own = |socket: &TcpListener| {
+            socket.local_addr().is_ok_and(|address| !managers.contains(&address))
+        };
+        let ending: Vec<OwnedFd> = {
+            let sockets = self.sockets.lock();
+            let open = sockets.open.iter().filter(|one| which(&one.wanted.purpose));
+            let own = open.filter(|one| is_own(&one.socket));
+            own.filter_map(|one| one.socket.as_fd().try_clone_to_owned().ok()).collect()
+        };
+        self.close(which).await;
+        for socket in ending {
+            // One that nobody has any more is closed by that as well.
+            let _ = shutdown(&socket, Shutdown::Both);
         }
     }
 

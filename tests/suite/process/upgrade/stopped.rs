@@ -1,12 +1,17 @@
 //! The gateway is told to stop in the middle of an upgrade.
-use rustix::process::{Signal, test_kill_process};
+use std::time::Duration;
+
+use rustix::process::{Signal, kill_process, test_kill_process};
+use sekisho::mock::{Alpn, BodyEnd, Scenario};
 use sekisho::store::{Embedded, Gateway};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::super::Place;
 use super::steady::{DIES, in_time};
-use super::{Line, pid_of, program, text, upgrade};
+use super::{Line, caller, orders, pid_of, program, text, upgrade};
 use crate::logs::eventually;
-use crate::support::now;
+use crate::support::{now, until_some};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn log_1_a_stop_that_comes_while_everything_is_taken_back_is_not_lost() {
@@ -46,6 +51,35 @@ async fn stops_while_it_takes_back(signal: Signal) -> Option<()> {
     assert_eq!((count("upgrade-done"), count("stopped")), (1, 1));
     // Of one that was steady, nothing was taken back.
     (count("upgrade-failed") == 1).then_some(())
+}
+
+/// The first one has the sockets as well, as long as the new one may die at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_1_whoever_connects_after_a_stop_in_an_upgrade_is_refused() {
+    in_time(async || connects_after_a_stop().await).await;
+}
+
+async fn connects_after_a_stop() -> Option<()> {
+    let place = Place::new().await;
+    place.write(|text| text.replace("shutdown_grace = \"2 s\"", "shutdown_grace = \"16 s\""));
+    let mut line = Line::start(&place).await;
+    let (first, to) = (line.pid, line.address().await);
+    let began = Instant::now();
+    line.upgrade(&place, &[]).await;
+    // The new one has something to finish.
+    place.amazon.script(&[Scenario::Delay { ms: 4_000 }]);
+    let before = place.amazon.total();
+    let caller = caller(&place, Alpn::H1);
+    let under_way = tokio::spawn(async move { caller.call(to, orders()).await });
+    eventually("it is under way", || (place.amazon.total() > before).then_some(())).await;
+    kill_process(pid_of(line.pid), Signal::TERM).unwrap();
+    until_some("nobody else comes in", async || TcpStream::connect(to).await.err()).await;
+    let in_time = began.elapsed() < Duration::from_secs(4);
+    assert_eq!(under_way.await.unwrap().unwrap().end, BodyEnd::Complete);
+    line.ended(first).await;
+    line.ended(line.pid).await;
+    // Later the first one has let go of them by itself.
+    in_time.then_some(())
 }
 
 /// Whether the system has handed a signal to a process.
