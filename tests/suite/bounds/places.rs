@@ -3,6 +3,7 @@ use sekisho::mock::Alpn;
 use tokio::io::AsyncReadExt;
 
 use super::*;
+
 use crate::wire::{DATA, Ended, H2, RST_STREAM, SETTINGS, WINDOW_UPDATE};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -17,8 +18,7 @@ fn asks(path: &str) -> [(&str, &str); 4] {
 async fn nobody_stays(alpn: Alpn) {
     let world = World::with(bounds("first_byte = \"3 s\"")).await;
     let nobody = world.caller(|config| config.alpn = alpn);
-    let refused = async |session: &sekisho::mock::Session| {
-        let reply = session.call(get(ORDERS)).await.unwrap();
+    let answered = |reply: Reply| {
         world.note(&reply);
         assert_eq!(
             (reply.status.as_u16(), error_of(&reply).0),
@@ -26,6 +26,8 @@ async fn nobody_stays(alpn: Alpn) {
         );
         reply.header("connection") == Some("close")
     };
+    let refused =
+        async |session: &sekisho::mock::Session| answered(session.call(get(ORDERS)).await.unwrap());
     // One request buys no minute.
     let session = nobody.connect(world.address()).await.unwrap();
     let began = Instant::now();
@@ -33,12 +35,20 @@ async fn nobody_stays(alpn: Alpn) {
     all_closed(&world).await;
     assert!(began.elapsed() >= Duration::from_millis(2_500), "{:?}", began.elapsed());
     // Nor does one after the other: each has its answer, and then that is enough.
-    let session = nobody.connect(world.address()).await.unwrap();
-    for number in 1..=8 {
-        let closes = refused(&session).await;
-        assert_eq!(closes, alpn == Alpn::H1 && number == 8, "{number}");
-    }
-    all_closed(&world).await;
+    let eight = async || {
+        let session = nobody.connect(world.address()).await.unwrap();
+        for _ in 0..7 {
+            assert!(!refused(&session).await);
+        }
+        let eighth = session.call(get(ORDERS)).await;
+        // This client's library takes a request for lost if the farewell comes before it has looked after
+        // that request once more, which a busy machine can bring about over HTTP/2.
+        let closes = eighth.map(answered).map_err(|fault| assert_eq!(alpn, Alpn::H2, "{fault}"));
+        all_closed(&world).await;
+        closes.ok()
+    };
+    let closes = until_some("the eighth answer is seen", eight).await;
+    assert_eq!(closes, alpn == Alpn::H1);
     // Whoever proves itself stays, and may err.
     let (token, session) = (world.token("analyst"), nobody.connect(world.address()).await.unwrap());
     for errors in [7, 20] {

@@ -257,9 +257,10 @@ async fn mon_5_strangers_can_not_have_a_change_put_back() {
     assert!(
         world.reload(|text| text.replace("[token]\n", "[token]\nbytes_max = \"9 KiB\"\n")).await
     );
+    let strangers = world.caller(|config| config.alpn = Alpn::H1);
     for _ in 0..40 {
         // As many as one connection bears.
-        let stranger = world.nobody().connect(world.address()).await.unwrap();
+        let stranger = strangers.connect(world.address()).await.unwrap();
         for _ in 0..8 {
             let reply = stranger.call(bearing(get(ORDERS), "no.such.token")).await.unwrap();
             assert_eq!(reply.status, 401);
