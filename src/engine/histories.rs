@@ -233,7 +233,7 @@ impl<'e> Remembered<'e> {
                 }
             }
             Kind::Logins => {
-                locks.forgive_identity(name);
+                locks.logins(|logins, _table| locks.forgive_logins(logins, name));
                 histories.changed_login(name);
             }
         }

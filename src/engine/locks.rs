@@ -244,7 +244,9 @@ impl Locks {
     ) -> Result<Option<Release>, TableFault> {
         self.alter(subject, now, |book| {
             release(&mut book.table)?;
-            self.forgive_logins(&mut book.logins, subject);
+            if let Subject::Identity(name) = subject {
+                self.forgive_logins(&mut book.logins, name);
+            }
             Ok((book.table.last_release(subject).cloned(), Effect::Changed))
         })
     }
@@ -403,16 +405,8 @@ impl Locks {
     }
 
     /// What failed before counts no more.
-    pub(super) fn forgive_identity(&self, name: &Name) {
+    pub(super) fn forgive_logins(&self, logins: &mut Logins, name: &Name) {
         if let Some(ix) = self.identity_named(name) {
-            self.book.lock().logins.released(ix);
-        }
-    }
-
-    fn forgive_logins(&self, logins: &mut Logins, subject: &Subject) {
-        if let Subject::Identity(name) = subject
-            && let Some(ix) = self.identity_named(name)
-        {
             logins.released(ix);
         }
     }
@@ -430,8 +424,8 @@ impl Locks {
                     let told = if record.key.by.0 == self.me.0 { Told::Before } else { told };
                     match book.table.take_over(&record.state.value, told, now) {
                         Ok(Heard { subject, released }) => {
-                            if released.is_some() {
-                                self.forgive_logins(&mut book.logins, &subject);
+                            if let (Subject::Identity(name), Some(_)) = (&subject, &released) {
+                                self.forgive_logins(&mut book.logins, name);
                             }
                             news.released.extend(released.map(|of| (subject.clone(), of)));
                             subjects.push(subject);

@@ -4,7 +4,7 @@
 //!
 //! 1. All that are open are on one roll. A reload, a denied token, a key that its issuer has no more and
 //!    the end of somebody's time ring for a look at each, on a thread of its own: requests pay nothing for it.
-//!    Whoever is locked out by hand is looked for at once.
+//!    Whoever is locked out by hand is looked for at once, in the same way.
 //! 2. A chain is verified again only if authorities or revocation lists changed, and once for all
 //!    connections that showed it.
 //! 3. Whoever joins the roll after the look began is looked at by itself.

@@ -3,7 +3,6 @@ use sekisho::mock::Alpn;
 use tokio::io::AsyncReadExt;
 
 use super::*;
-
 use crate::wire::{DATA, Ended, H2, RST_STREAM, SETTINGS, WINDOW_UPDATE};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -23,6 +23,14 @@ fn activated(place: &Place, socket: TcpListener, names: &str) -> Sekisho {
     Sekisho { child, out: std::sync::Arc::default(), err, readers: vec![reader] }
 }
 
+/// Whoever connects while no gateway is there is served by the next one.
+fn waits_for_the_next(managers: &TcpListener) {
+    let waits = std::net::TcpStream::connect(managers.local_addr().unwrap()).unwrap();
+    managers.set_nonblocking(false).unwrap();
+    let (_served, from) = managers.accept().unwrap();
+    assert_eq!(from, waits.local_addr().unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
     for (names, configured, differs) in [
@@ -33,7 +41,7 @@ async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
     ] {
         let place = Place::new().await;
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        let there = socket.local_addr().unwrap();
+        let (there, managers) = (socket.local_addr().unwrap(), socket.try_clone().unwrap());
         let configured = configured.replace("{there}", &there.to_string());
         let (from, to) =
             ("name = \"apps\"\naddress = \"127.0.0.1:0\"", "name = \"apps\"\naddress = ");
@@ -47,6 +55,7 @@ async fn net_1_a_service_manager_s_socket_is_taken_by_name_or_address() {
         let said = gateway.told_to_end().await.err;
         let told = said.contains(&format!("not on {configured} as configured"));
         assert_eq!(told, differs, "{said}");
+        waits_for_the_next(&managers);
     }
     // What is meant for another process is let alone.
     let place = Place::new().await;
@@ -76,7 +85,7 @@ async fn net_1_a_service_manager_s_socket_is_handed_on_and_no_program_has_it() {
         text.replace(from, &to.replace("{program}", &reveals))
     });
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    let there = socket.local_addr().unwrap();
+    let (there, managers) = (socket.local_addr().unwrap(), socket.try_clone().unwrap());
     let mut line = Line::of(activated(&place, socket, "apps"));
     assert_eq!(line.address().await, there);
     for _ in 0..2 {
@@ -87,6 +96,7 @@ async fn net_1_a_service_manager_s_socket_is_handed_on_and_no_program_has_it() {
         assert_eq!(caller(&place, Alpn::H2).call(there, orders()).await.unwrap().status, 200);
     }
     line.stop().await;
+    waits_for_the_next(&managers);
     let seen = std::fs::read_to_string(seen).unwrap();
     assert!(seen.contains("/dev/null") && !seen.contains("socket:"), "{seen}");
 }
